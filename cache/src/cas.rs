@@ -1,0 +1,229 @@
+//! The content store on disk: one file per blob, named by its digest, fanned out over 256 directories.
+//!
+//! A blob appears by rename, complete or not at all. Every read that serves a result verifies the digest on the
+//! way, so a flipped bit costs a miss and never a wrong result. Blobs are never hard-linked into a build tree:
+//! builds edit files in place.
+
+use crate::digest::{Content, Pass};
+use crate::{Digest, Error, IoResultExt, Result};
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BLOCK: usize = 128 << 10;
+
+#[derive(Debug)]
+pub struct Cas {
+    root: PathBuf,
+    scratch: PathBuf,
+    counter: AtomicU64,
+}
+
+/// A blob found by [`Cas::walk`].
+#[derive(Clone, Copy, Debug)]
+pub struct Blob {
+    pub digest: Digest,
+    pub size: u64,
+    /// Age of the file, seconds.
+    pub age: u64,
+}
+
+impl Cas {
+    /// Opens (and, unless `read_only`, creates) the store in `dir`.
+    pub fn open(dir: &Path, read_only: bool) -> Result<Self> {
+        let (root, scratch) = (dir.join("cas"), dir.join("tmp"));
+        if !read_only {
+            for d in [&root, &scratch] {
+                std::fs::create_dir_all(d).at("create", d)?;
+            }
+            for i in 0..=255u8 {
+                let d = root.join(format!("{i:02x}"));
+                if let Err(e) = std::fs::create_dir(&d)
+                    && e.kind() != std::io::ErrorKind::AlreadyExists
+                {
+                    return Err(e).at("create", &d);
+                }
+            }
+        }
+        Ok(Self { root, scratch, counter: AtomicU64::new(0) })
+    }
+
+    fn place(&self, d: &Digest) -> PathBuf {
+        let hex = d.hex();
+        self.root.join(&hex[..2]).join(&hex[2..])
+    }
+
+    pub fn contains(&self, d: &Digest) -> bool {
+        rustix::fs::access(self.place(d), rustix::fs::Access::EXISTS).is_ok()
+    }
+
+    fn scratch_file(&self) -> Result<(PathBuf, File)> {
+        let n = self.counter.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(format!("{}-{n}", std::process::id()));
+        let f = File::create(&path).at("create", &path)?;
+        Ok((path, f))
+    }
+
+    fn commit(&self, scratch: &Path, d: &Digest) -> Result<()> {
+        let place = self.place(d);
+        if self.contains(d) {
+            return std::fs::remove_file(scratch).at("remove", scratch);
+        }
+        std::fs::rename(scratch, &place).at("store", &place)
+    }
+
+    /// Stores what `from` holds; returns its digest.
+    pub fn import(&self, from: &mut impl Read, name: &Path) -> Result<Content> {
+        let (scratch, mut to) = self.scratch_file()?;
+        let r = (|| {
+            let mut pass = Pass::default();
+            let mut buf = vec![0; BLOCK];
+            loop {
+                match from.read(&mut buf) {
+                    Ok(0) => return Ok(pass.finish()),
+                    Ok(n) => {
+                        pass.update(&buf[..n]);
+                        to.write_all(&buf[..n]).at("write", &scratch)?;
+                    }
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(e) => return Err(e).at("read", name),
+                }
+            }
+        })();
+        match r {
+            Ok(c) => self.commit(&scratch, &c.digest).map(|()| c),
+            Err(e) => {
+                let _ = std::fs::remove_file(&scratch);
+                Err(e)
+            }
+        }
+    }
+
+    pub fn import_bytes(&self, b: &[u8]) -> Result<Digest> {
+        let d = Digest::of(b);
+        if !self.contains(&d) {
+            self.import(&mut &b[..], Path::new("memory"))?;
+        }
+        Ok(d)
+    }
+
+    /// Copies a blob to `to`, verifying it. On `Corrupt` the blob has been removed, and `to` holds nothing of use.
+    pub fn copy_to(&self, d: &Digest, to: &mut impl Write, name: &Path) -> Result<u64> {
+        let place = self.place(d);
+        let mut from = File::open(&place).at("open", &place)?;
+        let mut pass = Pass::default();
+        let mut buf = vec![0; BLOCK];
+        loop {
+            match from.read(&mut buf) {
+                Ok(0) => break,
+                Ok(n) => {
+                    pass.update(&buf[..n]);
+                    to.write_all(&buf[..n]).at("write", name)?;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e).at("read", &place),
+            }
+        }
+        let c = pass.finish();
+        if c.digest == *d {
+            return Ok(c.size);
+        }
+        let _ = std::fs::remove_file(&place);
+        Err(Error::Corrupt { digest: *d })
+    }
+
+    /// A whole blob in memory.
+    pub fn read(&self, d: &Digest) -> Result<Vec<u8>> {
+        let mut v = Vec::new();
+        self.copy_to(d, &mut v, Path::new("memory"))?;
+        Ok(v)
+    }
+
+    /// Opens a blob for a sequential read, unverified.
+    pub fn open_blob(&self, d: &Digest) -> Result<std::os::fd::OwnedFd> {
+        let place = self.place(d);
+        rustix::fs::open(&place, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at("open", &place)
+    }
+
+    pub fn remove(&self, d: &Digest) -> Result<()> {
+        let place = self.place(d);
+        match std::fs::remove_file(&place) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at("remove", &place),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every blob, in no order.
+    pub fn walk(&self, mut f: impl FnMut(Blob)) -> Result<()> {
+        for i in 0..=255u8 {
+            let fan = format!("{i:02x}");
+            let dir = self.root.join(&fan);
+            let entries = match std::fs::read_dir(&dir) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                r => r.at("list", &dir)?,
+            };
+            for e in entries {
+                let e = e.at("list", &dir)?;
+                let Some(digest) = Digest::from_hex(&format!("{fan}{}", e.file_name().to_string_lossy())) else { continue };
+                let Ok(m) = e.metadata() else { continue };
+                let age = m.modified().ok().and_then(|t| t.elapsed().ok()).map_or(0, |a| a.as_secs());
+                f(Blob { digest, size: m.len(), age });
+            }
+        }
+        Ok(())
+    }
+
+    /// Is the blob what its name says? A damaged one is removed.
+    pub fn verify(&self, d: &Digest) -> Result<bool> {
+        match self.copy_to(d, &mut std::io::sink(), Path::new("nowhere")) {
+            Ok(_) => Ok(true),
+            Err(Error::Corrupt { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Removes scratch files that an interrupted import left.
+    pub fn sweep_scratch(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.scratch) else { return };
+        for e in entries.flatten() {
+            let name = e.file_name();
+            let pid = name.to_string_lossy().split('-').next().and_then(|p| p.parse::<i32>().ok());
+            let alive = pid.and_then(rustix::process::Pid::from_raw).is_some_and(|p| rustix::process::test_kill_process(p).is_ok());
+            if !alive {
+                let _ = std::fs::remove_file(e.path());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_byte_is_never_served() {
+        let t = tempfile::tempdir().unwrap();
+        let cas = Cas::open(t.path(), false).unwrap();
+        let d = cas.import_bytes(b"hello, object file").unwrap();
+        assert_eq!(cas.read(&d).unwrap(), b"hello, object file");
+        let place = cas.place(&d);
+        std::fs::write(&place, b"hellO, object file").unwrap();
+        assert!(matches!(cas.read(&d), Err(Error::Corrupt { .. })));
+        assert!(!cas.contains(&d), "a damaged blob is dropped");
+    }
+
+    #[test]
+    fn storing_twice_keeps_one() {
+        let t = tempfile::tempdir().unwrap();
+        let cas = Cas::open(t.path(), false).unwrap();
+        let a = cas.import(&mut &b"x"[..], Path::new("a")).unwrap();
+        let b = cas.import(&mut &b"x"[..], Path::new("b")).unwrap();
+        assert_eq!(a.digest, b.digest);
+        let mut n = 0;
+        cas.walk(|_| n += 1).unwrap();
+        assert_eq!(n, 1);
+        assert_eq!(std::fs::read_dir(t.path().join("tmp")).unwrap().count(), 0);
+    }
+}

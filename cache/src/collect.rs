@@ -1,0 +1,146 @@
+//! A pip's output, from the file system into the content store.
+
+use crate::{Cas, FileStat, IoResultExt, Kind, Output, OutputKind, PathBytes, Result};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A name that the pip wrote, and what is known of how.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub path: PathBytes,
+    /// State now; `None`: deleted.
+    pub state: Option<FileStat>,
+    pub in_place: bool,
+    /// The pip set the modification time.
+    pub sets_time: bool,
+}
+
+/// An output with the state it was collected in.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    pub output: Output,
+    pub state: Option<FileStat>,
+    pub content: Option<crate::digest::Content>,
+}
+
+/// Why an output cannot be part of an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    #[error(transparent)]
+    Cache(#[from] crate::Error),
+    #[error("`{}` is neither a file nor a directory nor a link", .0)]
+    Special(String),
+    #[error("`{}` changed while it was collected", .0)]
+    Changed(String),
+}
+
+/// Copies the outputs into `cas`, in the order in which they were last written (their modification times).
+pub fn collect(cas: &Cas, mut written: Vec<Written>) -> std::result::Result<Vec<Collected>, CollectError> {
+    // Directories first (they were there before what is in them), deletions at their place in path order.
+    written.sort_by(|a, b| {
+        let rank = |w: &Written| match &w.state {
+            Some(s) if s.is_dir() => (1, 0),
+            Some(s) => (2, s.mtime),
+            None => (0, 0),
+        };
+        rank(a).cmp(&rank(b)).then_with(|| if a.state.is_none() { b.path.cmp(&a.path) } else { a.path.cmp(&b.path) })
+    });
+    let mut groups: HashMap<(u64, u64), (u32, usize)> = HashMap::new();
+    for w in &written {
+        if let Some(s) = w.state.filter(|s| s.is_file() && s.nlink > 1) {
+            let n = u32::try_from(groups.len()).unwrap_or(u32::MAX);
+            groups.entry((s.dev, s.ino)).or_insert((n, 0)).1 += 1;
+        }
+    }
+    let mut digests: HashMap<(u64, u64), crate::digest::Content> = HashMap::new();
+    let mut out = Vec::with_capacity(written.len());
+    for w in written {
+        let name = || String::from_utf8_lossy(&w.path).into_owned();
+        let mut content = None;
+        let kind = match w.state {
+            None => OutputKind::Deleted,
+            Some(s) => match s.kind {
+                Kind::Directory => OutputKind::Directory { mode: s.mode },
+                Kind::Symlink => OutputKind::Symlink { target: read_link(&w.path)? },
+                Kind::Special => return Err(CollectError::Special(name())),
+                Kind::File => {
+                    let c = match digests.get(&(s.dev, s.ino)) {
+                        Some(c) => *c,
+                        None => import(cas, &w.path)?,
+                    };
+                    digests.insert((s.dev, s.ino), c);
+                    if FileStat::of(&w.path) != Some(s) || c.size != s.size {
+                        return Err(CollectError::Changed(name()));
+                    }
+                    content = Some(c);
+                    let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
+                    OutputKind::File {
+                        digest: c.digest,
+                        size: c.size,
+                        mode: s.mode,
+                        link_group: group,
+                        in_place: w.in_place,
+                        mtime: w.sets_time.then(|| i64::try_from(s.mtime).unwrap_or(0)),
+                    }
+                }
+            },
+        };
+        out.push(Collected { output: Output { path: w.path.clone(), kind }, state: w.state, content });
+    }
+    Ok(out)
+}
+
+fn import(cas: &Cas, path: &[u8]) -> Result<crate::digest::Content> {
+    let p = Path::new(OsStr::from_bytes(path));
+    let mut f = std::fs::File::open(p).at("open", p)?;
+    cas.import(&mut f, p)
+}
+
+/// The target of a symbolic link.
+pub fn read_link(path: &[u8]) -> Result<Vec<u8>> {
+    let p = Path::new(OsStr::from_bytes(path));
+    Ok(rustix::fs::readlink(p, Vec::new()).at("read", p)?.into_bytes())
+}
+
+/// Names and types of a directory's members, sorted.
+pub fn list(path: &[u8]) -> Result<Vec<(Vec<u8>, Kind)>> {
+    let p = Path::new(OsStr::from_bytes(path));
+    let mut v = Vec::new();
+    for e in std::fs::read_dir(p).at("list", p)? {
+        let e = e.at("list", p)?;
+        let t = e.file_type().at("list", p)?;
+        let kind = if t.is_file() {
+            Kind::File
+        } else if t.is_dir() {
+            Kind::Directory
+        } else if t.is_symlink() {
+            Kind::Symlink
+        } else {
+            Kind::Special
+        };
+        v.push((e.file_name().as_bytes().to_vec(), kind));
+    }
+    v.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(v)
+}
+
+/// Digest of a file as it is now, and the state that it had before and after the reading.
+pub fn hash_file(path: &[u8]) -> Result<Option<(crate::digest::Content, FileStat)>> {
+    let p = Path::new(OsStr::from_bytes(path));
+    for _ in 0..3 {
+        let Some(before) = FileStat::of(path).filter(FileStat::is_file) else { return Ok(None) };
+        let mut f = match std::fs::File::open(p) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            r => r.at("open", p)?,
+        };
+        let c = crate::digest::pass(&mut f).at("read", p)?;
+        // It may change while it is read: believe only what was the same before and after.
+        if FileStat::of(path) == Some(before) && c.size == before.size {
+            return Ok(Some((c, before)));
+        }
+    }
+    Ok(None)
+}
+

@@ -1,0 +1,101 @@
+//! An entry: everything that running the pip produced.
+
+use crate::{Digest, PathBytes, Result};
+use serde::{Deserialize, Serialize};
+
+/// What a strong fingerprint names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub exit_code: i32,
+    /// In the order in which they were last written.
+    pub outputs: Vec<Output>,
+    /// stdout and stderr in their order.
+    pub text: Vec<Text>,
+    /// Wall time of the run that made it, microseconds.
+    pub wall_us: u64,
+    /// Its CPU time, microseconds; 0 if it could not be measured.
+    pub cpu_us: u64,
+    /// Seconds since the epoch.
+    pub created: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub path: PathBytes,
+    pub kind: OutputKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputKind {
+    File {
+        digest: Digest,
+        size: u64,
+        /// Permission bits.
+        mode: u32,
+        /// Outputs with the same number are names of one file.
+        link_group: Option<u32>,
+        /// The old file was overwritten in place, not replaced.
+        in_place: bool,
+        /// A modification time that the pip set, nanoseconds since the epoch.
+        mtime: Option<i64>,
+    },
+    Symlink { target: Vec<u8> },
+    Directory { mode: u32 },
+    /// It was there, and is not any more.
+    Deleted,
+}
+
+/// A piece of text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text {
+    /// 1 or 2.
+    pub stream: u8,
+    pub content: TextContent,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextContent {
+    Inline(Vec<u8>),
+    Blob(Digest),
+}
+
+/// Longer pieces of text become blobs.
+pub const INLINE_TEXT: usize = 4096;
+
+impl Entry {
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        Ok(postcard::to_stdvec(self)?)
+    }
+
+    pub fn decode(b: &[u8]) -> Result<Self> {
+        Ok(postcard::from_bytes(b)?)
+    }
+
+    /// Every blob that must be there for a hit, with its size if known.
+    pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
+        let files = self.outputs.iter().filter_map(|o| match &o.kind {
+            OutputKind::File { digest, .. } => Some(digest),
+            _ => None,
+        });
+        let text = self.text.iter().filter_map(|t| match &t.content {
+            TextContent::Blob(d) => Some(d),
+            TextContent::Inline(_) => None,
+        });
+        files.chain(text)
+    }
+
+    /// Bytes that a restore writes.
+    pub fn bytes(&self) -> u64 {
+        self.outputs.iter().map(|o| if let OutputKind::File { size, .. } = o.kind { size } else { 0 }).sum()
+    }
+
+    /// Same result? (When and how fast it was made does not count.)
+    pub fn same_result(&self, other: &Self) -> bool {
+        let sorted = |e: &Self| {
+            let mut v = e.outputs.clone();
+            v.sort_by(|a, b| a.path.cmp(&b.path));
+            v
+        };
+        self.exit_code == other.exit_code && self.text == other.text && sorted(self) == sorted(other)
+    }
+}

@@ -1,0 +1,77 @@
+//! The state of a name: what `lstat` says, reduced to what results may depend on.
+
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
+use serde::{Deserialize, Serialize};
+
+/// File type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    File,
+    Directory,
+    Symlink,
+    /// Device, FIFO, socket.
+    Special,
+}
+
+/// State of an existing name. Two equal states mean: not changed in between (up to the clock's granularity).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    pub kind: Kind,
+    pub dev: u64,
+    pub ino: u64,
+    pub size: u64,
+    /// Nanoseconds since the epoch.
+    pub mtime: i128,
+    pub ctime: i128,
+    /// Permission bits, `07777`.
+    pub mode: u32,
+    pub nlink: u32,
+}
+
+impl FileStat {
+    /// `lstat`; `None` when nothing is there (or it cannot be seen, which to a build is the same).
+    pub fn of(path: &[u8]) -> Option<Self> {
+        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).ok().map(|s| Self::from_statx(&s))
+    }
+
+    pub fn from_statx(s: &Statx) -> Self {
+        let ns = |sec: i64, nsec: u32| i128::from(sec) * 1_000_000_000 + i128::from(nsec);
+        let kind = match FileType::from_raw_mode(s.stx_mode.into()) {
+            FileType::RegularFile => Kind::File,
+            FileType::Directory => Kind::Directory,
+            FileType::Symlink => Kind::Symlink,
+            _ => Kind::Special,
+        };
+        Self {
+            kind,
+            dev: rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor),
+            ino: s.stx_ino,
+            size: s.stx_size,
+            mtime: ns(s.stx_mtime.tv_sec, s.stx_mtime.tv_nsec),
+            ctime: ns(s.stx_ctime.tv_sec, s.stx_ctime.tv_nsec),
+            mode: u32::from(s.stx_mode) & 0o7777,
+            nlink: s.stx_nlink,
+        }
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.kind == Kind::File
+    }
+
+    pub fn is_dir(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    pub fn executable(&self) -> bool {
+        self.mode & 0o111 != 0
+    }
+}
+
+/// The clock that stamps files, in nanoseconds; it advances in ticks.
+pub fn coarse_now() -> i128 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec)
+}
+
+/// The longest tick of a kernel that stamps files (`HZ=100`): 10 ms.
+pub const TICK: i128 = 10_000_000;

@@ -1,0 +1,30 @@
+//! Digests, observations, path sets, fingerprints, entries, and the stores that hold them.
+//!
+//! The vocabulary of the two-phase cache: a *weak fingerprint* finds *path sets* (what earlier runs turned out to
+//! depend on), the current values of those paths give a *strong fingerprint*, and that names an *entry* (outputs,
+//! text, exit code). This crate knows nothing of processes or tracing. RocksDB types stay inside [`store`].
+
+pub mod cas;
+pub mod collect;
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod file_stat;
+pub mod materialise;
+pub mod observation;
+pub mod path_set;
+pub mod stable_hash;
+pub mod store;
+
+pub use cas::Cas;
+pub use digest::Digest;
+pub use entry::{Entry, Output, OutputKind, Text};
+pub use error::{Error, IoResultExt, Result};
+pub use file_stat::{FileStat, Kind};
+pub use observation::{Fact, Observation, Value};
+pub use path_set::PathSet;
+pub use stable_hash::Fingerprint;
+pub use store::Store;
+
+/// A path as the kernel has it: bytes, shared.
+pub type PathBytes = std::sync::Arc<[u8]>;

@@ -1,0 +1,153 @@
+//! What running a pip revealed: one observation, and the value that enters the strong fingerprint.
+
+use crate::{Digest, PathBytes};
+use serde::{Deserialize, Serialize};
+
+/// A machine or process fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Fact {
+    Cwd,
+    Uname,
+    Cpus,
+    Memory,
+    /// Today's date: a source that was read asks for it.
+    Date,
+}
+
+/// One thing that a result depends on, without its value. The order of variants is the order in a path set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Observation {
+    /// A lookup that found nothing.
+    Absent(PathBytes),
+    /// A directory was looked at but not listed.
+    DirProbe(PathBytes),
+    /// A directory was listed; the names that the pip made in it itself do not count.
+    DirListing(PathBytes, Vec<Vec<u8>>),
+    /// A file was looked at: type, size, permissions; with `times` also when it was modified.
+    FileProbe { path: PathBytes, times: bool },
+    /// A file was read or executed.
+    FileContent(PathBytes),
+    /// A symbolic link was read or crossed.
+    Symlink(PathBytes),
+    /// An environment variable.
+    Env(Vec<u8>),
+    /// Every environment variable that is not passed through.
+    EnvAll,
+    /// A fact of machine or process.
+    Fact(Fact),
+}
+
+/// The value of an observation: a digest over a tagged, unambiguous form.
+pub type Value = Digest;
+
+impl Observation {
+    /// The path that it is about.
+    pub fn path(&self) -> Option<&[u8]> {
+        match self {
+            Self::Absent(p)
+            | Self::DirProbe(p)
+            | Self::DirListing(p, _)
+            | Self::FileProbe { path: p, .. }
+            | Self::FileContent(p)
+            | Self::Symlink(p) => Some(p),
+            Self::Env(_) | Self::EnvAll | Self::Fact(_) => None,
+        }
+    }
+
+    /// In the user's words.
+    pub fn describe(&self) -> String {
+        let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+        match self {
+            Self::Absent(p) => format!("absence of `{}`", text(p)),
+            Self::DirProbe(p) => format!("directory `{}`", text(p)),
+            Self::DirListing(p, _) => format!("listing of `{}`", text(p)),
+            Self::FileProbe { path, times: false } => format!("size or mode of `{}`", text(path)),
+            Self::FileProbe { path, times: true } => format!("size, mode or time of `{}`", text(path)),
+            Self::FileContent(p) => format!("content of `{}`", text(p)),
+            Self::Symlink(p) => format!("symbolic link `{}`", text(p)),
+            Self::Env(n) => format!("environment variable {}", text(n)),
+            Self::EnvAll => "the environment".to_owned(),
+            Self::Fact(Fact::Cwd) => "the working directory".to_owned(),
+            Self::Fact(Fact::Uname) => "the kernel or host name".to_owned(),
+            Self::Fact(Fact::Cpus) => "the number of processors".to_owned(),
+            Self::Fact(Fact::Memory) => "the memory size".to_owned(),
+            Self::Fact(Fact::Date) => "the date".to_owned(),
+        }
+    }
+}
+
+/// Values, each from a tag and its parts.
+pub mod value {
+    use super::Value;
+    use crate::{Digest, FileStat, Kind};
+
+    fn tagged(tag: u8, parts: &[&[u8]]) -> Value {
+        let mut b = vec![tag];
+        for p in parts {
+            b.extend_from_slice(&(p.len() as u64).to_le_bytes());
+            b.extend_from_slice(p);
+        }
+        Digest::of(&b)
+    }
+
+    /// Nothing is there.
+    pub fn absent() -> Value {
+        tagged(0, &[])
+    }
+
+    /// A file's content and whether it may be executed.
+    pub fn content(d: &Digest, executable: bool) -> Value {
+        tagged(1, &[&d.0, &[u8::from(executable)]])
+    }
+
+    /// A name that is not what the observation is about: its type.
+    pub fn kind(k: Kind) -> Value {
+        tagged(2, &[&[k as u8]])
+    }
+
+    /// What `stat` shows of a file.
+    pub fn probe(s: &FileStat, times: bool) -> Value {
+        let size = if s.is_file() { s.size } else { 0 };
+        let mtime = if times { s.mtime } else { 0 };
+        tagged(3, &[&[s.kind as u8], &size.to_le_bytes(), &s.mode.to_le_bytes(), &mtime.to_le_bytes()])
+    }
+
+    pub fn directory() -> Value {
+        kind(Kind::Directory)
+    }
+
+    /// Sorted names and types.
+    pub fn listing(members: &[(Vec<u8>, Kind)]) -> Value {
+        let flat: Vec<u8> = members
+            .iter()
+            .flat_map(|(n, k)| (n.len() as u64).to_le_bytes().into_iter().chain(n.iter().copied()).chain([*k as u8]))
+            .collect();
+        tagged(4, &[&flat])
+    }
+
+    pub fn symlink(target: &[u8]) -> Value {
+        tagged(5, &[target])
+    }
+
+    /// An environment variable; `None` when it is not set. Keyed, because the value may be a secret.
+    pub fn env(key: &[u8; 32], v: Option<&[u8]>) -> Value {
+        match v {
+            None => tagged(6, &[]),
+            Some(v) => tagged(7, &[blake3::keyed_hash(key, v).as_bytes()]),
+        }
+    }
+
+    /// A whole environment, sorted.
+    pub fn environment<'a>(key: &[u8; 32], vars: impl Iterator<Item = &'a [u8]>) -> Value {
+        let mut h = blake3::Hasher::new_keyed(key);
+        for v in vars {
+            h.update(&(v.len() as u64).to_le_bytes());
+            h.update(v);
+        }
+        tagged(8, &[h.finalize().as_bytes()])
+    }
+
+    pub fn fact(v: &[u8]) -> Value {
+        tagged(9, &[v])
+    }
+}

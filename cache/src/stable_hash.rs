@@ -1,0 +1,90 @@
+//! One walk, two uses: what is hashed can be printed.
+//!
+//! Every field is named, typed by its length and fed to BLAKE3 in one order, so that no two different inputs
+//! give the same stream. With a record attached the same walk keeps `name = value` lines for explanations.
+
+use crate::Digest;
+
+/// Raise this whenever the meaning of any fingerprint changes.
+pub const FORMAT: u32 = 1;
+
+/// A fingerprint under construction.
+pub struct Fingerprint {
+    hasher: blake3::Hasher,
+    record: Option<Vec<(String, Vec<u8>)>>,
+}
+
+impl Fingerprint {
+    /// `domain` separates weak, strong and other fingerprints.
+    pub fn new(domain: &'static str) -> Self {
+        let mut f = Self { hasher: blake3::Hasher::new(), record: None };
+        f.bytes("domain", domain.as_bytes());
+        f.number("format", u64::from(FORMAT));
+        f
+    }
+
+    /// The same, keeping what is fed in.
+    pub fn recording(domain: &'static str) -> Self {
+        let mut f = Self::new(domain);
+        f.record = Some(Vec::new());
+        f
+    }
+
+    pub fn bytes(&mut self, name: &str, value: &[u8]) {
+        self.hasher.update(&(name.len() as u64).to_le_bytes());
+        self.hasher.update(name.as_bytes());
+        self.hasher.update(&(value.len() as u64).to_le_bytes());
+        self.hasher.update(value);
+        if let Some(r) = &mut self.record {
+            r.push((name.to_owned(), value.to_vec()));
+        }
+    }
+
+    pub fn number(&mut self, name: &str, value: u64) {
+        self.bytes(name, &value.to_le_bytes());
+    }
+
+    pub fn digest(&mut self, name: &str, value: &Digest) {
+        self.bytes(name, &value.0);
+    }
+
+    pub fn list<'a>(&mut self, name: &str, values: impl ExactSizeIterator<Item = &'a [u8]>) {
+        self.number(name, values.len() as u64);
+        for v in values {
+            self.bytes(name, v);
+        }
+    }
+
+    pub fn finish(self) -> Digest {
+        Digest(*self.hasher.finalize().as_bytes())
+    }
+
+    /// The digest and the recorded fields.
+    pub fn finish_recorded(mut self) -> (Digest, Vec<(String, Vec<u8>)>) {
+        let record = self.record.take().unwrap_or_default();
+        (self.finish(), record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_matter() {
+        let of = |fields: &[(&str, &[u8])]| {
+            let mut f = Fingerprint::new("test");
+            fields.iter().for_each(|(n, v)| f.bytes(n, v));
+            f.finish()
+        };
+        assert_ne!(of(&[("a", b"bc")]), of(&[("ab", b"c")]));
+        assert_ne!(of(&[("a", b"b"), ("a", b"c")]), of(&[("a", b"bc")]));
+        let list = |v: &[&[u8]]| {
+            let mut f = Fingerprint::new("test");
+            f.list("l", v.iter().copied());
+            f.finish()
+        };
+        assert_ne!(list(&[b"ab", b""]), list(&[b"a", b"b"]));
+        assert_ne!(list(&[]), list(&[b""]));
+    }
+}

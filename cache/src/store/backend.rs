@@ -1,0 +1,271 @@
+//! RocksDB, and what stands in for its writer when somebody else is it.
+//!
+//! States: *writer* (we hold the lock) · *spooling* (another process holds it: a secondary instance follows its
+//! log, our own writes live in an overlay and in the spool) · *read-only* (as spooling, without a spool).
+
+use super::{Access, Notice, spool::Spool};
+use crate::{Error, IoResultExt, Result};
+use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, Options, WriteBatch};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Column families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Table {
+    PathSets,
+    Links,
+    Entries,
+    Uses,
+    Memo,
+    History,
+    Builds,
+}
+
+impl Table {
+    pub const ALL: [Self; 7] =
+        [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Builds];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::PathSets => "path_sets",
+            Self::Links => "links",
+            Self::Entries => "entries",
+            Self::Uses => "uses",
+            Self::Memo => "memo",
+            Self::History => "history",
+            Self::Builds => "builds",
+        }
+    }
+}
+
+/// One change: table, key, new value or deletion.
+pub type Change = (Table, Vec<u8>, Option<Vec<u8>>);
+
+/// How often a secondary instance looks for what the writer has added.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
+struct Follower {
+    db: DB,
+    scratch: PathBuf,
+    overlay: Mutex<BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>>,
+    spool: Option<Mutex<Spool>>,
+    caught_up: Mutex<Instant>,
+}
+
+enum Mode {
+    Writer(DB),
+    Follower(Box<Follower>),
+}
+
+pub struct Backend {
+    mode: Mode,
+    path: PathBuf,
+}
+
+fn options() -> Options {
+    let mut o = Options::default();
+    o.create_if_missing(true);
+    o.create_missing_column_families(true);
+    o.set_compression_type(DBCompressionType::Lz4);
+    o.set_keep_log_file_num(1);
+    o.set_max_total_wal_size(32 << 20);
+    o.set_max_open_files(64);
+    o.increase_parallelism(2);
+    o
+}
+
+fn open_writer(path: &Path) -> std::result::Result<DB, rocksdb::Error> {
+    let o = options();
+    let families: Vec<_> = Table::ALL.iter().map(|t| ColumnFamilyDescriptor::new(t.name(), options())).collect();
+    DB::open_cf_descriptors(&o, path, families)
+}
+
+fn is_locked(e: &rocksdb::Error) -> bool {
+    let m = e.to_string();
+    m.contains("lock") || m.contains("LOCK")
+}
+
+fn is_damage(e: &rocksdb::Error) -> bool {
+    matches!(e.kind(), rocksdb::ErrorKind::Corruption) || e.to_string().contains("Corruption")
+}
+
+impl Backend {
+    pub fn open(dir: &Path, notices: &mut Vec<Notice>) -> Result<Self> {
+        let path = dir.join("db");
+        match open_writer(&path) {
+            Ok(db) => {
+                let b = Self { mode: Mode::Writer(db), path };
+                b.absorb(dir);
+                Ok(b)
+            }
+            Err(e) if is_damage(&e) => {
+                let aside = dir.join(format!("db.damaged-{}", super::now()));
+                std::fs::rename(&path, &aside).at("move aside", &path)?;
+                notices.push(format!(
+                    "the fingerprint store was damaged ({e}); it was moved to `{}` and a new one begun",
+                    aside.display()
+                ));
+                let db = open_writer(&path).map_err(|e| store_error(&path, &e))?;
+                Ok(Self { mode: Mode::Writer(db), path })
+            }
+            Err(e) => {
+                let read_only = !is_locked(&e);
+                Self::follow(dir, path.clone(), read_only, notices).map_err(|_| store_error(&path, &e))
+            }
+        }
+    }
+
+    fn follow(dir: &Path, path: PathBuf, read_only: bool, notices: &mut Vec<Notice>) -> Result<Self> {
+        let scratch = std::env::temp_dir().join(format!("xl-follow-{}", std::process::id()));
+        let mut o = options();
+        o.create_if_missing(false);
+        o.set_max_open_files(-1);
+        let names: Vec<&str> = Table::ALL.iter().map(|t| t.name()).collect();
+        // The writer may be creating the data base at this very moment.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let db = loop {
+            match DB::open_cf_as_secondary(&o, path.as_path(), scratch.as_path(), names.clone()) {
+                Ok(db) => break db,
+                Err(_) if !read_only && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                Err(e) => return Err(store_error(&path, &e)),
+            }
+        };
+        let spool = if read_only {
+            notices.push(format!("the cache in `{}` cannot be written to: nothing new is stored", dir.display()));
+            None
+        } else {
+            Some(Mutex::new(Spool::create(dir)?))
+        };
+        let follower =
+            Follower { db, scratch, overlay: Mutex::default(), spool, caught_up: Mutex::new(Instant::now()) };
+        Ok(Self { mode: Mode::Follower(Box::new(follower)), path })
+    }
+
+    pub fn access(&self) -> Access {
+        match &self.mode {
+            Mode::Writer(_) => Access::Writer,
+            Mode::Follower(f) if f.spool.is_some() => Access::Spooling,
+            Mode::Follower(_) => Access::ReadOnly,
+        }
+    }
+
+    fn db(&self) -> &DB {
+        match &self.mode {
+            Mode::Writer(db) => db,
+            Mode::Follower(f) => &f.db,
+        }
+    }
+
+    fn family(&self, t: Table) -> Result<&rocksdb::ColumnFamily> {
+        self.db().cf_handle(t.name()).ok_or_else(|| Error::Store {
+            path: self.path.clone(),
+            message: format!("table {} is missing", t.name()),
+        })
+    }
+
+    fn error(&self, e: &rocksdb::Error) -> Error {
+        store_error(&self.path, e)
+    }
+
+    fn catch_up(&self) {
+        if let Mode::Follower(f) = &self.mode {
+            let mut last = f.caught_up.lock().expect("follower");
+            if last.elapsed() > CATCH_UP {
+                *last = Instant::now();
+                // Failing means seeing less: misses, never wrong hits.
+                let _ = f.db.try_catch_up_with_primary();
+            }
+        }
+    }
+
+    pub fn get(&self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Mode::Follower(f) = &self.mode
+            && let Some(v) = f.overlay.lock().expect("overlay").get(&(t, key.to_vec()))
+        {
+            return Ok(v.clone());
+        }
+        self.catch_up();
+        self.db().get_cf(self.family(t)?, key).map_err(|e| self.error(&e))
+    }
+
+    /// Records whose key begins with `prefix`, in key order.
+    pub fn scan(&self, t: Table, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.catch_up();
+        let mut rows = BTreeMap::new();
+        for r in self.db().iterator_cf(self.family(t)?, IteratorMode::From(prefix, rocksdb::Direction::Forward)) {
+            let (k, v) = r.map_err(|e| self.error(&e))?;
+            if !k.starts_with(prefix) {
+                break;
+            }
+            rows.insert(k.into_vec(), v.into_vec());
+        }
+        if let Mode::Follower(f) = &self.mode {
+            for ((_, k), v) in f.overlay.lock().expect("overlay").range((t, prefix.to_vec())..).take_while(|((u, k), _)| *u == t && k.starts_with(prefix)) {
+                match v {
+                    Some(v) => drop(rows.insert(k.clone(), v.clone())),
+                    None => drop(rows.remove(k)),
+                }
+            }
+        }
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Applies all changes, or none.
+    pub fn write(&self, changes: Vec<Change>) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        match &self.mode {
+            Mode::Writer(db) => {
+                let mut b = WriteBatch::default();
+                for (t, k, v) in &changes {
+                    let cf = self.family(*t)?;
+                    match v {
+                        Some(v) => b.put_cf(cf, k, v),
+                        None => b.delete_cf(cf, k),
+                    }
+                }
+                db.write(b).map_err(|e| self.error(&e))
+            }
+            Mode::Follower(f) => {
+                let Some(spool) = &f.spool else { return Ok(()) };
+                spool.lock().expect("spool").append(&changes)?;
+                let mut overlay = f.overlay.lock().expect("overlay");
+                for (t, k, v) in changes {
+                    overlay.insert((t, k), v);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes in the spools that finished processes left. Only the writer may.
+    fn absorb(&self, dir: &Path) {
+        Spool::take_all(dir, |changes| self.write(changes));
+    }
+
+    pub fn close(self, dir: &Path) {
+        match self.mode {
+            Mode::Writer(ref db) => {
+                self.absorb(dir);
+                let _ = db.flush_wal(false);
+            }
+            Mode::Follower(f) => {
+                let scratch = f.scratch.clone();
+                drop(f);
+                let _ = std::fs::remove_dir_all(scratch);
+                // If the writer has gone meanwhile, take the spool in now; else the next writer does.
+                if let Ok(db) = open_writer(&self.path) {
+                    Self { mode: Mode::Writer(db), path: self.path }.absorb(dir);
+                }
+            }
+        }
+    }
+}
+
+fn store_error(path: &Path, e: &rocksdb::Error) -> Error {
+    Error::Store { path: path.to_owned(), message: e.to_string() }
+}

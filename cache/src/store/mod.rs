@@ -1,0 +1,315 @@
+//! The fingerprint store: weak → path sets → strong → entry, the digest memo, history, past builds.
+//!
+//! Records are postcard values under binary keys in RocksDB column families; nothing of RocksDB shows outside
+//! this module. RocksDB has one writer: a second `xl` on the same directory reads a secondary view, keeps its own
+//! publications in memory, and appends them to a spool that the next writer takes in.
+
+mod backend;
+mod spool;
+
+use crate::{Digest, Entry, FileStat, IoResultExt, PathSet, Result};
+use backend::{Backend, Table};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::path::{Path, PathBuf};
+
+/// Format of the directory. A directory with a higher number is left alone.
+pub const DIRECTORY_FORMAT: u32 = 1;
+
+/// One known result of a weak fingerprint and path set.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub path_set: Digest,
+    pub strong: Digest,
+    /// The first eight bytes of each observation's value, for explanations.
+    pub values: Vec<u64>,
+    /// Seconds since the epoch.
+    pub last_used: u64,
+}
+
+/// What earlier runs of a command tell about the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// It launches pips itself and is treated as a build tool.
+    pub driver: bool,
+    /// Wall time of the last real run, microseconds.
+    pub wall_us: u64,
+    pub runs: u32,
+    /// Consecutive runs shorter than a lookup is worth.
+    pub cheap_runs: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Memo {
+    size: u64,
+    mtime: i128,
+    ctime: i128,
+    content: crate::digest::Content,
+}
+
+/// How the store could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Writer,
+    /// Another process writes; publications go through the spool.
+    Spooling,
+    /// The directory cannot be written to.
+    ReadOnly,
+}
+
+pub struct Store {
+    backend: Backend,
+    dir: PathBuf,
+    key: [u8; 32],
+}
+
+/// Something to tell the user about how the store was opened.
+pub type Notice = String;
+
+impl Store {
+    /// Opens the store in `dir`, creating it if need be. A damaged data base is moved aside.
+    pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>)> {
+        let mut notices = Vec::new();
+        prepare(dir)?;
+        let backend = Backend::open(dir, &mut notices)?;
+        let mut s = Self { backend, dir: dir.to_owned(), key: [0; 32] };
+        s.key = s.secret()?;
+        Ok((s, notices))
+    }
+
+    pub fn access(&self) -> Access {
+        self.backend.access()
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Key of the environment values' digests: made once per cache, so that values cannot be looked up elsewhere.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    fn secret(&self) -> Result<[u8; 32]> {
+        let path = self.dir.join("key");
+        if let Ok(b) = std::fs::read(&path)
+            && let Ok(k) = b.try_into()
+        {
+            return Ok(k);
+        }
+        let mut k = [0; 32];
+        let mut f = std::fs::File::open("/dev/urandom").at("open", "/dev/urandom")?;
+        std::io::Read::read_exact(&mut f, &mut k).at("read", "/dev/urandom")?;
+        if self.access() != Access::ReadOnly {
+            let scratch = self.dir.join(format!("key.{}", std::process::id()));
+            std::fs::write(&scratch, k).at("write", &scratch)?;
+            // The first one stays: another process may have been faster.
+            let _ = std::fs::hard_link(&scratch, &path);
+            std::fs::remove_file(&scratch).at("remove", &scratch)?;
+            if let Ok(b) = std::fs::read(&path)
+                && let Ok(winner) = b.try_into()
+            {
+                return Ok(winner);
+            }
+        }
+        Ok(k)
+    }
+
+    fn get<T: DeserializeOwned>(&self, t: Table, key: &[u8]) -> Result<Option<T>> {
+        match self.backend.get(t, key)? {
+            Some(b) => Ok(Some(postcard::from_bytes(&b)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn put<T: Serialize>(&self, t: Table, key: &[u8], v: &T) -> Result<()> {
+        self.backend.write(vec![(t, key.to_vec(), Some(postcard::to_stdvec(v)?))])
+    }
+
+    /// What is known of a weak fingerprint, most recently used first.
+    pub fn links(&self, weak: &Digest) -> Result<Vec<Link>> {
+        let mut out = Vec::new();
+        for (k, v) in self.backend.scan(Table::Links, &weak.0)? {
+            let (Some(p), Some(s)) = (k.get(32..64), k.get(64..96)) else { continue };
+            let digest = |b: &[u8]| Digest(b.try_into().expect("thirty-two bytes"));
+            let (path_set, strong) = (digest(p), digest(s));
+            let last_used = self.get(Table::Uses, &strong.0)?.unwrap_or(0);
+            out.push(Link { path_set, strong, values: postcard::from_bytes(&v)?, last_used });
+        }
+        out.sort_by_key(|l| std::cmp::Reverse(l.last_used));
+        Ok(out)
+    }
+
+    pub fn path_set(&self, d: &Digest) -> Result<Option<PathSet>> {
+        self.backend.get(Table::PathSets, &d.0)?.map(|b| PathSet::decode(&b)).transpose()
+    }
+
+    pub fn entry(&self, strong: &Digest) -> Result<Option<Entry>> {
+        self.get(Table::Entries, &strong.0)
+    }
+
+    /// Publishes a result: path set, entry and link in one atomic batch. The first entry of a strong fingerprint
+    /// stays; the result is that one if it was there already.
+    pub fn publish(&self, weak: &Digest, path_set: &PathSet, strong: &Digest, values: &[Digest], entry: &Entry) -> Result<Option<Entry>> {
+        let before = self.entry(strong)?;
+        let (bytes, digest) = path_set.encode()?;
+        let short: Vec<u64> = values.iter().map(short).collect();
+        let key = [&weak.0[..], &digest.0, &strong.0].concat();
+        let mut batch = vec![(Table::PathSets, digest.0.to_vec(), Some(bytes))];
+        if before.is_none() {
+            batch.push((Table::Entries, strong.0.to_vec(), Some(entry.encode()?)));
+        }
+        batch.push((Table::Uses, strong.0.to_vec(), Some(postcard::to_stdvec(&now())?)));
+        batch.push((Table::Links, key, Some(postcard::to_stdvec(&short)?)));
+        self.backend.write(batch)?;
+        Ok(before)
+    }
+
+    /// Notes that these results were used now.
+    pub fn touch(&self, strong: &[Digest]) -> Result<()> {
+        let stamp = postcard::to_stdvec(&now())?;
+        self.backend.write(strong.iter().map(|s| (Table::Uses, s.0.to_vec(), Some(stamp.clone()))).collect())
+    }
+
+    /// Forgets one result.
+    pub fn forget(&self, weak: &Digest, l: &Link) -> Result<()> {
+        let key = [&weak.0[..], &l.path_set.0, &l.strong.0].concat();
+        self.backend.write(vec![(Table::Links, key, None), (Table::Entries, l.strong.0.to_vec(), None)])
+    }
+
+    /// The content that a file in this state is known to have.
+    pub fn memo(&self, s: &FileStat) -> Option<crate::digest::Content> {
+        let m: Memo = self.get(Table::Memo, &memo_key(s)).ok()??;
+        (m.size == s.size && m.mtime == s.mtime && m.ctime == s.ctime).then_some(m.content)
+    }
+
+    /// Remembers contents. The caller leaves out racy ones.
+    pub fn memorise(&self, files: &[(FileStat, crate::digest::Content)]) -> Result<()> {
+        let mut batch = Vec::with_capacity(files.len());
+        for (s, content) in files {
+            let m = Memo { size: s.size, mtime: s.mtime, ctime: s.ctime, content: *content };
+            batch.push((Table::Memo, memo_key(s), Some(postcard::to_stdvec(&m)?)));
+        }
+        self.backend.write(batch)
+    }
+
+    pub fn history(&self, key: &Digest) -> Option<History> {
+        self.get(Table::History, &key.0).ok()?
+    }
+
+    pub fn put_history(&self, key: &Digest, h: &History) -> Result<()> {
+        self.put(Table::History, &key.0, h)
+    }
+
+    /// Keeps a build record (JSON) under its number; returns the number.
+    pub fn add_build(&self, record: &[u8]) -> Result<u64> {
+        let last = self.backend.scan(Table::Builds, b"")?.last().and_then(|(k, _)| Some(u64::from_be_bytes(k.as_slice().try_into().ok()?)));
+        let id = last.unwrap_or(0) + 1;
+        self.backend.write(vec![(Table::Builds, id.to_be_bytes().to_vec(), Some(record.to_vec()))])?;
+        Ok(id)
+    }
+
+    /// Past builds, oldest first.
+    pub fn builds(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let rows = self.backend.scan(Table::Builds, b"")?;
+        Ok(rows.into_iter().filter_map(|(k, v)| Some((u64::from_be_bytes(k.try_into().ok()?), v))).collect())
+    }
+
+    /// Drops past builds but the newest `keep`.
+    pub fn trim_builds(&self, keep: usize) -> Result<()> {
+        let all = self.backend.scan(Table::Builds, b"")?;
+        let drop = all.len().saturating_sub(keep);
+        self.backend.write(all.into_iter().take(drop).map(|(k, _)| (Table::Builds, k, None)).collect())
+    }
+
+    /// Every result: strong fingerprint, entry, last use.
+    pub fn entries(&self) -> Result<Vec<(Digest, Entry, u64)>> {
+        let mut out = Vec::new();
+        for (k, v) in self.backend.scan(Table::Entries, b"")? {
+            let Ok(k) = k.try_into() else { continue };
+            let d = Digest(k);
+            out.push((d, Entry::decode(&v)?, self.get(Table::Uses, &d.0)?.unwrap_or(0)));
+        }
+        Ok(out)
+    }
+
+    /// Drops these results and every link to them.
+    pub fn drop_entries(&self, strong: &std::collections::HashSet<Digest>) -> Result<()> {
+        let mut batch = Vec::new();
+        for (k, _) in self.backend.scan(Table::Links, b"")? {
+            if k.get(64..96).is_some_and(|s| strong.contains(&Digest(s.try_into().expect("thirty-two bytes")))) {
+                batch.push((Table::Links, k, None));
+            }
+        }
+        for s in strong {
+            batch.push((Table::Entries, s.0.to_vec(), None));
+            batch.push((Table::Uses, s.0.to_vec(), None));
+        }
+        self.backend.write(batch)
+    }
+
+    /// Reads every record of every table; returns how many there are.
+    pub fn verify(&self) -> Result<u64> {
+        let mut n = 0;
+        for t in Table::ALL {
+            for (k, v) in self.backend.scan(t, b"")? {
+                match t {
+                    Table::Entries => drop(Entry::decode(&v)?),
+                    Table::PathSets => {
+                        let set = PathSet::decode(&v)?;
+                        if set.encode()?.1.0 != *k.as_slice() {
+                            return Err(crate::Error::Corrupt { digest: Digest::of(&v) });
+                        }
+                    }
+                    Table::Links => drop(postcard::from_bytes::<Vec<u64>>(&v)?),
+                    _ => {}
+                }
+                n += 1;
+            }
+        }
+        Ok(n)
+    }
+
+    /// Flushes, and takes in what other processes left in the spool.
+    pub fn close(self) {
+        self.backend.close(&self.dir);
+    }
+}
+
+/// The part of a value that links keep.
+pub fn short(v: &Digest) -> u64 {
+    u64::from_le_bytes(v.0[..8].try_into().expect("eight bytes"))
+}
+
+fn memo_key(s: &FileStat) -> Vec<u8> {
+    [s.dev.to_be_bytes(), s.ino.to_be_bytes()].concat()
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Creates the directory, checks owner and format.
+fn prepare(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("create", dir)?;
+    let you = rustix::process::geteuid().as_raw();
+    let owner = std::fs::metadata(dir).at("look at", dir)?.uid();
+    if owner != you {
+        return Err(crate::Error::Owner { path: dir.to_owned(), owner, you });
+    }
+    let file = dir.join("format");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let found = text.trim().parse().unwrap_or(0);
+            if found > DIRECTORY_FORMAT {
+                return Err(crate::Error::Version { path: dir.to_owned(), found, known: DIRECTORY_FORMAT });
+            }
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&file, format!("{DIRECTORY_FORMAT}\n")).at("write", &file)?;
+        }
+        Err(e) => return Err(e).at("read", &file),
+    }
+    Ok(())
+}

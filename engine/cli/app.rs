@@ -1,0 +1,134 @@
+//! The command line: one enum of subcommands, one match.
+
+use crate::{commands, exit_code};
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(name = "xl", version, about = "Never run a command whose observed inputs have not changed", after_help = exit_code::HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Wrap a build: every command that it launches is cached by what it was observed to depend on
+    Run(RunArgs),
+    /// Run one command as one cached unit (a ./configure, a generator, a test)
+    Exec(RunArgs),
+    /// Show what a command reads, probes, lists and writes; nothing is cached
+    Trace(TraceArgs),
+    /// Look after the cache
+    Cache(CacheArgs),
+    /// Past builds; with a number, what happened to each command of it
+    Log(LogArgs),
+    /// What works on this machine, and where each setting comes from
+    Doctor(CommonArgs),
+}
+
+#[derive(Args, Clone, Default)]
+pub struct CommonArgs {
+    /// Cache directory [default: $XDG_CACHE_HOME/xl]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Configuration file [default: xl.toml at the workspace root]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// How processes are observed: auto, seccomp
+    #[arg(long, default_value = "auto")]
+    pub backend: String,
+    /// Run everything, store results
+    #[arg(long)]
+    pub no_cache_read: bool,
+    /// Use results, store nothing
+    #[arg(long)]
+    pub no_cache_write: bool,
+    /// Write the build record (JSON) to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The summary after the run: auto, off
+    #[arg(long, default_value = "auto")]
+    pub summary: String,
+    /// A cache that cannot be used is an error, not a warning
+    #[arg(long)]
+    pub strict: bool,
+    /// The command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub cmd: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct TraceArgs {
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Write the report to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub cmd: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct CacheArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[command(subcommand)]
+    pub command: CacheCommand,
+}
+
+#[derive(Subcommand)]
+pub enum CacheCommand {
+    /// Size, number of results, last use
+    Stats,
+    /// Evict least recently used results until the cache is below its cap
+    Gc {
+        /// Cap in bytes instead of the configured one
+        #[arg(long)]
+        max_bytes: Option<u64>,
+    },
+    /// Read and check every blob and record; damaged ones are dropped
+    Verify,
+    /// Print the cache directory
+    Path,
+}
+
+#[derive(Args)]
+pub struct LogArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Number of a build
+    pub build: Option<u64>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Parses and runs; the result is the exit code.
+pub fn run() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(c) => c,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { i32::from(exit_code::USAGE) } else { 0 };
+        }
+    };
+    let done = match cli.command {
+        Command::Run(a) => commands::run::run(&a, engine::Mode::Build),
+        Command::Exec(a) => commands::run::run(&a, engine::Mode::Single),
+        Command::Trace(a) => commands::trace::run(&a),
+        Command::Cache(a) => commands::cache::run(&a),
+        Command::Log(a) => commands::log::run(&a),
+        Command::Doctor(a) => commands::doctor::run(&a),
+    };
+    done.unwrap_or_else(|e| e.report())
+}

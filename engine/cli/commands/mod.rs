@@ -1,0 +1,80 @@
+//! One file per subcommand, and what they share: configuration, the cache, the launch.
+
+pub mod cache;
+pub mod doctor;
+pub mod log;
+pub mod run;
+pub mod trace;
+
+use crate::app::CommonArgs;
+use crate::exit_code;
+use crate::messages::CommandError;
+use engine::config::{Config, Overrides};
+use engine::run::CacheHandle;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// Loads the configuration for the current directory.
+pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
+    let cwd = std::env::current_dir()
+        .map_err(|e| CommandError::new(exit_code::CONFIG, "the current directory cannot be used").cause(e.to_string()))?;
+    let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.clone() };
+    Ok(Config::load(&cwd, &o, |v| std::env::var_os(v))?)
+}
+
+/// Opens the cache of a configuration.
+pub fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
+    let (store, notices) = ::cache::Store::open(&c.cache_dir)?;
+    let cas = ::cache::Cas::open(&c.cache_dir, store.access() == ::cache::store::Access::ReadOnly)?;
+    Ok((CacheHandle { store, cas }, notices))
+}
+
+/// Finds the program of a command line, with the errors and exit codes that shells give.
+pub fn find_program(cmd: &[OsString]) -> Result<PathBuf, CommandError> {
+    let name = &cmd[0];
+    let shown = name.to_string_lossy();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let not_found = || CommandError::new(exit_code::NOT_FOUND, format!("cannot run `{shown}`"));
+    let found = tracer::search_path(name, &path).ok_or_else(|| not_found().cause("no such command in PATH"))?;
+    let m = std::fs::metadata(&found).map_err(|e| not_found().cause(e.to_string()))?;
+    let refused = |why: &str| CommandError::new(exit_code::NOT_EXECUTABLE, format!("cannot run `{shown}`")).cause(why);
+    if m.is_dir() {
+        return Err(refused("it is a directory"));
+    }
+    if rustix::fs::access(&found, rustix::fs::Access::EXEC_OK).is_err() {
+        return Err(refused("it is not executable").hint(format!("chmod +x {shown}")));
+    }
+    Ok(found)
+}
+
+/// Replaces this process by the command: what `XL_DISABLE=1` and nested runs do.
+pub fn become_command(cmd: &[OsString]) -> CommandError {
+    use std::os::unix::process::CommandExt;
+    let e = std::process::Command::new(&cmd[0]).args(&cmd[1..]).exec();
+    let code = if e.kind() == std::io::ErrorKind::NotFound { exit_code::NOT_FOUND } else { exit_code::NOT_EXECUTABLE };
+    CommandError::new(code, format!("cannot run `{}`", cmd[0].to_string_lossy())).cause(e.to_string())
+}
+
+/// The variable that tells a nested `xl` that it is already supervised.
+pub const SESSION: &str = "XL_SESSION";
+
+/// Launches a command under supervision.
+pub fn launch(cmd: &[OsString]) -> Result<tracer::Session, CommandError> {
+    let program = find_program(cmd)?;
+    let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
+    let session = OsString::from(std::process::id().to_string());
+    let vars: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(k, _)| k != SESSION).collect();
+    let mut env: Vec<(&OsStr, &OsStr)> = vars.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str())).collect();
+    env.push((OsStr::new(SESSION), &session));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    tracer::ignore_sigpipe();
+    Ok(tracer::Session::launch(&tracer::session::Options { program: &program, argv: &argv, env: &env, threads })?)
+}
+
+/// The exit code that a shell would show.
+pub fn shell_code(e: tracer::Exited) -> i32 {
+    match e {
+        tracer::Exited::Code(c) => c,
+        tracer::Exited::Signal(s) => 128 + s,
+    }
+}

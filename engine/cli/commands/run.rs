@@ -1,0 +1,103 @@
+//! `xl run` and `xl exec`.
+
+use super::{SESSION, become_command, config, launch, open_cache, shell_code};
+use crate::app::RunArgs;
+use crate::messages::{CommandError, cache_hint, warning};
+use crate::{exit_code, progress};
+use engine::run::{Engine, Run, Switches};
+use engine::{BuildRecord, Mode, Outcome};
+use std::sync::Arc;
+
+pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
+    let nested = std::env::var_os(SESSION).is_some();
+    if nested || std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1") {
+        // Under an outer run the outer one sees everything already.
+        return Err(become_command(&a.cmd));
+    }
+    if !matches!(a.backend.as_str(), "auto" | "seccomp") {
+        return Err(CommandError::new(exit_code::BACKEND, format!("the backend `{}` is not available", a.backend))
+            .hint("this version observes with `seccomp`; `--backend auto` picks it"));
+    }
+    let config = config(&a.common)?;
+    let session = launch(&a.cmd)?;
+    let pid = session.pid();
+    tracer::forward_signals(pid);
+    let cache = match open_cache(&config) {
+        Ok((c, notices)) => {
+            notices.iter().for_each(|n| warning(n));
+            Some(c)
+        }
+        Err(e) if a.strict => {
+            session.abandon();
+            return Err(e.into());
+        }
+        Err(e) => {
+            warning(&format!("{e}; the build runs without a cache"));
+            if let Some(h) = cache_hint(&e) {
+                eprintln!("  hint: {h}");
+            }
+            None
+        }
+    };
+    let strict_cache = a.strict && cache.is_none();
+    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write };
+    let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
+    let engine = Arc::new(Engine::new(config, switches, cache, progress::reporter()));
+    let (exited, _) = session
+        .run(Arc::new(Run(engine.clone())))
+        .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
+    let code = shell_code(exited);
+    let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
+    let record = Engine::close(engine, engine::record::redact(&command), cwd, code, 0);
+    progress::clear();
+    record.warnings.iter().for_each(|w| warning(w));
+    if a.summary != "off" {
+        summary(&record, mode);
+    }
+    if let Some(file) = &a.json {
+        let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
+        std::fs::write(file, text).map_err(|e| {
+            CommandError::new(exit_code::CACHE, format!("cannot write `{}`", file.display())).cause(e.to_string())
+        })?;
+    }
+    Ok(if strict_cache { i32::from(exit_code::CACHE) } else { code })
+}
+
+/// The closing line, and for a build with uncacheable commands why.
+fn summary(r: &BuildRecord, mode: Mode) {
+    let p = &r.pips;
+    let ran = p.miss + p.uncacheable + p.failed;
+    let what = if mode == Mode::Single { "command" } else { "pips" };
+    let saved = if r.saved_cpu_ms > 0 { format!(" (saved {})", duration(r.saved_cpu_ms)) } else { String::new() };
+    eprintln!(
+        "xl: {} {what}: {} hits, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
+        p.total,
+        p.hit,
+        p.uncacheable,
+        p.bypassed,
+        duration(r.wall_ms),
+        r.backend
+    );
+    let mut reasons: Vec<(String, u32, &str)> = Vec::new();
+    for i in r.items.iter().filter(|i| i.outcome == Outcome::Uncacheable) {
+        let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
+        match reasons.iter_mut().find(|x| x.0 == why) {
+            Some(x) => x.1 += 1,
+            None => reasons.push((why, 1, &i.command)),
+        }
+    }
+    reasons.sort_by_key(|x| std::cmp::Reverse(x.1));
+    for (why, n, example) in reasons.iter().take(5) {
+        let short: String = example.chars().take(60).collect();
+        eprintln!("xl:   {n} not cached: {why} — `{short}`");
+    }
+}
+
+/// `0.43 s`, `11.8 s`, `3 m 02 s`.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
+        10_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),
+        _ => format!("{} m {:02} s", ms / 60_000, ms / 1000 % 60),
+    }
+}

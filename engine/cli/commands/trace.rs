@@ -1,0 +1,46 @@
+//! `xl trace`: what a command reads, probes, lists and writes.
+
+use super::{launch, shell_code};
+use crate::app::TraceArgs;
+use crate::exit_code;
+use crate::messages::CommandError;
+use engine::trace::{Trace, Tracer};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::Arc;
+
+pub fn run(a: &TraceArgs) -> Result<i32, CommandError> {
+    let session = launch(&a.cmd)?;
+    tracer::forward_signals(session.pid());
+    let t = Arc::new(Tracer::default());
+    let (exited, _) = session
+        .run(t.clone())
+        .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
+    let trace = t.finish();
+    let out = if a.json { serde_json::to_string_pretty(&trace).unwrap_or_default() + "\n" } else { plain(&trace) };
+    let written = match &a.output {
+        Some(f) => std::fs::write(f, out).map_err(|e| (f.display().to_string(), e)),
+        None => std::io::stdout().write_all(out.as_bytes()).map_err(|e| ("standard output".into(), e)),
+    };
+    written.map_err(|(name, e)| CommandError::new(exit_code::CACHE, format!("cannot write `{name}`")).cause(e.to_string()))?;
+    Ok(shell_code(exited))
+}
+
+fn plain(t: &Trace) -> String {
+    let mut s = String::new();
+    let mut section = |title: &str, names: &BTreeSet<String>| {
+        for n in names {
+            s.push_str(&format!("{title:<10} {n}\n"));
+        }
+    };
+    section("read", &t.read);
+    section("probed", &t.probed);
+    section("absent", &t.absent);
+    section("listed", &t.listed);
+    section("symlink", &t.symlinks);
+    section("written", &t.written);
+    section("temporary", &t.temporary);
+    section("deleted", &t.deleted);
+    section("escape", &t.escapes);
+    s
+}

@@ -1,0 +1,22 @@
+//! Every exit code of `xl` itself; `xl run` and `xl exec` otherwise exit as their command did (128 + n for a signal).
+
+/// The command line cannot be understood.
+pub const USAGE: u8 = 2;
+/// Bad configuration or build file.
+pub const CONFIG: u8 = 65;
+/// A defect of `xl`.
+pub const INTERNAL: u8 = 70;
+/// The cache cannot be used, and `--strict` was given, or the command is about the cache.
+pub const CACHE: u8 = 74;
+/// The requested backend is not permitted here.
+pub const BACKEND: u8 = 77;
+/// The command exists but cannot be executed (as shells have it).
+pub const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found (as shells have it).
+pub const NOT_FOUND: u8 = 127;
+
+/// For `--help`.
+pub const HELP: &str = "\
+Exit codes: the command's own for `run` and `exec`, 128+n if it died by signal n; otherwise
+  2 usage · 65 bad configuration · 70 internal error · 74 the cache cannot be used
+  77 the requested backend is not permitted here · 126 not executable · 127 not found";

@@ -1,0 +1,319 @@
+//! `xl.toml` and `config.toml`: where they are, what they may say, and what is wrong with them.
+//!
+//! Later wins: user's file, workspace's file, `XL_*` variables, flags. An unknown key is an error that names the
+//! nearest known one. Rules that change what a result depends on are part of every fingerprint.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Settings of a run.
+#[derive(Debug)]
+pub struct Config {
+    pub cache_dir: PathBuf,
+    pub max_bytes: u64,
+    pub evict_bytes: u64,
+    pub failures: bool,
+    /// Environment variables that never count, besides the built-in ones.
+    pub pass: Vec<String>,
+    /// Environment variables that always count.
+    pub track: Vec<String>,
+    pub drivers: Vec<String>,
+    pub salt: String,
+    pub rules: Vec<Rule>,
+    pub ignore: Ignore,
+    /// Workspace root.
+    pub root: PathBuf,
+    /// Where each value came from, for `xl doctor`.
+    pub origins: Vec<(String, String, String)>,
+}
+
+/// `[[rule]]`: commands that are treated specially.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Glob over the program's path or name.
+    pub tool: String,
+    #[serde(default = "yes")]
+    pub cache: bool,
+    /// Why; shown in reports.
+    pub reason: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `[[ignore]]`: paths whose accesses do not count.
+#[derive(Debug, Default)]
+pub struct Ignore {
+    pub set: GlobSet,
+    pub globs: Vec<(String, String)>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    cache: CacheSection,
+    #[serde(default)]
+    env: EnvSection,
+    #[serde(default)]
+    build: BuildSection,
+    #[serde(default)]
+    rule: Vec<Rule>,
+    #[serde(default)]
+    ignore: Vec<IgnoreEntry>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheSection {
+    dir: Option<PathBuf>,
+    max_bytes: Option<u64>,
+    evict_bytes: Option<u64>,
+    failures: Option<bool>,
+    salt: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvSection {
+    #[serde(default)]
+    pass: Vec<String>,
+    #[serde(default)]
+    track: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BuildSection {
+    #[serde(default)]
+    drivers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IgnoreEntry {
+    path: String,
+    reason: String,
+}
+
+/// Every key that a file may hold, for suggestions.
+const KEYS: &[&str] = &[
+    "cache", "dir", "max_bytes", "evict_bytes", "failures", "salt", "env", "pass", "track", "build", "drivers", "rule", "tool",
+    "reason", "ignore", "path",
+];
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{}`", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read `{}`", path.display())]
+    Parse { path: PathBuf, message: String, suggestion: Option<String> },
+    #[error("`{}` in `{}` is not a valid glob", glob, path.display())]
+    Glob { path: PathBuf, glob: String, message: String },
+    #[error("XL_CACHE_MAX_BYTES is `{0}`, which is not a number of bytes")]
+    Number(String),
+    #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
+    NoHome,
+}
+
+/// 20 GiB.
+pub const DEFAULT_MAX_BYTES: u64 = 20 << 30;
+
+/// What flags may set.
+#[derive(Debug, Default)]
+pub struct Overrides {
+    pub cache_dir: Option<PathBuf>,
+    pub config: Option<PathBuf>,
+}
+
+/// The workspace root: the nearest directory upwards with `xl.toml`, else the repository's root, else `cwd`.
+pub fn workspace_root(cwd: &Path) -> PathBuf {
+    let up = |marker: &str| cwd.ancestors().find(|d| d.join(marker).exists()).map(Path::to_owned);
+    up("xl.toml").or_else(|| up(".git")).unwrap_or_else(|| cwd.to_owned())
+}
+
+impl Config {
+    /// Reads everything for a run in `cwd`; `var` reads an environment variable.
+    pub fn load(cwd: &Path, o: &Overrides, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
+        let root = workspace_root(cwd);
+        let home = var("HOME").map(PathBuf::from);
+        let user = var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.as_ref().map(|h| h.join(".config")));
+        let mut c = Self {
+            cache_dir: PathBuf::new(),
+            max_bytes: DEFAULT_MAX_BYTES,
+            evict_bytes: 0,
+            failures: false,
+            pass: Vec::new(),
+            track: Vec::new(),
+            drivers: Vec::new(),
+            salt: String::new(),
+            rules: Vec::new(),
+            ignore: Ignore::default(),
+            root: root.clone(),
+            origins: Vec::new(),
+        };
+        let mut dir = None;
+        let mut evict = None;
+        let workspace = o.config.clone().unwrap_or_else(|| root.join("xl.toml"));
+        let files = [user.map(|u| u.join("xl/config.toml")), Some(workspace)];
+        for path in files.into_iter().flatten() {
+            let must_exist = o.config.as_ref() == Some(&path);
+            let Some(f) = read(&path, must_exist)? else { continue };
+            let from = path.display().to_string();
+            let mut note = |k: &str, v: String| c.origins.push((k.to_owned(), v, from.clone()));
+            if let Some(d) = f.cache.dir {
+                note("cache.dir", d.display().to_string());
+                dir = Some(path.parent().unwrap_or(Path::new("/")).join(d));
+            }
+            if let Some(n) = f.cache.max_bytes {
+                note("cache.max_bytes", n.to_string());
+                c.max_bytes = n;
+            }
+            if let Some(n) = f.cache.evict_bytes {
+                note("cache.evict_bytes", n.to_string());
+                evict = Some(n);
+            }
+            if let Some(b) = f.cache.failures {
+                note("cache.failures", b.to_string());
+                c.failures = b;
+            }
+            if let Some(s) = f.cache.salt {
+                note("cache.salt", s.clone());
+                c.salt = s;
+            }
+            c.pass.extend(f.env.pass);
+            c.track.extend(f.env.track);
+            c.drivers.extend(f.build.drivers);
+            c.rules.extend(f.rule);
+            c.ignore.globs.extend(f.ignore.into_iter().map(|i| (i.path, i.reason)));
+            c.ignore.set = globs(&path, &root, &c.ignore.globs)?;
+        }
+        if let Some(n) = var("XL_CACHE_MAX_BYTES") {
+            let text = n.to_string_lossy().into_owned();
+            c.max_bytes = text.parse().map_err(|_| ConfigError::Number(text.clone()))?;
+            c.origins.push(("cache.max_bytes".into(), text, "XL_CACHE_MAX_BYTES".into()));
+        }
+        if let Some(d) = var("XL_CACHE_DIR") {
+            c.origins.push(("cache.dir".into(), d.to_string_lossy().into_owned(), "XL_CACHE_DIR".into()));
+            dir = Some(d.into());
+        }
+        if let Some(d) = &o.cache_dir {
+            c.origins.push(("cache.dir".into(), d.display().to_string(), "--cache-dir".into()));
+            dir = Some(d.clone());
+        }
+        let default = || var("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.map(|h| h.join(".cache"))).map(|d| d.join("xl"));
+        c.cache_dir = cwd.join(dir.or_else(default).ok_or(ConfigError::NoHome)?);
+        c.evict_bytes = evict.unwrap_or(c.max_bytes / 10);
+        Ok(c)
+    }
+
+    /// What enters every fingerprint: settings that change the meaning of a result.
+    pub fn meaning(&self) -> Vec<u8> {
+        let mut s = format!("{:?} {:?} {:?} {:?}", self.salt, self.pass, self.track, self.failures);
+        for (glob, _) in &self.ignore.globs {
+            s.push_str(&format!(" ignore {glob:?}"));
+        }
+        s.into_bytes()
+    }
+
+    /// Does this path count at all?
+    pub fn ignores(&self, path: &[u8]) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        !self.ignore.globs.is_empty() && self.ignore.set.is_match(Path::new(std::ffi::OsStr::from_bytes(path)))
+    }
+
+    /// Why the user wants this program's results not to be cached.
+    pub fn uncached(&self, program: &[u8]) -> Option<&str> {
+        let text = String::from_utf8_lossy(program);
+        let name = text.rsplit('/').next().unwrap_or_default();
+        self.rules
+            .iter()
+            .filter(|r| !r.cache)
+            .find(|r| globset::Glob::new(&r.tool).is_ok_and(|g| { let m = g.compile_matcher(); m.is_match(&*text) || m.is_match(name) }))
+            .map(|r| r.reason.as_str())
+    }
+}
+
+fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(t) => t,
+        Err(e) if !must_exist && matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+    };
+    toml::from_str(&text).map(Some).map_err(|e| {
+        let line = e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
+        let message = e.message().lines().next().unwrap_or_default().to_owned();
+        let unknown = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next());
+        let suggestion = unknown.and_then(nearest).map(str::to_owned);
+        let message = match (unknown, line) {
+            (Some(k), Some(l)) => format!("unknown key `{k}` at line {l}"),
+            (None, Some(l)) => format!("{message} at line {l}"),
+            _ => message,
+        };
+        ConfigError::Parse { path: path.to_owned(), message, suggestion }
+    })
+}
+
+fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, ConfigError> {
+    let bad = |glob: &str, e: &globset::Error| ConfigError::Glob { path: path.to_owned(), glob: glob.to_owned(), message: e.to_string() };
+    let mut b = GlobSetBuilder::new();
+    for (g, _) in all {
+        let whole = root.join(g).display().to_string();
+        b.add(GlobBuilder::new(&whole).literal_separator(true).build().map_err(|e| bad(g, &e))?);
+    }
+    b.build().map_err(|e| bad("*", &e))
+}
+
+/// The known key that `word` was probably meant to be.
+fn nearest(word: &str) -> Option<&'static str> {
+    KEYS.iter().map(|k| (distance(word, k), *k)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
+}
+
+/// Edit distance (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let t = tempfile::tempdir().unwrap();
+        std::fs::write(t.path().join("xl.toml"), text).unwrap();
+        Config::load(t.path(), &Overrides::default(), |v| (v == "HOME").then(|| "/home/x".into()))
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let Err(ConfigError::Parse { message, suggestion, .. }) = load("[cache]\n\nmax_byte = 1\n") else { panic!() };
+        assert_eq!(message, "unknown key `max_byte` at line 3");
+        assert_eq!(suggestion.as_deref(), Some("max_bytes"));
+    }
+
+    #[test]
+    fn values_and_globs() {
+        let c = load("[cache]\nmax_bytes = 5\nfailures = true\n[env]\npass = ['JOB_*']\n[[ignore]]\npath = 'logs/**'\nreason = 'noise'\n[[rule]]\ntool = 'gen-*'\ncache = false\nreason = 'random'\n").unwrap();
+        assert_eq!((c.max_bytes, c.failures), (5, true));
+        assert!(c.ignores(c.root.join("logs/a/b").as_os_str().as_encoded_bytes()));
+        assert!(!c.ignores(c.root.join("src/a").as_os_str().as_encoded_bytes()));
+        assert_eq!(c.uncached(b"/opt/gen-x"), Some("random"));
+        assert_eq!(c.uncached(b"/usr/bin/gcc"), None);
+        assert!(matches!(load("[[ignore]]\npath = 'a[' \nreason = 'x'"), Err(ConfigError::Glob { .. })));
+        assert!(matches!(load("[cache\n"), Err(ConfigError::Parse { .. })));
+    }
+}

@@ -1,0 +1,201 @@
+//! The run-wide memo of file states and contents: one stat a path, one hash a content.
+//!
+//! A state is believed for a second. A name that a live process may be writing is always looked at afresh: from
+//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself (or a
+//! bypassed command) wrote it. Contents are keyed by identity and times, so they cannot go stale as long as a later
+//! change shows in the times; where it might not (a coarse clock), a recent file is hashed anew.
+
+use cache::digest::Content;
+use cache::{FileStat, PathBytes, Store};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const TRUST: Duration = Duration::from_secs(1);
+
+type Identity = (u64, u64, u64, i128, i128);
+
+fn identity(s: &FileStat) -> Identity {
+    (s.dev, s.ino, s.size, s.mtime, s.ctime)
+}
+
+#[derive(Default)]
+struct Inner {
+    states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
+    unsteady: FxHashMap<PathBytes, u32>,
+    settled: FxHashMap<PathBytes, FileStat>,
+    contents: FxHashMap<Identity, Content>,
+    fresh: Vec<(FileStat, Content)>,
+}
+
+#[derive(Default)]
+pub struct FileStates {
+    inner: Mutex<Inner>,
+    /// Devices on which a change after a look always shows in the times.
+    fine: FxHashSet<u64>,
+}
+
+/// Does `dir`'s file system give a change that follows a look a time of its own (multigrain timestamps, Linux 6.13)?
+/// Found out by doing it, many times within one tick.
+fn fine_grained(dir: &std::path::Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = dir.join(format!(".xl-clock-{}", std::process::id()));
+    let bytes = path.as_os_str().as_bytes();
+    let mut device = None;
+    for i in 0..20u8 {
+        if std::fs::write(&path, [i]).is_err() {
+            break;
+        }
+        let before = FileStat::of(bytes);
+        let _ = std::fs::write(&path, [i, i]);
+        let after = FileStat::of(bytes);
+        match (before, after) {
+            (Some(a), Some(b)) if a.ctime != b.ctime => device = Some(a.dev),
+            _ => {
+                device = None;
+                break;
+            }
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+    device
+}
+
+impl FileStates {
+    /// `scratch` directories tell which file systems have a fine clock.
+    pub fn new(scratch: &[&std::path::Path]) -> Self {
+        Self { inner: Mutex::default(), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().expect("file states")
+    }
+
+    /// State of a name, at most a second old.
+    pub fn stat(&self, path: &[u8]) -> Option<FileStat> {
+        {
+            let inner = self.lock();
+            if let Some((s, at)) = inner.states.get(path)
+                && at.elapsed() < TRUST
+                && !inner.unsteady.contains_key(path)
+            {
+                return *s;
+            }
+        }
+        self.look(path)
+    }
+
+    /// State of a name now.
+    pub fn look(&self, path: &[u8]) -> Option<FileStat> {
+        let s = FileStat::of(path);
+        self.lock().states.insert(path.into(), (s, Instant::now()));
+        s
+    }
+
+    /// A process is about to write this name.
+    pub fn writing(&self, path: &PathBytes) {
+        let mut inner = self.lock();
+        inner.states.remove(path);
+        inner.settled.remove(path);
+        *inner.unsteady.entry(path.clone()).or_insert(0) += 1;
+    }
+
+    /// The writer has ended (`writes` intents of it); the name is in this state.
+    pub fn settle(&self, path: &PathBytes, writes: u32, state: Option<FileStat>) {
+        let mut inner = self.lock();
+        if let Some(n) = inner.unsteady.get_mut(path) {
+            *n = n.saturating_sub(writes);
+            if *n == 0 {
+                inner.unsteady.remove(path);
+            }
+        }
+        inner.states.insert(path.clone(), (state, Instant::now()));
+        match state {
+            Some(s) => drop(inner.settled.insert(path.clone(), s)),
+            None => drop(inner.settled.remove(path)),
+        }
+    }
+
+    /// Would a change after `state` was seen show?
+    pub fn settled(&self, path: &[u8], state: &FileStat) -> bool {
+        self.fine.contains(&state.dev) || self.lock().settled.get(path) == Some(state)
+    }
+
+    fn trusted(&self, s: &FileStat) -> bool {
+        self.fine.contains(&s.dev) || s.ctime < cache::file_stat::coarse_now() - cache::file_stat::TICK
+    }
+
+    /// Content of a file in this state; `None` if it has another one by now, or cannot be read.
+    pub fn content(&self, path: &[u8], state: &FileStat, store: Option<&Store>) -> Option<Content> {
+        if let Some(c) = self.lock().contents.get(&identity(state)) {
+            return Some(*c);
+        }
+        if self.trusted(state)
+            && let Some(c) = store.and_then(|s| s.memo(state))
+        {
+            self.lock().contents.insert(identity(state), c);
+            return Some(c);
+        }
+        let (c, s) = cache::collect::hash_file(path).ok()??;
+        if s != *state {
+            return None;
+        }
+        if self.trusted(&s) {
+            let mut inner = self.lock();
+            inner.contents.insert(identity(&s), c);
+            inner.fresh.push((s, c));
+        }
+        Some(c)
+    }
+
+    /// A content that is known without reading (just stored or restored).
+    pub fn know(&self, state: &FileStat, c: Content) {
+        let mut inner = self.lock();
+        inner.contents.insert(identity(state), c);
+        inner.fresh.push((*state, c));
+    }
+
+    /// Contents worth remembering beyond this run.
+    pub fn take_fresh(&self) -> Vec<(FileStat, Content)> {
+        let v = std::mem::take(&mut self.lock().fresh);
+        v.into_iter().filter(|(s, _)| self.trusted(s)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_name_under_a_writer_is_looked_at_afresh() {
+        let t = tempfile::tempdir().unwrap();
+        let p = t.path().join("f");
+        let path: PathBytes = p.as_os_str().as_bytes().into();
+        let f = FileStates::new(&[]);
+        assert_eq!(f.stat(&path), None);
+        std::fs::write(&p, "1").unwrap();
+        assert_eq!(f.stat(&path), None, "the memo answers");
+        f.writing(&path);
+        assert!(f.stat(&path).is_some());
+        std::fs::remove_file(&p).unwrap();
+        assert_eq!(f.stat(&path), None, "still unsteady");
+        std::fs::write(&p, "22").unwrap();
+        f.settle(&path, 1, FileStat::of(&path));
+        assert_eq!(f.stat(&path).unwrap().size, 2);
+    }
+
+    #[test]
+    fn contents_follow_the_state() {
+        let t = tempfile::tempdir().unwrap();
+        let p = t.path().join("f");
+        let path = p.as_os_str().as_bytes();
+        let f = FileStates::new(&[t.path()]);
+        for text in ["a", "b", "c"] {
+            std::fs::write(&p, text).unwrap();
+            let s = FileStat::of(path).unwrap();
+            let c = f.content(path, &s, None).unwrap();
+            assert_eq!(c.digest, cache::Digest::of(text.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The in-flight journal: what an interrupted run may have left half-made.
+//!
+//! Before a pip first creates a name under the workspace, the name is noted; when the pip has ended properly, so is
+//! that. A run that finds the journal of a dead one removes the names that its unfinished pips created (they were
+//! absent before, so nothing of the user's is lost) and left-over temporaries of restores. The owner holds a lock.
+
+use cache::PathBytes;
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+pub struct Journal {
+    file: Option<Mutex<File>>,
+    path: PathBuf,
+}
+
+const BEGIN: u8 = b'B';
+const END: u8 = b'E';
+
+fn record(tag: u8, pip: u32, path: &[u8]) -> Vec<u8> {
+    let mut r = vec![tag];
+    r.extend_from_slice(&pip.to_le_bytes());
+    r.extend_from_slice(&u32::try_from(path.len()).unwrap_or(0).to_le_bytes());
+    r.extend_from_slice(path);
+    r
+}
+
+/// Names created by pips of `bytes` that never ended.
+fn unfinished(mut b: &[u8]) -> Vec<Vec<u8>> {
+    let mut open: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+    while b.len() >= 9 {
+        let pip = u32::from_le_bytes(b[1..5].try_into().expect("four bytes"));
+        let n = u32::from_le_bytes(b[5..9].try_into().expect("four bytes")) as usize;
+        let Some(path) = b.get(9..9 + n) else { break };
+        match b[0] {
+            BEGIN => open.entry(pip).or_default().push(path.to_vec()),
+            _ => drop(open.remove(&pip)),
+        }
+        b = &b[9 + n..];
+    }
+    open.into_values().flatten().collect()
+}
+
+impl Journal {
+    /// Cleans up after dead runs, then begins a journal of our own. Returns how many names were removed.
+    pub fn open(dir: &Path) -> (Self, usize) {
+        let folder = dir.join("inflight");
+        let removed = recover(&folder);
+        let path = folder.join(std::process::id().to_string());
+        let file = std::fs::create_dir_all(&folder)
+            .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
+            .ok()
+            .filter(|f| flock(f, FlockOperation::NonBlockingLockExclusive).is_ok());
+        (Self { file: file.map(Mutex::new), path }, removed)
+    }
+
+    /// `pip` is about to create `path`, which is absent.
+    pub fn creates(&self, pip: u32, path: &PathBytes) {
+        self.write(&record(BEGIN, pip, path));
+    }
+
+    /// `pip` has ended, and what it wrote is whole.
+    pub fn ended(&self, pip: u32) {
+        self.write(&record(END, pip, b""));
+    }
+
+    fn write(&self, r: &[u8]) {
+        if let Some(f) = &self.file {
+            // One write call a record: a kill tears at most the last one, which is then ignored. No sync: after a
+            // power loss the tree itself is as old as the journal.
+            let _ = f.lock().expect("journal").write_all(r);
+        }
+    }
+
+    /// The run has ended properly.
+    pub fn close(self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn recover(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let mut removed = 0;
+    for e in entries.flatten() {
+        let Ok(f) = OpenOptions::new().read(true).write(true).open(e.path()) else { continue };
+        if flock(&f, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        let mut names = unfinished(&std::fs::read(e.path()).unwrap_or_default());
+        // Members before their directories.
+        names.sort_by(|a, b| b.cmp(a));
+        for n in names {
+            let p = Path::new(OsStr::from_bytes(&n));
+            let gone = match std::fs::symlink_metadata(p) {
+                Ok(m) if m.is_dir() => std::fs::remove_dir(p).is_ok(),
+                Ok(_) => std::fs::remove_file(p).is_ok(),
+                Err(_) => false,
+            };
+            removed += usize::from(gone);
+        }
+        let _ = std::fs::remove_file(e.path());
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unfinished_creations_are_removed() {
+        let t = tempfile::tempdir().unwrap();
+        let name = |n: &str| -> PathBytes { t.path().join(n).as_os_str().as_bytes().into() };
+        for n in ["done", "half", "source"] {
+            std::fs::write(t.path().join(n), n).unwrap();
+        }
+        let folder = t.path().join("cache/inflight");
+        std::fs::create_dir_all(&folder).unwrap();
+        let log = [record(BEGIN, 1, &name("done")), record(BEGIN, 2, &name("half")), record(END, 1, b""), record(BEGIN, 3, b"/torn")].concat();
+        std::fs::write(folder.join("1"), &log[..log.len() - 2]).unwrap();
+        let (j, removed) = Journal::open(&t.path().join("cache"));
+        assert_eq!(removed, 1);
+        assert!(t.path().join("done").exists() && t.path().join("source").exists() && !t.path().join("half").exists());
+        // A live journal is left alone.
+        j.creates(1, &name("done"));
+        assert_eq!(recover(&folder), 0);
+        assert!(t.path().join("done").exists());
+        j.close();
+    }
+}

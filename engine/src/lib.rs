@@ -1,0 +1,22 @@
+//! What happens to each command of a build: driver or pip, lookup, hit or run, publication, record.
+//!
+//! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is
+//! known before it runs) → [`lookup`] (candidates against [`file_state`]) → [`run`] (hit: materialise and replay;
+//! miss: run observed, collect, publish) → [`record`]. Knows nothing of command lines or terminals.
+
+pub mod config;
+pub mod file_state;
+pub mod gc;
+pub mod journal;
+pub mod lookup;
+pub mod pip;
+pub mod policy;
+pub mod record;
+pub mod run;
+pub mod trace;
+pub mod weak;
+pub mod world;
+
+pub use config::Config;
+pub use record::{BuildRecord, Item, Outcome};
+pub use run::{Engine, Mode};

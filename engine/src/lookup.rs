@@ -1,0 +1,121 @@
+//! The two-phase lookup: candidates of a weak fingerprint against the current state, newest first.
+
+use crate::world::World;
+use cache::store::{Link, short};
+use cache::{Cas, Digest, Entry, Store, materialise};
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+
+/// A result that may be served.
+pub struct Found {
+    pub strong: Digest,
+    pub entry: Entry,
+    pub path_set: Digest,
+}
+
+/// Why a command ran: machine-readable, and printable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Reason {
+    /// Never seen with this program, arguments, static inputs.
+    NoWeakMatch,
+    /// What it depended on has another value now.
+    Changed { what: String },
+    /// The entry is gone.
+    EntryEvicted,
+    /// A blob is gone.
+    BlobMissing { digest: String },
+    /// The outputs cannot be put back as the command would write them.
+    NotRestorable { why: String },
+    /// Restoring failed half way; the command ran instead.
+    RestoreFailed { why: String },
+    /// Its result cannot be stored.
+    Uncacheable { why: String },
+    /// It is cheaper than a lookup.
+    Cheap,
+    /// It failed, and failures are not replayed.
+    Failed { code: i32 },
+    /// It was killed.
+    Killed,
+    /// The cache is not read.
+    Disabled,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoWeakMatch => f.write_str("no earlier run with this command and these sources"),
+            Self::Changed { what } => write!(f, "changed: {what}"),
+            Self::EntryEvicted => f.write_str("its result was evicted"),
+            Self::BlobMissing { digest } => write!(f, "a blob of its result is missing ({})", &digest[..12.min(digest.len())]),
+            Self::NotRestorable { why } => write!(f, "its result cannot be put back: {why}"),
+            Self::RestoreFailed { why } => write!(f, "putting its result back failed: {why}"),
+            Self::Uncacheable { why } => write!(f, "not cacheable: {why}"),
+            Self::Cheap => f.write_str("cheaper than a lookup"),
+            Self::Failed { code } => write!(f, "failed with exit code {code}; failures are not stored"),
+            Self::Killed => f.write_str("killed by a signal"),
+            Self::Disabled => f.write_str("the cache is not read"),
+        }
+    }
+}
+
+/// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.
+pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
+    let links = store.links(weak)?;
+    if links.is_empty() {
+        return Ok(Err(Reason::NoWeakMatch));
+    }
+    let mut reason = None;
+    let mut evaluated: FxHashMap<Digest, Option<Evaluated>> = FxHashMap::default();
+    for l in &links {
+        if !evaluated.contains_key(&l.path_set) {
+            evaluated.insert(l.path_set, evaluate(weak, &l.path_set, store, w)?);
+        }
+        let Some(e) = &evaluated[&l.path_set] else {
+            reason.get_or_insert(Reason::EntryEvicted);
+            continue;
+        };
+        if e.strong != l.strong {
+            if reason.is_none() {
+                reason = Some(Reason::Changed { what: first_difference(l, e).unwrap_or_else(|| "an input".to_owned()) });
+            }
+            continue;
+        }
+        let Some(entry) = store.entry(&l.strong)? else {
+            reason = Some(Reason::EntryEvicted);
+            continue;
+        };
+        if let Some(d) = entry.blobs().find(|d| !cas.contains(d)) {
+            reason = Some(Reason::BlobMissing { digest: d.hex() });
+            continue;
+        }
+        if let Err(why) = materialise::check(&entry.outputs) {
+            reason = Some(Reason::NotRestorable { why });
+            continue;
+        }
+        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set }));
+    }
+    Ok(Err(reason.unwrap_or(Reason::NoWeakMatch)))
+}
+
+struct Evaluated {
+    strong: Digest,
+    values: Vec<u64>,
+    set: cache::PathSet,
+}
+
+fn evaluate(weak: &Digest, path_set: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Option<Evaluated>> {
+    let Some(set) = store.path_set(path_set)? else { return Ok(None) };
+    let mut values = Vec::with_capacity(set.observations().len());
+    for o in set.observations() {
+        // What cannot be told is no known value: it differs from every recorded one.
+        values.push(w.evaluate(o).unwrap_or(Digest([0; 32])));
+    }
+    let strong = cache::path_set::strong_fingerprint(weak, path_set, &values);
+    Ok(Some(Evaluated { strong, values: values.iter().map(short).collect(), set }))
+}
+
+fn first_difference(l: &Link, e: &Evaluated) -> Option<String> {
+    let at = l.values.iter().zip(&e.values).position(|(a, b)| a != b)?;
+    e.set.observations().get(at).map(cache::Observation::describe)
+}

@@ -1,0 +1,56 @@
+//! One running pip, and what a scope of the tracer stands for.
+//!
+//! States: *driver* (launches pips; only its writes matter) · *pip* (observed; may be demoted to driver) ·
+//! *bypassed* (too cheap; only its writes matter) · *plain* (caching is off for it; as bypassed, but reported).
+
+use crate::lookup::Reason;
+use cache::{Digest, PathBytes};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Mutex;
+use std::time::Instant;
+use tracer::Tap;
+use worker::Recorder;
+
+/// What is kept of the request while it runs.
+pub struct Static {
+    pub weak: Option<Digest>,
+    pub command: Digest,
+    pub program: Vec<u8>,
+    pub argv: Vec<Vec<u8>>,
+    pub env: Vec<Vec<u8>>,
+    pub cwd: PathBytes,
+    pub umask: u32,
+}
+
+/// A pip that really runs.
+pub struct Pip {
+    pub fixed: Static,
+    pub recorder: Recorder,
+    pub tap: Mutex<Option<Tap>>,
+    /// Why it runs.
+    pub reason: Reason,
+    pub started: Instant,
+    /// Processes that run a build tool inside it.
+    pub inner_drivers: Mutex<FxHashSet<i32>>,
+    /// How often each name was announced as about to be written.
+    pub writes: Mutex<FxHashMap<PathBytes, u32>>,
+}
+
+/// What a scope stands for.
+#[derive(Clone)]
+pub enum ScopeKind {
+    Driver,
+    Pip(std::sync::Arc<Pip>),
+    Bypassed(std::sync::Arc<Bypassed>),
+}
+
+/// A command that is not looked up.
+pub struct Bypassed {
+    pub command: Digest,
+    pub program: Vec<u8>,
+    pub argv: Vec<Vec<u8>>,
+    pub cwd: PathBytes,
+    pub started: Instant,
+    pub reason: Reason,
+    pub writes: Mutex<FxHashMap<PathBytes, u32>>,
+}

@@ -1,0 +1,166 @@
+//! The build record: what happened to each pip, as versioned JSON.
+//!
+//! Fields may be added; none changes its meaning within a version. Secret-looking arguments are blanked before
+//! they get here, and environment values never do.
+
+use crate::lookup::Reason;
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Never ran: its result was restored.
+    Hit,
+    /// Ran, and its result was stored.
+    Miss,
+    Remote,
+    /// Ran, and its result could not be stored.
+    Uncacheable,
+    /// Too cheap for a lookup.
+    Bypassed,
+    /// Ran, and failed.
+    Failed,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Item {
+    pub id: u32,
+    /// One line for people.
+    pub command: String,
+    pub argv: Vec<String>,
+    pub cwd: String,
+    pub outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<Reason>,
+    /// Why the result was not stored, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub not_stored: Option<String>,
+    pub outputs: Vec<String>,
+    pub wall_ms: f64,
+    /// What the hit saved.
+    #[serde(default)]
+    pub saved_ms: f64,
+    pub exit_code: i32,
+    /// Start, milliseconds after the build's.
+    #[serde(default)]
+    pub start_ms: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Pips {
+    pub total: u64,
+    pub hit: u64,
+    pub miss: u64,
+    pub remote: u64,
+    pub uncacheable: u64,
+    pub bypassed: u64,
+    pub failed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Bytes {
+    pub restored: u64,
+    pub stored: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Violations {
+    pub error: u64,
+    pub warning: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BuildRecord {
+    pub version: u32,
+    pub command: Vec<String>,
+    pub cwd: String,
+    /// Seconds since the epoch.
+    pub started: u64,
+    pub exit_code: i32,
+    pub backend: String,
+    pub wall_ms: u64,
+    pub pips: Pips,
+    pub saved_cpu_ms: u64,
+    pub bytes: Bytes,
+    pub violations: Violations,
+    pub lost_events: u64,
+    /// What went wrong with `xl` itself.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    pub items: Vec<Item>,
+}
+
+impl BuildRecord {
+    /// Counts the items.
+    pub fn count(&mut self) {
+        let mut p = Pips { total: self.items.len() as u64, ..Pips::default() };
+        for i in &self.items {
+            match i.outcome {
+                Outcome::Hit => p.hit += 1,
+                Outcome::Miss => p.miss += 1,
+                Outcome::Remote => p.remote += 1,
+                Outcome::Uncacheable => p.uncacheable += 1,
+                Outcome::Bypassed => p.bypassed += 1,
+                Outcome::Failed => p.failed += 1,
+            }
+        }
+        self.pips = p;
+    }
+}
+
+/// Words that make an argument look like a secret.
+const SECRET: &[&str] = &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
+
+/// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, and the word after `--token`.
+pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::with_capacity(argv.len());
+    let mut next_is_secret = false;
+    for a in argv {
+        let text = String::from_utf8_lossy(a);
+        let suspicious = |s: &str| {
+            let low = s.to_ascii_lowercase();
+            SECRET.iter().any(|w| low.contains(w))
+        };
+        if std::mem::take(&mut next_is_secret) {
+            out.push("***".to_owned());
+            continue;
+        }
+        // A shell text is many words.
+        let words: Vec<String> = text
+            .split(' ')
+            .map(|w| match w.split_once('=') {
+                Some((k, v)) if suspicious(k) && !v.is_empty() => format!("{k}=***"),
+                _ => w.to_owned(),
+            })
+            .collect();
+        next_is_secret = text.starts_with('-') && !text.contains('=') && suspicious(&text);
+        out.push(words.join(" "));
+    }
+    out
+}
+
+/// One line for people: the shell text of `sh -c`, else the words.
+pub fn one_line(argv: &[String]) -> String {
+    let shell = argv.first().is_some_and(|a| a.ends_with("sh"));
+    match argv.iter().position(|a| a.starts_with('-') && a.ends_with('c')) {
+        Some(i) if shell && i + 1 < argv.len() => argv[i + 1].replace('\n', " "),
+        _ => argv.join(" ").replace('\n', " "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_blanked() {
+        let v = |s: &[&str]| redact(&s.iter().map(|a| a.as_bytes().to_vec()).collect::<Vec<_>>());
+        assert_eq!(v(&["curl", "--token", "abc", "x"]), ["curl", "--token", "***", "x"]);
+        assert_eq!(v(&["p", "--password=abc"]), ["p", "--password=***"]);
+        assert_eq!(v(&["sh", "-c", "API_TOKEN=abc gen -o x"]), ["sh", "-c", "API_TOKEN=*** gen -o x"]);
+        assert_eq!(v(&["gcc", "-DX=1", "tokenizer.c"]), ["gcc", "-DX=1", "tokenizer.c"]);
+    }
+}

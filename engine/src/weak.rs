@@ -1,0 +1,111 @@
+//! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
+
+use crate::world::World;
+use cache::{Digest, Fingerprint, Store};
+use std::os::fd::AsFd;
+use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
+use tracer::ExecRequest;
+
+/// Words with these endings are source files if they exist: their content is known before the run.
+const SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "C", "c++", "m", "mm", "S", "s", "sx", "f", "f90", "rs", "y", "l", "yy", "ll"];
+
+/// Identity of a command across runs, for its history: no contents, no environment.
+pub fn command_key(r: &ExecRequest) -> Digest {
+    let mut f = Fingerprint::new("command");
+    f.bytes("program", &r.program.path);
+    f.list("argv", r.argv.iter().map(Vec::as_slice));
+    f.bytes("cwd", &r.cwd);
+    f.finish()
+}
+
+/// Computes the weak fingerprint; `Err` says why the pip cannot be cached.
+pub fn weak_fingerprint(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Digest, String> {
+    let mut f = Fingerprint::new("weak");
+    f.bytes("rules", meaning);
+    f.bytes("program", &r.program.path);
+    let content = |path: &[u8]| {
+        let s = w.files.stat(path)?;
+        w.files.content(path, &s, w.store)
+    };
+    let name = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
+    f.digest("program content", &content(&r.program.path).ok_or_else(|| format!("`{}` cannot be read", name(&r.program.path)))?.digest);
+    for i in &r.interpreters {
+        f.bytes("interpreter", &i.path);
+        f.digest("interpreter content", &content(&i.path).ok_or_else(|| format!("`{}` cannot be read", name(&i.path)))?.digest);
+    }
+    f.list("argv", r.argv.iter().map(Vec::as_slice));
+    f.bytes("cwd", &r.cwd);
+    stdin(&mut f, &d.stdin, w.store)?;
+    for (what, fd) in [("stdout", &d.stdout), ("stderr", &d.stderr)] {
+        f.number(what, kind(&fd.kind));
+    }
+    f.number("stdout is stderr", u64::from(d.shared));
+    f.number("umask", u64::from(c.umask));
+    f.bytes("ids", &c.ids);
+    f.bytes("limits", &c.limits);
+    f.bytes("personality", &c.personality);
+    f.bytes("architecture", std::env::consts::ARCH.as_bytes());
+    for a in &r.argv {
+        use bstr::ByteSlice;
+        if a.contains_str("native") {
+            f.bytes("processor", &processor_features());
+        }
+        for word in a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')) {
+            let (file, is_response) = match word.strip_prefix(b"@") {
+                Some(rest) => (rest, true),
+                None => (word, false),
+            };
+            if file.is_empty() || !(is_response || is_source(file)) {
+                continue;
+            }
+            let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
+            if let Some(c) = w.files.stat(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
+                f.bytes("static input", file);
+                f.digest("static input content", &c.digest);
+            }
+        }
+    }
+    Ok(f.finish())
+}
+
+fn is_source(word: &[u8]) -> bool {
+    let Some(dot) = word.iter().rposition(|b| *b == b'.') else { return false };
+    SOURCES.iter().any(|s| s.as_bytes() == &word[dot + 1..])
+}
+
+/// A regular file behind standard input counts by content and offset.
+fn stdin(f: &mut Fingerprint, s: &Stdin, _store: Option<&Store>) -> Result<(), String> {
+    match s {
+        Stdin::Closed => f.number("stdin", 0),
+        Stdin::Empty => f.number("stdin", 1),
+        Stdin::Live => f.number("stdin", 2),
+        Stdin::Regular { fd, offset } => {
+            f.number("stdin", 3);
+            f.number("stdin offset", *offset);
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd()));
+            let mut file = std::fs::File::open(path).map_err(|e| format!("its standard input cannot be read: {e}"))?;
+            let c = cache::digest::pass(&mut file).map_err(|e| format!("its standard input cannot be read: {e}"))?;
+            f.digest("stdin content", &c.digest);
+        }
+    }
+    Ok(())
+}
+
+/// Only what a command can tell apart: a terminal is not a pipe, and a pipe is not a file.
+fn kind(k: &FdKind) -> u64 {
+    match k {
+        FdKind::Closed => 0,
+        FdKind::Null => 1,
+        FdKind::Pipe | FdKind::Regular { .. } | FdKind::Other => 2,
+        FdKind::Terminal => 3,
+    }
+}
+
+fn processor_features() -> Vec<u8> {
+    let info = std::fs::read("/proc/cpuinfo").unwrap_or_default();
+    let wanted = |l: &&[u8]| [&b"model name"[..], b"flags", b"cpu family", b"model\t", b"cache size"].iter().any(|p| l.starts_with(p));
+    let mut lines: Vec<&[u8]> = info.split(|b| *b == b'\n').filter(wanted).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.join(&b'\n')
+}

@@ -1,0 +1,129 @@
+//! The current value of an observation: files through the run-wide memo, environment and facts of one request.
+//!
+//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it.
+
+use crate::file_state::FileStates;
+use cache::digest::Content;
+use cache::observation::value;
+use cache::{Fact, FileStat, Kind, Observation, Store, Value};
+use worker::environment;
+use worker::{Look, Problem};
+
+/// One request's view of the world.
+pub struct World<'a> {
+    pub files: &'a FileStates,
+    pub store: Option<&'a Store>,
+    pub key: &'a [u8; 32],
+    pub env: &'a [Vec<u8>],
+    pub cwd: &'a [u8],
+    pub pass: &'a [String],
+}
+
+impl World<'_> {
+    /// The value now. `None` when it cannot be told (an unreadable file): no hit.
+    pub fn evaluate(&self, o: &Observation) -> Option<Value> {
+        Some(match o {
+            Observation::Absent(p) => self.state_value(p, self.files.stat(p)),
+            Observation::DirProbe(p) => self.state_value(p, self.files.stat(p)),
+            Observation::DirListing(p, own) => match cache::collect::list(p) {
+                Ok(mut members) => {
+                    members.retain(|(n, _)| own.binary_search(n).is_err());
+                    value::listing(&members)
+                }
+                Err(_) => value::absent(),
+            },
+            Observation::FileProbe { path, times } => match self.files.stat(path) {
+                Some(s) if s.is_file() || s.kind == Kind::Special => value::probe(&s, *times),
+                s => self.state_value(path, s),
+            },
+            Observation::FileContent(p) => match self.files.stat(p) {
+                Some(s) if s.is_file() => {
+                    let c = self.files.content(p, &s, self.store)?;
+                    value::content(&c.digest, s.executable())
+                }
+                s => self.state_value(p, s),
+            },
+            Observation::Symlink(p) => match self.files.stat(p) {
+                Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
+                s => self.state_value(p, s),
+            },
+            Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
+        })
+    }
+
+    fn state_value(&self, _path: &[u8], s: Option<FileStat>) -> Value {
+        s.map_or_else(value::absent, |s| value::kind(s.kind))
+    }
+
+    fn local(&self, o: &Observation) -> Value {
+        match o {
+            Observation::Env(name) => match name.strip_suffix(b"*") {
+                Some(prefix) => {
+                    let mut names: Vec<&[u8]> = self.vars().map(|(n, _)| n).filter(|n| n.starts_with(prefix)).collect();
+                    names.sort_unstable();
+                    value::environment(self.key, names.into_iter())
+                }
+                None => {
+                    let found = self.vars().find(|(n, _)| n == name).map(|(n, v)| environment::effective(n, v));
+                    value::env(self.key, found.as_deref())
+                }
+            },
+            Observation::EnvAll => {
+                let mut all: Vec<Vec<u8>> = self
+                    .vars()
+                    .filter(|(n, _)| !environment::passes(n, self.pass))
+                    .map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat())
+                    .collect();
+                all.sort();
+                value::environment(self.key, all.iter().map(Vec::as_slice))
+            }
+            Observation::Fact(f) => value::fact(&self.fact(*f)),
+            _ => value::absent(),
+        }
+    }
+
+    fn vars(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.env.iter().map(|v| environment::split(v))
+    }
+
+    fn fact(&self, f: Fact) -> Vec<u8> {
+        match f {
+            Fact::Cwd => self.cwd.to_vec(),
+            Fact::Uname => {
+                let u = rustix::system::uname();
+                [u.sysname(), u.nodename(), u.release(), u.version(), u.machine()].map(std::ffi::CStr::to_bytes).join(&0)
+            }
+            Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
+            Fact::Memory => rustix::system::sysinfo().totalram.to_le_bytes().to_vec(),
+            Fact::Date => (cache::store::now() / 86_400).to_le_bytes().to_vec(),
+        }
+    }
+}
+
+impl Look for World<'_> {
+    fn stat(&self, path: &[u8]) -> Option<FileStat> {
+        FileStat::of(path)
+    }
+
+    fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem> {
+        self.files
+            .content(path, state, self.store)
+            .ok_or_else(|| Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path))))
+    }
+
+    fn settled(&self, path: &[u8], state: &FileStat) -> bool {
+        self.files.settled(path, state)
+    }
+
+    fn value(&self, o: &Observation) -> Value {
+        self.local(o)
+    }
+
+    fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>> {
+        cache::collect::list(path).ok()
+    }
+
+    fn read_link(&self, path: &[u8]) -> Option<Vec<u8>> {
+        cache::collect::read_link(path).ok()
+    }
+}

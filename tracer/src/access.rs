@@ -1,0 +1,123 @@
+//! What a backend reports: one access of one task, before it happens.
+//!
+//! Accesses are *intents*: whether a creation succeeded is found out later, by whoever compares states.
+
+use crate::resolve::Resolved;
+
+/// A machine or process fact that a command asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fact {
+    /// Its working directory (`getcwd`).
+    Cwd,
+    /// Kernel and host name (`uname`).
+    Uname,
+    /// The processors it may use.
+    Cpus,
+    /// Memory size (`sysinfo`); load and uptime, which are there too, are not a fact that a result may depend on.
+    Memory,
+}
+
+/// Why a pip's result cannot be described by observations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EscapeKind {
+    /// System V or POSIX message queues, shared memory, semaphores.
+    Ipc,
+    /// mounts, chroot, new namespaces: paths mean something else from here on.
+    Namespace,
+    /// A descriptor taken from another process.
+    ForeignDescriptor,
+    /// A call of the 32-bit or x32 table.
+    ForeignAbi,
+    /// A system call number that this version does not know.
+    UnknownCall,
+    /// A connection, or a bound socket.
+    Network,
+    /// The task's memory, working directory or descriptors could not be read.
+    Unreadable,
+    /// Live standard input (a terminal, a pipe with writers) was read or duplicated.
+    LiveStdin,
+    /// A process whose parent is not known.
+    Orphan,
+}
+
+/// An [`EscapeKind`] with what is worth telling the user (an address, a call number).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Escape {
+    pub kind: EscapeKind,
+    pub detail: String,
+}
+
+impl std::fmt::Display for Escape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.kind {
+            EscapeKind::Ipc => "it uses System V or POSIX IPC",
+            EscapeKind::Namespace => "it changes mounts, its root or its namespaces",
+            EscapeKind::ForeignDescriptor => "it takes a descriptor from another process",
+            EscapeKind::ForeignAbi => "it makes 32-bit system calls",
+            EscapeKind::UnknownCall => "it makes a system call that xl does not know",
+            EscapeKind::Network => "it uses a socket",
+            EscapeKind::Unreadable => "its memory or descriptors cannot be read",
+            EscapeKind::LiveStdin => "it reads live standard input",
+            EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
+        };
+        f.write_str(what)?;
+        if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
+    }
+}
+
+/// What is about to be done to a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// open(2) for reading only (also `O_PATH`, then `content` is false).
+    OpenRead { content: bool },
+    /// open(2) for writing.
+    OpenWrite {
+        /// The old bytes survive and may matter (`O_TRUNC` absent).
+        keeps: bool,
+        /// The file may be created.
+        creates: bool,
+        /// It must not exist yet (`O_EXCL`).
+        exclusive: bool,
+    },
+    /// stat, access, getxattr: metadata of whatever is there.
+    Stat,
+    /// readlink.
+    Readlink,
+    /// The program image or interpreter of an `execve`.
+    Exec,
+    /// Directory entries are read.
+    List,
+    /// chdir.
+    Chdir,
+    /// The name disappears; a rename's source.
+    Remove,
+    /// The name is replaced by something that is made elsewhere (rename target), made new (mkdir, symlink, mknod, link).
+    Create,
+    /// Another name for the file (link source), or a rename's source: its content counts as read.
+    LinkSource,
+    /// Metadata is written: mode, owner, extended attributes.
+    SetMeta,
+    /// Times are written; `now` when they are the current time.
+    SetTimes { now: bool },
+    /// Content is cut.
+    Truncate,
+}
+
+impl Op {
+    /// May the call change the file system?
+    pub fn writes(&self) -> bool {
+        !matches!(
+            self,
+            Self::OpenRead { .. } | Self::Stat | Self::Readlink | Self::Exec | Self::List | Self::Chdir | Self::LinkSource
+        )
+    }
+}
+
+/// One intent on one resolved path. A link is reported as `LinkSource`, `Create`; a rename as `LinkSource`, `Remove`, `Create`.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pub op: Op,
+    pub path: Resolved,
+    /// Name of the system call, as evidence.
+    pub call: &'static str,
+}

@@ -1,0 +1,68 @@
+//! What depends on the processor architecture: call numbers, their shapes, registers.
+
+mod x86_64;
+
+pub use x86_64::{
+    AUDIT_ARCH, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP, OPEN_BY_HANDLE_AT,
+    SENDTO, STDIN_READERS, TABLE, UTIMENSAT, exit_group_registers,
+};
+
+/// Where a call's path is, and whether its last symbolic link is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// The last component is resolved.
+    Yes,
+    /// It is not.
+    No,
+    /// It is not when argument `.0` has bit `AT_SYMLINK_NOFOLLOW`.
+    UnlessFlag(u8),
+    /// It is when argument `.0` has bit `AT_SYMLINK_FOLLOW`.
+    IfFlag(u8),
+}
+
+/// A path argument: index of the directory descriptor (`None`: the working directory), index of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(pub Option<u8>, pub u8);
+
+/// What a system call does, and where its operands are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// open, openat: path and index of the flags.
+    Open(At, u8),
+    /// creat.
+    Creat(At),
+    /// openat2: path and index of the `struct open_how` pointer.
+    OpenHow(At, u8),
+    /// stat, access and their like: metadata only.
+    Stat(At, Follow),
+    /// readlink.
+    Readlink(At),
+    /// rename, from and to.
+    Rename(At, At),
+    /// link, from and to.
+    Link(At, At, Follow),
+    /// mkdir, mknod, symlink: a new name.
+    Make(At),
+    /// unlink, rmdir.
+    Unlink(At),
+    /// chmod, chown, setxattr: metadata is written.
+    SetMeta(At, Follow),
+    /// utime and its like: index of the times, which may be null for "now".
+    SetTimes(At, Follow, u8),
+    /// fchmod, fchown, fsetxattr on the descriptor in argument 0.
+    SetMetaFd,
+    /// ftruncate, fallocate on the descriptor in argument 0.
+    TruncateFd,
+    /// truncate.
+    Truncate(At),
+    /// chdir, fchdir: the working directory changes.
+    Chdir(Option<At>),
+    /// getdents on the descriptor in argument 0.
+    List,
+    /// getcwd, uname, …: a fact of the machine or the process.
+    Fact(super::access::Fact),
+    /// connect, bind, sendto with an address: index of the address and of its length.
+    Socket(u8, u8),
+    /// Something that no observation can describe.
+    Escape(super::access::EscapeKind),
+}

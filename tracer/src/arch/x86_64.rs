@@ -1,0 +1,132 @@
+//! x86-64: numbers from `arch/x86/entry/syscalls/syscall_64.tbl` of Linux 6.18.
+
+use super::{At, Follow, Shape};
+use crate::access::{EscapeKind, Fact};
+
+/// `AUDIT_ARCH_X86_64` of `linux/audit.h`.
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+/// Numbers with this bit are x32 calls.
+pub const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
+/// The highest number that this table was written against (`file_setattr`); a higher one is unknown.
+pub const HIGHEST_KNOWN: u32 = 470;
+
+pub const EXECVE: i32 = 59;
+pub const EXECVEAT: i32 = 322;
+pub const EXIT: i32 = 60;
+pub const EXIT_GROUP: i32 = 231;
+pub const FCNTL: i32 = 72;
+pub const UTIMENSAT: i32 = 280;
+pub const SENDTO: i32 = 44;
+pub const IO_URING_SETUP: i32 = 425;
+pub const OPEN_BY_HANDLE_AT: i32 = 304;
+
+/// Calls that may consume or duplicate standard input, with the index of the descriptor argument:
+/// read, pread64, readv, preadv, preadv2, splice, sendfile, copy_file_range, dup, dup2, dup3, tee.
+pub const STDIN_READERS: &[(i32, u8)] =
+    &[(0, 0), (17, 0), (19, 0), (295, 0), (327, 0), (275, 0), (40, 1), (326, 0), (32, 0), (33, 0), (292, 0), (276, 0)];
+
+/// Turns the registers of a task stopped inside a system call into "call exit_group(code) instead": back
+/// over the two-byte `syscall` instruction, no restart (`orig_rax` = -1).
+pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
+    regs.rip -= 2;
+    regs.orig_rax = u64::MAX;
+    regs.rax = EXIT_GROUP as u64;
+    regs.rdi = code as u64;
+}
+
+const fn cwd(path: u8) -> At {
+    At(None, path)
+}
+const fn at(dir: u8, path: u8) -> At {
+    At(Some(dir), path)
+}
+
+/// Every call that names a file, changes one, lists a directory, states a fact or escapes observation.
+pub const TABLE: &[(i32, &str, Shape)] = &[
+    (2, "open", Shape::Open(cwd(0), 1)),
+    (257, "openat", Shape::Open(at(0, 1), 2)),
+    (437, "openat2", Shape::OpenHow(at(0, 1), 2)),
+    (85, "creat", Shape::Creat(cwd(0))),
+    (4, "stat", Shape::Stat(cwd(0), Follow::Yes)),
+    (6, "lstat", Shape::Stat(cwd(0), Follow::No)),
+    (262, "newfstatat", Shape::Stat(at(0, 1), Follow::UnlessFlag(3))),
+    (332, "statx", Shape::Stat(at(0, 1), Follow::UnlessFlag(2))),
+    (21, "access", Shape::Stat(cwd(0), Follow::Yes)),
+    (269, "faccessat", Shape::Stat(at(0, 1), Follow::Yes)),
+    (439, "faccessat2", Shape::Stat(at(0, 1), Follow::UnlessFlag(3))),
+    (137, "statfs", Shape::Stat(cwd(0), Follow::Yes)),
+    (191, "getxattr", Shape::Stat(cwd(0), Follow::Yes)),
+    (192, "lgetxattr", Shape::Stat(cwd(0), Follow::No)),
+    (194, "listxattr", Shape::Stat(cwd(0), Follow::Yes)),
+    (195, "llistxattr", Shape::Stat(cwd(0), Follow::No)),
+    (303, "name_to_handle_at", Shape::Stat(at(0, 1), Follow::IfFlag(4))),
+    (464, "getxattrat", Shape::Stat(at(0, 1), Follow::UnlessFlag(2))),
+    (465, "listxattrat", Shape::Stat(at(0, 1), Follow::UnlessFlag(2))),
+    (468, "file_getattr", Shape::Stat(at(0, 1), Follow::UnlessFlag(4))),
+    (254, "inotify_add_watch", Shape::Stat(cwd(1), Follow::Yes)),
+    (89, "readlink", Shape::Readlink(cwd(0))),
+    (267, "readlinkat", Shape::Readlink(at(0, 1))),
+    (82, "rename", Shape::Rename(cwd(0), cwd(1))),
+    (264, "renameat", Shape::Rename(at(0, 1), at(2, 3))),
+    (316, "renameat2", Shape::Rename(at(0, 1), at(2, 3))),
+    (86, "link", Shape::Link(cwd(0), cwd(1), Follow::No)),
+    (265, "linkat", Shape::Link(at(0, 1), at(2, 3), Follow::IfFlag(4))),
+    (88, "symlink", Shape::Make(cwd(1))),
+    (266, "symlinkat", Shape::Make(at(1, 2))),
+    (87, "unlink", Shape::Unlink(cwd(0))),
+    (263, "unlinkat", Shape::Unlink(at(0, 1))),
+    (84, "rmdir", Shape::Unlink(cwd(0))),
+    (83, "mkdir", Shape::Make(cwd(0))),
+    (258, "mkdirat", Shape::Make(at(0, 1))),
+    (133, "mknod", Shape::Make(cwd(0))),
+    (259, "mknodat", Shape::Make(at(0, 1))),
+    (90, "chmod", Shape::SetMeta(cwd(0), Follow::Yes)),
+    (268, "fchmodat", Shape::SetMeta(at(0, 1), Follow::Yes)),
+    (452, "fchmodat2", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(3))),
+    (92, "chown", Shape::SetMeta(cwd(0), Follow::Yes)),
+    (94, "lchown", Shape::SetMeta(cwd(0), Follow::No)),
+    (260, "fchownat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4))),
+    (188, "setxattr", Shape::SetMeta(cwd(0), Follow::Yes)),
+    (189, "lsetxattr", Shape::SetMeta(cwd(0), Follow::No)),
+    (197, "removexattr", Shape::SetMeta(cwd(0), Follow::Yes)),
+    (198, "lremovexattr", Shape::SetMeta(cwd(0), Follow::No)),
+    (463, "setxattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2))),
+    (466, "removexattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2))),
+    (469, "file_setattr", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4))),
+    (91, "fchmod", Shape::SetMetaFd),
+    (93, "fchown", Shape::SetMetaFd),
+    (190, "fsetxattr", Shape::SetMetaFd),
+    (199, "fremovexattr", Shape::SetMetaFd),
+    (132, "utime", Shape::SetTimes(cwd(0), Follow::Yes, 1)),
+    (235, "utimes", Shape::SetTimes(cwd(0), Follow::Yes, 1)),
+    (261, "futimesat", Shape::SetTimes(at(0, 1), Follow::Yes, 2)),
+    (280, "utimensat", Shape::SetTimes(at(0, 1), Follow::UnlessFlag(3), 2)),
+    (76, "truncate", Shape::Truncate(cwd(0))),
+    (77, "ftruncate", Shape::TruncateFd),
+    (285, "fallocate", Shape::TruncateFd),
+    (80, "chdir", Shape::Chdir(Some(cwd(0)))),
+    (81, "fchdir", Shape::Chdir(None)),
+    (78, "getdents", Shape::List),
+    (217, "getdents64", Shape::List),
+    (79, "getcwd", Shape::Fact(Fact::Cwd)),
+    (63, "uname", Shape::Fact(Fact::Uname)),
+    (204, "sched_getaffinity", Shape::Fact(Fact::Cpus)),
+    (99, "sysinfo", Shape::Fact(Fact::Memory)),
+    (42, "connect", Shape::Socket(1, 2)),
+    (49, "bind", Shape::Socket(1, 2)),
+    (SENDTO, "sendto", Shape::Socket(4, 5)),
+    (29, "shmget", Shape::Escape(EscapeKind::Ipc)),
+    (64, "semget", Shape::Escape(EscapeKind::Ipc)),
+    (68, "msgget", Shape::Escape(EscapeKind::Ipc)),
+    (240, "mq_open", Shape::Escape(EscapeKind::Ipc)),
+    (155, "pivot_root", Shape::Escape(EscapeKind::Namespace)),
+    (161, "chroot", Shape::Escape(EscapeKind::Namespace)),
+    (165, "mount", Shape::Escape(EscapeKind::Namespace)),
+    (166, "umount2", Shape::Escape(EscapeKind::Namespace)),
+    (272, "unshare", Shape::Escape(EscapeKind::Namespace)),
+    (308, "setns", Shape::Escape(EscapeKind::Namespace)),
+    (428, "open_tree", Shape::Escape(EscapeKind::Namespace)),
+    (429, "move_mount", Shape::Escape(EscapeKind::Namespace)),
+    (430, "fsopen", Shape::Escape(EscapeKind::Namespace)),
+    (438, "pidfd_getfd", Shape::Escape(EscapeKind::ForeignDescriptor)),
+];

@@ -1,0 +1,241 @@
+//! The text of a pip: captured while it runs without the command noticing, replayed on a hit.
+//!
+//! A pipe is replaced by a pipe and a terminal by a pseudo-terminal of the same size, and every byte is
+//! forwarded at once (cargo acts on rustc's messages while it runs). A regular file stays where it is: its
+//! bytes are read back when the pip ends. Descriptors 1 and 2 on one description get one replacement, so
+//! their order is kept. Each tap has a thread of its own, because forwarding may block on a reader that is
+//! itself a command under supervision; nothing of the build's is ever made non-blocking.
+
+use crate::request::{Descriptors, FdKind};
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc;
+
+/// Which descriptor a piece of text went to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// A piece of text, in the order in which it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    pub stream: Stream,
+    pub bytes: Vec<u8>,
+}
+
+struct Source {
+    stream: Stream,
+    from: OwnedFd,
+    to: OwnedFd,
+    open: bool,
+}
+
+struct File {
+    stream: Stream,
+    file: OwnedFd,
+    offset: u64,
+}
+
+/// A running capture.
+pub struct Capture {
+    finish: OwnedFd,
+    result: mpsc::Receiver<Vec<Chunk>>,
+    files: Vec<File>,
+}
+
+/// Descriptors to install in the blocked task: number, replacement, original.
+pub(crate) struct Install {
+    pub target: i32,
+    pub replacement: OwnedFd,
+    pub original: OwnedFd,
+}
+
+/// What [`Capture::finish`] gave up on.
+#[derive(Debug)]
+pub struct Incomplete(pub &'static str);
+
+impl Capture {
+    /// Prepares the capture of a task's standard output and error.
+    pub(crate) fn start(d: &Descriptors, keeper: &crate::keeper::Keeper) -> rustix::io::Result<(Self, Vec<Install>)> {
+        let mut sources = Vec::new();
+        let mut files = Vec::new();
+        let mut installs = Vec::new();
+        for (target, stream, fd) in [(1, Stream::Out, &d.stdout), (2, Stream::Err, &d.stderr)] {
+            let Some(original) = &fd.dup else { continue };
+            if target == 2 && d.shared {
+                // One description: the first replacement serves both.
+                if let Some(first) = installs.first() {
+                    let first: &Install = first;
+                    installs.push(Install {
+                        target,
+                        replacement: rustix::io::fcntl_dupfd_cloexec(&first.replacement, 3)?,
+                        original: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
+                    });
+                }
+                continue;
+            }
+            match fd.kind {
+                FdKind::Closed | FdKind::Null => {}
+                FdKind::Regular { offset, .. } => {
+                    let file = rustix::fs::open(
+                        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(original)),
+                        OFlags::RDONLY | OFlags::CLOEXEC,
+                        Mode::empty(),
+                    )?;
+                    files.push(File { stream, file, offset });
+                }
+                FdKind::Terminal => {
+                    let (from, replacement) = pseudo_terminal(original.as_fd())?;
+                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true });
+                    installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
+                }
+                FdKind::Pipe | FdKind::Other => {
+                    let (from, replacement) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true });
+                    installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
+                }
+            }
+        }
+        let finish = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+        let (tx, result) = mpsc::channel();
+        if sources.is_empty() {
+            let _ = tx.send(Vec::new());
+        } else {
+            for s in &sources {
+                // Our end is ours alone: non-blocking here is invisible to the build.
+                let flags = rustix::fs::fcntl_getfl(&s.from)?;
+                rustix::fs::fcntl_setfl(&s.from, flags | OFlags::NONBLOCK)?;
+            }
+            let wake = rustix::io::fcntl_dupfd_cloexec(&finish, 3)?;
+            let ids: Vec<u32> = sources.iter().map(|s| keeper.hold(s.from.as_fd(), s.to.as_fd())).collect();
+            let keeper = keeper.clone();
+            std::thread::Builder::new()
+                .name("xl-text".into())
+                .stack_size(256 << 10)
+                .spawn(move || {
+                    forward(sources, &wake, &tx);
+                    for id in ids {
+                        keeper.release(id);
+                    }
+                })
+                .map_err(|_| Errno::AGAIN)?;
+        }
+        Ok((Self { finish, result, files }, installs))
+    }
+
+    /// Collects the text. Must be called while the pip's root is still held, so that everything that it wrote is
+    /// in the pipes or forwarded. Survivors that go on writing are still forwarded, but not recorded.
+    pub fn finish(self) -> Result<Vec<Chunk>, Incomplete> {
+        let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
+        let mut chunks = self.result.recv().map_err(|_| Incomplete("its text could not be collected"))?;
+        for f in self.files {
+            let mut bytes = Vec::new();
+            let mut at = f.offset;
+            let mut buf = vec![0; 64 << 10];
+            loop {
+                match rustix::io::pread(&f.file, &mut buf, at) {
+                    Ok(0) => break,
+                    Ok(n) => {
+                        bytes.extend_from_slice(&buf[..n]);
+                        at += n as u64;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(_) => return Err(Incomplete("its redirected text could not be read back")),
+                }
+            }
+            if !bytes.is_empty() {
+                chunks.push(Chunk { stream: f.stream, bytes });
+            }
+        }
+        Ok(chunks)
+    }
+}
+
+/// Moves bytes until every source is at its end. When `wake` fires, drains what is there and sends the record.
+fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<Chunk>>) {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let mut recording = true;
+    let mut buf = vec![0; 64 << 10];
+    while recording || sources.iter().any(|s| s.open) {
+        let mut polls: Vec<PollFd<'_>> = Vec::with_capacity(3);
+        if recording {
+            polls.push(PollFd::new(wake, PollFlags::IN));
+        }
+        polls.extend(sources.iter().filter(|s| s.open).map(|s| PollFd::new(&s.from, PollFlags::IN)));
+        if rustix::event::poll(&mut polls, None).is_err() {
+            continue;
+        }
+        let finish = recording && polls[0].revents().contains(PollFlags::IN);
+        drop(polls);
+        for s in sources.iter_mut().filter(|s| s.open) {
+            while s.open {
+                match rustix::io::read(&s.from, &mut buf) {
+                    Ok(0) | Err(Errno::IO) => s.open = false,
+                    Ok(n) => {
+                        if recording {
+                            push(&mut chunks, s.stream, &buf[..n]);
+                        }
+                        // The reader is gone: closing our end tells the command so, as it would have been told.
+                        s.open = write_all(s.to.as_fd(), &buf[..n]).is_ok();
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        if finish {
+            recording = false;
+            let _ = record.send(std::mem::take(&mut chunks));
+        }
+        sources.retain(|s| s.open);
+    }
+}
+
+fn push(chunks: &mut Vec<Chunk>, stream: Stream, bytes: &[u8]) {
+    match chunks.last_mut() {
+        Some(c) if c.stream == stream => c.bytes.extend_from_slice(bytes),
+        _ => chunks.push(Chunk { stream, bytes: bytes.to_vec() }),
+    }
+}
+
+/// Writes everything, waiting where the descriptor is non-blocking by somebody else's choice.
+pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(fd, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// A terminal of the same size whose output is not processed: the real one still does that.
+fn pseudo_terminal(like: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{OptionalActions, OutputModes};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let slave = rustix::fs::open(
+        ptsname(&master, Vec::new())?.as_c_str(),
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    if let Ok(mut t) = rustix::termios::tcgetattr(like) {
+        t.output_modes.remove(OutputModes::OPOST);
+        rustix::termios::tcsetattr(&slave, OptionalActions::Now, &t)?;
+    }
+    if let Ok(size) = rustix::termios::tcgetwinsize(like) {
+        rustix::termios::tcsetwinsize(&slave, size)?;
+    }
+    Ok((master, slave))
+}

@@ -1,0 +1,164 @@
+//! The seccomp filter: which calls become notifications.
+//!
+//! One linear classic-BPF program. Calls that never notify are answered by the kernel's bitmap cache, so
+//! their cost does not depend on the length. Denied: `io_uring_setup` (ENOSYS, programs fall back) and
+//! `open_by_handle_at` (EPERM): both would escape observation.
+
+use crate::arch;
+
+/// `struct sock_filter` of `linux/filter.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    code: u16,
+    jt: u8,
+    jf: u8,
+    k: u32,
+}
+
+const LD_ABS: u16 = 0x20;
+const JEQ: u16 = 0x15;
+const JGE: u16 = 0x35;
+const JGT: u16 = 0x25;
+const RET: u16 = 0x06;
+
+const ALLOW: u32 = 0x7fff_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
+const ERRNO: u32 = 0x0005_0000;
+
+const OFFSET_NR: u32 = 0;
+const OFFSET_ARCH: u32 = 4;
+/// Low half of argument `i` in `struct seccomp_data` (little endian).
+const fn offset_arg(i: u8) -> u32 {
+    16 + 8 * i as u32
+}
+
+fn stmt(code: u16, k: u32) -> Instruction {
+    Instruction { code, jt: 0, jf: 0, k }
+}
+
+fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction { code, jt, jf, k }
+}
+
+/// Builds the filter of the `seccomp` observer and gate.
+pub fn build() -> Vec<Instruction> {
+    let mut v = vec![
+        stmt(LD_ABS, OFFSET_ARCH),
+        jump(JEQ, arch::AUDIT_ARCH, 1, 0),
+        stmt(RET, NOTIFY),
+        stmt(LD_ABS, OFFSET_NR),
+    ];
+    for (nr, arg) in arch::STDIN_READERS {
+        v.extend([
+            jump(JEQ, nr.cast_unsigned(), 0, 4),
+            stmt(LD_ABS, offset_arg(*arg)),
+            jump(JEQ, 0, 0, 1),
+            stmt(RET, NOTIFY),
+            stmt(RET, ALLOW),
+        ]);
+    }
+    // fcntl(0, F_DUPFD | F_DUPFD_CLOEXEC, …) makes a second name for standard input.
+    v.extend([
+        jump(JEQ, arch::FCNTL.cast_unsigned(), 0, 7),
+        stmt(LD_ABS, offset_arg(0)),
+        jump(JEQ, 0, 0, 4),
+        stmt(LD_ABS, offset_arg(1)),
+        jump(JEQ, libc::F_DUPFD.cast_unsigned(), 1, 0),
+        jump(JEQ, libc::F_DUPFD_CLOEXEC.cast_unsigned(), 0, 1),
+        stmt(RET, NOTIFY),
+        stmt(RET, ALLOW),
+    ]);
+    // sendto without an address is an ordinary write on a connected socket.
+    v.extend([
+        jump(JEQ, arch::SENDTO.cast_unsigned(), 0, 4),
+        stmt(LD_ABS, offset_arg(4)),
+        jump(JEQ, 0, 1, 0),
+        stmt(RET, NOTIFY),
+        stmt(RET, ALLOW),
+    ]);
+    for nr in [arch::EXECVE, arch::EXECVEAT, arch::EXIT, arch::EXIT_GROUP] {
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
+    }
+    for (nr, _, _) in arch::TABLE.iter().filter(|r| r.0 != arch::SENDTO) {
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
+    }
+    for (nr, errno) in [(arch::IO_URING_SETUP, libc::ENOSYS), (arch::OPEN_BY_HANDLE_AT, libc::EPERM)] {
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, ERRNO | errno.cast_unsigned())]);
+    }
+    v.extend([
+        jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0),
+        jump(JGT, arch::HIGHEST_KNOWN, 0, 1),
+        stmt(RET, NOTIFY),
+        stmt(RET, ALLOW),
+    ]);
+    v
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the program as the kernel would.
+    fn run(nr: i32, arch: u32, args: [u32; 6]) -> u32 {
+        let p = build();
+        let (mut pc, mut a) = (0usize, 0u32);
+        loop {
+            let i = p[pc];
+            pc += 1;
+            match i.code {
+                LD_ABS => {
+                    a = match i.k {
+                        OFFSET_NR => nr.cast_unsigned(),
+                        OFFSET_ARCH => arch,
+                        k => args[(k as usize - 16) / 8],
+                    }
+                }
+                RET => return i.k,
+                code => {
+                    let yes = match code {
+                        JEQ => a == i.k,
+                        JGE => a >= i.k,
+                        JGT => a > i.k,
+                        c => panic!("unknown instruction {c:#x}"),
+                    };
+                    pc += usize::from(if yes { i.jt } else { i.jf });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decides_as_the_design_says() {
+        let cases = [
+            (0, [0, 0, 0, 0, 0, 0], NOTIFY, "read of standard input"),
+            (0, [3, 0, 0, 0, 0, 0], ALLOW, "read of another descriptor"),
+            (1, [1, 0, 0, 0, 0, 0], ALLOW, "write"),
+            (40, [1, 0, 0, 0, 0, 0], NOTIFY, "sendfile from standard input"),
+            (40, [0, 5, 0, 0, 0, 0], ALLOW, "sendfile to descriptor 0"),
+            (72, [0, 0, 10, 0, 0, 0], NOTIFY, "F_DUPFD of standard input"),
+            (72, [0, 1030, 10, 0, 0, 0], NOTIFY, "F_DUPFD_CLOEXEC of standard input"),
+            (72, [0, 1, 0, 0, 0, 0], ALLOW, "F_GETFD"),
+            (72, [3, 0, 0, 0, 0, 0], ALLOW, "F_DUPFD of another descriptor"),
+            (44, [3, 0, 0, 0, 0, 0], ALLOW, "send"),
+            (44, [3, 0, 0, 0, 9, 0], NOTIFY, "sendto"),
+            (257, [0; 6], NOTIFY, "openat"),
+            (59, [0; 6], NOTIFY, "execve"),
+            (231, [0; 6], NOTIFY, "exit_group"),
+            (425, [0; 6], ERRNO | 38, "io_uring_setup"),
+            (304, [0; 6], ERRNO | 1, "open_by_handle_at"),
+            (470, [0; 6], ALLOW, "the last known call"),
+            (471, [0; 6], NOTIFY, "an unknown call"),
+            (0x4000_0001, [0; 6], NOTIFY, "an x32 call"),
+        ];
+        for (nr, args, want, what) in cases {
+            assert_eq!(run(nr, arch::AUDIT_ARCH, args), want, "{what}");
+        }
+        assert_eq!(run(5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+    }
+
+    #[test]
+    fn fits_the_kernel() {
+        assert!(build().len() < 4096, "BPF_MAXINSNS");
+    }
+}

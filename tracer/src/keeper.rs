@@ -1,0 +1,131 @@
+//! The keeper: a small process that takes over if the supervisor dies.
+//!
+//! A seccomp filter cannot be taken back: once nobody holds the listener, every filtered call of the build fails
+//! with ENOSYS, and captured pipes give SIGPIPE; make cannot even remove half-written targets. So a helper is
+//! forked before anything starts. It holds the listener and both ends of every capture, and sleeps. When its
+//! socket closes, because `xl` ended (a daemon of the build may outlive it) or was killed, it
+//!
+//! 1. answers the calls that were received and never answered. Their cookies count upwards; the newest one is in
+//!    a page shared with the supervisor;
+//! 2. answers "go on" to everything else until the filter has no users left;
+//! 3. goes on forwarding what the captured commands print.
+
+use crate::sys::launch::fork_helper;
+use crate::sys::seccomp::Listener;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketFlags, SocketType,
+};
+use std::collections::HashMap;
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How many of the newest cookies are answered at a takeover: more than calls can be pending.
+const RECENT: u64 = 1 << 16;
+
+/// The supervisor's handle of the keeper.
+#[derive(Clone)]
+pub struct Keeper {
+    socket: Arc<OwnedFd>,
+    next: Arc<AtomicU32>,
+    newest: Arc<crate::sys::shared::SharedCounter>,
+}
+
+impl Keeper {
+    /// Forks the keeper. Must be called while the process has one thread.
+    pub fn start(listener: &Listener) -> std::io::Result<Self> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
+        let fds = [listener.fd(), theirs.as_fd()];
+        fork_helper(&fds, || keep(listener, &theirs, &newest))?;
+        Ok(Self { socket: Arc::new(ours), next: Arc::default(), newest })
+    }
+
+    /// Notes the cookie of a received call.
+    pub fn received(&self, id: u64) {
+        self.newest.raise(id);
+    }
+
+    /// Hands over copies of a capture's ends; the result names it for [`Keeper::release`].
+    pub fn hold(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> u32 {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let fds = [from, to];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        // If this fails the capture merely loses its heir.
+        let _ = rustix::net::sendmsg(&*self.socket, &[IoSlice::new(&id.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL);
+        id
+    }
+
+    /// The capture has ended.
+    pub fn release(&self, id: u32) {
+        let _ = rustix::net::send(&*self.socket, &id.to_ne_bytes(), SendFlags::NOSIGNAL);
+    }
+}
+
+fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::SharedCounter) {
+    let mut held: HashMap<u32, (OwnedFd, OwnedFd)> = HashMap::new();
+    loop {
+        let mut body = [0; 4];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::CMSG_CLOEXEC);
+        match got {
+            Err(rustix::io::Errno::INTR) => continue,
+            Ok(m) if m.bytes == 4 => {}
+            _ => break,
+        }
+        let id = u32::from_ne_bytes(body);
+        let mut fds = control.drain().filter_map(|m| if let RecvAncillaryMessage::ScmRights(f) = m { Some(f) } else { None }).flatten();
+        match (fds.next(), fds.next()) {
+            (Some(from), Some(to)) => drop(held.insert(id, (from, to))),
+            _ => drop(held.remove(&id)),
+        }
+    }
+    let relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
+    let newest = newest.get();
+    for id in newest.wrapping_sub(RECENT)..=newest.wrapping_add(64) {
+        listener.proceed(id);
+    }
+    while let Ok(n) = wait(listener) {
+        if let Some(n) = n {
+            listener.proceed(n.id);
+        }
+    }
+    for r in relays {
+        let _ = r.join();
+    }
+}
+
+fn wait(listener: &Listener) -> std::io::Result<Option<crate::sys::seccomp::Notification>> {
+    let mut p = [PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN)];
+    rustix::event::poll(&mut p, None)?;
+    if p[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        return Err(std::io::ErrorKind::BrokenPipe.into());
+    }
+    listener.receive()
+}
+
+fn relay(from: &OwnedFd, to: &OwnedFd) {
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        match rustix::io::read(from, &mut buf) {
+            Ok(0) => return,
+            Ok(n) => {
+                if crate::capture::write_all(to.as_fd(), &buf[..n]).is_err() {
+                    return;
+                }
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let _ = rustix::event::poll(&mut [PollFd::new(from, PollFlags::IN)], None);
+            }
+            Err(_) => return,
+        }
+    }
+}

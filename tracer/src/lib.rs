@@ -1,0 +1,31 @@
+//! Runs a process tree under supervision: *gates* chosen `execve`s and reports file *accesses*.
+//!
+//! A [`Session`] launches one command under a seccomp filter whose notifications arrive here. Every
+//! process of the tree belongs to a [`Scope`]; whoever implements [`Supervisor`] decides, exec by exec,
+//! which scope a process enters, whether the exec happens at all, and what is done with its accesses.
+//!
+//! This crate knows nothing of fingerprints, caches or build tools. Architecture-specific numbers live in
+//! [`arch`]; the only unsafe code lives in [`sys`].
+
+pub mod access;
+pub mod arch;
+mod capture;
+mod filter;
+mod keeper;
+mod pool;
+mod process;
+pub mod request;
+mod resolve;
+pub mod session;
+mod sys;
+mod task_files;
+mod ticket;
+
+pub use access::{Access, Escape, Op};
+pub use capture::{Chunk, Stream};
+pub use process::{Process, Scope};
+pub use request::{ExecRequest, Fd, FdKind, Stdin};
+pub use resolve::Resolved;
+pub use session::{Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, search_path};
+pub use sys::signals::{forward_signals, ignore_sigpipe};
+pub use ticket::{ExecTicket, ExitTicket, Tap};

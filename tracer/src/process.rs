@@ -1,0 +1,189 @@
+//! The process tree: which task belongs to which process, and which process to which scope.
+//!
+//! A process is known from its first notification on. It is keyed by its task ids while it lives and told
+//! apart from later users of the same id by its start time; a pidfd, watched by one thread, ends it. Parentage
+//! is never guessed: a child inherits the scope of the parent that `/proc` names, and before a process ends or
+//! changes scope its children are registered, so that an orphan keeps the scope it was born in. A process
+//! that still cannot be placed (its parent was killed before we saw the child) is reported as an orphan.
+
+use crate::task_files;
+use rustc_hash::FxHashMap;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// The group that a process belongs to. 0 is the build tool and whatever else is not a pip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope(pub u32);
+
+impl Scope {
+    /// Build tools; whatever they launch is decided exec by exec.
+    pub const DRIVER: Self = Self(0);
+}
+
+/// One live process of the tree.
+#[derive(Debug)]
+pub struct Process {
+    pub pid: i32,
+    /// Start time in clock ticks after boot: with `pid`, unique.
+    pub start: u64,
+    pub(crate) pidfd: OwnedFd,
+    scope: AtomicU32,
+    /// Working directory, as last read; dropped when it may have changed.
+    pub(crate) cwd: Mutex<Option<Arc<[u8]>>>,
+    /// A call is under way after which resolved directories may be stale.
+    pub(crate) unsettled: AtomicBool,
+    /// It has been let into `exit_group`.
+    pub(crate) ending: AtomicBool,
+    /// An `execve` was let go whose success is not known yet.
+    pub(crate) exec_pending: Mutex<Option<PendingExec>>,
+}
+
+/// What to undo if the `execve` turns out to have failed.
+#[derive(Debug)]
+pub(crate) struct PendingExec {
+    pub before: Scope,
+    /// Device and inode of the program that should be running.
+    pub image: (u64, u64),
+    /// Descriptors to put back.
+    pub originals: Vec<(i32, OwnedFd)>,
+}
+
+impl Process {
+    pub fn scope(&self) -> Scope {
+        Scope(self.scope.load(Ordering::Acquire))
+    }
+
+    /// Process id of the parent, now.
+    pub fn parent(&self) -> Option<i32> {
+        task_files::stat(self.pid).map(|s| s.parent)
+    }
+
+    pub(crate) fn set_scope(&self, s: Scope) {
+        self.scope.store(s.0, Ordering::Release);
+    }
+}
+
+/// All live processes.
+#[derive(Default)]
+pub struct ProcessTable {
+    tasks: Mutex<FxHashMap<i32, Arc<Process>>>,
+}
+
+/// What was found for a task.
+pub enum Found {
+    /// Known before.
+    Known(Arc<Process>),
+    /// First seen now.
+    New(Arc<Process>),
+    /// First seen now, parent unknown: it is in [`Scope::DRIVER`].
+    Orphan(Arc<Process>),
+    /// It ended meanwhile.
+    Gone,
+}
+
+impl ProcessTable {
+    /// Registers the root of the tree.
+    pub fn add_root(&self, pid: i32) -> Option<Arc<Process>> {
+        let p = open(pid, Scope::DRIVER)?;
+        self.tasks.lock().expect("tasks").insert(pid, p.clone());
+        Some(p)
+    }
+
+    /// The process of task `tid`.
+    pub fn find(&self, tid: i32) -> Found {
+        if let Some(p) = self.tasks.lock().expect("tasks").get(&tid) {
+            return Found::Known(p.clone());
+        }
+        self.register(tid, 0)
+    }
+
+    fn register(&self, tid: i32, depth: u32) -> Found {
+        let Some(leader) = task_files::thread_group(tid) else { return Found::Gone };
+        if leader != tid {
+            let found = self.find(leader);
+            if let Found::Known(p) | Found::New(p) | Found::Orphan(p) = &found {
+                self.tasks.lock().expect("tasks").insert(tid, p.clone());
+            }
+            return found;
+        }
+        let Some(stat) = task_files::stat(tid) else { return Found::Gone };
+        let me = std::process::id().cast_signed();
+        let parent = match stat.parent {
+            ppid if ppid <= 1 || ppid == me || depth > 64 => None,
+            ppid => match self.find_at(ppid, depth + 1) {
+                Found::Known(p) | Found::New(p) => Some(p.scope()),
+                Found::Orphan(_) | Found::Gone => None,
+            },
+        };
+        let Some(p) = open(tid, parent.unwrap_or(Scope::DRIVER)) else { return Found::Gone };
+        let mut tasks = self.tasks.lock().expect("tasks");
+        if let Some(other) = tasks.get(&tid) {
+            return Found::Known(other.clone());
+        }
+        tasks.insert(tid, p.clone());
+        if parent.is_some() { Found::New(p) } else { Found::Orphan(p) }
+    }
+
+    fn find_at(&self, tid: i32, depth: u32) -> Found {
+        if let Some(p) = self.tasks.lock().expect("tasks").get(&tid) {
+            return Found::Known(p.clone());
+        }
+        self.register(tid, depth)
+    }
+
+    /// Registers the children of `p` that have not been seen; returns them.
+    pub fn adopt_children(&self, p: &Process) -> Vec<Arc<Process>> {
+        let mut new = Vec::new();
+        for child in task_files::children(p.pid) {
+            if let Found::New(c) | Found::Orphan(c) = self.find(child) {
+                c.set_scope(p.scope());
+                new.push(c);
+            }
+        }
+        new
+    }
+
+    /// Forgets one task, or, for a leader, the whole process.
+    pub fn forget(&self, p: &Arc<Process>) {
+        self.tasks.lock().expect("tasks").retain(|_, q| !Arc::ptr_eq(p, q));
+    }
+
+    /// Forgets a thread that ends while its process goes on.
+    pub fn forget_thread(&self, tid: i32, p: &Process) {
+        if tid != p.pid {
+            self.tasks.lock().expect("tasks").remove(&tid);
+        }
+    }
+
+    /// Live processes of a scope, those inside `exit_group` not counted.
+    pub fn alive(&self, scope: Scope) -> Vec<Arc<Process>> {
+        let mut v: Vec<Arc<Process>> = self
+            .tasks
+            .lock()
+            .expect("tasks")
+            .iter()
+            .filter(|(tid, p)| **tid == p.pid && p.scope() == scope && !p.ending.load(Ordering::Acquire))
+            .map(|(_, p)| p.clone())
+            .collect();
+        v.retain(|p| task_files::stat(p.pid).is_some_and(|s| s.start == p.start && s.state != b'Z'));
+        v
+    }
+}
+
+fn open(pid: i32, scope: Scope) -> Option<Arc<Process>> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // Read after the pidfd is held, so that both name the same process.
+    let start = task_files::stat(pid)?.start;
+    Some(Arc::new(Process {
+        pid,
+        start,
+        pidfd,
+        scope: AtomicU32::new(scope.0),
+        cwd: Mutex::new(None),
+        unsettled: AtomicBool::new(false),
+        ending: AtomicBool::new(false),
+        exec_pending: Mutex::new(None),
+    }))
+}

@@ -1,0 +1,265 @@
+//! Everything about a blocked `execve` that a decision may need, read from the stopped process.
+
+use crate::process::{Process, Scope};
+use crate::resolve::Resolved;
+use crate::sys::memory;
+use crate::task_files;
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, OFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// What a standard descriptor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FdKind {
+    Closed,
+    /// `/dev/null`.
+    Null,
+    Pipe,
+    Terminal,
+    /// A regular file, with the offset at which the next byte goes (its end under `O_APPEND`).
+    Regular { dev: u64, ino: u64, offset: u64 },
+    /// A socket or a device.
+    Other,
+}
+
+/// A standard output descriptor: what it is, and a duplicate of it.
+#[derive(Debug)]
+pub struct Fd {
+    pub kind: FdKind,
+    pub(crate) dup: Option<OwnedFd>,
+}
+
+/// Standard input, as far as it can be an input of the command.
+#[derive(Debug)]
+pub enum Stdin {
+    Closed,
+    /// `/dev/null`, or a pipe that nobody can write to any more and that holds nothing.
+    Empty,
+    /// A regular file at an offset.
+    Regular { fd: OwnedFd, offset: u64 },
+    /// A terminal, a pipe with writers, a socket: reading it makes the pip uncacheable.
+    Live,
+}
+
+/// Credentials and limits of a task that may change what a command does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    pub umask: u32,
+    /// The `Uid`, `Gid` and `Groups` lines of `/proc/PID/status`.
+    pub ids: Vec<u8>,
+    /// `/proc/PID/limits`.
+    pub limits: Vec<u8>,
+    /// `/proc/PID/personality`, hexadecimal.
+    pub personality: Vec<u8>,
+}
+
+/// One `execve` that would succeed.
+#[derive(Debug)]
+pub struct ExecRequest {
+    pub process: Arc<Process>,
+    /// Scope of the process before the exec.
+    pub scope: Scope,
+    /// The program, resolved.
+    pub program: Resolved,
+    /// What the kernel opens besides: interpreters of scripts, in order, and of ELF images.
+    pub interpreters: Vec<Resolved>,
+    pub argv: Vec<Vec<u8>>,
+    /// `NAME=value` strings.
+    pub env: Vec<Vec<u8>>,
+    pub cwd: Arc<[u8]>,
+    pub(crate) tid: i32,
+}
+
+/// Descriptors of a blocked task, read only when a pip may start.
+#[derive(Debug)]
+pub struct Descriptors {
+    pub stdin: Stdin,
+    pub stdout: Fd,
+    pub stderr: Fd,
+    /// 1 and 2 are one open file description.
+    pub shared: bool,
+    /// Inherited descriptors above 2, with the path or kernel name behind each.
+    pub others: Vec<(i32, Vec<u8>)>,
+}
+
+impl ExecRequest {
+    /// Reads umask, ids, limits and personality.
+    pub fn credentials(&self) -> Option<Credentials> {
+        let pid = self.process.pid;
+        let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+        let mut ids = Vec::new();
+        let mut umask = 0;
+        for l in status.split(|c| *c == b'\n') {
+            if l.starts_with(b"Uid:") || l.starts_with(b"Gid:") || l.starts_with(b"Groups:") {
+                ids.extend_from_slice(l);
+                ids.push(b'\n');
+            } else if let Some(m) = l.strip_prefix(b"Umask:") {
+                umask = u32::from_str_radix(std::str::from_utf8(m).ok()?.trim(), 8).ok()?;
+            }
+        }
+        Some(Credentials {
+            umask,
+            ids,
+            limits: std::fs::read(format!("/proc/{pid}/limits")).ok()?,
+            personality: std::fs::read(format!("/proc/{pid}/personality")).unwrap_or_default(),
+        })
+    }
+
+    /// Reads what the descriptors are; `None` when the task may not be looked into.
+    pub fn descriptors(&self) -> Option<Descriptors> {
+        let p = &self.process;
+        let take = |fd| memory::steal_fd(p.pidfd.as_fd(), fd);
+        let closed = |e: &std::io::Error| e.raw_os_error() == Some(libc::EBADF);
+        let stdin = match take(0) {
+            Err(e) if closed(&e) => Stdin::Closed,
+            Err(_) => return None,
+            Ok(fd) => stdin_of(fd),
+        };
+        let out = |n| match take(n) {
+            Err(e) if closed(&e) => Some(Fd { kind: FdKind::Closed, dup: None }),
+            Err(_) => task_files::reopen(p.pid, n).map(output_of),
+            Ok(fd) => Some(output_of(fd)),
+        };
+        let (stdout, stderr) = (out(1)?, out(2)?);
+        let shared = match (&stdout, &stderr) {
+            (Fd { kind: FdKind::Closed | FdKind::Null, .. }, _) => false,
+            (Fd { dup: Some(a), kind: x }, Fd { dup: Some(b), kind: y }) if x == y => {
+                memory::same_description(a.as_fd(), b.as_fd()).unwrap_or_else(|| same_file(a, b))
+            }
+            _ => false,
+        };
+        let mut others = Vec::new();
+        for fd in task_files::inherited_fds(p.pid)? {
+            others.push((fd, task_files::fd_link(p.pid, fd)?));
+        }
+        Some(Descriptors { stdin, stdout, stderr, shared, others })
+    }
+}
+
+fn same_file(a: &OwnedFd, b: &OwnedFd) -> bool {
+    let key = |f: &OwnedFd| rustix::fs::fstat(f).ok().map(|s| (s.st_dev, s.st_ino));
+    key(a).is_some() && key(a) == key(b)
+}
+
+fn kind_of(fd: &OwnedFd) -> FdKind {
+    let Ok(s) = rustix::fs::fstat(fd) else { return FdKind::Other };
+    match FileType::from_raw_mode(s.st_mode) {
+        FileType::Fifo => FdKind::Pipe,
+        FileType::RegularFile => {
+            let append = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
+            let offset = if append {
+                s.st_size.cast_unsigned()
+            } else {
+                rustix::fs::tell(fd).unwrap_or(0)
+            };
+            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset }
+        }
+        // Major 1, minor 3 (Documentation/admin-guide/devices.txt).
+        FileType::CharacterDevice if s.st_rdev == rustix::fs::makedev(1, 3) => FdKind::Null,
+        FileType::CharacterDevice if rustix::termios::isatty(fd) => FdKind::Terminal,
+        _ => FdKind::Other,
+    }
+}
+
+fn output_of(fd: OwnedFd) -> Fd {
+    Fd { kind: kind_of(&fd), dup: Some(fd) }
+}
+
+fn stdin_of(fd: OwnedFd) -> Stdin {
+    match kind_of(&fd) {
+        FdKind::Null => Stdin::Empty,
+        FdKind::Regular { .. } => {
+            let offset = rustix::fs::tell(&fd).unwrap_or(0);
+            Stdin::Regular { fd, offset }
+        }
+        FdKind::Pipe => {
+            let mut p = [PollFd::new(&fd, PollFlags::IN)];
+            let polled = rustix::event::poll(&mut p, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
+            let events = p[0].revents();
+            if polled.is_ok() && events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN) {
+                Stdin::Empty
+            } else {
+                Stdin::Live
+            }
+        }
+        _ => Stdin::Live,
+    }
+}
+
+impl ExecRequest {
+    /// Is the program a `#!` script?
+    pub(crate) fn is_script(&self) -> bool {
+        head(&self.program.path).is_some_and(|h| h.starts_with(b"#!"))
+    }
+}
+
+/// `BINPRM_BUF_SIZE`: how much of a file the kernel looks at.
+const HEAD: usize = 256;
+
+fn head(path: &[u8]) -> Option<Vec<u8>> {
+    let f = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, rustix::fs::Mode::empty()).ok()?;
+    let mut b = vec![0; HEAD];
+    let n = rustix::io::pread(&f, &mut b, 0).ok()?;
+    b.truncate(n);
+    Some(b)
+}
+
+/// What the kernel opens to execute `program`: `#!` interpreters in order, then the ELF interpreter. `None`
+/// when the exec would fail: not there, not a file, not executable, of no known format, or an interpreter missing.
+pub(crate) fn interpreters(program: &Resolved, resolver: &crate::resolve::Resolver) -> Option<Vec<Resolved>> {
+    let mut out: Vec<Resolved> = Vec::new();
+    // `BINPRM` loops at most four times.
+    for _ in 0..5 {
+        let file = out.last().unwrap_or(program);
+        let state = file.state?;
+        if FileType::from_raw_mode(state.stx_mode.into()) != FileType::RegularFile || state.stx_mode & 0o111 == 0 {
+            return None;
+        }
+        let head = head(&file.path)?;
+        if let Some(line) = head.strip_prefix(b"#!") {
+            let line = line.split(|c| *c == b'\n').next().unwrap_or_default();
+            let mut words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|w| !w.is_empty());
+            let interpreter = words.next()?;
+            out.push(resolver.resolve(b"/", interpreter, true));
+            continue;
+        }
+        if head.starts_with(b"\x7fELF") {
+            if let Some(loader) = elf_interpreter(&file.path, &head) {
+                let r = resolver.resolve(b"/", &loader, true);
+                r.state?;
+                out.push(r);
+            }
+            return Some(out);
+        }
+        return None;
+    }
+    None
+}
+
+/// `PT_INTERP` of a 64-bit little-endian ELF file (elf(5)); `None` for static and foreign ones.
+fn elf_interpreter(path: &[u8], head: &[u8]) -> Option<Vec<u8>> {
+    let u16_at = |b: &[u8], o: usize| Some(u16::from_le_bytes(b.get(o..o + 2)?.try_into().ok()?));
+    let u64_at = |b: &[u8], o: usize| Some(u64::from_le_bytes(b.get(o..o + 8)?.try_into().ok()?));
+    if head.get(4) != Some(&2) || head.get(5) != Some(&1) {
+        return None;
+    }
+    let (table, size, count) = (u64_at(head, 32)?, u16_at(head, 54)?, u16_at(head, 56)?);
+    let f = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()?;
+    let mut headers = vec![0; usize::from(size) * usize::from(count)];
+    let n = rustix::io::pread(&f, &mut headers, table).ok()?;
+    headers.truncate(n);
+    for h in headers.chunks_exact(usize::from(size).max(1)) {
+        const PT_INTERP: u8 = 3;
+        if h.get(..4) == Some(&[PT_INTERP, 0, 0, 0]) {
+            let mut name = vec![0; usize::try_from(u64_at(h, 32)?).ok()?.min(4096)];
+            let n = rustix::io::pread(&f, &mut name, u64_at(h, 8)?).ok()?;
+            name.truncate(n);
+            while name.last() == Some(&0) {
+                name.pop();
+            }
+            return Some(name);
+        }
+    }
+    None
+}

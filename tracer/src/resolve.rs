@@ -1,0 +1,224 @@
+//! From a path argument to the file that the kernel would reach: canonical path, symbolic links crossed, state.
+//!
+//! The task is blocked while this runs, so what is seen here is what the call will see; only another running
+//! process can change it, which is a race in the build itself. Directories are memoised for a moment, because
+//! most arguments share their prefixes; [`Resolver::forget`] drops the memo whenever a directory or a symbolic
+//! link is about to go away. Paths are bytes.
+
+use rustc_hash::FxHashMap;
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// The kernel gives up after this many links (`MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+/// How long a directory's resolution is believed without looking again.
+const TRUST: Duration = Duration::from_secs(1);
+
+/// Where a path leads.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Canonical path: no `.`, `..` or crossed link in it. If a component is missing, the rest as given.
+    pub path: Arc<[u8]>,
+    /// Symbolic links that were crossed, in order.
+    pub links: Vec<Arc<[u8]>>,
+    /// `lstat` of `path` at this moment; `None` when nothing is there.
+    pub state: Option<Statx>,
+}
+
+impl Resolved {
+    /// Type of what is there.
+    pub fn file_type(&self) -> Option<FileType> {
+        self.state.map(|s| FileType::from_raw_mode(s.stx_mode.into()))
+    }
+}
+
+/// `statx` of `path` without following it; `None` when it is not there or cannot be seen.
+pub fn lstat(path: &[u8]) -> Option<Statx> {
+    rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS | StatxFlags::BTIME).ok()
+}
+
+#[derive(Clone)]
+struct Directory {
+    path: Arc<[u8]>,
+    links: Vec<Arc<[u8]>>,
+    seen: Instant,
+    generation: u64,
+}
+
+/// Resolves paths, with a memo of directories.
+#[derive(Default)]
+pub struct Resolver {
+    directories: Mutex<FxHashMap<Box<[u8]>, Directory>>,
+    generation: AtomicU64,
+}
+
+/// Appends `name` to the directory `dir`.
+pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut p = Vec::with_capacity(dir.len() + name.len() + 1);
+    p.extend_from_slice(dir);
+    if p.last() != Some(&b'/') {
+        p.push(b'/');
+    }
+    p.extend_from_slice(name);
+    p
+}
+
+impl Resolver {
+    /// A directory or link is about to be removed, replaced or moved: believe nothing that was seen before.
+    pub fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Resolves `raw`, relative to the directory `base` (absolute), as the kernel would.
+    pub fn resolve(&self, base: &[u8], raw: &[u8], follow: bool) -> Resolved {
+        let whole = if raw.first() == Some(&b'/') { raw.to_vec() } else { join(base, raw) };
+        let trimmed = whole.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
+        let must_be_directory = trimmed < whole.len() && trimmed > 0;
+        let lexical = &whole[..trimmed];
+        let cut = lexical.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let (parent, name) = (&lexical[..cut], lexical.get(cut + 1..).unwrap_or_default());
+        if matches!(name, b"" | b"." | b"..") {
+            let d = self.directory(lexical);
+            return Resolved { state: lstat(&d.path), path: d.path, links: d.links };
+        }
+        let d = self.directory(parent);
+        let mut links = d.links;
+        let path = join(&d.path, name);
+        let state = lstat(&path);
+        let is_link = state.is_some_and(|s| FileType::from_raw_mode(s.stx_mode.into()) == FileType::Symlink);
+        if !is_link || !(follow || must_be_directory) {
+            return Resolved { path: path.into(), links, state };
+        }
+        let path = walk(&path, &mut links);
+        Resolved { state: lstat(&path), path: path.into(), links }
+    }
+
+    fn directory(&self, lexical: &[u8]) -> Directory {
+        let generation = self.generation.load(Ordering::Relaxed);
+        if let Some(d) = self.directories.lock().expect("resolver").get(lexical)
+            && d.generation == generation
+            && d.seen.elapsed() < TRUST
+        {
+            return d.clone();
+        }
+        let mut links = Vec::new();
+        let path: Arc<[u8]> = walk(lexical, &mut links).into();
+        let d = Directory { path, links, seen: Instant::now(), generation };
+        // A missing directory may appear at any moment: only what exists is remembered.
+        if lstat(&d.path).is_some() {
+            self.directories.lock().expect("resolver").insert(lexical.into(), d.clone());
+        }
+        d
+    }
+}
+
+/// Walks an absolute path component by component, following every link, and appends the links to `links`.
+fn walk(path: &[u8], links: &mut Vec<Arc<[u8]>>) -> Vec<u8> {
+    let mut rest: Vec<Vec<u8>> = components(path);
+    let mut at = b"/".to_vec();
+    let mut crossed = 0;
+    while let Some(name) = rest.pop() {
+        if name == b".." {
+            let cut = at.iter().rposition(|b| *b == b'/').unwrap_or(0);
+            at.truncate(cut.max(1));
+            continue;
+        }
+        let next = join(&at, &name);
+        match rustix::fs::readlink(next.as_slice(), Vec::new()) {
+            Ok(target) if crossed < MAX_LINKS && !magic(&next) => {
+                crossed += 1;
+                links.push(next.into());
+                let target = target.as_bytes();
+                if target.first() == Some(&b'/') {
+                    at = b"/".to_vec();
+                }
+                rest.extend(components(target));
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {
+                at = next;
+                for name in rest.into_iter().rev() {
+                    at = join(&at, &name);
+                }
+                return at;
+            }
+            _ => at = next,
+        }
+    }
+    at
+}
+
+/// Links under `/proc` are not text: `/proc/self` depends on who asks.
+fn magic(path: &[u8]) -> bool {
+    path.starts_with(b"/proc/")
+}
+
+/// The components in reverse order, `.` and empty ones dropped.
+fn components(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|b| *b == b'/').filter(|c| !matches!(*c, b"" | b".")).rev().map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn bytes(p: &Path) -> &[u8] {
+        p.as_os_str().as_bytes()
+    }
+
+    #[test]
+    fn agrees_with_the_kernel() {
+        let t = tempfile::tempdir().unwrap();
+        let root = t.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::write(root.join("a/b/f"), "x").unwrap();
+        symlink("a/b", root.join("rel")).unwrap();
+        symlink(root.join("a"), root.join("abs")).unwrap();
+        symlink("../rel/f", root.join("a/chain")).unwrap();
+        let r = Resolver::default();
+        for raw in ["a/b/f", "./a//b/./f", "rel/f", "abs/b/f", "abs/chain", "a/b/../chain", "rel/../b/f", "rel/..", ".", "rel/", "abs/b/"] {
+            let got = r.resolve(bytes(&root), raw.as_bytes(), true);
+            let want = root.join(raw).canonicalize().unwrap();
+            assert_eq!(&*got.path, bytes(&want), "{raw}");
+            assert!(got.state.is_some(), "{raw}");
+        }
+        let link = r.resolve(bytes(&root), b"abs/chain", false);
+        assert_eq!(link.file_type(), Some(FileType::Symlink));
+        assert_eq!(link.links.len(), 1, "only `abs` is crossed");
+    }
+
+    #[test]
+    fn missing_components_keep_the_rest() {
+        let t = tempfile::tempdir().unwrap();
+        let root = t.path().canonicalize().unwrap();
+        symlink("nowhere", root.join("dangling")).unwrap();
+        let r = Resolver::default();
+        let got = r.resolve(bytes(&root), b"none/x/y", true);
+        assert_eq!(&*got.path, bytes(&root.join("none/x/y")));
+        assert!(got.state.is_none());
+        let got = r.resolve(bytes(&root), b"dangling", true);
+        assert_eq!(&*got.path, bytes(&root.join("nowhere")));
+        assert_eq!(got.links.len(), 1);
+    }
+
+    #[test]
+    fn a_retargeted_link_is_seen_after_forget() {
+        let t = tempfile::tempdir().unwrap();
+        let root = t.path().canonicalize().unwrap();
+        for d in ["one", "two"] {
+            std::fs::create_dir(root.join(d)).unwrap();
+            std::fs::write(root.join(d).join("f"), d).unwrap();
+        }
+        symlink("one", root.join("l")).unwrap();
+        let r = Resolver::default();
+        assert!(r.resolve(bytes(&root), b"l/f", true).path.ends_with(b"one/f"));
+        std::fs::remove_file(root.join("l")).unwrap();
+        symlink("two", root.join("l")).unwrap();
+        r.forget();
+        assert!(r.resolve(bytes(&root), b"l/f", true).path.ends_with(b"two/f"));
+    }
+}

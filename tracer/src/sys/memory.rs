@@ -1,0 +1,109 @@
+//! Reading another task: its memory, its descriptors.
+
+use rustix::fd::FromRawFd;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Longest path that a system call accepts (`PATH_MAX`, with its NUL).
+const PATH_MAX: usize = 4096;
+
+/// Copies up to `buf.len()` bytes from `addr` of task `tid`; returns how many could be read.
+pub fn read(tid: i32, addr: u64, buf: &mut [u8]) -> io::Result<usize> {
+    let local = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: buf.len() };
+    // SAFETY: `local` covers exactly `buf`; the remote range is only read, by the kernel, with its checks.
+    let n = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads a NUL-terminated string of at most `max` bytes; `Ok(None)` when it is longer.
+fn read_cstr(tid: i32, mut addr: u64, max: usize) -> io::Result<Option<Vec<u8>>> {
+    const PAGE: u64 = 4096;
+    let mut out = Vec::with_capacity(128);
+    let mut step = 256;
+    while out.len() <= max {
+        // Never cross a page: the next one may not be mapped.
+        let want = usize::try_from(PAGE - addr % PAGE).unwrap_or(0).min(step);
+        let start = out.len();
+        out.resize(start + want, 0);
+        let n = read(tid, addr, &mut out[start..])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        out.truncate(start + n);
+        if let Some(end) = out[start..].iter().position(|b| *b == 0) {
+            out.truncate(start + end);
+            return Ok(Some(out));
+        }
+        addr += n as u64;
+        step = 4096;
+    }
+    Ok(None)
+}
+
+/// A path argument; `Ok(None)` when it is longer than the kernel would accept.
+pub fn read_path(tid: i32, addr: u64) -> io::Result<Option<Vec<u8>>> {
+    read_cstr(tid, addr, PATH_MAX)
+}
+
+/// A NULL-terminated array of strings, as `execve` takes it. A null pointer is an empty array (execve(2)).
+pub fn read_strings(tid: i32, addr: u64) -> io::Result<Vec<Vec<u8>>> {
+    /// `MAX_ARG_STRLEN`: the kernel's limit for one string.
+    const MAX_ARG: usize = 131_072;
+    let mut out = Vec::new();
+    if addr == 0 {
+        return Ok(out);
+    }
+    let mut pointers = Vec::new();
+    let mut at = addr;
+    'all: loop {
+        let mut page = [0u8; 4096];
+        let want = (4096 - at as usize % 4096).max(8);
+        let n = read(tid, at, &mut page[..want])?;
+        if n < 8 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for word in page[..n].chunks_exact(8) {
+            let p = u64::from_ne_bytes(word.try_into().expect("chunks of eight"));
+            if p == 0 {
+                break 'all;
+            }
+            pointers.push(p);
+        }
+        at += (n - n % 8) as u64;
+    }
+    for p in pointers {
+        out.push(read_cstr(tid, p, MAX_ARG)?.ok_or(io::ErrorKind::InvalidData)?);
+    }
+    Ok(out)
+}
+
+/// One `u64` of the task's memory.
+pub fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
+    let mut b = [0; 8];
+    if read(tid, addr, &mut b)? < 8 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(u64::from_ne_bytes(b))
+}
+
+/// Duplicates descriptor `fd` of the process behind `pidfd` (pidfd_getfd(2)).
+pub fn steal_fd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: plain integers; a non-negative result is a fresh descriptor that nobody else owns.
+    unsafe {
+        let r = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0);
+        if r < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(OwnedFd::from_raw_fd(i32::try_from(r).expect("a descriptor")))
+    }
+}
+
+/// Do two descriptors of this process share one open file description (kcmp(2), `KCMP_FILE`)?
+/// `None` where the kernel will not say.
+pub fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
+    let me = std::process::id();
+    // SAFETY: plain integers only.
+    let r = unsafe { libc::syscall(libc::SYS_kcmp, me, me, 0, a.as_raw_fd(), b.as_raw_fd()) };
+    (r >= 0).then_some(r == 0)
+}

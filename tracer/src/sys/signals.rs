@@ -1,0 +1,56 @@
+//! Signals of the supervisor itself.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+static TARGET: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn pass_on(signal: libc::c_int) {
+    let pid = TARGET.load(Ordering::Relaxed);
+    if pid > 0 {
+        // SAFETY: kill(2) is async-signal-safe and takes plain integers.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+extern "C" fn swallow(_: libc::c_int) {}
+
+fn handle(signal: i32, f: extern "C" fn(libc::c_int)) {
+    // SAFETY: a zeroed `sigaction` is valid; the handlers only call async-signal-safe functions.
+    unsafe {
+        let mut a: libc::sigaction = std::mem::zeroed();
+        a.sa_sigaction = f as usize;
+        a.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &raw const a, std::ptr::null_mut());
+    }
+}
+
+/// Passes TERM, HUP, USR1 and USR2 on to `pid`, and leaves INT and QUIT to the terminal, which sends them to
+/// the whole foreground group: the build decides how it ends, and `xl` ends after it.
+pub fn forward_signals(pid: i32) {
+    TARGET.store(pid, Ordering::Relaxed);
+    for s in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+        handle(s, pass_on);
+    }
+    for s in [libc::SIGINT, libc::SIGQUIT] {
+        handle(s, swallow);
+    }
+}
+
+/// A closed pipe is an error to handle, not a reason to die.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Sends `signal` to one process; a process that is gone is no error.
+pub fn send(pid: i32, signal: i32) {
+    // SAFETY: plain integers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Reaps `pid` if it is a child of ours that has ended; anything else is left alone.
+pub fn reap(pid: i32) {
+    let mut status = 0;
+    // SAFETY: `status` is writable. WNOTHREAD: a child of this process, never a tracee of another thread.
+    unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WNOTHREAD) };
+}

@@ -1,0 +1,113 @@
+//! What `/proc/PID` says about a task (proc(5)). `None` always means: it is gone, or may not be looked at.
+
+use std::os::fd::OwnedFd;
+
+/// The fields of `/proc/PID/stat` that matter here.
+pub struct Stat {
+    pub state: u8,
+    pub parent: i32,
+    /// Clock ticks after boot.
+    pub start: u64,
+}
+
+fn read(path: &str) -> Option<Vec<u8>> {
+    std::fs::read(path).ok()
+}
+
+fn number<T: std::str::FromStr>(b: &[u8]) -> Option<T> {
+    std::str::from_utf8(b).ok()?.trim().parse().ok()
+}
+
+/// State, parent and start time.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let b = read(&format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; the last `)` ends it.
+    let after = b.iter().rposition(|c| *c == b')')? + 2;
+    let f: Vec<&[u8]> = b[after..].split(|c| *c == b' ').collect();
+    Some(Stat { state: *f.first()?.first()?, parent: number(f.get(1)?)?, start: number(f.get(19)?)? })
+}
+
+/// The id of the process that thread `tid` belongs to.
+pub fn thread_group(tid: i32) -> Option<i32> {
+    status_field(tid, b"Tgid:")
+}
+
+fn status_field(tid: i32, name: &[u8]) -> Option<i32> {
+    let b = read(&format!("/proc/{tid}/status"))?;
+    b.split(|c| *c == b'\n').find_map(|l| number(l.strip_prefix(name)?))
+}
+
+/// Children that have not been reaped, over all threads.
+pub fn children(pid: i32) -> Vec<i32> {
+    let mut out = Vec::new();
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return out };
+    for t in threads.flatten() {
+        if let Some(b) = read(&format!("/proc/{pid}/task/{}/children", t.file_name().to_string_lossy())) {
+            out.extend(b.split(|c| *c == b' ').filter_map(number::<i32>));
+        }
+    }
+    out
+}
+
+/// Working directory; `None` also when it was deleted.
+pub fn cwd(pid: i32) -> Option<Vec<u8>> {
+    let link = rustix::fs::readlink(format!("/proc/{pid}/cwd"), Vec::new()).ok()?.into_bytes();
+    live(link, || rustix::fs::stat(format!("/proc/{pid}/cwd")).ok())
+}
+
+/// Path behind a descriptor, as the kernel shows it (`pipe:[1]`, `/a/b`, `/a/b (deleted)`).
+pub fn fd_link(pid: i32, fd: i32) -> Option<Vec<u8>> {
+    Some(rustix::fs::readlink(format!("/proc/{pid}/fd/{fd}"), Vec::new()).ok()?.into_bytes())
+}
+
+/// Path behind a descriptor of a file that still has its name.
+pub fn fd_path(pid: i32, fd: i32) -> Option<Vec<u8>> {
+    let link = fd_link(pid, fd)?;
+    if link.first() != Some(&b'/') {
+        return None;
+    }
+    live(link, || rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok())
+}
+
+/// A name that ends in ` (deleted)` is either gone, or really called that.
+fn live(link: Vec<u8>, stat: impl FnOnce() -> Option<rustix::fs::Stat>) -> Option<Vec<u8>> {
+    if !link.ends_with(b" (deleted)") {
+        return Some(link);
+    }
+    let there = rustix::fs::lstat(link.as_slice()).ok()?;
+    let held = stat()?;
+    (there.st_ino == held.st_ino && there.st_dev == held.st_dev).then_some(link)
+}
+
+/// Open descriptors above 2, with their close-on-exec flag already applied: those that an `execve` leaves open.
+pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
+    let mut out = Vec::new();
+    for e in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
+        let Some(fd) = number::<i32>(e.ok()?.file_name().as_encoded_bytes()) else { continue };
+        if fd > 2 && !fd_flags(pid, fd).is_some_and(|f| f & 0o2_000_000 != 0) {
+            out.push(fd);
+        }
+    }
+    out.sort_unstable();
+    Some(out)
+}
+
+/// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.
+pub fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
+    let b = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;
+    let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(b"flags:"))?;
+    u32::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 8).ok()
+}
+
+/// Device and inode of the running program image.
+pub fn image(pid: i32) -> Option<(u64, u64)> {
+    let s = rustix::fs::stat(format!("/proc/{pid}/exe")).ok()?;
+    Some((s.st_dev, s.st_ino))
+}
+
+/// A descriptor of ours for what the task has open as `fd`, opened anew (the fallback where
+/// `pidfd_getfd` is refused). Works for pipes, terminals and files.
+pub fn reopen(pid: i32, fd: i32) -> Option<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+}

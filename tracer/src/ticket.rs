@@ -1,0 +1,191 @@
+//! Held calls: a blocked `execve` that waits for a decision, a blocked `exit_group` of a pip's root.
+//!
+//! States of a ticket: *held* (the task is blocked; nothing has happened) → *answered* (let go, or ended). A ticket
+//! that is dropped unanswered lets the call go, so that no path through the code can hang the build.
+
+use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all};
+use crate::process::{PendingExec, Process, Scope};
+use crate::request::{Descriptors, ExecRequest, FdKind};
+use crate::session::Inner;
+use crate::sys::ptrace;
+use crate::sys::seccomp::Notification;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A running capture, owned by whoever runs the pip.
+pub struct Tap(Capture);
+
+impl Tap {
+    /// The text so far; see [`ExitTicket`] for when to call it.
+    pub fn finish(self) -> Result<Vec<Chunk>, Incomplete> {
+        self.0.finish()
+    }
+}
+
+/// Why a hit could not be turned into an exit: the command must run.
+#[derive(Debug, thiserror::Error)]
+pub enum HitError {
+    #[error("the process is traced by somebody else, or tracing is not permitted: {0}")]
+    Seize(std::io::Error),
+    #[error("its output descriptor cannot be written: {0}")]
+    Replay(std::io::Error),
+}
+
+/// A blocked `execve` that would succeed.
+pub struct ExecTicket {
+    pub request: ExecRequest,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) note: Notification,
+    pub(crate) answered: bool,
+}
+
+impl ExecTicket {
+    /// Lets the exec happen in the scope where the process is.
+    pub fn proceed(mut self) {
+        self.answer();
+    }
+
+    /// Lets the exec happen and moves the process to `scope`, as its root if `root`.
+    pub fn enter(mut self, scope: Scope, root: bool) {
+        self.move_to(scope, root, Vec::new());
+        self.answer();
+    }
+
+    /// Lets the exec happen as the root of the new `scope`, with its text captured.
+    pub fn enter_captured(mut self, scope: Scope, d: &Descriptors) -> Option<Tap> {
+        if let crate::request::Stdin::Live = d.stdin {
+            self.inner.set_live_stdin(scope, self.request.process.pid);
+        }
+        let started = Capture::start(d, &self.inner.keeper).ok().and_then(|(capture, installs)| {
+            let mut originals = Vec::new();
+            for i in installs {
+                if self.inner.listener.install_fd(self.note.id, i.replacement.as_fd(), i.target).is_err() {
+                    for (target, original) in &originals {
+                        let original: &std::os::fd::OwnedFd = original;
+                        let _ = self.inner.listener.install_fd(self.note.id, original.as_fd(), *target);
+                    }
+                    return None;
+                }
+                originals.push((i.target, i.original));
+            }
+            Some((capture, originals))
+        });
+        let (capture, originals) = match started {
+            Some((c, o)) => (Some(Tap(c)), o),
+            None => (None, Vec::new()),
+        };
+        self.move_to(scope, true, originals);
+        self.answer();
+        capture
+    }
+
+    /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
+    /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
+    pub fn hit(mut self, code: i32, text: &[Chunk], d: Option<&Descriptors>) -> Result<(), (HitError, Self)> {
+        if let Some(d) = d {
+            for c in text {
+                let fd = if c.stream == Stream::Out { &d.stdout } else { &d.stderr };
+                if matches!(fd.kind, FdKind::Null | FdKind::Closed) {
+                    continue;
+                }
+                let Some(dup) = &fd.dup else { continue };
+                if let Err(e) = write_all(dup.as_fd(), &c.bytes) {
+                    if e == rustix::io::Errno::PIPE {
+                        // What the command itself would have met.
+                        crate::sys::signals::send(self.request.process.pid, libc::SIGPIPE);
+                    }
+                    return Err((HitError::Replay(e.into()), self));
+                }
+            }
+        }
+        self.request.process.ending.store(true, std::sync::atomic::Ordering::Release);
+        let (inner, id) = (self.inner.clone(), self.note.id);
+        match ptrace::exit_instead(self.request.tid, code, || inner.listener.fail(id, libc::EINTR)) {
+            Ok(()) => {
+                self.answered = true;
+                Ok(())
+            }
+            Err(e) => {
+                self.request.process.ending.store(false, std::sync::atomic::Ordering::Release);
+                Err((HitError::Seize(e), self))
+            }
+        }
+    }
+
+    /// Runs `job` on a thread that may block.
+    pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
+        let pool = self.inner.pool.clone();
+        pool.run(Box::new(move || job(self)));
+    }
+
+    fn move_to(&mut self, scope: Scope, root: bool, originals: Vec<(i32, std::os::fd::OwnedFd)>) {
+        let p = &self.request.process;
+        // Children born before this exec stay in the scope that they were born in.
+        self.inner.processes.adopt_children(p);
+        let last = self.request.interpreters.iter().find(|i| i.state.is_some());
+        let image = if self.request.is_script() { last.and_then(|i| i.state) } else { self.request.program.state };
+        *p.exec_pending.lock().expect("exec") = Some(PendingExec {
+            before: p.scope(),
+            image: image.map_or((0, 0), |s| (rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino)),
+            originals,
+        });
+        p.set_scope(scope);
+        if root {
+            self.inner.set_root(scope, p);
+        }
+    }
+
+    fn answer(&mut self) {
+        if !std::mem::replace(&mut self.answered, true) {
+            self.inner.listener.proceed(self.note.id);
+        }
+    }
+}
+
+impl Drop for ExecTicket {
+    fn drop(&mut self) {
+        self.answer();
+    }
+}
+
+/// The blocked `exit_group` of a pip's root. Until it is dropped the parent does not see the end.
+pub struct ExitTicket {
+    pub scope: Scope,
+    /// The code that it asked for, 0–255.
+    pub code: i32,
+    pub process: Arc<Process>,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) note: Notification,
+    pub(crate) answered: bool,
+}
+
+impl ExitTicket {
+    /// Other live processes of the pip: they outlive it.
+    pub fn survivors(&self) -> usize {
+        self.inner.processes.adopt_children(&self.process);
+        self.inner.processes.alive(self.scope).iter().filter(|p| !Arc::ptr_eq(p, &self.process)).count()
+    }
+
+    /// Runs `job` on a thread that may block.
+    pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
+        let pool = self.inner.pool.clone();
+        pool.run(Box::new(move || job(self)));
+    }
+
+    /// Ends the process with another code than it asked for.
+    pub fn change_code(mut self, code: i32) {
+        let (inner, id) = (self.inner.clone(), self.note.id);
+        if ptrace::exit_instead(self.note.tid.cast_signed(), code, || inner.listener.fail(id, libc::EINTR)).is_ok() {
+            self.answered = true;
+        }
+    }
+}
+
+impl Drop for ExitTicket {
+    fn drop(&mut self) {
+        self.inner.end_scope(self.scope);
+        if !self.answered {
+            self.inner.listener.proceed(self.note.id);
+        }
+    }
+}

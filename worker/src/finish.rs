@@ -1,0 +1,253 @@
+//! The end of a pip: records become observations with values, and outputs. Pure but for [`Look`].
+//!
+//! For each name: was it changed (state now against state before)? Then it is an output, a deletion or a
+//! temporary. What was it before, as far as the pip looked? Then that is an observation. An input that changed
+//! under the pip, other than by its own doing, forbids storing.
+
+use crate::environment;
+use crate::recorder::{Accesses, Record};
+use cache::collect::Written;
+use cache::digest::Content;
+use cache::observation::value;
+use cache::{Fact, FileStat, Kind, Observation, PathBytes, Value};
+use rustc_hash::FxHashSet;
+
+/// How the outside world is asked; a test may answer from a table.
+pub trait Look {
+    /// State of a name now.
+    fn stat(&self, path: &[u8]) -> Option<FileStat>;
+    /// Content of a file in this state; `Err` if it has another one by now.
+    fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
+    /// Would any later change show in the state, although its time is recent?
+    fn settled(&self, path: &[u8], state: &FileStat) -> bool;
+    /// Value of an environment observation or a fact.
+    fn value(&self, o: &Observation) -> Value;
+    fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>>;
+    fn read_link(&self, path: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// Why a result is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem(pub String);
+
+/// What a pip did.
+#[derive(Debug)]
+pub struct Finished {
+    /// Each observation with its value when the pip saw it.
+    pub observations: Vec<(Observation, Value)>,
+    pub written: Vec<Written>,
+    pub problems: Vec<String>,
+    /// A file that was read asks for date or time.
+    pub time_macros: bool,
+}
+
+/// The pip's static side, as far as its end depends on it.
+pub struct Context<'a> {
+    pub env: &'a [Vec<u8>],
+    pub pass: &'a [String],
+    pub track: &'a [String],
+}
+
+fn text(p: &[u8]) -> String {
+    String::from_utf8_lossy(p).into_owned()
+}
+
+/// Did the name change? A directory's own times change with its members.
+fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
+    match (first, now) {
+        (None, None) => false,
+        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode) != (b.ino, b.dev, b.mode),
+        (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
+            // The link count alone changes when another name comes or goes.
+            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode)
+                || (a.ctime != b.ctime && a.nlink == b.nlink)
+        }
+        (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
+    }
+}
+
+/// What the pip has written so far, by the states of the names it meant to write. Directories that were moved
+/// into place are written with everything in them.
+pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
+    let mut out: Vec<Written> = Vec::new();
+    let mut problems = Vec::new();
+    let mut moved: Vec<PathBytes> = Vec::new();
+    for (path, r) in &a.names {
+        if !r.intent {
+            continue;
+        }
+        let now = look.stat(path);
+        if !changed(r.first.as_ref(), now.as_ref()) {
+            continue;
+        }
+        if r.in_place
+            && let (Some(f), Some(n)) = (&r.first, &now)
+            && (f.nlink > 1 || !f.is_file() || (f.mode == n.mode && f.mode != 0o666 & !umask && f.mode != 0o777 & !umask))
+        {
+            problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
+        }
+        if r.moved_in && now.is_some_and(|s| s.is_dir()) {
+            moved.push(path.clone());
+        }
+        if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.read {
+            problems.push(format!("it renames the existing directory `{}`", text(path)));
+        }
+        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, sets_time: r.sets_time });
+    }
+    let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
+    while let Some(dir) = moved.pop() {
+        for (name, kind) in look.list(&dir).unwrap_or_default() {
+            let path: PathBytes = [&dir[..], b"/", &name].concat().into();
+            if kind == Kind::Directory {
+                moved.push(path.clone());
+            }
+            if !known.contains(&path) {
+                let state = look.stat(&path);
+                out.push(Written { path, state, in_place: false, sets_time: false });
+            }
+        }
+    }
+    for p in problems {
+        a.problem(p);
+    }
+    out
+}
+
+/// Turns the records into observations. `written` is what [`written`] found.
+pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Context<'_>) -> Finished {
+    let outputs: FxHashSet<PathBytes> = written.iter().map(|w| w.path.clone()).collect();
+    let made_dirs: FxHashSet<PathBytes> = a
+        .names
+        .iter()
+        .filter(|(p, r)| {
+            let temporary = r.first.is_none() && look.stat(p).is_none();
+            r.intent && r.first.is_none() && (temporary || written.iter().any(|w| w.path == **p && w.state.is_some_and(|s| s.is_dir())))
+        })
+        .map(|(p, _)| p.clone())
+        .collect();
+    let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
+    let names = std::mem::take(&mut a.names);
+    for (path, r) in &names {
+        if let Err(Problem(why)) = observe(path, r, &outputs, &made_dirs, look, &mut f)
+            && !f.problems.contains(&why)
+        {
+            f.problems.push(why);
+        }
+    }
+    for (path, first) in &a.links {
+        if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
+            continue;
+        }
+        match look.read_link(path) {
+            Some(target) if look.stat(path) == *first => {
+                f.observations.push((Observation::Symlink(path.clone()), value::symlink(&target)));
+            }
+            _ if outputs.contains(path) => {}
+            _ => f.problems.push(format!("the symbolic link `{}` changed while it ran", text(path))),
+        }
+    }
+    let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
+    if f.time_macros && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
+        rest.push(Observation::Fact(Fact::Date));
+    }
+    rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
+    f.observations.extend(rest.into_iter().map(|o| {
+        let v = look.value(&o);
+        (o, v)
+    }));
+    f.observations.sort_by(|x, y| x.0.cmp(&y.0));
+    f.observations.dedup_by(|x, y| x.0 == y.0);
+    f
+}
+
+fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
+    !dirs.is_empty()
+        && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
+}
+
+fn observe(
+    path: &PathBytes,
+    r: &Record,
+    outputs: &FxHashSet<PathBytes>,
+    made_dirs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    f: &mut Finished,
+) -> Result<(), Problem> {
+    let own = outputs.contains(path);
+    let now = look.stat(path);
+    let temporary = r.intent && r.first.is_none() && now.is_none();
+    if temporary || below_any(path, made_dirs) {
+        return Ok(());
+    }
+    // A replaced name is an input only as far as it was looked at before.
+    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || (r.looked_first && own) || !own;
+    if !looked {
+        return Ok(());
+    }
+    if !own && changed(r.first.as_ref(), now.as_ref()) {
+        return Err(Problem(format!("`{}` changed while it ran", text(path))));
+    }
+    let Some(first) = r.first else {
+        if own && !r.exclusive && !r.looked_first {
+            return Ok(());
+        }
+        f.observations.push((Observation::Absent(path.clone()), value::absent()));
+        return Ok(());
+    };
+    match first.kind {
+        Kind::Directory => {
+            if let Some(members) = &r.listing {
+                listing(path, members, outputs, look, f)?;
+            }
+            f.observations.push((Observation::DirProbe(path.clone()), value::directory()));
+        }
+        Kind::Symlink => {
+            // Looked at without being followed: its target is what it is.
+            let target = if own { None } else { look.read_link(path) };
+            let Some(target) = target else { return Err(Problem(format!("it replaces the symbolic link `{}`", text(path)))) };
+            f.observations.push((Observation::Symlink(path.clone()), value::symlink(&target)));
+        }
+        Kind::Special => f.observations.push((Observation::FileProbe { path: path.clone(), times: false }, value::probe(&first, false))),
+        Kind::File => {
+            let recent = first.ctime >= r.seen - cache::file_stat::TICK;
+            if recent && !own && !look.settled(path, &first) {
+                return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
+            }
+            if r.read {
+                let content = match r.before {
+                    Some(b) => b,
+                    None if own => return Err(Problem(format!("the old content of `{}` is not known", text(path)))),
+                    None => look.content(path, &first)?,
+                };
+                f.time_macros |= content.time_macros;
+                f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
+            }
+            if r.probed || !r.read || r.times {
+                f.observations.push((Observation::FileProbe { path: path.clone(), times: r.times }, value::probe(&first, r.times)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A listing counts without what the pip made itself; somebody else's creations in between forbid storing.
+fn listing(path: &PathBytes, members: &[(Vec<u8>, Kind)], outputs: &FxHashSet<PathBytes>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
+    let is_own = |name: &[u8]| {
+        let full = [&path[..], b"/", name].concat();
+        outputs.contains(&full[..])
+    };
+    let mut own: Vec<Vec<u8>> = outputs
+        .iter()
+        .filter(|o| o.len() > path.len() + 1 && o.starts_with(path) && o[path.len()] == b'/' && !o[path.len() + 1..].contains(&b'/'))
+        .map(|o| o[path.len() + 1..].to_vec())
+        .collect();
+    own.sort();
+    let without = |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| !is_own(n)).cloned().collect::<Vec<_>>();
+    let now = look.list(path).ok_or_else(|| Problem(format!("`{}` changed while it ran", text(path))))?;
+    let before = without(members);
+    if before != without(&now) {
+        return Err(Problem(format!("names came or went in `{}`, which it listed, while it ran", text(path))));
+    }
+    f.observations.push((Observation::DirListing(path.clone(), own), value::listing(&before)));
+    Ok(())
+}

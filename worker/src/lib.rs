@@ -1,0 +1,12 @@
+//! Executes one pip: what it accessed becomes observations, what it wrote becomes outputs.
+//!
+//! Knows tools (tables of data) and special paths, but no build graphs, no drivers, no declared dependencies.
+
+pub mod environment;
+pub mod finish;
+pub mod recorder;
+pub mod special;
+pub mod tools;
+
+pub use finish::{Finished, Look, Problem};
+pub use recorder::Recorder;

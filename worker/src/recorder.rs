@@ -1,0 +1,245 @@
+//! What one pip accessed, name by name, while it runs.
+//!
+//! For each name the state *before* the pip's first access is kept, and how it was used. Accesses are intents:
+//! [`crate::finish`] compares states to find out what really happened. A content that the pip may destroy and
+//! that is an input is hashed before the call goes on. A read counts as an input unless the pip has provably
+//! changed the name before.
+
+use crate::special::{self, Special};
+use crate::tools::{self, Tool};
+use cache::digest::Content;
+use cache::{Fact, FileStat, Kind, PathBytes};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tracer::{Access, Op};
+
+/// How a name was used, and what it was before.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// State before the first access.
+    pub first: Option<FileStat>,
+    /// The first access looked at it (rather than replaced it).
+    pub looked_first: bool,
+    pub read: bool,
+    pub probed: bool,
+    /// Modification time counts.
+    pub times: bool,
+    /// Some call may have changed it.
+    pub intent: bool,
+    /// It was created with a call that fails if it exists, as the first thing.
+    pub exclusive: bool,
+    /// The last creating call would overwrite an existing file in place.
+    pub in_place: bool,
+    /// A modification time other than now was set.
+    pub sets_time: bool,
+    /// It arrived by rename or link, whole.
+    pub moved_in: bool,
+    /// Content before the pip changed it.
+    pub before: Option<Content>,
+    /// Members before the pip listed it, for directories.
+    pub listing: Option<Vec<(Vec<u8>, Kind)>>,
+    /// When it was first accessed, by the clock that stamps files.
+    pub seen: i128,
+}
+
+/// The accesses of one pip.
+#[derive(Debug, Default)]
+pub struct Accesses {
+    pub names: FxHashMap<PathBytes, Record>,
+    pub links: FxHashMap<PathBytes, Option<FileStat>>,
+    pub facts: BTreeSet<Fact>,
+    /// Image path and argv of every exec.
+    pub programs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// Why the result cannot be stored, first reason first.
+    pub problems: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Running {
+    tool: Option<&'static Tool>,
+    times: bool,
+}
+
+/// Collects the accesses of a running pip. Shared between receiving threads.
+#[derive(Default)]
+pub struct Recorder {
+    accesses: Arc<Mutex<Accesses>>,
+    running: Mutex<FxHashMap<i32, Running>>,
+}
+
+/// Work that must be done before the call may go on.
+pub type Before = Box<dyn FnOnce() + Send>;
+
+impl Recorder {
+    /// Process `pid` becomes `program`.
+    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>]) {
+        let tool = tools::tool(program);
+        let times = tools::reads_times(tool, program, argv);
+        self.running.lock().expect("running").insert(pid, Running { tool, times });
+        let mut a = self.accesses.lock().expect("accesses");
+        if let Some(why) = tools::volatile(program) {
+            a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(program))));
+        }
+        a.programs.push((program.to_vec(), argv.to_vec()));
+    }
+
+    /// A fact was asked for.
+    pub fn fact(&self, pid: i32, f: Fact) {
+        let known = self.running.lock().expect("running").get(&pid).is_some_and(|r| r.tool.is_some());
+        // Tools in the table use processors and memory to go faster, not to make something else.
+        if !(known && matches!(f, Fact::Cpus | Fact::Memory)) {
+            self.accesses.lock().expect("accesses").facts.insert(f);
+        }
+    }
+
+    /// The result cannot be stored.
+    pub fn problem(&self, why: String) {
+        self.accesses.lock().expect("accesses").problem(why);
+    }
+
+    /// Takes what was recorded. Accesses of survivors come too late to count.
+    pub fn take(&self) -> Accesses {
+        std::mem::take(&mut self.accesses.lock().expect("accesses"))
+    }
+
+    /// Names under `dir` that the pip has tried to create or change so far.
+    pub fn intents(&self) -> Vec<PathBytes> {
+        let a = self.accesses.lock().expect("accesses");
+        a.names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p.clone()).collect()
+    }
+
+    /// Records one access of process `pid`. The result must run before the call goes on.
+    pub fn access(&self, pid: i32, access: &Access) -> Option<Before> {
+        let running = self.running.lock().expect("running").get(&pid).copied().unwrap_or_default();
+        let state = access.path.state.as_ref().map(FileStat::from_statx);
+        let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
+        let mut a = self.accesses.lock().expect("accesses");
+        match special::classify(&access.path.path, reads) {
+            Special::No => {}
+            Special::Ignore => return None,
+            Special::Fact(f) => {
+                drop(a);
+                self.fact(pid, f);
+                return None;
+            }
+            Special::Volatile(why) => {
+                a.problem(format!("{why} (`{}`)", String::from_utf8_lossy(&access.path.path)));
+                return None;
+            }
+        }
+        for l in &access.path.links {
+            a.links.entry(l.clone()).or_insert_with(|| FileStat::of(l));
+        }
+        a.apply(access, state, running)
+            .then(|| {
+                let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
+                Box::new(move || hash_before(&accesses, &path)) as Before
+            })
+    }
+}
+
+/// Keeps the content that the pip found, before it can change it.
+fn hash_before(accesses: &Mutex<Accesses>, path: &PathBytes) {
+    let hashed = cache::collect::hash_file(path);
+    let mut a = accesses.lock().expect("accesses");
+    let Some(r) = a.names.get_mut(path) else { return };
+    match hashed {
+        Ok(Some((c, s))) if Some(s) == r.first => r.before = Some(c),
+        _ => a.problem(format!("`{}` changed before it could be hashed", String::from_utf8_lossy(path))),
+    }
+}
+
+impl Accesses {
+    pub fn problem(&mut self, why: String) {
+        if !self.problems.contains(&why) {
+            self.problems.push(why);
+        }
+    }
+
+    /// Returns whether the old content must be hashed before the call goes on.
+    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: Running) -> bool {
+        let op = &access.op;
+        let looks = !matches!(
+            op,
+            Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove
+        );
+        let new = !self.names.contains_key(&access.path.path);
+        let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
+            first: state,
+            looked_first: looks,
+            read: false,
+            probed: false,
+            times: false,
+            intent: false,
+            exclusive: false,
+            in_place: false,
+            sets_time: false,
+            moved_in: false,
+            before: None,
+            listing: None,
+            seen: cache::file_stat::coarse_now(),
+        });
+        // After a confirmed change of its own, what the pip sees is its own doing.
+        let own = r.intent && state != r.first;
+        let is_file = r.first.is_some_and(|s| s.is_file());
+        let mut hash = false;
+        match op {
+            Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
+                if !own {
+                    r.read = true;
+                    r.times |= running.times;
+                }
+            }
+            Op::OpenRead { content: false } | Op::Readlink | Op::Chdir => r.probed |= !own,
+            Op::Stat => {
+                // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
+                if !own {
+                    r.times |= running.times;
+                    if running.tool.is_some_and(|t| t.probes_output) {
+                        r.looked_first = r.looked_first && !new;
+                        r.probed |= r.looked_first;
+                    } else {
+                        r.probed = true;
+                        r.looked_first = true;
+                    }
+                }
+            }
+            Op::List => {
+                if !own && r.listing.is_none() && state.is_some_and(|s| s.is_dir()) {
+                    r.listing = cache::collect::list(&access.path.path).ok();
+                }
+            }
+            Op::OpenWrite { keeps, creates: _, exclusive } => {
+                if *keeps && !own && is_file && !*exclusive {
+                    r.read = true;
+                }
+                r.exclusive |= new && *exclusive;
+                r.in_place = !exclusive && (r.in_place || !r.intent || state.is_some());
+            }
+            Op::Create => {
+                r.exclusive |= new && matches!(access.call, "mkdir" | "mkdirat" | "symlink" | "symlinkat" | "link" | "linkat" | "mknod" | "mknodat");
+                r.moved_in |= access.call.starts_with("rename");
+                r.in_place = false;
+            }
+            Op::Remove => r.in_place = false,
+            Op::SetMeta | Op::Truncate => {
+                if !own && is_file {
+                    r.read = true;
+                    r.probed = true;
+                }
+            }
+            Op::SetTimes { now } => {
+                if !own && is_file {
+                    r.read = true;
+                }
+                r.sets_time = !now;
+            }
+        }
+        if op.writes() {
+            hash = r.read && is_file && r.before.is_none() && !own;
+            r.intent = true;
+        }
+        hash
+    }
+}

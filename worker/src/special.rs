@@ -1,0 +1,91 @@
+//! `/proc`, `/sys`, `/dev`: which paths say nothing, which are facts, and which make a result unrepeatable.
+
+use cache::Fact;
+
+/// What an access to such a path means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// An ordinary path.
+    No,
+    /// It says nothing that a result should depend on.
+    Ignore,
+    Fact(Fact),
+    /// What was read cannot be had again.
+    Volatile(&'static str),
+}
+
+/// Files of `/proc/self` (or `/proc/PID`) that say nothing about inputs.
+const OWN_PROC: &[&str] = &[
+    "exe", "fd", "fdinfo", "maps", "status", "stat", "statm", "cgroup", "mountinfo", "mounts", "task", "auxv", "cmdline", "comm",
+    "environ", "limits", "oom_score_adj", "root", "cwd", "ns", "uid_map", "gid_map", "setgroups", "attr", "loginuid", "smaps",
+];
+
+const IGNORED: &[&str] = &[
+    "/proc", "/proc/filesystems", "/proc/mounts", "/proc/meminfo", "/proc/loadavg", "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/kernel/osrelease", "/proc/sys/kernel/ngroups_max", "/proc/sys/kernel/cap_last_cap", "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/fs/pipe-max-size", "/proc/sys/vm/mmap_min_addr", "/proc/swaps", "/proc/sys/crypto/fips_enabled",
+    "/sys/kernel/mm", "/sys/fs/selinux", "/sys/fs/cgroup", "/sys/kernel/security", "/dev", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/console",
+    "/dev/ptmx", "/dev/pts", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/fd",
+];
+
+const CPU_COUNT: &[&str] = &["/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node"];
+
+fn below(path: &[u8], dir: &str) -> bool {
+    path.strip_prefix(dir.as_bytes()).is_some_and(|r| matches!(r.first(), None | Some(b'/')))
+}
+
+/// Classifies `path`; `reads` says whether its content is wanted or only its existence.
+pub fn classify(path: &[u8], reads: bool) -> Special {
+    if !(below(path, "/proc") || below(path, "/sys") || below(path, "/dev")) || below(path, "/dev/shm") {
+        return Special::No;
+    }
+    if let Some(rest) = path.strip_prefix(b"/proc/") {
+        let mut parts = rest.splitn(2, |b| *b == b'/');
+        let who = parts.next().unwrap_or_default();
+        if who == b"self" || who == b"thread-self" || who.iter().all(u8::is_ascii_digit) {
+            let what = parts.next().unwrap_or_default().split(|b| *b == b'/').next().unwrap_or_default();
+            let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
+            return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
+        }
+    }
+    if CPU_COUNT.iter().any(|c| below(path, c)) {
+        return Special::Fact(Fact::Cpus);
+    }
+    if matches!(path, b"/dev/random" | b"/dev/urandom") {
+        return if reads { Special::Volatile("it reads random bytes") } else { Special::Ignore };
+    }
+    if !reads || IGNORED.iter().any(|i| path == i.as_bytes() || (*i != "/proc" && *i != "/dev" && below(path, i))) {
+        return Special::Ignore;
+    }
+    if below(path, "/dev") {
+        Special::Volatile("it reads a device")
+    } else {
+        Special::Volatile("it reads kernel state under /proc or /sys")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        let cases: &[(&str, bool, Special)] = &[
+            ("/usr/include/stdio.h", true, Special::No),
+            ("/process/x", true, Special::No),
+            ("/dev/shm/file", true, Special::No),
+            ("/proc/self/maps", true, Special::Ignore),
+            ("/proc/123/fd/4", true, Special::Ignore),
+            ("/proc/cpuinfo", true, Special::Fact(Fact::Cpus)),
+            ("/sys/devices/system/cpu/online", true, Special::Fact(Fact::Cpus)),
+            ("/dev/null", true, Special::Ignore),
+            ("/dev/urandom", true, Special::Volatile("it reads random bytes")),
+            ("/proc/net/tcp", true, Special::Volatile("it reads kernel state under /proc or /sys")),
+            ("/dev/sda", true, Special::Volatile("it reads a device")),
+            ("/dev/sda", false, Special::Ignore),
+        ];
+        for (path, reads, want) in cases {
+            assert_eq!(classify(path.as_bytes(), *reads), *want, "{path}");
+        }
+    }
+}

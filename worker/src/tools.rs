@@ -1,0 +1,147 @@
+//! What is known of common programs, as data: which environment variables they read, whether they look at
+//! their output before they replace it, whether file times matter to them.
+//!
+//! A program that is not here is treated with full suspicion: every variable counts, every probe counts.
+
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Compilers, assemblers, linkers, archivers: always worth a lookup.
+    Toolchain,
+    Shell,
+    /// Small file and text tools.
+    Utility,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Tool {
+    pub names: &'static [&'static str],
+    pub class: Class,
+    /// Variables that it reads, besides those of every program; a trailing `*` is a prefix.
+    pub env: &'static [&'static str],
+    /// It probes its output before it replaces it, and makes the same one either way.
+    pub probes_output: bool,
+    /// Modification times of its inputs may change its result.
+    pub times: bool,
+}
+
+/// Variables of the C library, the dynamic loader and message catalogues: they count for every program.
+pub const EVERY_PROGRAM: &[&str] =
+    &["LD_*", "LANG", "LANGUAGE", "LC_*", "LOCPATH", "NLSPATH", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_*", "TZ", "TZDIR", "POSIXLY_CORRECT"];
+
+const GCC: &[&str] = &[
+    "PATH", "PWD", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH",
+    "GCC_*", "COLLECT_*", "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "SOURCE_DATE_EPOCH", "GNUTARGET", "LDEMULATION", "CCC_*",
+    "SDKROOT", "CL", "_CL_", "CLANG_*", "AS_*",
+];
+
+/// The table. Sources: the manual of each program, and what each was seen to read.
+pub const TOOLS: &[Tool] = &[
+    Tool { names: &["gcc", "g++", "c++", "cc", "cpp", "clang", "clang++", "gfortran", "gcc-ar", "gcc-nm", "gcc-ranlib"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
+    Tool { names: &["cc1", "cc1plus", "cc1obj", "f951", "collect2", "lto1", "lto-wrapper"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
+    Tool { names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold", "gold"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
+    Tool { names: &["ar", "ranlib", "strip", "objcopy", "nm", "objdump", "readelf", "size", "llvm-ar", "llvm-ranlib"], class: Class::Toolchain, env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"], probes_output: true, times: false },
+    Tool { names: &["sh", "dash", "bash"], class: Class::Shell, env: &["PATH", "PWD", "IFS", "ENV", "BASH_ENV", "CDPATH", "PS4", "SHELLOPTS", "BASHOPTS", "HOME", "BASH_FUNC_*"], probes_output: false, times: false },
+    Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true, times: true },
+    Tool { names: &["mv", "ln"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true, times: false },
+    Tool { names: &["rm", "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail", "wc", "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste", "join", "fold", "nl", "od"], class: Class::Utility, env: &["TMPDIR", "PWD"], probes_output: false, times: false },
+    Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false, times: false },
+    Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false, times: true },
+    Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false, times: false },
+    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*"], probes_output: false, times: false },
+    Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false, times: false },
+    Tool { names: &["bison", "yacc"], class: Class::Utility, env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"], probes_output: false, times: false },
+    Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false, times: false },
+];
+
+/// Programs that exist to say something that changes from run to run: never cached.
+pub const VOLATILE: &[(&str, &str)] = &[
+    ("date", "it tells the time"),
+    ("uuidgen", "it makes random identifiers"),
+    ("uptime", "it tells the time"),
+    ("ps", "it looks at other processes"),
+    ("pgrep", "it looks at other processes"),
+    ("pkill", "it signals other processes"),
+    ("kill", "it signals other processes"),
+    ("sleep", "it only waits"),
+    ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
+    ("distcc", "it hands its work to a daemon; set CC without distcc"),
+    ("icecc", "it hands its work to a daemon; set CC without icecc"),
+];
+
+/// File name of a path.
+pub fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|b| *b == b'/').next().unwrap_or(path)
+}
+
+/// Finds the row of a program: by its name, also with a target prefix and a version (`x86_64-linux-gnu-gcc-12`).
+pub fn tool(path: &[u8]) -> Option<&'static Tool> {
+    let name = std::str::from_utf8(base_name(path)).ok()?;
+    let exact = |n: &str| TOOLS.iter().find(|t| t.names.contains(&n));
+    if let Some(t) = exact(name) {
+        return Some(t);
+    }
+    let unversioned = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
+    exact(unversioned).or_else(|| {
+        // A target triplet: the longest known name after a dash.
+        let toolchain = |n: &str| exact(n).filter(|t| t.class == Class::Toolchain);
+        unversioned.match_indices('-').find_map(|(i, _)| toolchain(&unversioned[i + 1..]))
+    })
+}
+
+/// Why this program's result is never the same twice.
+pub fn volatile(path: &[u8]) -> Option<&'static str> {
+    let name = base_name(path);
+    VOLATILE.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, why)| *why)
+}
+
+/// Does a run of this program with these arguments read modification times?
+pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>]) -> bool {
+    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
+    match base_name(path) {
+        b"cp" => arg(&|a| a == b"-p" || a == b"-a" || a == b"-u" || a.starts_with(b"--preserve") || a.starts_with(b"--archive") || a.starts_with(b"--update") || short_flag(a, b"pau")),
+        b"install" => arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")),
+        b"touch" => arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")),
+        b"find" => arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")),
+        b"tar" | b"rsync" | b"cpio" | b"zip" | b"make" | b"gmake" | b"ninja" | b"samu" | b"ls" | b"stat" => true,
+        b"sh" | b"dash" | b"bash" | b"test" | b"[" => arg(&|a| {
+            use bstr::ByteSlice;
+            a.contains_str("-nt") || a.contains_str("-ot")
+        }),
+        b"ar" => argv.get(1).is_some_and(|a| a.contains(&b'U')),
+        name if name.starts_with(b"python") => true,
+        _ => tool.is_some_and(|t| t.times && t.class != Class::Utility),
+    }
+}
+
+/// `-xyz` holds one of `letters`.
+fn short_flag(a: &[u8], letters: &[u8]) -> bool {
+    a.first() == Some(&b'-') && a.get(1) != Some(&b'-') && a[1..].iter().any(|c| letters.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_with_prefix_and_version() {
+        let class = |p: &str| tool(p.as_bytes()).map(|t| t.class);
+        for p in ["/usr/bin/x86_64-linux-gnu-gcc-12", "gcc", "/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus", "arm-none-eabi-ld", "g++-12", "clang-14", "x86_64-linux-gnu-ld.bfd", "x86_64-linux-gnu-g++-12"] {
+            assert_eq!(class(p), Some(Class::Toolchain), "{p}");
+        }
+        for p in ["gcc-wrapper", "my-cp", "python3.11", "wayland-scanner", "has"] {
+            assert_eq!(class(p), None, "{p}");
+        }
+        assert_eq!(class("/bin/dash"), Some(Class::Shell));
+    }
+
+    #[test]
+    fn times_matter_where_they_are_asked_for() {
+        let args = |v: &[&str]| v.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert!(reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "-pR", "a", "b"])));
+        assert!(!reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "a", "b"])));
+        assert!(reads_times(tool(b"sh"), b"/bin/sh", &args(&["sh", "-c", "test a -nt b"])));
+        assert!(reads_times(None, b"/usr/bin/tar", &args(&["tar", "cf", "x"])));
+    }
+}
