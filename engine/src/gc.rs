@@ -20,7 +20,9 @@ const YOUNG: u64 = 3600;
 /// Brings the cache below `cap` bytes.
 pub fn collect(c: &CacheHandle, cap: u64) -> cache::Result<Collected> {
     let mut sizes: HashMap<Digest, (u64, u64)> = HashMap::new();
-    c.cas.walk(|b| drop(sizes.insert(b.digest, (b.size, b.age))))?;
+    c.cas.walk(|b| {
+        sizes.insert(b.digest, (b.size, b.age));
+    })?;
     let mut entries = c.store.entries()?;
     entries.sort_by_key(|(_, _, used)| std::cmp::Reverse(*used));
     let mut keep: HashSet<Digest> = HashSet::new();

@@ -52,9 +52,9 @@ impl Tracer {
             let now = FileStat::of(&path);
             let name = text(&path);
             match (before, now) {
-                (None, None) => drop(t.temporary.insert(name)),
-                (Some(_), None) => drop(t.deleted.insert(name)),
-                (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => drop(t.written.insert(name)),
+                (None, None) => _ = t.temporary.insert(name),
+                (Some(_), None) => _ = t.deleted.insert(name),
+                (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => _ = t.written.insert(name),
                 _ => {}
             }
         }
@@ -76,13 +76,13 @@ impl Tracer {
         }
         match (&a.op, now) {
             (Op::Create | Op::Remove | Op::OpenWrite { creates: true, .. }, None) => {}
-            (_, None) => drop(t.absent.insert(name)),
-            (Op::List, _) => drop(t.listed.insert(name)),
-            (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => drop(t.symlinks.insert(name)),
+            (_, None) => _ = t.absent.insert(name),
+            (Op::List, _) => _ = t.listed.insert(name),
+            (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
             (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, .. }, Some(n)) if n.kind != Kind::Directory => {
-                drop(t.read.insert(name));
+                _ = t.read.insert(name);
             }
-            (op, Some(_)) if !op.writes() => drop(t.probed.insert(name)),
+            (op, Some(_)) if !op.writes() => _ = t.probed.insert(name),
             _ => {}
         }
     }

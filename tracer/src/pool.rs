@@ -17,10 +17,17 @@ struct State {
     busy: usize,
 }
 
-#[derive(Clone, Default)]
-pub struct Pool {
-    shared: Arc<(Mutex<State>, Condvar)>,
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is a job.
+    work: Condvar,
+    /// Nothing is to be done any more.
+    quiet: Condvar,
 }
+
+#[derive(Clone, Default)]
+pub struct Pool(Arc<Shared>);
 
 /// How long an idle thread stays.
 const LINGER: Duration = Duration::from_secs(2);
@@ -28,21 +35,23 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Pool {
     /// Runs `job` soon, on some thread.
     pub fn run(&self, job: Job) {
-        let (lock, wake) = &*self.shared;
-        let mut s = lock.lock().expect("pool");
+        let mut s = self.0.state.lock().expect("pool");
         s.jobs.push_back(job);
         if s.idle >= s.jobs.len() {
-            wake.notify_one();
+            self.0.work.notify_one();
             return;
         }
         s.busy += 1;
         drop(s);
-        let shared = self.shared.clone();
-        let spawned = std::thread::Builder::new().name("xl-pool".into()).stack_size(1 << 20).spawn(move || work(&shared));
+        let shared = self.0.clone();
+        let spawned = std::thread::Builder::new().name("xl-pool".into()).stack_size(1 << 20).spawn(move || shared.work());
         if spawned.is_err() {
             // No thread to be had (a process limit): the caller's own thread is better than never.
-            lock.lock().expect("pool").busy -= 1;
-            let job = lock.lock().expect("pool").jobs.pop_back();
+            let job = {
+                let mut s = self.0.state.lock().expect("pool");
+                s.busy -= 1;
+                s.jobs.pop_back()
+            };
             if let Some(job) = job {
                 job();
             }
@@ -51,35 +60,33 @@ impl Pool {
 
     /// Waits until every job that was given has ended.
     pub fn drain(&self) {
-        let (lock, wake) = &*self.shared;
-        let mut s = lock.lock().expect("pool");
-        while s.busy > 0 || !s.jobs.is_empty() {
-            s = wake.wait_timeout(s, Duration::from_millis(50)).expect("pool").0;
-        }
+        let s = self.0.state.lock().expect("pool");
+        let _quiet = self.0.quiet.wait_while(s, |s| s.busy > 0 || !s.jobs.is_empty()).expect("pool");
     }
 }
 
-fn work(shared: &(Mutex<State>, Condvar)) {
-    let (lock, wake) = shared;
-    let mut s = lock.lock().expect("pool");
-    loop {
-        if let Some(job) = s.jobs.pop_front() {
-            drop(s);
-            // A panicking job must not take the count of busy threads with it.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-            s = lock.lock().expect("pool");
-            continue;
+impl Shared {
+    /// A thread: busy while it has a job, idle until it gets one or has waited long enough.
+    fn work(&self) {
+        let mut s = self.state.lock().expect("pool");
+        loop {
+            while let Some(job) = s.jobs.pop_front() {
+                drop(s);
+                // A panicking job must not take the count of busy threads with it.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                s = self.state.lock().expect("pool");
+            }
+            s.busy -= 1;
+            s.idle += 1;
+            self.quiet.notify_all();
+            let (guard, timeout) = self.work.wait_timeout_while(s, LINGER, |s| s.jobs.is_empty()).expect("pool");
+            s = guard;
+            s.idle -= 1;
+            if timeout.timed_out() && s.jobs.is_empty() {
+                return;
+            }
+            s.busy += 1;
         }
-        s.busy -= 1;
-        s.idle += 1;
-        wake.notify_all();
-        let (guard, timeout) = wake.wait_timeout(s, LINGER).expect("pool");
-        s = guard;
-        s.idle -= 1;
-        if s.jobs.is_empty() && timeout.timed_out() {
-            return;
-        }
-        s.busy += 1;
     }
 }
 

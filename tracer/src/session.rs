@@ -149,6 +149,7 @@ impl Session {
         launch::become_subreaper();
         let l = launch::launch(o.program, o.argv, o.env, &crate::filter::build())?;
         let listener = Listener::new(l.listener);
+        listener.wake_synchronously();
         let keeper = Keeper::start(&listener).map_err(SpawnError::Keeper)?;
         Ok(Self { pid: l.pid, listener, keeper, threads: o.threads.max(1) })
     }

@@ -43,10 +43,13 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let engine = Arc::new(Engine::new(config, switches, cache, progress::reporter()));
-    let (exited, _) = session
+    let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
     let code = shell_code(exited);
+    if std::env::var_os("XL_LOG").is_some() {
+        eprintln!("xl: {} calls observed, {} processes", stats.calls, stats.processes);
+    }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let record = Engine::close(engine, engine::record::redact(&command), cwd, code, 0);
     progress::clear();
