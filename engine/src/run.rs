@@ -34,11 +34,13 @@ pub enum Mode {
 }
 
 /// Switches of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Switches {
     pub mode: Mode,
     pub read: bool,
     pub write: bool,
+    /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
+    pub inherited: Vec<Vec<u8>>,
 }
 
 /// The cache of a run, if it could be opened.
@@ -57,6 +59,8 @@ pub struct Engine {
     files: FileStates,
     journal: Option<Journal>,
     no_key: [u8; 32],
+    /// Pipes and sockets that were open when `xl` was started.
+    inherited: Vec<Vec<u8>>,
     meaning: Vec<u8>,
     scopes: RwLock<FxHashMap<Scope, ScopeKind>>,
     /// Outputs of pips that have ended and are not collected yet: writers wait.
@@ -102,11 +106,12 @@ impl Engine {
         let files = FileStates::new(&if writable { vec![config.cache_dir.as_path()] } else { vec![] });
         Self {
             config,
-            switches: Switches { write: switches.write && writable, ..switches },
+            switches: Switches { write: switches.write && writable, inherited: Vec::new(), ..switches },
             cache,
             files,
             journal,
             no_key: [0; 32],
+            inherited: switches.inherited,
             meaning,
             scopes: RwLock::default(),
             collecting: Mutex::default(),
@@ -226,10 +231,14 @@ impl Engine {
             use bstr::ByteSlice;
             (v.starts_with(b"MAKEFLAGS=") || v.starts_with(b"CARGO_MAKEFLAGS=")) && v.contains_str("--jobserver")
         });
+        // ninja leaves a pipe open in its console jobs, to learn of their end.
+        let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
         for (fd, link) in &d.others {
             let pipe = link.starts_with(b"pipe:") || link.starts_with(b"/dev/fd/");
-            let harmless = matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
-            if !(harmless || pipe && job_server) {
+            let terminal = matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
+            // What `xl` itself was born with belongs to whoever called it, not to the build.
+            let ours = link.first() != Some(&b'/') && self.inherited.contains(link);
+            if !(terminal || ours || pipe && (job_server || console())) {
                 return Some(format!("it inherits descriptor {fd} (`{}`)", text(link)));
             }
         }

@@ -28,4 +28,5 @@ pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::Resolved;
 pub use session::{Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, search_path};
 pub use sys::signals::{forward_signals, ignore_sigpipe};
+pub use task_files::own_inherited as inherited;
 pub use ticket::{ExecTicket, ExitTicket, Tap};

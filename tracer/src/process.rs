@@ -60,6 +60,13 @@ impl Process {
         task_files::stat(self.pid).map(|s| s.parent)
     }
 
+    /// Name of the program that the parent runs, now.
+    pub fn parent_name(&self) -> Option<Vec<u8>> {
+        let mut name = std::fs::read(format!("/proc/{}/comm", self.parent()?)).ok()?;
+        name.pop();
+        Some(name)
+    }
+
     pub(crate) fn set_scope(&self, s: Scope) {
         self.scope.store(s.0, Ordering::Release);
     }

@@ -92,6 +92,12 @@ pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
     Some(out)
 }
 
+/// What this process's own descriptors above 2 are, by the kernel's names.
+pub fn own_inherited() -> Vec<Vec<u8>> {
+    let me = std::process::id().cast_signed();
+    inherited_fds(me).unwrap_or_default().into_iter().filter_map(|fd| fd_link(me, fd)).collect()
+}
+
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.
 pub fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
     let b = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;

@@ -19,6 +19,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             .hint("this version observes with `seccomp`; `--backend auto` picks it"));
     }
     let config = config(&a.common)?;
+    let inherited = tracer::inherited();
     let session = launch(&a.cmd)?;
     let pid = session.pid();
     tracer::forward_signals(pid);
@@ -40,7 +41,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         }
     };
     let strict_cache = a.strict && cache.is_none();
-    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write };
+    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, inherited };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let engine = Arc::new(Engine::new(config, switches, cache, progress::reporter()));
     let (exited, stats) = session
