@@ -38,16 +38,19 @@ pub fn only_asks(argv: &[Vec<u8>]) -> bool {
     })
 }
 
+/// Commands that a configure probe's makefile is made of; they alone do not make a pip a driver.
+const TRIVIAL: &[&[u8]] = &[b"echo", b"true", b"false", b":", b"test", b"[", b"printf", b"cat", b"pwd", b"expr", b"exit"];
+
 /// Is a command that a driver inside a pip launches worth caching by itself? If so, the pip is a driver.
 pub fn worth_caching(program: &[u8], argv: &[Vec<u8>]) -> bool {
-    match tools::tool(program).map(|t| t.class) {
-        Some(Class::Utility) => false,
-        Some(Class::Shell) => argv.iter().any(|a| {
-            a.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+' | b'/')))
-                .any(|w| is_toolchain(w) || matches!(base_name(w), b"libtool" | b"make" | b"ninja"))
-        }),
-        _ => true,
+    if is_shell(program) {
+        // One trivial command, and nothing else in the text.
+        return argv.iter().skip(1).filter(|a| a.first() != Some(&b'-')).any(|text| {
+            let first = text.split(|b| b.is_ascii_whitespace()).find(|w| !w.is_empty()).unwrap_or_default();
+            !TRIVIAL.contains(&first) || text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'\n'))
+        });
     }
+    !TRIVIAL.contains(&base_name(program))
 }
 
 /// sh, dash, bash.
@@ -103,7 +106,8 @@ mod tests {
         assert!(only_asks(&args("make -s -f confmf.GNU")));
         assert!(!only_asks(&args("make -j2 all")));
         assert!(!worth_caching(b"/bin/echo", &args("echo hi")));
-        assert!(!worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "test -f x || echo y".into()]));
+        assert!(!worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "echo $(MAKE) x".into()]));
+        assert!(worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "test -f x || gen y".into()]));
         assert!(worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "/bin/sh ./libtool --mode=compile gcc -c a.c".into()]));
         assert!(worth_caching(b"/usr/bin/gcc", &args("gcc -c a.c")));
     }

@@ -429,6 +429,7 @@ impl Engine {
             None => Vec::new(),
         };
         let mut accesses = pip.recorder.take();
+        let ran_toolchain = accesses.programs.iter().any(|(p, _)| policy::is_toolchain(p));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
         let written = finish::written(&mut accesses, &world, pip.fixed.umask);
         let store = code == 0 || self.config.failures;
@@ -474,7 +475,7 @@ impl Engine {
         if collectable && problem.is_none() {
             problem = self.publish(pip, entry, &texts, &done).err();
         }
-        self.remember(pip, wall_us, code);
+        self.remember(pip, wall_us, code, ran_toolchain);
         // Everything that the next command may look at is settled: the parent may go on.
         drop(t);
         if let Some(why) = problem {
@@ -529,10 +530,9 @@ impl Engine {
         }
     }
 
-    fn remember(&self, pip: &Pip, wall_us: u64, code: i32) {
+    fn remember(&self, pip: &Pip, wall_us: u64, code: i32, ran_toolchain: bool) {
         let mut h = self.history(&pip.fixed.command);
-        let toolchain = policy::is_toolchain(&pip.fixed.program)
-            || pip.fixed.argv.iter().any(|a| policy::worth_caching(&pip.fixed.program, std::slice::from_ref(a)) && policy::is_shell(&pip.fixed.program));
+        let toolchain = policy::is_toolchain(&pip.fixed.program) || ran_toolchain;
         h.runs += 1;
         h.wall_us = wall_us;
         h.cheap_runs = if wall_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };

@@ -6,27 +6,44 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Process, Scope, Supervisor};
 
-/// Names by what was done to them; the first access decides whether a name counts as an input.
+/// Names by what was done to them. A name may be in several sets; whether its first access was a look or a change
+/// decides if it is an input.
 #[derive(Debug, Default, Serialize)]
 pub struct Trace {
+    /// Opened for reading, or executed.
     pub read: BTreeSet<String>,
+    /// Read or probed before the command changed it.
+    pub inputs: BTreeSet<String>,
+    /// Looked at, never read.
     pub probed: BTreeSet<String>,
+    /// Looked for, and not there.
     pub absent: BTreeSet<String>,
     pub listed: BTreeSet<String>,
+    /// Links that were read or crossed.
     pub symlinks: BTreeSet<String>,
-    /// Meant to be created or changed, and there when the command ended.
+    /// Created or changed: outputs and temporaries.
     pub written: BTreeSet<String>,
-    /// Meant to be created, and gone when it ended.
-    pub temporary: BTreeSet<String>,
+    /// Created or changed, and there at the end.
+    pub outputs: BTreeSet<String>,
+    /// Created, and gone at the end.
+    pub temps: BTreeSet<String>,
     pub deleted: BTreeSet<String>,
     pub executed: Vec<Vec<String>>,
+    /// What observation cannot describe.
     pub escapes: BTreeSet<String>,
+}
+
+struct First {
+    state: Option<FileStat>,
+    looked: bool,
+    intent: bool,
+    made_dir: bool,
 }
 
 #[derive(Default)]
 struct State {
     trace: Trace,
-    first: std::collections::HashMap<PathBytes, (Option<FileStat>, bool)>,
+    first: std::collections::HashMap<PathBytes, First>,
 }
 
 /// Records every access of every process.
@@ -39,48 +56,78 @@ fn text(b: &[u8]) -> String {
     String::from_utf8_lossy(b).into_owned()
 }
 
+/// A path for people: what follows a missing component may still hold `..`.
+fn tidy(path: &[u8]) -> String {
+    let mut out: Vec<&[u8]> = Vec::new();
+    for c in path.split(|b| *b == b'/').filter(|c| !matches!(*c, b"" | b".")) {
+        if c == b".." {
+            out.pop();
+        } else {
+            out.push(c);
+        }
+    }
+    format!("/{}", text(&out.join(&b'/')))
+}
+
 impl Tracer {
     /// What was recorded; call it when the command has ended.
     pub fn finish(&self) -> Trace {
         let mut s = self.state.lock().expect("trace");
         let first = std::mem::take(&mut s.first);
         let mut t = std::mem::take(&mut s.trace);
-        for (path, (before, intent)) in first {
-            if !intent {
-                continue;
-            }
+        for (path, f) in first {
             let now = FileStat::of(&path);
             let name = text(&path);
-            match (before, now) {
-                (None, None) => _ = t.temporary.insert(name),
+            if f.looked && f.state.is_some_and(|s| !s.is_dir()) {
+                t.inputs.insert(name.clone());
+            }
+            if !f.intent {
+                continue;
+            }
+            match (f.state, now) {
+                (None, None) if !f.made_dir => {
+                    t.temps.insert(name.clone());
+                    t.written.insert(name);
+                }
+                (None, None) => {}
                 (Some(_), None) => _ = t.deleted.insert(name),
-                (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => _ = t.written.insert(name),
+                (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => {
+                    t.outputs.insert(name.clone());
+                    t.written.insert(name);
+                }
                 _ => {}
             }
         }
+        let read = std::mem::take(&mut t.read);
+        t.probed.retain(|p| !read.contains(p) && !t.written.contains(p));
+        t.read = read;
         t
     }
 
     fn record(&self, a: &Access) {
         let mut s = self.state.lock().expect("trace");
         let now = a.path.state.as_ref().map(FileStat::from_statx);
-        let (first, intent) = s.first.entry(a.path.path.clone()).or_insert((now, false));
-        let own = *intent && *first != now;
-        *intent |= a.op.writes();
-        let name = text(&a.path.path);
-        let links: Vec<String> = a.path.links.iter().map(|l| text(l)).collect();
+        let looks = !a.op.writes() || matches!(a.op, Op::OpenWrite { keeps: true, .. });
+        let new = !s.first.contains_key(&a.path.path);
+        let f = s.first.entry(a.path.path.clone()).or_insert(First { state: now, looked: looks, intent: false, made_dir: false });
+        let made = f.intent;
+        f.intent |= a.op.writes();
+        f.made_dir |= a.call.starts_with("mkdir");
         let t = &mut s.trace;
-        t.symlinks.extend(links);
-        if own {
-            return;
-        }
+        t.symlinks.extend(a.path.links.iter().map(|l| text(l)));
+        let name = text(&a.path.path);
         match (&a.op, now) {
-            (Op::Create | Op::Remove | Op::OpenWrite { creates: true, .. }, None) => {}
-            (_, None) => _ = t.absent.insert(name),
+            (Op::Create | Op::OpenWrite { creates: true, .. }, None) => {}
+            (Op::Remove, None) if !new => {}
+            (_, None) if !made => _ = t.absent.insert(tidy(&a.path.path)),
+            (_, None) => {}
             (Op::List, _) => _ = t.listed.insert(name),
             (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
             (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, .. }, Some(n)) if n.kind != Kind::Directory => {
-                _ = t.read.insert(name);
+                if a.call.starts_with("rename") {
+                    return;
+                }
+                t.read.insert(name);
             }
             (op, Some(_)) if !op.writes() => _ = t.probed.insert(name),
             _ => {}

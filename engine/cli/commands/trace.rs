@@ -38,8 +38,8 @@ fn plain(t: &Trace) -> String {
     section("absent", &t.absent);
     section("listed", &t.listed);
     section("symlink", &t.symlinks);
-    section("written", &t.written);
-    section("temporary", &t.temporary);
+    section("output", &t.outputs);
+    section("temporary", &t.temps);
     section("deleted", &t.deleted);
     section("escape", &t.escapes);
     s
