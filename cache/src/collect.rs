@@ -143,4 +143,3 @@ pub fn hash_file(path: &[u8]) -> Result<Option<(crate::digest::Content, FileStat
     }
     Ok(None)
 }
-

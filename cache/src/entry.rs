@@ -39,8 +39,12 @@ pub enum OutputKind {
         /// A modification time that the pip set, nanoseconds since the epoch.
         mtime: Option<i64>,
     },
-    Symlink { target: Vec<u8> },
-    Directory { mode: u32 },
+    Symlink {
+        target: Vec<u8>,
+    },
+    Directory {
+        mode: u32,
+    },
     /// It was there, and is not any more.
     Deleted,
 }

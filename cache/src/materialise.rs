@@ -30,8 +30,7 @@ fn path(p: &[u8]) -> &Path {
 
 /// Can these outputs be restored here as running the command would have made them? `Err` says why not.
 pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
-    let made: Vec<&[u8]> =
-        outputs.iter().filter(|o| matches!(o.kind, OutputKind::Directory { .. })).map(|o| &*o.path).collect();
+    let made: Vec<&[u8]> = outputs.iter().filter(|o| matches!(o.kind, OutputKind::Directory { .. })).map(|o| &*o.path).collect();
     for o in outputs {
         let name = || String::from_utf8_lossy(&o.path).into_owned();
         let parent = parent(&o.path);

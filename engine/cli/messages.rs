@@ -87,6 +87,8 @@ pub fn cache_hint(e: &cache::Error) -> Option<String> {
 
 impl From<tracer::SpawnError> for CommandError {
     fn from(e: tracer::SpawnError) -> Self {
-        Self::new(exit_code::BACKEND, "no process can be supervised here").cause(e.to_string()).hint("`xl doctor` shows what works on this machine")
+        Self::new(exit_code::BACKEND, "no process can be supervised here")
+            .cause(e.to_string())
+            .hint("`xl doctor` shows what works on this machine")
     }
 }

@@ -101,8 +101,22 @@ struct IgnoreEntry {
 
 /// Every key that a file may hold, for suggestions.
 const KEYS: &[&str] = &[
-    "cache", "dir", "max_bytes", "evict_bytes", "failures", "salt", "env", "pass", "track", "build", "drivers", "rule", "tool",
-    "reason", "ignore", "path",
+    "cache",
+    "dir",
+    "max_bytes",
+    "evict_bytes",
+    "failures",
+    "salt",
+    "env",
+    "pass",
+    "track",
+    "build",
+    "drivers",
+    "rule",
+    "tool",
+    "reason",
+    "ignore",
+    "path",
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +246,12 @@ impl Config {
         self.rules
             .iter()
             .filter(|r| !r.cache)
-            .find(|r| globset::Glob::new(&r.tool).is_ok_and(|g| { let m = g.compile_matcher(); m.is_match(&*text) || m.is_match(name) }))
+            .find(|r| {
+                globset::Glob::new(&r.tool).is_ok_and(|g| {
+                    let m = g.compile_matcher();
+                    m.is_match(&*text) || m.is_match(name)
+                })
+            })
             .map(|r| r.reason.as_str())
     }
 }

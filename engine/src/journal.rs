@@ -123,7 +123,8 @@ mod tests {
         }
         let folder = t.path().join("cache/inflight");
         std::fs::create_dir_all(&folder).unwrap();
-        let log = [record(BEGIN, 1, &name("done")), record(BEGIN, 2, &name("half")), record(END, 1, b""), record(BEGIN, 3, b"/torn")].concat();
+        let log =
+            [record(BEGIN, 1, &name("done")), record(BEGIN, 2, &name("half")), record(END, 1, b""), record(BEGIN, 3, b"/torn")].concat();
         std::fs::write(folder.join("1"), &log[..log.len() - 2]).unwrap();
         let (j, removed) = Journal::open(&t.path().join("cache"));
         assert_eq!(removed, 1);

@@ -2,14 +2,15 @@
 
 use crate::world::World;
 use cache::store::{Link, short};
-use cache::{Cas, Digest, Entry, Store, materialise};
+use cache::{Cas, Digest, Store, materialise};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::hash_map::Entry;
 
 /// A result that may be served.
 pub struct Found {
     pub strong: Digest,
-    pub entry: Entry,
+    pub entry: cache::Entry,
     pub path_set: Digest,
 }
 
@@ -68,10 +69,11 @@ pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::
     let mut reason = None;
     let mut evaluated: FxHashMap<Digest, Option<Evaluated>> = FxHashMap::default();
     for l in &links {
-        if !evaluated.contains_key(&l.path_set) {
-            evaluated.insert(l.path_set, evaluate(weak, &l.path_set, store, w)?);
-        }
-        let Some(e) = &evaluated[&l.path_set] else {
+        let e = match evaluated.entry(l.path_set) {
+            Entry::Occupied(e) => e.into_mut(),
+            Entry::Vacant(v) => v.insert(evaluate(weak, &l.path_set, store, w)?),
+        };
+        let Some(e) = e else {
             reason.get_or_insert(Reason::EntryEvicted);
             continue;
         };

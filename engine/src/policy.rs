@@ -34,7 +34,10 @@ pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
 pub fn only_asks(argv: &[Vec<u8>]) -> bool {
     argv.iter().skip(1).any(|a| {
         matches!(&a[..], b"--version" | b"-v" | b"--help" | b"-h" | b"-n" | b"-q" | b"--question" | b"--dry-run" | b"-t" | b"-p")
-            || base_name(a).starts_with(b"conftest") || base_name(a).starts_with(b"confmf") || base_name(a) == b"confinc" || base_name(a).starts_with(b"confmf")
+            || base_name(a).starts_with(b"conftest")
+            || base_name(a).starts_with(b"confmf")
+            || base_name(a) == b"confinc"
+            || base_name(a).starts_with(b"confmf")
     })
 }
 

@@ -112,7 +112,8 @@ impl BuildRecord {
 }
 
 /// Words that make an argument look like a secret.
-const SECRET: &[&str] = &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
+const SECRET: &[&str] =
+    &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
 
 /// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, and the word after `--token`.
 pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {

@@ -87,12 +87,7 @@ fn micros(t: Instant) -> u64 {
 
 impl Engine {
     /// `progress` is told of every pip as it ends.
-    pub fn new(
-        config: Config,
-        switches: Switches,
-        cache: Option<CacheHandle>,
-        progress: Box<dyn Fn(&Item) + Send + Sync>,
-    ) -> Self {
+    pub fn new(config: Config, switches: Switches, cache: Option<CacheHandle>, progress: Box<dyn Fn(&Item) + Send + Sync>) -> Self {
         let writable = cache.as_ref().is_some_and(|c| c.store.access() != StoreAccess::ReadOnly);
         let mut warnings = Vec::new();
         let journal = writable.then(|| {
@@ -235,7 +230,8 @@ impl Engine {
         let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
         for (fd, link) in &d.others {
             let pipe = link.starts_with(b"pipe:") || link.starts_with(b"/dev/fd/");
-            let terminal = matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
+            let terminal =
+                matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
             // What `xl` itself was born with belongs to whoever called it, not to the build.
             let ours = link.first() != Some(&b'/') && self.inherited.contains(link);
             if !(terminal || ours || pipe && (job_server || console())) {
@@ -322,7 +318,8 @@ impl Engine {
         };
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
         let item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
-        if let Err((why, t)) = t.hit(e.exit_code, &texts, Some(&d)) {
+        if let Err(failed) = t.hit(e.exit_code, &texts, Some(&d)) {
+            let (why, t) = *failed;
             self.warn(format!("a hit could not be served: {why}"));
             return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: why.to_string() }, started);
         }
@@ -516,7 +513,11 @@ impl Engine {
         {
             let names: Vec<String> =
                 entry.outputs.iter().filter(|o| !e.outputs.contains(o)).map(|o| format!("`{}`", text(&o.path))).collect();
-            self.warn(format!("not deterministic: `{}` made {} anew with other content", one_line(&redact(&pip.fixed.argv)), names.join(", ")));
+            self.warn(format!(
+                "not deterministic: `{}` made {} anew with other content",
+                one_line(&redact(&pip.fixed.argv)),
+                names.join(", ")
+            ));
         }
         self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);
         Ok(())

@@ -123,7 +123,9 @@ impl Tracer {
             (_, None) => {}
             (Op::List, _) => _ = t.listed.insert(name),
             (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
-            (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, .. }, Some(n)) if n.kind != Kind::Directory => {
+            (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, .. }, Some(n))
+                if n.kind != Kind::Directory =>
+            {
                 if a.call.starts_with("rename") {
                     return;
                 }

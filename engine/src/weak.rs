@@ -3,8 +3,8 @@
 use crate::world::World;
 use cache::{Digest, Fingerprint, Store};
 use std::os::fd::AsFd;
-use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
 use tracer::ExecRequest;
+use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
 
 /// Words with these endings are source files if they exist: their content is known before the run.
 const SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "C", "c++", "m", "mm", "S", "s", "sx", "f", "f90", "rs", "y", "l", "yy", "ll"];

@@ -1,1 +1,11 @@
+//! The real binary on real compilers and build tools, one kind of promise a file.
+//!
+//! `world` is all the help there is: a scratch directory, the commands, the build record.
 
+mod behaviour;
+mod cache_faults;
+mod crash;
+mod trace;
+mod traps;
+mod warm;
+mod world;

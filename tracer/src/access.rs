@@ -106,10 +106,7 @@ pub enum Op {
 impl Op {
     /// May the call change the file system?
     pub fn writes(&self) -> bool {
-        !matches!(
-            self,
-            Self::OpenRead { .. } | Self::Stat | Self::Readlink | Self::Exec | Self::List | Self::Chdir | Self::LinkSource
-        )
+        !matches!(self, Self::OpenRead { .. } | Self::Stat | Self::Readlink | Self::Exec | Self::List | Self::Chdir | Self::LinkSource)
     }
 }
 

@@ -225,11 +225,7 @@ fn pseudo_terminal(like: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
-    let slave = rustix::fs::open(
-        ptsname(&master, Vec::new())?.as_c_str(),
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let slave = rustix::fs::open(ptsname(&master, Vec::new())?.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     if let Ok(mut t) = rustix::termios::tcgetattr(like) {
         t.output_modes.remove(OutputModes::OPOST);
         rustix::termios::tcsetattr(&slave, OptionalActions::Now, &t)?;

@@ -43,12 +43,7 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 
 /// Builds the filter of the `seccomp` observer and gate.
 pub fn build() -> Vec<Instruction> {
-    let mut v = vec![
-        stmt(LD_ABS, OFFSET_ARCH),
-        jump(JEQ, arch::AUDIT_ARCH, 1, 0),
-        stmt(RET, NOTIFY),
-        stmt(LD_ABS, OFFSET_NR),
-    ];
+    let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
     for (nr, arg) in arch::STDIN_READERS {
         v.extend([
             jump(JEQ, nr.cast_unsigned(), 0, 4),
@@ -86,12 +81,7 @@ pub fn build() -> Vec<Instruction> {
     for (nr, errno) in [(arch::IO_URING_SETUP, libc::ENOSYS), (arch::OPEN_BY_HANDLE_AT, libc::EPERM)] {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, ERRNO | errno.cast_unsigned())]);
     }
-    v.extend([
-        jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0),
-        jump(JGT, arch::HIGHEST_KNOWN, 0, 1),
-        stmt(RET, NOTIFY),
-        stmt(RET, ALLOW),
-    ]);
+    v.extend([jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0), jump(JGT, arch::HIGHEST_KNOWN, 0, 1), stmt(RET, NOTIFY), stmt(RET, ALLOW)]);
     v
 }
 

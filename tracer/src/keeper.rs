@@ -14,8 +14,8 @@ use crate::sys::launch::fork_helper;
 use crate::sys::seccomp::Listener;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType,
 };
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -37,8 +37,7 @@ pub struct Keeper {
 impl Keeper {
     /// Forks the keeper. Must be called while the process has one thread.
     pub fn start(listener: &Listener) -> std::io::Result<Self> {
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
         let fds = [listener.fd(), theirs.as_fd()];
         fork_helper(&fds, || keep(listener, &theirs, &newest))?;

@@ -18,7 +18,11 @@ pub enum FdKind {
     Pipe,
     Terminal,
     /// A regular file, with the offset at which the next byte goes (its end under `O_APPEND`).
-    Regular { dev: u64, ino: u64, offset: u64 },
+    Regular {
+        dev: u64,
+        ino: u64,
+        offset: u64,
+    },
     /// A socket or a device.
     Other,
 }
@@ -37,7 +41,10 @@ pub enum Stdin {
     /// `/dev/null`, or a pipe that nobody can write to any more and that holds nothing.
     Empty,
     /// A regular file at an offset.
-    Regular { fd: OwnedFd, offset: u64 },
+    Regular {
+        fd: OwnedFd,
+        offset: u64,
+    },
     /// A terminal, a pipe with writers, a socket: reading it makes the pip uncacheable.
     Live,
 }
@@ -148,11 +155,7 @@ fn kind_of(fd: &OwnedFd) -> FdKind {
         FileType::Fifo => FdKind::Pipe,
         FileType::RegularFile => {
             let append = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
-            let offset = if append {
-                s.st_size.cast_unsigned()
-            } else {
-                rustix::fs::tell(fd).unwrap_or(0)
-            };
+            let offset = if append { s.st_size.cast_unsigned() } else { rustix::fs::tell(fd).unwrap_or(0) };
             FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset }
         }
         // Major 1, minor 3 (Documentation/admin-guide/devices.txt).
@@ -177,11 +180,7 @@ fn stdin_of(fd: OwnedFd) -> Stdin {
             let mut p = [PollFd::new(&fd, PollFlags::IN)];
             let polled = rustix::event::poll(&mut p, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
             let events = p[0].revents();
-            if polled.is_ok() && events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN) {
-                Stdin::Empty
-            } else {
-                Stdin::Live
-            }
+            if polled.is_ok() && events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN) { Stdin::Empty } else { Stdin::Live }
         }
         _ => Stdin::Live,
     }

@@ -92,6 +92,9 @@ struct ScopeState {
     live_stdin: Mutex<Option<Vec<u8>>>,
 }
 
+/// The directory that a path argument is relative to, and the argument.
+type Operand = (Arc<[u8]>, Vec<u8>);
+
 pub(crate) struct Inner {
     pub listener: Listener,
     pub keeper: Keeper,
@@ -121,9 +124,7 @@ pub fn search_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     if name.as_encoded_bytes().contains(&b'/') {
         return Some(PathBuf::from(name));
     }
-    let executable = |p: &PathBuf| {
-        p.is_file() && rustix::fs::access(p, rustix::fs::Access::EXEC_OK).is_ok()
-    };
+    let executable = |p: &PathBuf| p.is_file() && rustix::fs::access(p, rustix::fs::Access::EXEC_OK).is_ok();
     std::env::split_paths(path).map(|d| d.join(name)).find(executable)
 }
 
@@ -205,8 +206,7 @@ impl Session {
         std::thread::Builder::new().name("xl-reaper".into()).spawn(move || reaper.watch_ends())?;
         let exited = launch::wait(self.pid);
         inner.pool.drain();
-        let stats =
-            TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.births.load(Ordering::Relaxed) };
+        let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.births.load(Ordering::Relaxed) };
         Ok((exited, stats))
     }
 }
@@ -368,7 +368,7 @@ impl Inner {
     }
 
     /// The directory that a path argument is relative to, and the argument. `Err` says why not.
-    fn operand(&self, n: &Notification, p: &Process, at: At) -> Result<Option<(Arc<[u8]>, Vec<u8>)>, &'static str> {
+    fn operand(&self, n: &Notification, p: &Process, at: At) -> Result<Option<Operand>, &'static str> {
         let tid = n.tid.cast_signed();
         let address = n.args[at.1 as usize];
         let raw = match memory::read_path(tid, address) {
@@ -452,9 +452,7 @@ impl Inner {
                 let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create, false)];
                 self.all(n, p, scope, name, steps)
             }
-            Shape::Link(from, to, f) => {
-                self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create, false)])
-            }
+            Shape::Link(from, to, f) => self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create, false)]),
             Shape::Chdir(at) => {
                 // It changes only after this; the next call reads it again.
                 let flow = match at {
@@ -482,17 +480,7 @@ impl Inner {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn one(
-        &self,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        at: At,
-        op: Op,
-        follow: bool,
-        reads: bool,
-    ) -> Flow {
+    fn one(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, at: At, op: Op, follow: bool, reads: bool) -> Flow {
         let writes = op.writes();
         if !writes && !reads {
             return Flow::Go;
@@ -557,8 +545,7 @@ impl Inner {
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
     fn about_to_write(&self, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves = matches!(op, Op::Remove | Op::Create)
-            && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
+        let moves = matches!(op, Op::Remove | Op::Create) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
             self.resolver.forget();
             p.unsettled.store(true, Ordering::Release);
@@ -601,8 +588,7 @@ impl Inner {
             return true;
         }
         // The second timespec is the modification time; its second half the nanoseconds.
-        n.nr == arch::UTIMENSAT
-            && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
+        n.nr == arch::UTIMENSAT && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
     }
 
     fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) {
@@ -661,11 +647,9 @@ impl Inner {
             return self.listener.proceed(n.id);
         };
         let tid = n.tid.cast_signed();
-        let (Ok(argv), Ok(env), Some(cwd)) = (
-            memory::read_strings(tid, n.args[argv_at]),
-            memory::read_strings(tid, n.args[env_at]),
-            self.cwd(&p),
-        ) else {
+        let (Ok(argv), Ok(env), Some(cwd)) =
+            (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p))
+        else {
             if self.listener.is_valid(n.id) {
                 self.escape(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
             }
@@ -692,7 +676,7 @@ fn own_image(raw: Vec<u8>, pid: i32) -> Vec<u8> {
 /// What open(2) flags ask for, and whether the last link is followed.
 fn open_op(flags: u64) -> (Op, bool) {
     let has = |bit: i32| flags & u64::from(bit.cast_unsigned()) != 0;
-    let follow = !has(libc::O_NOFOLLOW) && !(has(libc::O_CREAT) && has(libc::O_EXCL));
+    let follow = !(has(libc::O_NOFOLLOW) || has(libc::O_CREAT) && has(libc::O_EXCL));
     if has(libc::O_PATH) {
         return (Op::OpenRead { content: false }, follow);
     }

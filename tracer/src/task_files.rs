@@ -84,7 +84,7 @@ pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
     let mut out = Vec::new();
     for e in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
         let Some(fd) = number::<i32>(e.ok()?.file_name().as_encoded_bytes()) else { continue };
-        if fd > 2 && !fd_flags(pid, fd).is_some_and(|f| f & 0o2_000_000 != 0) {
+        if fd > 2 && fd_flags(pid, fd).is_none_or(|f| f & 0o2_000_000 == 0) {
             out.push(fd);
         }
     }

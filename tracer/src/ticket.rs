@@ -81,7 +81,7 @@ impl ExecTicket {
 
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
     /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
-    pub fn hit(mut self, code: i32, text: &[Chunk], d: Option<&Descriptors>) -> Result<(), (HitError, Self)> {
+    pub fn hit(mut self, code: i32, text: &[Chunk], d: Option<&Descriptors>) -> Result<(), Box<(HitError, Self)>> {
         if let Some(d) = d {
             for c in text {
                 let fd = if c.stream == Stream::Out { &d.stdout } else { &d.stderr };
@@ -94,7 +94,7 @@ impl ExecTicket {
                         // What the command itself would have met.
                         crate::sys::signals::send(self.request.process.pid, libc::SIGPIPE);
                     }
-                    return Err((HitError::Replay(e.into()), self));
+                    return Err(Box::new((HitError::Replay(e.into()), self)));
                 }
             }
         }
@@ -107,7 +107,7 @@ impl ExecTicket {
             }
             Err(e) => {
                 self.request.process.ending.store(false, std::sync::atomic::Ordering::Release);
-                Err((HitError::Seize(e), self))
+                Err(Box::new((HitError::Seize(e), self)))
             }
         }
     }

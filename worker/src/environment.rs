@@ -9,9 +9,33 @@ use cache::Observation;
 
 /// Variables that never count: identifiers of the session or the CI job, and our own. A trailing `*` is a prefix.
 pub const PASS_THROUGH: &[&str] = &[
-    "_", "SHLVL", "OLDPWD", "TERM", "COLUMNS", "LINES", "SSH_*", "DBUS_*", "INVOCATION_ID", "JOURNAL_STREAM", "XDG_SESSION_*",
-    "XDG_RUNTIME_DIR", "DISPLAY", "WAYLAND_DISPLAY", "WINDOWID", "TMUX", "TMUX_PANE", "STY", "CI_*", "GITHUB_RUN_*", "GITHUB_SHA",
-    "BUILD_NUMBER", "BUILD_ID", "RUNNER_*", "XL_*", "MAKE_TERMOUT", "MAKE_TERMERR",
+    "_",
+    "SHLVL",
+    "OLDPWD",
+    "TERM",
+    "COLUMNS",
+    "LINES",
+    "SSH_*",
+    "DBUS_*",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "XDG_SESSION_*",
+    "XDG_RUNTIME_DIR",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "WINDOWID",
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "CI_*",
+    "GITHUB_RUN_*",
+    "GITHUB_SHA",
+    "BUILD_NUMBER",
+    "BUILD_ID",
+    "RUNNER_*",
+    "XL_*",
+    "MAKE_TERMOUT",
+    "MAKE_TERMERR",
 ];
 
 /// Variables whose job-server parts do not count.
@@ -42,7 +66,12 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     }
     let mut words: Vec<&[u8]> = Vec::new();
     for (i, w) in value.split(|b| *b == b' ').enumerate() {
-        let job = w.is_empty() || w.starts_with(b"-j") || w.starts_with(b"--jobserver") || w.starts_with(b"--jobs") || w.starts_with(b"-l") || w.starts_with(b"--sync");
+        let job = w.is_empty()
+            || w.starts_with(b"-j")
+            || w.starts_with(b"--jobserver")
+            || w.starts_with(b"--jobs")
+            || w.starts_with(b"-l")
+            || w.starts_with(b"--sync");
         // The first word of MAKEFLAGS is bare letters; `j` among them is a job option (make's manual, "Options/Recursion").
         if job || (i == 0 && w == b"j") {
             continue;

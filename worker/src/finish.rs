@@ -59,8 +59,7 @@ fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
         (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode) != (b.ino, b.dev, b.mode),
         (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
             // The link count alone changes when another name comes or goes.
-            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode)
-                || (a.ctime != b.ctime && a.nlink == b.nlink)
+            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode) || (a.ctime != b.ctime && a.nlink == b.nlink)
         }
         (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
     }
@@ -161,8 +160,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
 }
 
 fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
-    !dirs.is_empty()
-        && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
+    !dirs.is_empty() && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
 }
 
 fn observe(
@@ -180,7 +178,7 @@ fn observe(
         return Ok(());
     }
     // A replaced name is an input only as far as it was looked at before.
-    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || (r.looked_first && own) || !own;
+    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || r.looked_first || !own;
     if !looked {
         return Ok(());
     }
@@ -231,7 +229,13 @@ fn observe(
 }
 
 /// A listing counts without what the pip made itself; somebody else's creations in between forbid storing.
-fn listing(path: &PathBytes, members: &[(Vec<u8>, Kind)], outputs: &FxHashSet<PathBytes>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
+fn listing(
+    path: &PathBytes,
+    members: &[(Vec<u8>, Kind)],
+    outputs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    f: &mut Finished,
+) -> Result<(), Problem> {
     let is_own = |name: &[u8]| {
         let full = [&path[..], b"/", name].concat();
         outputs.contains(&full[..])

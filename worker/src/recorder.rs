@@ -131,11 +131,10 @@ impl Recorder {
         for l in &access.path.links {
             a.links.entry(l.clone()).or_insert_with(|| FileStat::of(l));
         }
-        a.apply(access, state, running)
-            .then(|| {
-                let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
-                Box::new(move || hash_before(&accesses, &path)) as Before
-            })
+        a.apply(access, state, running).then(|| {
+            let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
+            Box::new(move || hash_before(&accesses, &path)) as Before
+        })
     }
 }
 
@@ -160,10 +159,7 @@ impl Accesses {
     /// Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: Running) -> bool {
         let op = &access.op;
-        let looks = !matches!(
-            op,
-            Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove
-        );
+        let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
             first: state,
@@ -218,7 +214,8 @@ impl Accesses {
                 r.in_place = !exclusive && (r.in_place || !r.intent || state.is_some());
             }
             Op::Create => {
-                r.exclusive |= new && matches!(access.call, "mkdir" | "mkdirat" | "symlink" | "symlinkat" | "link" | "linkat" | "mknod" | "mknodat");
+                r.exclusive |=
+                    new && matches!(access.call, "mkdir" | "mkdirat" | "symlink" | "symlinkat" | "link" | "linkat" | "mknod" | "mknodat");
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;
             }

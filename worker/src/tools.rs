@@ -27,31 +27,119 @@ pub struct Tool {
 }
 
 /// Variables of the C library, the dynamic loader and message catalogues: they count for every program.
-pub const EVERY_PROGRAM: &[&str] =
-    &["LD_*", "LANG", "LANGUAGE", "LC_*", "LOCPATH", "NLSPATH", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_*", "TZ", "TZDIR", "POSIXLY_CORRECT"];
+pub const EVERY_PROGRAM: &[&str] = &[
+    "LD_*",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "LOCPATH",
+    "NLSPATH",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "MALLOC_*",
+    "TZ",
+    "TZDIR",
+    "POSIXLY_CORRECT",
+];
 
 const GCC: &[&str] = &[
-    "PATH", "PWD", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH",
-    "GCC_*", "COLLECT_*", "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "SOURCE_DATE_EPOCH", "GNUTARGET", "LDEMULATION", "CCC_*",
-    "SDKROOT", "CL", "_CL_", "CLANG_*", "AS_*",
+    "PATH",
+    "PWD",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "OBJC_INCLUDE_PATH",
+    "LIBRARY_PATH",
+    "COMPILER_PATH",
+    "GCC_*",
+    "COLLECT_*",
+    "DEPENDENCIES_OUTPUT",
+    "SUNPRO_DEPENDENCIES",
+    "SOURCE_DATE_EPOCH",
+    "GNUTARGET",
+    "LDEMULATION",
+    "CCC_*",
+    "SDKROOT",
+    "CL",
+    "_CL_",
+    "CLANG_*",
+    "AS_*",
 ];
 
 /// The table. Sources: the manual of each program, and what each was seen to read.
 pub const TOOLS: &[Tool] = &[
-    Tool { names: &["gcc", "g++", "c++", "cc", "cpp", "clang", "clang++", "gfortran", "gcc-ar", "gcc-nm", "gcc-ranlib"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
-    Tool { names: &["cc1", "cc1plus", "cc1obj", "f951", "collect2", "lto1", "lto-wrapper"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
-    Tool { names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold", "gold"], class: Class::Toolchain, env: GCC, probes_output: true, times: false },
-    Tool { names: &["ar", "ranlib", "strip", "objcopy", "nm", "objdump", "readelf", "size", "llvm-ar", "llvm-ranlib"], class: Class::Toolchain, env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"], probes_output: true, times: false },
-    Tool { names: &["sh", "dash", "bash"], class: Class::Shell, env: &["PATH", "PWD", "IFS", "ENV", "BASH_ENV", "CDPATH", "PS4", "SHELLOPTS", "BASHOPTS", "HOME", "BASH_FUNC_*"], probes_output: false, times: false },
-    Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true, times: true },
-    Tool { names: &["mv", "ln"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true, times: false },
-    Tool { names: &["rm", "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail", "wc", "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste", "join", "fold", "nl", "od"], class: Class::Utility, env: &["TMPDIR", "PWD"], probes_output: false, times: false },
+    Tool {
+        names: &["gcc", "g++", "c++", "cc", "cpp", "clang", "clang++", "gfortran", "gcc-ar", "gcc-nm", "gcc-ranlib"],
+        class: Class::Toolchain,
+        env: GCC,
+        probes_output: true,
+        times: false,
+    },
+    Tool {
+        names: &["cc1", "cc1plus", "cc1obj", "f951", "collect2", "lto1", "lto-wrapper"],
+        class: Class::Toolchain,
+        env: GCC,
+        probes_output: true,
+        times: false,
+    },
+    Tool {
+        names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold", "gold"],
+        class: Class::Toolchain,
+        env: GCC,
+        probes_output: true,
+        times: false,
+    },
+    Tool {
+        names: &["ar", "ranlib", "strip", "objcopy", "nm", "objdump", "readelf", "size", "llvm-ar", "llvm-ranlib"],
+        class: Class::Toolchain,
+        env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"],
+        probes_output: true,
+        times: false,
+    },
+    Tool {
+        names: &["sh", "dash", "bash"],
+        class: Class::Shell,
+        env: &["PATH", "PWD", "IFS", "ENV", "BASH_ENV", "CDPATH", "PS4", "SHELLOPTS", "BASHOPTS", "HOME", "BASH_FUNC_*"],
+        probes_output: false,
+        times: false,
+    },
+    Tool {
+        names: &["cp", "install"],
+        class: Class::Utility,
+        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
+        probes_output: true,
+        times: true,
+    },
+    Tool {
+        names: &["mv", "ln"],
+        class: Class::Utility,
+        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
+        probes_output: true,
+        times: false,
+    },
+    Tool {
+        names: &[
+            "rm", "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail",
+            "wc", "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste",
+            "join", "fold", "nl", "od",
+        ],
+        class: Class::Utility,
+        env: &["TMPDIR", "PWD"],
+        probes_output: false,
+        times: false,
+    },
     Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false, times: false },
     Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false, times: true },
     Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false, times: false },
     Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*"], probes_output: false, times: false },
     Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false, times: false },
-    Tool { names: &["bison", "yacc"], class: Class::Utility, env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"], probes_output: false, times: false },
+    Tool {
+        names: &["bison", "yacc"],
+        class: Class::Utility,
+        env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"],
+        probes_output: false,
+        times: false,
+    },
     Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false, times: false },
 ];
 
@@ -100,7 +188,15 @@ pub fn volatile(path: &[u8]) -> Option<&'static str> {
 pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>]) -> bool {
     let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
     match base_name(path) {
-        b"cp" => arg(&|a| a == b"-p" || a == b"-a" || a == b"-u" || a.starts_with(b"--preserve") || a.starts_with(b"--archive") || a.starts_with(b"--update") || short_flag(a, b"pau")),
+        b"cp" => arg(&|a| {
+            a == b"-p"
+                || a == b"-a"
+                || a == b"-u"
+                || a.starts_with(b"--preserve")
+                || a.starts_with(b"--archive")
+                || a.starts_with(b"--update")
+                || short_flag(a, b"pau")
+        }),
         b"install" => arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")),
         b"touch" => arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")),
         b"find" => arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")),
@@ -127,7 +223,16 @@ mod tests {
     #[test]
     fn names_are_found_with_prefix_and_version() {
         let class = |p: &str| tool(p.as_bytes()).map(|t| t.class);
-        for p in ["/usr/bin/x86_64-linux-gnu-gcc-12", "gcc", "/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus", "arm-none-eabi-ld", "g++-12", "clang-14", "x86_64-linux-gnu-ld.bfd", "x86_64-linux-gnu-g++-12"] {
+        for p in [
+            "/usr/bin/x86_64-linux-gnu-gcc-12",
+            "gcc",
+            "/usr/lib/gcc/x86_64-linux-gnu/12/cc1plus",
+            "arm-none-eabi-ld",
+            "g++-12",
+            "clang-14",
+            "x86_64-linux-gnu-ld.bfd",
+            "x86_64-linux-gnu-g++-12",
+        ] {
             assert_eq!(class(p), Some(Class::Toolchain), "{p}");
         }
         for p in ["gcc-wrapper", "my-cp", "python3.11", "wayland-scanner", "has"] {

@@ -1,1 +1,72 @@
-fn main(){}
+//! What developers run: `cargo xtask setup`, `ci`, `tidy`.
+//!
+//! `ci` is what `.ci/run` calls: format, lints, tidy, all tests, in one profile, so that nothing is compiled twice.
+//! `ci --full` adds the checks that take longer.
+
+mod tidy;
+
+use std::process::{Command, ExitCode};
+
+/// Debian packages that building and testing need; `README.md` shows the same list by calling `setup`.
+const PACKAGES: &[&str] = &[
+    "clang",
+    "libclang-dev",
+    "librocksdb-dev",
+    "gcc",
+    "g++",
+    "make",
+    "ninja-build",
+    "cmake",
+    "python3",
+    "strace",
+    "acct",
+    "bison",
+    "dpkg-dev",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ok = match words.as_slice() {
+        ["ci"] => ci(false),
+        ["ci", "--full"] => ci(true),
+        ["tidy"] => tidy::run(),
+        ["packages"] => {
+            println!("{}", PACKAGES.join(" "));
+            true
+        }
+        _ => {
+            eprintln!("usage: cargo xtask ci [--full] | tidy | packages");
+            false
+        }
+    };
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn step(name: &str, program: &str, args: &[&str]) -> bool {
+    eprintln!("== {name}");
+    match Command::new(program).args(args).status() {
+        Ok(s) if s.success() => true,
+        Ok(s) => {
+            eprintln!("xtask: {name} failed: {s}");
+            false
+        }
+        Err(e) => {
+            eprintln!("xtask: cannot run `{program}`: {e}");
+            false
+        }
+    }
+}
+
+fn ci(full: bool) -> bool {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut ok = step("format", &cargo, &["fmt", "--all", "--check"]);
+    eprintln!("== tidy");
+    ok &= tidy::run();
+    ok &= step("lints", &cargo, &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    ok &= step("tests", &cargo, &["test", "--release", "--workspace", "--quiet"]);
+    if full {
+        ok &= step("long tests", &cargo, &["test", "--release", "--test", "e2e", "--", "--ignored", "--test-threads", "1"]);
+    }
+    ok
+}

@@ -25,8 +25,7 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 7] =
-        [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Builds];
+    pub const ALL: [Self; 7] = [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Builds];
 
     fn name(self) -> &'static str {
         match self {
@@ -47,10 +46,13 @@ pub type Change = (Table, Vec<u8>, Option<Vec<u8>>);
 /// How often a secondary instance looks for what the writer has added.
 const CATCH_UP: Duration = Duration::from_millis(500);
 
+/// Our own writes while somebody else is the writer; `None`: deleted.
+type Overlay = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
+
 struct Follower {
     db: DB,
     scratch: PathBuf,
-    overlay: Mutex<BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>>,
+    overlay: Mutex<Overlay>,
     spool: Option<Mutex<Spool>>,
     caught_up: Mutex<Instant>,
 }
@@ -104,10 +106,7 @@ impl Backend {
             Err(e) if is_damage(&e) => {
                 let aside = dir.join(format!("db.damaged-{}", super::now()));
                 std::fs::rename(&path, &aside).at("move aside", &path)?;
-                notices.push(format!(
-                    "the fingerprint store was damaged ({e}); it was moved to `{}` and a new one begun",
-                    aside.display()
-                ));
+                notices.push(format!("the fingerprint store was damaged ({e}); it was moved to `{}` and a new one begun", aside.display()));
                 let db = open_writer(&path).map_err(|e| store_error(&path, &e))?;
                 Ok(Self { mode: Mode::Writer(db), path })
             }
@@ -139,8 +138,7 @@ impl Backend {
         } else {
             Some(Mutex::new(Spool::create(dir)?))
         };
-        let follower =
-            Follower { db, scratch, overlay: Mutex::default(), spool, caught_up: Mutex::new(Instant::now()) };
+        let follower = Follower { db, scratch, overlay: Mutex::default(), spool, caught_up: Mutex::new(Instant::now()) };
         Ok(Self { mode: Mode::Follower(Box::new(follower)), path })
     }
 
@@ -160,10 +158,9 @@ impl Backend {
     }
 
     fn family(&self, t: Table) -> Result<&rocksdb::ColumnFamily> {
-        self.db().cf_handle(t.name()).ok_or_else(|| Error::Store {
-            path: self.path.clone(),
-            message: format!("table {} is missing", t.name()),
-        })
+        self.db()
+            .cf_handle(t.name())
+            .ok_or_else(|| Error::Store { path: self.path.clone(), message: format!("table {} is missing", t.name()) })
     }
 
     fn error(&self, e: &rocksdb::Error) -> Error {
@@ -203,7 +200,9 @@ impl Backend {
             rows.insert(k.into_vec(), v.into_vec());
         }
         if let Mode::Follower(f) = &self.mode {
-            for ((_, k), v) in f.overlay.lock().expect("overlay").range((t, prefix.to_vec())..).take_while(|((u, k), _)| *u == t && k.starts_with(prefix)) {
+            for ((_, k), v) in
+                f.overlay.lock().expect("overlay").range((t, prefix.to_vec())..).take_while(|((u, k), _)| *u == t && k.starts_with(prefix))
+            {
                 match v {
                     Some(v) => drop(rows.insert(k.clone(), v.clone())),
                     None => drop(rows.remove(k)),

@@ -17,7 +17,10 @@ pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
             for (id, bytes) in &builds {
                 let Some(r) = parse(bytes) else { continue };
                 if a.json {
-                    println!("{}", serde_json::json!({"build": id, "command": r.command, "exit_code": r.exit_code, "wall_ms": r.wall_ms, "pips": r.pips}));
+                    println!(
+                        "{}",
+                        serde_json::json!({"build": id, "command": r.command, "exit_code": r.exit_code, "wall_ms": r.wall_ms, "pips": r.pips})
+                    );
                 } else {
                     println!(
                         "{id:>4}  {:>9}  {:>4} pips {:>4} hits  exit {}  {}",

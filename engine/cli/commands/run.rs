@@ -60,9 +60,8 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     if let Some(file) = &a.json {
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
-        std::fs::write(file, text).map_err(|e| {
-            CommandError::new(exit_code::CACHE, format!("cannot write `{}`", file.display())).cause(e.to_string())
-        })?;
+        std::fs::write(file, text)
+            .map_err(|e| CommandError::new(exit_code::CACHE, format!("cannot write `{}`", file.display())).cause(e.to_string()))?;
     }
     Ok(if strict_cache { i32::from(exit_code::CACHE) } else { code })
 }

@@ -3,8 +3,8 @@
 mod x86_64;
 
 pub use x86_64::{
-    AUDIT_ARCH, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP, OPEN_BY_HANDLE_AT,
-    SENDTO, STDIN_READERS, TABLE, UTIMENSAT, exit_group_registers,
+    AUDIT_ARCH, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP, OPEN_BY_HANDLE_AT, SENDTO,
+    STDIN_READERS, TABLE, UTIMENSAT, exit_group_registers,
 };
 
 /// Where a call's path is, and whether its last symbolic link is followed.

@@ -1,0 +1,166 @@
+//! The build tool cannot tell: exit codes, text, descriptors, signals, survivors.
+
+use crate::world::World;
+
+#[test]
+fn exit_codes_are_the_commands_own() {
+    let w = World::new();
+    for code in [0, 1, 7, 255] {
+        for _ in 0..2 {
+            assert_eq!(w.pip(&format!("exit {code}")).code(), Some(code));
+            assert_eq!(w.run(&["sh", "-c", &format!("sh -c 'exit {code}'")]).code(), Some(code));
+        }
+    }
+    assert_eq!(w.run(&["sh", "-c", "kill -TERM $$"]).code(), Some(128 + 15));
+    assert_eq!(w.run(&["no-such-command-here"]).code(), Some(127));
+    assert_eq!(w.run(&["/etc/passwd"]).code(), Some(126));
+}
+
+#[test]
+fn text_is_replayed_on_both_streams_in_order() {
+    let w = World::new();
+    let text = "i=0; while [ $i -lt 300 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done";
+    let first = w.pip(text);
+    let second = w.pip(text);
+    assert_eq!(second.pips("hit"), 1, "{}", second.story());
+    assert_eq!(first.output.stdout, second.output.stdout);
+    assert!(second.stderr().starts_with(&"err 0\nerr 1\n".to_owned()));
+    // One description: the order between the streams is kept.
+    let w = World::new();
+    let merged = format!("({text}) 2>&1");
+    let run = || w.xl(&["exec", "--summary", "off", "--", "sh", "-c", &merged]).output().expect("xl").stdout;
+    let (a, b) = (run(), run());
+    assert_eq!(a, b);
+    assert!(String::from_utf8_lossy(&a).starts_with("out 0\nerr 0\nout 1\n"));
+}
+
+#[test]
+fn two_megabytes_of_text_through_a_slow_reader() {
+    let w = World::new();
+    w.write("driver.sh", "sh -c 'head -c 2000000 /dev/zero | tr \"\\\\0\" x' | (cat a-small-file; wc -c)\n");
+    w.write("a-small-file", "");
+    for _ in 0..2 {
+        let r = w.run(&["sh", "driver.sh"]);
+        assert_eq!(r.stdout().trim(), "2000000", "{}", r.story());
+    }
+}
+
+#[test]
+fn redirected_output_is_read_by_the_next_line() {
+    let w = World::new();
+    w.write("gen.py", "print('#define N 41')\n");
+    w.write("build.sh", "python3 -B gen.py > n.h\necho '/* more */' >> n.h\npython3 -B gen.py >> n.h\nwc -l < n.h\n");
+    for kind in ["miss", "hit"] {
+        w.sh("rm -f n.h");
+        let r = w.run(&["sh", "build.sh"]);
+        assert_eq!(r.stdout().trim(), "3", "{}", r.story());
+        assert_eq!(r.outcome("gen.py"), kind, "{}", r.story());
+        assert_eq!(w.read("n.h"), "#define N 41\n/* more */\n#define N 41\n");
+    }
+}
+
+#[test]
+fn a_terminal_stays_a_terminal() {
+    let w = World::new();
+    w.write(
+        "Makefile",
+        "all:\n\t@python3 -B -c 'import os; print(os.isatty(1), os.get_terminal_size(1).columns if os.isatty(1) else 0)'\n",
+    );
+    let xl = env!("CARGO_BIN_EXE_xl");
+    for _ in 0..2 {
+        let out = w.sh(&format!("script -qec 'stty cols 77; {xl} run -- make' /dev/null"));
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(text.contains("True 77"), "{text}");
+        assert!(!text.contains("\r\r\n"), "output is processed once: {text:?}");
+    }
+    // The same command without a terminal is another one.
+    let r = w.run(&["make"]);
+    assert!(r.stdout().contains("False"), "{}", r.stdout());
+}
+
+#[test]
+fn a_survivor_is_not_cached_and_does_not_hang() {
+    let w = World::new();
+    let started = std::time::Instant::now();
+    let r = w.pip("sleep 3 >/dev/null 2>&1 & echo started");
+    assert!(started.elapsed().as_secs() < 3, "xl waits for a daemon");
+    assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
+    assert!(r.story().contains("outlives"), "{}", r.story());
+}
+
+#[test]
+fn a_daemon_goes_on_after_the_run() {
+    let w = World::new();
+    let r = w.run(&["sh", "-c", "(sleep 1; touch late; cat late && echo worked > proof) >/dev/null 2>&1 & exit 0"]);
+    assert_eq!(r.code(), Some(0));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !w.path("proof").exists() {
+        assert!(std::time::Instant::now() < deadline, "the daemon's calls fail once xl is gone");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn failures_are_not_replayed() {
+    let w = World::new();
+    w.write("Makefile", "all:\n\tgcc -c bad.c\n");
+    w.write("bad.c", "int x = ;\n");
+    let a = w.run(&["make"]);
+    let b = w.run(&["make"]);
+    assert_eq!((a.code(), b.code()), (Some(2), Some(2)));
+    assert_eq!(b.outcome("bad.c"), "failed", "{}", b.story());
+    assert!(b.stderr().contains("bad.c:1"));
+}
+
+#[test]
+fn a_nested_run_joins_the_outer_one() {
+    let w = World::new();
+    w.write("a.c", "int a;\n");
+    w.write("Makefile", "all:\n\tgcc -c a.c\n");
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let r = w.run(&[xl, "run", "--", "make"]);
+    assert_eq!(r.code(), Some(0), "{}", r.stderr());
+    assert_eq!(r.outcome("gcc -c a.c"), "miss", "{}", r.story());
+    w.sh("rm a.o");
+    assert_eq!(w.run(&[xl, "run", "--", "make"]).outcome("gcc -c a.c"), "hit");
+}
+
+#[test]
+fn disabled_means_a_plain_exec() {
+    let mut w = World::new();
+    w.env.insert("XL_DISABLE".into(), "1".into());
+    let r = w.run(&["sh", "-c", "echo hi"]);
+    assert_eq!((r.stdout().as_str(), r.stderr().as_str()), ("hi\n", ""));
+    assert!(!w.cache().exists());
+}
+
+#[test]
+fn signals_reach_the_build() {
+    let w = World::new();
+    w.write("b.sh", "trap 'echo got it; exit 3' TERM\necho ready > ready\nwhile :; do sleep 0.05; done\n");
+    let mut child = w.xl(&["run", "--", "sh", "b.sh"]).stdout(std::process::Stdio::piped()).spawn().expect("xl");
+    while !w.path("ready").exists() {
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).expect("a signal");
+    let out = std::io::read_to_string(child.stdout.take().expect("its output")).expect("text");
+    assert_eq!(child.wait().expect("its end").code(), Some(3));
+    assert_eq!(out, "got it\n");
+}
+
+#[test]
+fn debuggers_and_leak_checkers_work_inside() {
+    let w = World::new();
+    let r = w.run(&["sh", "-c", "strace -f -o log sh -c 'true; ls' && grep -c execve log"]);
+    assert_eq!(r.code(), Some(0), "{}", r.stderr());
+}
+
+#[test]
+fn closed_descriptors_stay_closed() {
+    let w = World::new();
+    let xl = env!("CARGO_BIN_EXE_xl");
+    for _ in 0..2 {
+        let out = w.sh(&format!("{xl} run --summary off -- sh -c 'ls -d . >&- 2>/dev/null; echo $?' <&-"));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n");
+    }
+}

@@ -1,0 +1,89 @@
+//! Killed at any moment: the cache opens, verifies, and the next build is right. And two at once.
+
+use crate::world::World;
+use std::time::Duration;
+
+fn project() -> World {
+    let w = World::new();
+    let names: Vec<String> = (0..12).map(|i| format!("f{i}")).collect();
+    for (i, n) in names.iter().enumerate() {
+        w.write(&format!("{n}.c"), &format!("#include <stdio.h>\n#include <stdlib.h>\nint {n}(void) {{ return printf(\"{i}\"); }}\n"));
+    }
+    let objects: Vec<String> = names.iter().map(|n| format!("{n}.o")).collect();
+    w.write("Makefile", &format!("all: lib.a\nlib.a: {0}\n\trm -f $@; ar cr $@ {0}\n%.o: %.c\n\tgcc -O1 -c $< -o $@\n", objects.join(" ")));
+    w
+}
+
+fn verified(w: &World) {
+    let v = w.xl(&["cache", "verify"]).output().unwrap();
+    assert_eq!(v.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&v.stdout), String::from_utf8_lossy(&v.stderr));
+}
+
+fn right(w: &World, want: &std::collections::BTreeMap<std::path::PathBuf, String>) {
+    let r = w.run(&["make", "-j2"]);
+    assert_eq!(r.code(), Some(0), "{}", r.stderr());
+    assert_eq!(&w.snapshot(), want);
+}
+
+#[test]
+fn killed_at_many_moments() {
+    let w = project();
+    w.sh("make -j2");
+    let want = w.snapshot();
+    w.sh("rm -f *.o *.a");
+    let started = std::time::Instant::now();
+    w.run(&["make", "-j2"]);
+    let whole = started.elapsed();
+    for i in 0..20u32 {
+        w.sh("rm -f *.o *.a");
+        if i % 2 == 0 {
+            let _ = std::fs::remove_dir_all(w.cache());
+        }
+        let group = i % 4 < 2;
+        use std::os::unix::process::CommandExt;
+        let mut c = w.xl(&["run", "--summary", "off", "--", "make", "-j2"]);
+        c.process_group(0).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = c.spawn().expect("xl");
+        // The moment is the test's subject: spread over the whole run.
+        std::thread::sleep(whole.mul_f64(f64::from(i) / 20.0) + Duration::from_millis(3));
+        let pid = rustix::process::Pid::from_child(&child);
+        let _ = if group {
+            rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)
+        } else {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+        };
+        let _ = child.wait();
+        // A build that lost only its supervisor goes on by itself; let it end.
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while w.sh(&format!("fuser -s {} || pgrep -f 'make -j2' -g {} >/dev/null", w.tree().display(), child.id())).status.success() {
+            assert!(std::time::Instant::now() < deadline, "a process of the killed build hangs");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        verified(&w);
+        right(&w, &want);
+    }
+}
+
+#[test]
+fn two_at_once_on_one_cache() {
+    let (a, b) = (project(), project());
+    let dir = a.cache();
+    let run = |w: &World| {
+        let mut c = w.xl(&["run", "--", "make", "-j2"]);
+        c.env("XL_CACHE_DIR", &dir);
+        c
+    };
+    let mut first = run(&a).spawn().expect("xl");
+    let mut second = run(&b).spawn().expect("xl");
+    assert!(first.wait().unwrap().success());
+    assert!(second.wait().unwrap().success());
+    // Both published: both trees are warm now.
+    for w in [&a, &b] {
+        w.sh("rm -f *.o *.a");
+        let out = run(w).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stderr);
+        let line = text.lines().find(|l| l.starts_with("xl: ")).unwrap_or_default();
+        assert!(line.contains("13 hits") || line.contains(" 0 ran"), "{text}");
+    }
+    verified(&a);
+}

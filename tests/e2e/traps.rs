@@ -1,0 +1,235 @@
+//! Stale-hit traps: set up, run, change, run again in the same state; the result must be what a plain run gives.
+//!
+//! Each trap first shows that it bites: the change must alter what a plain run makes, so replaying the first result
+//! would be wrong.
+
+use crate::world::World;
+
+struct Trap<'a> {
+    name: &'a str,
+    setup: &'a str,
+    command: &'a str,
+    change: &'a str,
+    /// Variables of the second run.
+    env: &'a [(&'a str, &'a str)],
+}
+
+const fn trap<'a>(name: &'a str, setup: &'a str, command: &'a str, change: &'a str) -> Trap<'a> {
+    Trap { name, setup, command, change, env: &[] }
+}
+
+/// Text, code and tree of a run.
+type Outcome = (String, Option<i32>, std::collections::BTreeMap<std::path::PathBuf, String>);
+
+fn plain(t: &Trap<'_>, changed: bool) -> Outcome {
+    let mut w = World::new();
+    w.sh(t.setup);
+    if changed {
+        w.sh(t.change);
+        w.env.extend(t.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    }
+    let o = w.sh(t.command);
+    (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot())
+}
+
+fn spring(t: &Trap<'_>) {
+    let before = plain(t, false);
+    let want = plain(t, true);
+    assert!(before.0 != want.0 || before.1 != want.1 || before.2 != want.2, "{}: this trap would bite nobody", t.name);
+
+    let mut w = World::new();
+    w.sh(t.setup);
+    // Warm the cache, in this very tree, and put the tree back as it was.
+    w.sh("rm -rf ../keep; cp -a . ../keep");
+    let restore = "find . -mindepth 1 -delete; cp -a ../keep/. .";
+    let first = w.xl_run("exec", &["sh", "-c", t.command]);
+    assert_eq!(first.stdout(), before.0, "{}", t.name);
+    w.sh(restore);
+    let again = w.xl_run("exec", &["sh", "-c", t.command]);
+    assert_eq!((again.stdout(), again.code()), (before.0.clone(), before.1), "{}", t.name);
+    w.sh(restore);
+    w.sh(t.change);
+    w.env.extend(t.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    let second = w.xl_run("exec", &["sh", "-c", t.command]);
+    assert_eq!((second.stdout(), second.code()), (want.0, want.1), "{}: text or code\n{}", t.name, second.story());
+    assert_eq!(w.snapshot(), want.2, "{}: tree\n{}", t.name, second.story());
+}
+
+const GCC: &str = "mkdir -p early late; echo '#define V 1' > late/v.h; echo '#include <v.h>' > a.c; echo 'int v = V;' >> a.c";
+
+#[test]
+fn inputs() {
+    let traps = [
+        trap("a header earlier in the path", GCC, "gcc -S -Iearly -Ilate a.c -o a.s", "echo '#define V 2' > early/v.h"),
+        trap(
+            "__has_include",
+            "printf '#if __has_include(\"o.h\")\\nint yes;\\n#else\\nint no;\\n#endif\\n' > a.c",
+            "gcc -S a.c -o a.s",
+            "touch o.h",
+        ),
+        trap(
+            "a tool earlier in PATH",
+            "mkdir p q; printf '#!/bin/sh\\necho one\\n' > q/t; chmod +x q/t",
+            "PATH=$PWD/p:$PWD/q:$PATH; t",
+            "printf '#!/bin/sh\\necho two\\n' > p/t; chmod +x p/t",
+        ),
+        trap("a file added to a globbed directory", "mkdir d; touch d/a", "ls d", "touch d/b"),
+        trap("a file removed from it", "mkdir d; touch d/a d/b", "cat d/* | wc; ls d", "rm d/a"),
+        trap("empty against absent directory", "mkdir d", "ls d 2>/dev/null; echo $?", "rmdir d"),
+        trap("a symlink retargeted", "echo 1 > one; echo 2 > two; ln -s one l", "cat l", "ln -sfn two l"),
+        trap("a directory symlink retargeted", "mkdir x y; echo 1 > x/f; echo 2 > y/f; ln -s x d; ln -s d e", "cat e/f", "ln -sfn y d"),
+        trap(
+            "a source edited with its time restored",
+            "echo 'int a = 1;' > a.c; touch -d @1000 a.c",
+            "gcc -S a.c -o a.s",
+            "echo 'int a = 2;' > a.c; touch -d @1000 a.c",
+        ),
+        trap("permissions only", "echo x > f; chmod 644 f", "stat -c %a f", "chmod 600 f"),
+        trap("size only, by a probe", "echo x > f", "stat -c %s f", "echo xx > f"),
+        trap("time only", "touch -d @1000 a; touch -d @2000 b", "test a -nt b && echo newer || echo older", "touch -d @3000 a"),
+        trap("find -newer", "touch -d @1000 a; touch -d @2000 ref", "find . -name a -newer ref", "touch -d @3000 a"),
+        trap("a file becomes a directory", "echo x > f", "test -d f && echo d || echo f", "rm f; mkdir f"),
+        trap("a response file", "echo 'int a = X;' > a.c; echo -DX=1 > r", "gcc -S @r a.c -o a.s", "echo -DX=2 > r"),
+        trap(
+            "a script's interpreter",
+            "printf '#!/bin/sh\\necho interp one\\n' > i; printf '#!%s/i\\n' $PWD > s; chmod +x i s",
+            "cat i; ./s",
+            "printf '#!/bin/sh\\necho interp two\\n' > i",
+        ),
+        trap("a Python module", "echo 'X = 1' > m.py; echo 'import m; print(m.X)' > p.py", "python3 -B p.py", "echo 'X = 22' > m.py"),
+        trap("standard input from a file", "echo 1 > in", "cat < in", "echo 2 > in"),
+        trap(
+            "a descriptor at an offset",
+            "printf 'a\\nb\\n' > in; printf 'read x; cat\\n' > s.sh",
+            "sh s.sh < in",
+            "printf 'a\\nc\\n' > in",
+        ),
+        trap("a here-document's command", "echo 1 > v", "cat <<E\n$(cat v)\nE", "echo 2 > v"),
+        trap(
+            "a tool replaced in place, same size and time",
+            "printf '#!/bin/sh\\necho 1\\n' > t; chmod +x t; touch -d @1000 t",
+            "./t",
+            "printf '#!/bin/sh\\necho 2\\n' > t; touch -d @1000 t",
+        ),
+        trap(
+            "a thin archive's member",
+            "echo 'int a = 1;' > a.c; gcc -c a.c; ar crT l.a a.o; echo 'int main() { extern int a; return a; }' > m.c",
+            "gcc m.c l.a -o p; ./p; echo $?",
+            "echo 'int a = 2;' > a.c; gcc -c a.c",
+        ),
+        trap("the umask of a script", "printf 'umask $(cat u)\\ntouch f\\n' > s; echo 022 > u", "sh s; stat -c %a f", "echo 077 > u"),
+    ];
+    traps.iter().for_each(spring);
+}
+
+#[test]
+fn environment() {
+    let show =
+        |name, env| Trap { name, setup: "printf '#!/bin/sh\\necho ${FOO-unset}\\n' > t; chmod +x t", command: "./t", change: "true", env };
+    spring(&show("a variable is set", &[("FOO", "1")]));
+    spring(&show("a variable is set to nothing", &[("FOO", "")]));
+    spring(
+        &Trap {
+            name: "an include path",
+            setup: GCC,
+            command: "gcc -S -Ilate a.c -o a.s",
+            change: "echo '#define V 3' > early/v.h",
+            env: &[("CPATH", "early")],
+        }
+        .only_if_it_bites(),
+    );
+    // One that no program in the table reads does not matter.
+    let mut w = World::new();
+    w.write("a.c", "int a;\n");
+    w.xl_run("exec", &["gcc", "-c", "a.c"]);
+    w.env.insert("UNRELATED".into(), "1".into());
+    w.sh("rm a.o");
+    let r = w.xl_run("exec", &["gcc", "-c", "a.c"]);
+    assert_eq!(r.pips("hit"), 1, "{}", r.story());
+}
+
+impl Trap<'_> {
+    /// `-I` comes before `CPATH`: make the variable matter.
+    fn only_if_it_bites(mut self) -> Self {
+        self.command = "gcc -S a.c -o a.s; cat a.s";
+        self
+    }
+}
+
+#[test]
+fn outputs_and_state() {
+    let traps = [
+        trap("appending", "echo 1 > log", "echo 2 >> log", "echo 9 > log"),
+        trap("a counter", "echo 1 > n", "echo $(($(cat n) + 1)) > n; cat n", "echo 7 > n"),
+        trap("sed -i", "echo abc > f", "sed -i s/b/x/ f", "echo bbb > f"),
+        trap(
+            "ar r on an old archive",
+            "echo 'int a;' > a.c; echo 'int b;' > b.c; gcc -c a.c b.c; ar cr l.a a.o",
+            "ar r l.a b.o",
+            "rm l.a; ar cr l.a b.o",
+        ),
+        trap("rename of an input", "echo 1 > a", "mv a b", "echo 2 > a"),
+        trap("chmod of an input", "echo 1 > a; chmod 600 a", "chmod 755 a", "echo 2 > a"),
+        trap("touch of an input", "echo 1 > a", "touch a; cat a", "echo 2 > a"),
+        trap("a file that must not exist", "true", "mkdir d && echo made || echo there", "mkdir d"),
+        trap("a copy keeps times", "echo 1 > a; touch -d @1000 a", "cp -p a b; stat -c %Y b", "touch -d @2000 a"),
+        trap("a test before a write", "true", "test -e o || echo fresh > o; cat o", "echo old > o"),
+        trap("a hard link", "echo 1 > a", "ln a b; stat -c %h a", "echo 2 > a; ln a c"),
+    ];
+    traps.iter().for_each(spring);
+}
+
+/// Outputs that are changed behind our back are put right.
+#[test]
+fn outputs_are_restored_whatever_happened_to_them() {
+    let command = "umask 022; mkdir -p o/e; echo 1 > o/f; echo 2 > o/x; chmod 755 o/x; ln -s f o/l; rm -f gone; ln o/f o/hard; printf '' > 'o/odd name'; true";
+    for damage in [
+        "rm -rf o",
+        "rm o/f o/l",
+        "echo hacked > o/f",
+        "chmod 600 o/x",
+        "rm o/hard; cp o/f o/hard",
+        "rm -f o/l; ln -s x o/l",
+        "echo back > gone",
+        "rmdir o/e",
+    ] {
+        let w = World::new();
+        w.sh("echo old > gone");
+        let first = w.pip(command);
+        assert_eq!(first.code(), Some(0), "{}", first.stderr());
+        let want = w.snapshot();
+        w.sh(damage);
+        let r = w.pip(command);
+        assert_eq!(r.code(), Some(0), "{damage}: {}", r.stderr());
+        assert_eq!(w.snapshot(), want, "{damage}: {}", r.story());
+    }
+}
+
+#[test]
+fn odd_names_and_many_outputs() {
+    let w = World::new();
+    let command = "mkdir d; cd d; i=0; while [ $i -lt 500 ]; do echo $i > f$i; i=$((i+1)); done; echo a > \"$(printf 'new\\nline')\"; echo b > \"quo\\\"te\"; echo c > \"$(printf 'inv\\377')\"; echo d > $(printf 'x%.0s' $(seq 255)); truncate -s 20M sparse";
+    w.pip(command);
+    let want = w.snapshot();
+    w.sh("rm -rf d");
+    let r = w.pip(command);
+    assert_eq!(r.pips("hit"), 1, "{}", r.story());
+    assert_eq!(w.snapshot(), want);
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_cached() {
+    let w = World::new();
+    for text in [
+        "date +%N",
+        "head -c 4 /dev/urandom | od",
+        "cat /proc/uptime",
+        "python3 -c 'import socket; socket.socket().connect_ex((\"127.0.0.1\", 9))'",
+    ] {
+        w.pip(text);
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
+    }
+    w.write("t.c", "char *t = __TIME__;\n");
+    w.xl_run("exec", &["gcc", "-S", "t.c"]);
+}

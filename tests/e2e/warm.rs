@@ -1,0 +1,147 @@
+//! The main promise: a second build in a clean tree executes no compiler and leaves the same tree.
+
+use crate::world::{World, skip};
+use std::process::Command;
+
+const MAKEFILE: &str = "\
+CFLAGS = -O1 -Iinc
+all: prog
+prog: main.o lib.a
+\tgcc -o $@ main.o lib.a
+lib.a: a.o b.o
+\trm -f $@
+\tar cr $@ a.o b.o
+\tranlib $@
+%.o: %.c
+\tgcc $(CFLAGS) -MD -c $< -o $@
+main.o a.o: inc/x.h
+clean:
+\trm -f *.o *.d *.a prog
+";
+
+fn c_project(w: &World) {
+    w.write("Makefile", MAKEFILE);
+    w.write("inc/x.h", "#define X 3\nint a(void); int b(void);\n");
+    w.write("main.c", "#include <stdio.h>\n#include \"x.h\"\nint main(void) { printf(\"%d\\n\", a() + b() + X); return 0; }\n");
+    w.write("a.c", "#include \"x.h\"\nint a(void) { return X; }\n");
+    w.write("b.c", "int b(void) { return 1; }\nint unused_warning(int x) { int y; return 0; }\n");
+}
+
+#[test]
+fn make_is_warm_in_a_clean_tree() {
+    let w = World::new();
+    c_project(&w);
+    let cold = w.run(&["make", "-j2"]);
+    assert_eq!(cold.code(), Some(0), "{}", cold.stderr());
+    assert_eq!(cold.pips("hit"), 0);
+    assert_eq!(cold.pips("uncacheable"), 0, "{}", cold.story());
+    let tree = w.snapshot();
+    w.sh("make clean");
+    let warm = w.run(&["make", "-j2"]);
+    assert_eq!(warm.code(), Some(0));
+    for c in ["-c main.c", "-c a.c", "-c b.c", "ar cr", "ranlib", "gcc -o prog"] {
+        assert_eq!(warm.outcome(c), "hit", "{}", warm.story());
+    }
+    assert_eq!(w.snapshot(), tree);
+    assert!(w.sh("make -q").status.success(), "make must find nothing to do");
+    assert_eq!(String::from_utf8_lossy(&w.sh("./prog").stdout), "7\n");
+}
+
+#[test]
+fn a_changed_header_rebuilds_what_it_should() {
+    let w = World::new();
+    c_project(&w);
+    w.run(&["make"]);
+    w.write("inc/x.h", "#define X 5\nint a(void); int b(void);\n");
+    let r = w.run(&["make"]);
+    assert_eq!(r.outcome("-c a.c"), "miss", "{}", r.story());
+    assert_eq!(String::from_utf8_lossy(&w.sh("./prog").stdout), "11\n");
+    // And back: everything is known.
+    w.write("inc/x.h", "#define X 3\nint a(void); int b(void);\n");
+    let r = w.run(&["make"]);
+    assert_eq!(r.outcome("-c a.c"), "hit", "{}", r.story());
+    assert_eq!(String::from_utf8_lossy(&w.sh("./prog").stdout), "7\n");
+}
+
+/// Runs `f` under the kernel's process accounting; how many processes called `name` ended meanwhile?
+/// `None` where accounting is not to be had.
+fn ended_processes(w: &World, name: &str, f: impl FnOnce()) -> Option<usize> {
+    let file = w.path("../acct");
+    std::fs::write(&file, "").expect("an accounting file");
+    let on = Command::new("accton").arg(&file).output().is_ok_and(|o| o.status.success());
+    f();
+    let _ = Command::new("accton").arg("off").output();
+    if !on {
+        return None;
+    }
+    // acct(5): records of version 3 have 64 bytes, the last 16 are the command's name.
+    let bytes = std::fs::read(&file).expect("the accounting file");
+    Some(bytes.chunks_exact(64).filter(|r| r[48..].split(|b| *b == 0).next() == Some(name.as_bytes())).count())
+}
+
+/// Counted by the kernel, not by what `xl` says of itself. The tool has a name of its own, since other tests run compilers.
+#[test]
+fn no_tool_starts_in_a_warm_build() {
+    let w = World::new();
+    let name = format!("xlas-{}", std::process::id());
+    w.sh(&format!("cp $(readlink -f $(command -v as)) {name}"));
+    w.write("Makefile", &format!("all: a.o b.o\n%.o: %.s\n\t./{name} $< -o $@\n"));
+    w.write("a.s", "nop\n");
+    w.write("b.s", "ret\n");
+    let build = || assert_eq!(w.run(&["make", "-j2"]).code(), Some(0));
+    let Some(cold) = ended_processes(&w, &name, build) else {
+        return skip("process accounting needs root, the package acct and a kernel that has it");
+    };
+    assert_eq!(cold, 2, "the counting itself works");
+    w.sh("rm *.o");
+    assert_eq!(ended_processes(&w, &name, build), Some(0));
+    assert!(w.path("a.o").exists() && w.path("b.o").exists());
+}
+
+#[test]
+fn ninja_with_depfiles_is_warm() {
+    let w = World::new();
+    w.write(
+        "build.ninja",
+        "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule link\n  command = gcc -o $out @$out.rsp\n  rspfile = $out.rsp\n  rspfile_content = $in\nbuild a.o: cc a.c\nbuild m.o: cc m.c\nbuild prog: link a.o m.o\ndefault prog\n",
+    );
+    w.write("a.c", "#include \"h.h\"\nint a(void) { return H; }\n");
+    w.write("m.c", "#include \"h.h\"\nint a(void);\nint main(void) { return a() - H; }\n");
+    w.write("h.h", "#define H 4\n");
+    let cold = w.run(&["ninja"]);
+    assert_eq!(cold.code(), Some(0), "{}", cold.stdout());
+    assert_eq!(cold.pips("uncacheable"), 0, "{}", cold.story());
+    w.sh("ninja -t clean; rm -f .ninja_deps .ninja_log");
+    let warm = w.run(&["ninja"]);
+    assert_eq!((warm.pips("hit"), warm.pips("miss")), (3, 0), "{}", warm.story());
+    assert!(String::from_utf8_lossy(&w.sh("ninja -n").stdout).contains("no work to do"));
+    w.write("h.h", "#define H 5\n");
+    let after = w.run(&["ninja"]);
+    assert_eq!(after.pips("miss"), 3, "{}", after.story());
+    assert!(w.sh("./prog").status.success());
+}
+
+#[test]
+fn recursive_make_in_a_shell_is_a_driver() {
+    let w = World::new();
+    w.write("Makefile", "all:\n\tcd sub && $(MAKE) && true\n");
+    w.write("sub/Makefile", "all: x.o y.o\n%.o: %.c\n\tgcc -c $< -o $@\n");
+    w.write("sub/x.c", "int x;\n");
+    w.write("sub/y.c", "int y;\n");
+    let cold = w.run(&["make"]);
+    assert_eq!(cold.code(), Some(0), "{}", cold.stderr());
+    w.sh("rm -f sub/*.o");
+    w.write("sub/y.c", "int y = 1;\n");
+    let r = w.run(&["make"]);
+    assert_eq!(r.outcome("-c x.c"), "hit", "{}", r.story());
+    assert_eq!(r.outcome("-c y.c"), "miss", "{}", r.story());
+}
+
+#[test]
+fn the_summary_names_the_backend() {
+    let w = World::new();
+    let r = w.run(&["true"]);
+    assert!(r.stderr().lines().any(|l| l.starts_with("xl: ") && l.ends_with("seccomp")), "{}", r.stderr());
+    assert_eq!(r.record["backend"], "seccomp");
+    assert_eq!(r.record["version"], 1);
+}

@@ -1,0 +1,149 @@
+//! A scratch directory with a cache of its own, and `xl` in it.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub struct World {
+    dir: tempfile::TempDir,
+    pub env: BTreeMap<String, String>,
+}
+
+/// What `xl run` did.
+pub struct Run {
+    pub output: Output,
+    pub record: Value,
+}
+
+impl Run {
+    pub fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+
+    pub fn pips(&self, kind: &str) -> u64 {
+        self.record["pips"][kind].as_u64().unwrap_or_else(|| panic!("no record: {}", self.stderr()))
+    }
+
+    /// Outcomes by command, for messages.
+    pub fn story(&self) -> String {
+        let items = self.record["items"].as_array().cloned().unwrap_or_default();
+        let lines: Vec<String> =
+            items.iter().map(|i| format!("{} {} {} {}", i["outcome"], i["command"], i["reason"], i["not_stored"])).collect();
+        lines.join("\n")
+    }
+
+    /// Outcome of the first command that contains `text`.
+    pub fn outcome(&self, text: &str) -> String {
+        let items = self.record["items"].as_array().cloned().unwrap_or_default();
+        let found = items.iter().find(|i| i["command"].as_str().is_some_and(|c| c.contains(text)));
+        found.map(|i| i["outcome"].as_str().unwrap_or_default().to_owned()).unwrap_or_else(|| panic!("no `{text}` in\n{}", self.story()))
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("xl-e2e-").tempdir().expect("a scratch directory");
+        std::fs::create_dir(dir.path().join("t")).expect("a tree");
+        // The workspace root is the tree, not whatever is above the scratch directory.
+        std::fs::write(dir.path().join("t/xl.toml"), "").expect("a marker");
+        Self { dir, env: BTreeMap::new() }
+    }
+
+    /// The tree that is built.
+    pub fn tree(&self) -> PathBuf {
+        self.dir.path().join("t")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.tree().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let p = self.path(name);
+        std::fs::create_dir_all(p.parent().expect("a parent")).expect("its directory");
+        std::fs::write(&p, text).unwrap_or_else(|e| panic!("{}: {e}", p.display()));
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))).into_owned()
+    }
+
+    /// A shell command in the tree, without `xl`.
+    pub fn sh(&self, text: &str) -> Output {
+        self.command("sh").args(["-c", text]).output().expect("sh")
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut c = Command::new(program);
+        c.current_dir(self.tree()).stdin(Stdio::null()).env("XL_CACHE_DIR", self.cache()).env_remove("XL_SESSION").env_remove("MAKEFLAGS");
+        c.env("LC_ALL", "C.UTF-8").envs(&self.env);
+        c
+    }
+
+    /// `xl` with these words.
+    pub fn xl(&self, words: &[&str]) -> Command {
+        let mut c = self.command(env!("CARGO_BIN_EXE_xl"));
+        c.args(words);
+        c
+    }
+
+    /// `xl VERB --json … -- CMD`.
+    pub fn xl_run(&self, verb: &str, cmd: &[&str]) -> Run {
+        let json = self.dir.path().join("record.json");
+        let _ = std::fs::remove_file(&json);
+        let output = self.xl(&[verb, "--json", json.to_str().expect("utf-8"), "--"]).args(cmd).output().expect("xl");
+        let record = std::fs::read(&json).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or(Value::Null);
+        Run { output, record }
+    }
+
+    pub fn run(&self, cmd: &[&str]) -> Run {
+        self.xl_run("run", cmd)
+    }
+
+    /// One shell text as one pip.
+    pub fn pip(&self, text: &str) -> Run {
+        self.xl_run("exec", &["sh", "-c", text])
+    }
+
+    /// Names, types, modes and bytes of everything in the tree.
+    pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+        let mut out = BTreeMap::new();
+        walk(&self.tree(), &self.tree(), &mut out);
+        out
+    }
+}
+
+fn walk(root: &Path, dir: &Path, out: &mut BTreeMap<PathBuf, String>) {
+    use std::os::unix::fs::MetadataExt;
+    for e in std::fs::read_dir(dir).expect("a directory").flatten() {
+        let p = e.path();
+        let m = p.symlink_metadata().expect("its state");
+        let what = if m.is_dir() {
+            walk(root, &p, out);
+            String::new()
+        } else if m.is_symlink() {
+            format!("{:?}", std::fs::read_link(&p))
+        } else {
+            format!("{:?}", std::fs::read(&p))
+        };
+        out.insert(p.strip_prefix(root).expect("below the root").to_owned(), format!("{:o} {what}", m.mode()));
+    }
+}
+
+/// Says why a test cannot run here.
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
