@@ -61,8 +61,9 @@ impl Cas {
 
     fn scratch_file(&self) -> Result<(PathBuf, File)> {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
-        let path = self.scratch.join(format!("{}-{n}", std::process::id()));
-        let f = File::create(&path).at("create", &path)?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let path = self.scratch.join(format!("{}-{n}-{now}", std::process::id()));
+        let f = File::create_new(&path).at("create", &path)?;
         Ok((path, f))
     }
 

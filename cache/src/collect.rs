@@ -13,8 +13,6 @@ pub struct Written {
     /// State now; `None`: deleted.
     pub state: Option<FileStat>,
     pub in_place: bool,
-    /// The pip set the modification time.
-    pub sets_time: bool,
 }
 
 /// An output with the state it was collected in.
@@ -34,10 +32,14 @@ pub enum CollectError {
     Special(String),
     #[error("`{}` changed while it was collected", .0)]
     Changed(String),
+    #[error("`{}` is a hard link to a file that it did not make", .0)]
+    Linked(String),
 }
 
 /// Copies the outputs into `cas`, in the order in which they were last written (their modification times).
-pub fn collect(cas: &Cas, mut written: Vec<Written>) -> std::result::Result<Vec<Collected>, CollectError> {
+///
+/// A time before `began` (nanoseconds since the epoch), or in the future, was set on purpose and is kept.
+pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result::Result<Vec<Collected>, CollectError> {
     // Directories first (they were there before what is in them), deletions at their place in path order.
     written.sort_by(|a, b| {
         let rank = |w: &Written| match &w.state {
@@ -75,6 +77,11 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>) -> std::result::Result<Vec<
                         return Err(CollectError::Changed(name()));
                     }
                     content = Some(c);
+                    let names = groups.get(&(s.dev, s.ino)).map_or(1, |g| g.1);
+                    if s.nlink as usize > names {
+                        return Err(CollectError::Linked(name()));
+                    }
+                    let set_on_purpose = s.mtime < began - crate::file_stat::TICK || s.mtime > crate::file_stat::coarse_now() + crate::file_stat::TICK;
                     let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
                     OutputKind::File {
                         digest: c.digest,
@@ -82,7 +89,7 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>) -> std::result::Result<Vec<
                         mode: s.mode,
                         link_group: group,
                         in_place: w.in_place,
-                        mtime: w.sets_time.then(|| i64::try_from(s.mtime).unwrap_or(0)),
+                        mtime: set_on_purpose.then(|| i64::try_from(s.mtime).unwrap_or(0)),
                     }
                 }
             },

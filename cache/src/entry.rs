@@ -4,13 +4,15 @@ use crate::{Digest, PathBytes, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a strong fingerprint names.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub exit_code: i32,
     /// In the order in which they were last written.
     pub outputs: Vec<Output>,
     /// stdout and stderr in their order.
     pub text: Vec<Text>,
+    /// Where the shared offset of a regular file on standard input was left.
+    pub stdin_end: Option<u64>,
     /// Wall time of the run that made it, microseconds.
     pub wall_us: u64,
     /// Its CPU time, microseconds; 0 if it could not be measured.

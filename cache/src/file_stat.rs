@@ -26,6 +26,8 @@ pub struct FileStat {
     /// Permission bits, `07777`.
     pub mode: u32,
     pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 impl FileStat {
@@ -51,6 +53,8 @@ impl FileStat {
             ctime: ns(s.stx_ctime.tv_sec, s.stx_ctime.tv_nsec),
             mode: u32::from(s.stx_mode) & 0o7777,
             nlink: s.stx_nlink,
+            uid: s.stx_uid,
+            gid: s.stx_gid,
         }
     }
 

@@ -4,13 +4,13 @@
 //! recorded order, so that later ones are not older. A name that is absent gets an unnamed file that is
 //! linked when complete: nobody ever lists a temporary. A name that exists is replaced by rename.
 
-use crate::{Cas, Error, FileStat, IoResultExt, Output, OutputKind, Result};
+use crate::{Cas, FileStat, IoResultExt, Output, OutputKind, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names that begin like this are ours, and left over if an interrupted run finds them.
@@ -45,6 +45,12 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
             (OutputKind::File { in_place: true, mode, .. }, Some(s)) if !s.is_file() || s.nlink > 1 || s.mode != *mode => {
                 return Err(format!("`{}` is linked, or of another type or mode, and would be overwritten in place", name()));
             }
+            (OutputKind::File { .. }, Some(s)) if s.kind == crate::Kind::Symlink => {
+                return Err(format!("`{}` is a symbolic link", name()));
+            }
+            (OutputKind::Symlink { .. }, Some(s)) if s.kind == crate::Kind::Symlink && path(&o.path).is_dir() => {
+                return Err(format!("`{}` is a symbolic link to a directory", name()));
+            }
             (OutputKind::File { .. } | OutputKind::Symlink { .. }, Some(s)) if s.is_dir() => {
                 return Err(format!("`{}` is a directory", name()));
             }
@@ -62,35 +68,107 @@ fn parent(p: &[u8]) -> &[u8] {
     }
 }
 
-/// Puts every output in place. On an error some may be in place and some not; the caller runs the command.
+/// A file that is complete but not visible yet.
+enum Staged {
+    /// Without a name; to be linked.
+    Unnamed(File),
+    /// Under a temporary name; to be renamed.
+    Named(PathBuf),
+    /// Another name of an earlier output.
+    LinkTo(usize),
+    Nothing,
+}
+
+/// Unnamed files cost a descriptor each; beyond this many, temporaries have names.
+const MOST_UNNAMED: usize = 200;
+
+/// Puts every output in place.
+///
+/// First everything that can fail is done without touching what is there: directories are made, contents copied and
+/// verified. Only then do names change, and deletions come last. An error before that leaves the tree as it was.
 pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
-    let mut r = Restored::default();
-    let mut groups: HashMap<u32, &[u8]> = HashMap::new();
+    let mut made = Vec::new();
+    let staged = stage(cas, outputs, &mut made);
+    let (staged, bytes) = match staged {
+        Ok(s) => s,
+        Err(e) => {
+            made.iter().rev().for_each(|d| drop(std::fs::remove_dir(d)));
+            return Err(e);
+        }
+    };
+    for (i, o) in outputs.iter().enumerate() {
+        let to = path(&o.path);
+        match (&o.kind, &staged[i]) {
+            (OutputKind::Symlink { target }, _) => {
+                remove(&o.path)?;
+                rustix::fs::symlink(target.as_slice(), to).at("link", to)?;
+            }
+            (_, Staged::Unnamed(f)) => {
+                let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(f));
+                rustix::fs::linkat(CWD, link, CWD, to, AtFlags::SYMLINK_FOLLOW).at("create", to)?;
+            }
+            (_, Staged::Named(t)) => std::fs::rename(t, to).at("replace", to)?,
+            (_, Staged::LinkTo(first)) => {
+                remove(&o.path)?;
+                rustix::fs::link(path(&outputs[*first].path), to).at("link", to)?;
+            }
+            (_, Staged::Nothing) => {}
+        }
+    }
     for o in outputs {
         match &o.kind {
             OutputKind::Deleted => remove(&o.path)?,
-            OutputKind::Directory { mode } => directory(&o.path, *mode)?,
-            OutputKind::Symlink { target } => {
-                if FileStat::of(&o.path).is_some() {
-                    remove(&o.path)?;
-                }
-                rustix::fs::symlink(target.as_slice(), path(&o.path)).at("link", path(&o.path))?;
+            OutputKind::Directory { mode } if FileStat::of(&o.path).is_none_or(|s| s.mode != *mode) => {
+                rustix::fs::chmod(path(&o.path), Mode::from_raw_mode(*mode)).at("set the mode of", path(&o.path))?;
             }
-            OutputKind::File { digest, mode, link_group, mtime, .. } => {
-                if let Some(first) = link_group.and_then(|g| groups.insert(g, &o.path)) {
-                    groups.insert(link_group.unwrap_or_default(), first);
-                    if FileStat::of(&o.path).is_some() {
-                        remove(&o.path)?;
-                    }
-                    rustix::fs::link(path(first), path(&o.path)).at("link", path(&o.path))?;
-                } else {
-                    r.bytes += file(cas, &o.path, digest, *mode, *mtime)?;
-                }
+            _ => {}
+        }
+    }
+    Ok(Restored { bytes, states: outputs.iter().map(|o| FileStat::of(&o.path)).collect() })
+}
+
+fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<Staged>, u64)> {
+    let mut bytes = 0;
+    let mut unnamed = 0;
+    let mut groups: HashMap<u32, usize> = HashMap::new();
+    let mut staged = Vec::with_capacity(outputs.len());
+    let discard = |staged: &[Staged]| {
+        for s in staged {
+            if let Staged::Named(t) = s {
+                let _ = std::fs::remove_file(t);
             }
         }
-        r.states.push(FileStat::of(&o.path));
+    };
+    for o in outputs {
+        let one = match &o.kind {
+            OutputKind::Directory { .. } => directory(&o.path, made).map(|()| Staged::Nothing),
+            OutputKind::File { digest, mode, link_group, mtime, .. } => {
+                match link_group.and_then(|g| groups.get(&g)) {
+                    Some(first) => Ok(Staged::LinkTo(*first)),
+                    None => {
+                        if let Some(g) = link_group {
+                            groups.insert(*g, staged.len());
+                        }
+                        let may_be_unnamed = unnamed < MOST_UNNAMED;
+                        file(cas, &o.path, digest, *mode, *mtime, may_be_unnamed).map(|(n, s)| {
+                            bytes += n;
+                            unnamed += usize::from(matches!(s, Staged::Unnamed(_)));
+                            s
+                        })
+                    }
+                }
+            }
+            _ => Ok(Staged::Nothing),
+        };
+        match one {
+            Ok(s) => staged.push(s),
+            Err(e) => {
+                discard(&staged);
+                return Err(e);
+            }
+        }
     }
-    Ok(r)
+    Ok((staged, bytes))
 }
 
 fn remove(p: &[u8]) -> Result<()> {
@@ -102,33 +180,30 @@ fn remove(p: &[u8]) -> Result<()> {
     }
 }
 
-fn directory(p: &[u8], mode: u32) -> Result<()> {
+fn directory(p: &[u8], made: &mut Vec<PathBuf>) -> Result<()> {
     let dir = path(p);
     match std::fs::create_dir(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(e).at("create", dir),
-        _ => {}
-    }
-    if FileStat::of(p).is_none_or(|s| s.mode != mode) {
-        rustix::fs::chmod(dir, Mode::from_raw_mode(mode)).at("set the mode of", dir)?;
+        Ok(()) => made.push(dir.to_owned()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e).at("create", dir),
     }
     Ok(())
 }
 
-fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, mtime: Option<i64>) -> Result<u64> {
+fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, mtime: Option<i64>, may_be_unnamed: bool) -> Result<(u64, Staged)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let to = path(p);
     let dir = path(parent(p));
-    let absent = FileStat::of(p).is_none();
-    let unnamed = absent
-        .then(|| rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o600)).ok())
+    let private = Mode::from_raw_mode(0o600);
+    let unnamed = (may_be_unnamed && FileStat::of(p).is_none())
+        .then(|| rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, private).ok())
         .flatten();
     let (mut f, temporary) = match unnamed {
         Some(fd) => (File::from(fd), None),
         None => {
             let n = COUNTER.fetch_add(1, Ordering::Relaxed);
             let t = dir.join(format!("{TEMPORARY_PREFIX}{}-{n}", std::process::id()));
-            let fd = rustix::fs::open(&t, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
-                .at("create", &t)?;
+            let fd = rustix::fs::open(&t, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, private).at("create", &t)?;
             (File::from(fd), Some(t))
         }
     };
@@ -140,22 +215,16 @@ fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, mtime: Option<i6
             let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             rustix::fs::futimens(&f, &Timestamps { last_access: omit, last_modification: t }).at("set the time of", to)?;
         }
-        match &temporary {
-            Some(t) => std::fs::rename(t, to).at("replace", to)?,
-            None => {
-                let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&f));
-                rustix::fs::linkat(CWD, link, CWD, to, AtFlags::SYMLINK_FOLLOW).at("create", to)?;
-            }
-        }
         Ok(bytes)
     })();
-    if let (Err(_), Some(t)) = (&done, &temporary) {
-        let _ = std::fs::remove_file(t);
+    match (done, temporary) {
+        (Ok(n), None) => Ok((n, Staged::Unnamed(f))),
+        (Ok(n), Some(t)) => Ok((n, Staged::Named(t))),
+        (Err(e), t) => {
+            if let Some(t) = t {
+                let _ = std::fs::remove_file(t);
+            }
+            Err(e)
+        }
     }
-    done
-}
-
-/// Is this error about the cache (the command can still run) rather than about the tree?
-pub fn is_cache_fault(e: &Error) -> bool {
-    matches!(e, Error::Corrupt { .. } | Error::Decode(_) | Error::Store { .. })
 }

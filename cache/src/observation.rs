@@ -9,6 +9,8 @@ pub enum Fact {
     Cwd,
     Uname,
     Cpus,
+    /// What `/proc/cpuinfo` says that does not change from moment to moment.
+    Processor,
     Memory,
     /// Today's date: a source that was read asks for it.
     Date,
@@ -70,6 +72,7 @@ impl Observation {
             Self::Fact(Fact::Cwd) => "the working directory".to_owned(),
             Self::Fact(Fact::Uname) => "the kernel or host name".to_owned(),
             Self::Fact(Fact::Cpus) => "the number of processors".to_owned(),
+            Self::Fact(Fact::Processor) => "the processor".to_owned(),
             Self::Fact(Fact::Memory) => "the memory size".to_owned(),
             Self::Fact(Fact::Date) => "the date".to_owned(),
         }
@@ -108,8 +111,10 @@ pub mod value {
     /// What `stat` shows of a file.
     pub fn probe(s: &FileStat, times: bool) -> Value {
         let size = if s.is_file() { s.size } else { 0 };
-        let mtime = if times { s.mtime } else { 0 };
-        tagged(3, &[&[s.kind as u8], &size.to_le_bytes(), &s.mode.to_le_bytes(), &mtime.to_le_bytes()])
+        // A directory's link count says how many directories are in it.
+        let (mtime, links) = if times { (s.mtime, if s.is_dir() { 0 } else { s.nlink }) } else { (0, 0) };
+        let numbers = [s.mode, s.uid, s.gid, links].map(u32::to_le_bytes).concat();
+        tagged(3, &[&[s.kind as u8], &size.to_le_bytes(), &numbers, &mtime.to_le_bytes()])
     }
 
     pub fn directory() -> Value {

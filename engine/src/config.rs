@@ -259,11 +259,14 @@ impl Config {
 fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(t) => t,
-        Err(e) if !must_exist && matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(e) if !must_exist && matches!(
+                    e.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory | std::io::ErrorKind::PermissionDenied
+                ) => return Ok(None),
         Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
     };
     toml::from_str(&text).map(Some).map_err(|e| {
-        let line = e.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
+        let line = e.span().map(|s| 1 + text[..s.start.min(text.len())].matches('\n').count());
         let message = e.message().lines().next().unwrap_or_default().to_owned();
         let unknown = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next());
         let suggestion = unknown.and_then(nearest).map(str::to_owned);

@@ -100,6 +100,17 @@ impl FileStates {
         *inner.unsteady.entry(path.clone()).or_insert(0) += 1;
     }
 
+    /// A directory or link is about to go away: what lies below is believed no more, for as long as the run lasts.
+    pub fn forget_below(&self, path: &[u8]) {
+        let mut inner = self.lock();
+        let below: Vec<PathBytes> = inner.states.keys().filter(|p| p.starts_with(path) && p.get(path.len()) == Some(&b'/')).cloned().collect();
+        for p in below {
+            inner.states.remove(&p);
+            inner.settled.remove(&p);
+            *inner.unsteady.entry(p).or_insert(0) += 1;
+        }
+    }
+
     /// The writer has ended (`writes` intents of it); the name is in this state.
     pub fn settle(&self, path: &PathBytes, writes: u32, state: Option<FileStat>) {
         let mut inner = self.lock();

@@ -47,11 +47,16 @@ fn unfinished(mut b: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl Journal {
+    /// Where the journal of this process is.
+    pub fn place(dir: &Path) -> PathBuf {
+        dir.join("inflight").join(std::process::id().to_string())
+    }
+
     /// Cleans up after dead runs, then begins a journal of our own. Returns how many names were removed.
     pub fn open(dir: &Path) -> (Self, usize) {
         let folder = dir.join("inflight");
         let removed = recover(&folder);
-        let path = folder.join(std::process::id().to_string());
+        let path = Self::place(dir);
         let file = std::fs::create_dir_all(&folder)
             .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
             .ok()
@@ -78,7 +83,7 @@ impl Journal {
     }
 
     /// The run has ended properly.
-    pub fn close(self) {
+    pub fn close(&self) {
         if self.file.is_some() {
             let _ = std::fs::remove_file(&self.path);
         }

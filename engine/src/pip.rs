@@ -30,6 +30,10 @@ pub struct Pip {
     /// Why it runs.
     pub reason: Reason,
     pub started: Instant,
+    /// The same moment by the clock that stamps files.
+    pub began: i128,
+    /// A regular file on standard input: its offset at the end is part of the result.
+    pub stdin: Option<std::os::fd::OwnedFd>,
     /// Processes that run a build tool inside it.
     pub inner_drivers: Mutex<FxHashSet<i32>>,
     /// How often each name was announced as about to be written.

@@ -115,32 +115,37 @@ impl BuildRecord {
 const SECRET: &[&str] =
     &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
 
-/// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, and the word after `--token`.
+/// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, the word after `--token`, `Bearer x`, and
+/// the user part of an address. A shell text is taken word by word.
 pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
-    let mut out: Vec<String> = Vec::with_capacity(argv.len());
-    let mut next_is_secret = false;
-    for a in argv {
-        let text = String::from_utf8_lossy(a);
-        let suspicious = |s: &str| {
-            let low = s.to_ascii_lowercase();
-            SECRET.iter().any(|w| low.contains(w))
-        };
-        if std::mem::take(&mut next_is_secret) {
-            out.push("***".to_owned());
-            continue;
+    let suspicious = |s: &str| {
+        let low = s.to_ascii_lowercase();
+        SECRET.iter().any(|w| low.contains(w))
+    };
+    let mut hide_next = false;
+    let word = |w: &str, hide_next: &mut bool| -> String {
+        if w.is_empty() {
+            return String::new();
         }
-        // A shell text is many words.
-        let words: Vec<String> = text
-            .split(' ')
-            .map(|w| match w.split_once('=') {
-                Some((k, v)) if suspicious(k) && !v.is_empty() => format!("{k}=***"),
-                _ => w.to_owned(),
-            })
-            .collect();
-        next_is_secret = text.starts_with('-') && !text.contains('=') && suspicious(&text);
-        out.push(words.join(" "));
-    }
-    out
+        if std::mem::take(hide_next) {
+            return "***".to_owned();
+        }
+        *hide_next = (w.starts_with('-') && !w.contains('=') && suspicious(w)) || w.ends_with("Bearer") || w.ends_with("Basic");
+        if let Some((k, v)) = w.split_once('=').filter(|(k, v)| suspicious(k) && !v.is_empty()) {
+            // A quoted value goes on in the next word.
+            *hide_next = v.starts_with(['"', '\'']) && !v[1..].ends_with(['"', '\'']);
+            return format!("{k}=***");
+        }
+        match (w.find("://"), w.rfind('@')) {
+            (Some(i), Some(at)) if at > i && w[i..at].contains(':') => format!("{}://***{}", &w[..i], &w[at..]),
+            _ => w.to_owned(),
+        }
+    };
+    let one = |a: &Vec<u8>| {
+        let text = String::from_utf8_lossy(a);
+        text.split(' ').map(|w| word(w, &mut hide_next)).collect::<Vec<_>>().join(" ")
+    };
+    argv.iter().map(one).collect()
 }
 
 /// One line for people: the shell text of `sh -c`, else the words.
@@ -162,6 +167,8 @@ mod tests {
         assert_eq!(v(&["curl", "--token", "abc", "x"]), ["curl", "--token", "***", "x"]);
         assert_eq!(v(&["p", "--password=abc"]), ["p", "--password=***"]);
         assert_eq!(v(&["sh", "-c", "API_TOKEN=abc gen -o x"]), ["sh", "-c", "API_TOKEN=*** gen -o x"]);
+        assert_eq!(v(&["sh", "-c", "curl --token abc -H 'Authorization: Bearer xyz' u"]), ["sh", "-c", "curl --token *** -H 'Authorization: Bearer *** u"]);
+        assert_eq!(v(&["git", "clone", "https://me:pw@host/x"]), ["git", "clone", "https://***@host/x"]);
         assert_eq!(v(&["gcc", "-DX=1", "tokenizer.c"]), ["gcc", "-DX=1", "tokenizer.c"]);
     }
 }

@@ -19,7 +19,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Instant;
-use tracer::request::Descriptors;
+use tracer::request::{Descriptors, FdKind, Stdin};
 use tracer::{Access, Chunk, Escape, ExecTicket, ExitTicket, Flow, Process, Scope, Stream, Supervisor};
 use worker::Recorder;
 use worker::finish::{self, Context};
@@ -50,6 +50,23 @@ pub struct CacheHandle {
 }
 
 type Gate = Arc<(Mutex<bool>, Condvar)>;
+
+/// Names whose writers wait until this is dropped.
+struct Held<'a> {
+    engine: &'a Engine,
+    gate: Gate,
+    paths: Vec<PathBytes>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut all = self.engine.collecting.lock().expect("collecting");
+        self.paths.iter().for_each(|p| drop(all.remove(p)));
+        drop(all);
+        *self.gate.0.lock().expect("gate") = true;
+        self.gate.1.notify_all();
+    }
+}
 
 /// The decisions of one run.
 pub struct Engine {
@@ -222,6 +239,12 @@ impl Engine {
         if let Some(why) = self.config.uncached(&r.program.path) {
             return Some(format!("by rule: {why}"));
         }
+        if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) = (&d.stdout.kind, &d.stderr.kind)
+            && (dev, ino) == (d2, i2)
+            && !d.shared
+        {
+            return Some("its standard output and error are one file, opened twice".into());
+        }
         let job_server = r.env.iter().any(|v| {
             use bstr::ByteSlice;
             (v.starts_with(b"MAKEFLAGS=") || v.starts_with(b"CARGO_MAKEFLAGS=")) && v.contains_str("--jobserver")
@@ -248,6 +271,11 @@ impl Engine {
             tap: Mutex::new(None),
             reason,
             started,
+            began: cache::file_stat::coarse_now(),
+            stdin: match &d.stdin {
+                Stdin::Regular { fd, .. } => fd.try_clone().ok(),
+                _ => None,
+            },
             inner_drivers: Mutex::default(),
             writes: Mutex::default(),
         });
@@ -316,6 +344,10 @@ impl Engine {
                 return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: err.to_string() }, started);
             }
         };
+        if let (Stdin::Regular { fd, .. }, Some(end)) = (&d.stdin, e.stdin_end) {
+            // The description is shared: what the command would have consumed is consumed.
+            let _ = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(end));
+        }
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
         let item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
         if let Err(failed) = t.hit(e.exit_code, &texts, Some(&d)) {
@@ -372,10 +404,10 @@ impl Engine {
 
     fn note_exec(&self, pip: &Pip, t: &ExecTicket) {
         let r = &t.request;
-        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv);
+        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, r.image.is_some(), &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
-                let _ = pip.recorder.access(r.process.pid, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve" });
+                let _ = pip.recorder.access(&r.process, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve" });
             }
         }
     }
@@ -417,7 +449,8 @@ impl Engine {
         if t.survivors() > 0 {
             pip.recorder.problem("a process that it started outlives it".into());
         }
-        let texts = match pip.tap.lock().expect("tap").take().map(tracer::Tap::finish) {
+        let tap = pip.tap.lock().expect("tap").take();
+        let texts = match tap.map(tracer::Tap::finish) {
             Some(Ok(v)) => v,
             Some(Err(why)) => {
                 pip.recorder.problem(why.0.to_owned());
@@ -426,15 +459,15 @@ impl Engine {
             None => Vec::new(),
         };
         let mut accesses = pip.recorder.take();
-        let ran_toolchain = accesses.programs.iter().any(|(p, _)| policy::is_toolchain(p));
+        let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
         let written = finish::written(&mut accesses, &world, pip.fixed.umask);
         let store = code == 0 || self.config.failures;
         let collectable = self.switches.write && store && pip.fixed.weak.is_some() && accesses.problems.is_empty();
-        let gate = self.hold(written.iter().map(|w| w.path.clone()));
+        let held = self.hold(written.iter().map(|w| w.path.clone()));
         let mut outputs = Vec::new();
         if let Some(cache) = self.cache.as_ref().filter(|_| collectable) {
-            match collect::collect(&cache.cas, written.clone()) {
+            match collect::collect(&cache.cas, written.clone(), pip.began) {
                 Ok(c) => outputs = c,
                 Err(e) => {
                     if let collect::CollectError::Cache(e) = &e {
@@ -452,7 +485,7 @@ impl Engine {
         self.settle(&pip.writes);
         let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track };
         let done = finish::finish(accesses, written, &world, &c);
-        self.release(&gate);
+        drop(held);
         self.journal_ended(scope);
         self.scopes.write().expect("scopes").remove(&scope);
         let mut problem = match &pip.reason {
@@ -463,6 +496,7 @@ impl Engine {
             exit_code: code,
             outputs: outputs.into_iter().map(|c| c.output).collect(),
             text: Vec::new(),
+            stdin_end: pip.stdin.as_ref().and_then(|f| rustix::fs::tell(f).ok()),
             wall_us,
             cpu_us: 0,
             created: cache::store::now(),
@@ -507,7 +541,7 @@ impl Engine {
         }
         let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
-        let earlier = cache.store.publish(weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
+        let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
         if let Some(e) = earlier
             && !e.same_result(&entry)
         {
@@ -547,24 +581,15 @@ impl Engine {
         }
     }
 
-    fn hold(&self, paths: impl Iterator<Item = PathBytes>) -> (Gate, Vec<PathBytes>) {
+    fn hold(&self, paths: impl Iterator<Item = PathBytes>) -> Held<'_> {
         let gate: Gate = Arc::default();
         let paths: Vec<PathBytes> = paths.collect();
         let mut all = self.collecting.lock().expect("collecting");
         for p in &paths {
             all.insert(p.clone(), gate.clone());
         }
-        (gate, paths)
-    }
-
-    fn release(&self, (gate, paths): &(Gate, Vec<PathBytes>)) {
-        let mut all = self.collecting.lock().expect("collecting");
-        for p in paths {
-            all.remove(p);
-        }
         drop(all);
-        *gate.0.lock().expect("gate") = true;
-        gate.1.notify_all();
+        Held { engine: self, gate, paths }
     }
 
     fn wait_for(&self, path: &[u8]) -> Option<Box<dyn FnOnce() + Send>> {
@@ -578,7 +603,7 @@ impl Engine {
     }
 
     /// Closes the run: contents are remembered, results marked as used, the record kept.
-    pub fn close(self: Arc<Self>, command: Vec<String>, cwd: String, exit_code: i32, lost: u64) -> BuildRecord {
+    pub fn close(&self, command: Vec<String>, cwd: String, exit_code: i32, lost: u64) -> BuildRecord {
         let mut items = std::mem::take(&mut *self.items.lock().expect("items"));
         items.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
         for (i, item) in items.iter_mut().enumerate() {
@@ -617,15 +642,12 @@ impl Engine {
             }
         }
         record.warnings = self.warnings.lock().expect("warnings").clone();
-        // Receiving threads may hold the engine a moment longer; what must be closed is closed by its last owner.
-        if let Ok(engine) = Arc::try_unwrap(self) {
-            if let Some(j) = engine.journal {
-                j.close();
-            }
-            if let Some(c) = engine.cache {
-                crate::gc::after_run(&c, &engine.config, record.bytes.stored);
-                c.store.close();
-            }
+        if let Some(j) = &self.journal {
+            j.close();
+        }
+        if let Some(c) = &self.cache {
+            crate::gc::after_run(c, &self.config, record.bytes.stored);
+            c.store.close();
         }
         record
     }
@@ -668,6 +690,10 @@ impl Supervisor for Run {
         let mut jobs: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         if access.op.writes() {
             self.files.writing(path);
+            if access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
+                // Everything below is about to have another name.
+                self.files.forget_below(path);
+            }
             let count = |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
             match &kind {
                 ScopeKind::Pip(p) => {
@@ -689,12 +715,12 @@ impl Supervisor for Run {
         if let ScopeKind::Pip(p) = &kind
             && !self.config.ignores(path)
         {
-            jobs.extend(p.recorder.access(process.pid, access));
+            jobs.extend(p.recorder.access(process, access));
         }
         if jobs.is_empty() { Flow::Go } else { Flow::After(Box::new(move || jobs.into_iter().for_each(|j| j()))) }
     }
 
-    fn fact(&self, scope: Scope, fact: tracer::access::Fact) {
+    fn fact(&self, scope: Scope, process: &Process, fact: tracer::access::Fact) {
         use tracer::access::Fact as T;
         if let ScopeKind::Pip(p) = self.kind(scope) {
             let f = match fact {
@@ -703,7 +729,7 @@ impl Supervisor for Run {
                 T::Cpus => cache::Fact::Cpus,
                 T::Memory => cache::Fact::Memory,
             };
-            p.recorder.fact(0, f);
+            p.recorder.fact(process, f);
         }
     }
 
@@ -736,7 +762,7 @@ impl Supervisor for Run {
                 let wall = micros(b.started);
                 let code = t.code;
                 drop(t);
-                let empty = Entry { exit_code: code, outputs: Vec::new(), text: Vec::new(), wall_us: wall, cpu_us: 0, created: 0 };
+                let empty = Entry { exit_code: code, wall_us: wall, ..Entry::default() };
                 let outcome = if b.reason == Reason::Cheap { Outcome::Bypassed } else { Outcome::Uncacheable };
                 self.push(self.item(&b.argv, &b.cwd, outcome, Some(b.reason.clone()), b.started, code, &empty));
                 if wall > 4 * policy::CHEAP_US {
@@ -750,11 +776,12 @@ impl Supervisor for Run {
     }
 
     fn root_killed(&self, scope: Scope) {
-        if let Some(ScopeKind::Pip(p)) = self.scopes.write().expect("scopes").remove(&scope) {
+        let ended = self.scopes.write().expect("scopes").remove(&scope);
+        if let Some(ScopeKind::Pip(p)) = ended {
             drop(p.tap.lock().expect("tap").take());
             self.settle(&p.writes);
             self.journal_ended(scope);
-            let empty = Entry { exit_code: 0, outputs: Vec::new(), text: Vec::new(), wall_us: 0, cpu_us: 0, created: 0 };
+            let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
             let mut item = self.item(&p.fixed.argv, &p.fixed.cwd, Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
             item.not_stored = Some(Reason::Killed.to_string());
             self.push(item);
@@ -762,7 +789,8 @@ impl Supervisor for Run {
     }
 
     fn exec_failed(&self, scope: Scope) {
-        if let Some(ScopeKind::Pip(p)) = self.scopes.write().expect("scopes").remove(&scope) {
+        let ended = self.scopes.write().expect("scopes").remove(&scope);
+        if let Some(ScopeKind::Pip(p)) = ended {
             drop(p.tap.lock().expect("tap").take());
             self.settle(&p.writes);
             self.journal_ended(scope);
@@ -777,6 +805,6 @@ impl Supervisor for Run {
 impl Engine {
     fn in_workspace(&self, path: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
-        path.starts_with(self.config.root.as_os_str().as_bytes())
+        path.strip_prefix(self.config.root.as_os_str().as_bytes()).is_some_and(|r| r.first() == Some(&b'/'))
     }
 }

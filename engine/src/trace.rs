@@ -152,7 +152,7 @@ impl Supervisor for Tracer {
         Flow::Go
     }
 
-    fn fact(&self, _: Scope, _: tracer::access::Fact) {}
+    fn fact(&self, _: Scope, _: &Process, _: tracer::access::Fact) {}
 
     fn escape(&self, _: Option<Scope>, e: Escape) {
         self.state.lock().expect("trace").trace.escapes.insert(e.to_string());

@@ -33,8 +33,8 @@ impl World<'_> {
                 Err(_) => value::absent(),
             },
             Observation::FileProbe { path, times } => match self.files.stat(path) {
-                Some(s) if s.is_file() || s.kind == Kind::Special => value::probe(&s, *times),
-                s => self.state_value(path, s),
+                Some(s) => value::probe(&s, *times),
+                None => value::absent(),
             },
             Observation::FileContent(p) => match self.files.stat(p) {
                 Some(s) if s.is_file() => {
@@ -93,6 +93,7 @@ impl World<'_> {
                 let u = rustix::system::uname();
                 [u.sysname(), u.nodename(), u.release(), u.version(), u.machine()].map(std::ffi::CStr::to_bytes).join(&0)
             }
+            Fact::Processor => crate::weak::processor_features(),
             Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
             Fact::Memory => rustix::system::sysinfo().totalram.to_le_bytes().to_vec(),
             Fact::Date => (cache::store::now() / 86_400).to_le_bytes().to_vec(),

@@ -33,6 +33,8 @@ struct Source {
     from: OwnedFd,
     to: OwnedFd,
     open: bool,
+    /// Names the copies that the keeper holds.
+    held: u32,
 }
 
 struct File {
@@ -46,6 +48,13 @@ pub struct Capture {
     finish: OwnedFd,
     result: mpsc::Receiver<Vec<Chunk>>,
     files: Vec<File>,
+}
+
+impl Drop for Capture {
+    /// A capture that nobody asks for any more (its pip was killed, or became a driver) only forwards.
+    fn drop(&mut self) {
+        let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
+    }
 }
 
 /// Descriptors to install in the blocked task: number, replacement, original.
@@ -91,12 +100,12 @@ impl Capture {
                 }
                 FdKind::Terminal => {
                     let (from, replacement) = pseudo_terminal(original.as_fd())?;
-                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true });
+                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true, held: 0 });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
                 FdKind::Pipe | FdKind::Other => {
                     let (from, replacement) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true });
+                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true, held: 0 });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
             }
@@ -112,17 +121,14 @@ impl Capture {
                 rustix::fs::fcntl_setfl(&s.from, flags | OFlags::NONBLOCK)?;
             }
             let wake = rustix::io::fcntl_dupfd_cloexec(&finish, 3)?;
-            let ids: Vec<u32> = sources.iter().map(|s| keeper.hold(s.from.as_fd(), s.to.as_fd())).collect();
+            for s in &mut sources {
+                s.held = keeper.hold(s.from.as_fd(), s.to.as_fd());
+            }
             let keeper = keeper.clone();
             std::thread::Builder::new()
                 .name("xl-text".into())
                 .stack_size(256 << 10)
-                .spawn(move || {
-                    forward(sources, &wake, &tx);
-                    for id in ids {
-                        keeper.release(id);
-                    }
-                })
+                .spawn(move || forward(sources, &wake, &tx, &keeper))
                 .map_err(|_| Errno::AGAIN)?;
         }
         Ok((Self { finish, result, files }, installs))
@@ -130,10 +136,10 @@ impl Capture {
 
     /// Collects the text. Must be called while the pip's root is still held, so that everything that it wrote is
     /// in the pipes or forwarded. Survivors that go on writing are still forwarded, but not recorded.
-    pub fn finish(self) -> Result<Vec<Chunk>, Incomplete> {
+    pub fn finish(mut self) -> Result<Vec<Chunk>, Incomplete> {
         let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
         let mut chunks = self.result.recv().map_err(|_| Incomplete("its text could not be collected"))?;
-        for f in self.files {
+        for f in std::mem::take(&mut self.files) {
             let mut bytes = Vec::new();
             let mut at = f.offset;
             let mut buf = vec![0; 64 << 10];
@@ -157,7 +163,10 @@ impl Capture {
 }
 
 /// Moves bytes until every source is at its end. When `wake` fires, drains what is there and sends the record.
-fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<Chunk>>) {
+///
+/// When the reader of a source is gone, our end is closed, and the keeper's copy with it: the command learns of it as it
+/// would have without us.
+fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<Chunk>>, keeper: &crate::keeper::Keeper) {
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut recording = true;
     let mut buf = vec![0; 64 << 10];
@@ -173,10 +182,13 @@ fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<C
         let finish = recording && polls[0].revents().contains(PollFlags::IN);
         drop(polls);
         for s in sources.iter_mut().filter(|s| s.open) {
-            while s.open {
+            // What is in a pipe when the end is asked for fits in this; a survivor may write for ever.
+            let mut budget = if finish { 1 << 20 } else { usize::MAX };
+            while s.open && budget > 0 {
                 match rustix::io::read(&s.from, &mut buf) {
                     Ok(0) | Err(Errno::IO) => s.open = false,
                     Ok(n) => {
+                        budget = budget.saturating_sub(n);
                         if recording {
                             push(&mut chunks, s.stream, &buf[..n]);
                         }
@@ -192,7 +204,12 @@ fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<C
             recording = false;
             let _ = record.send(std::mem::take(&mut chunks));
         }
-        sources.retain(|s| s.open);
+        sources.retain(|s| {
+            if !s.open {
+                keeper.release(s.held);
+            }
+            s.open
+        });
     }
 }
 

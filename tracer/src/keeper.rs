@@ -36,11 +36,13 @@ pub struct Keeper {
 
 impl Keeper {
     /// Forks the keeper. Must be called while the process has one thread.
-    pub fn start(listener: &Listener) -> std::io::Result<Self> {
+    ///
+    /// `journal` is removed when the build goes on without its supervisor: what its commands leave is whole then.
+    pub fn start(listener: &Listener, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
         let fds = [listener.fd(), theirs.as_fd()];
-        fork_helper(&fds, || keep(listener, &theirs, &newest))?;
+        fork_helper(&fds, || keep(listener, &theirs, &newest, journal.as_deref()))?;
         Ok(Self { socket: Arc::new(ours), next: Arc::default(), newest })
     }
 
@@ -67,7 +69,7 @@ impl Keeper {
     }
 }
 
-fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::SharedCounter) {
+fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::SharedCounter, journal: Option<&std::path::Path>) {
     let mut held: HashMap<u32, (OwnedFd, OwnedFd)> = HashMap::new();
     loop {
         let mut body = [0; 4];
@@ -86,6 +88,8 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
             _ => drop(held.remove(&id)),
         }
     }
+    // A kill of the whole group reaches us first or last by chance: wait for the others to go.
+    let left_alone = ends_within(listener, GROUP_KILL);
     let relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
     let newest = newest.get();
     for id in newest.wrapping_sub(RECENT)..=newest.wrapping_add(64) {
@@ -96,9 +100,30 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
             listener.proceed(n.id);
         }
     }
+    if !left_alone && let Some(j) = journal {
+        let _ = std::fs::remove_file(j);
+    }
     for r in relays {
         let _ = r.join();
     }
+}
+
+/// How long the members of a killed group take to disappear.
+const GROUP_KILL: std::time::Duration = std::time::Duration::from_millis(300);
+
+/// Does the filter lose its last user within `limit`?
+fn ends_within(listener: &Listener, limit: std::time::Duration) -> bool {
+    let deadline = std::time::Instant::now() + limit;
+    while !listener.is_orphaned() {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        // Nothing but HUP is asked for: pending calls wait this long at most.
+        let step = rustix::time::Timespec { tv_sec: 0, tv_nsec: left.as_nanos().min(10_000_000) as _ };
+        let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(listener.fd(), PollFlags::empty())], Some(&step));
+    }
+    true
 }
 
 fn wait(listener: &Listener) -> std::io::Result<Option<crate::sys::seccomp::Notification>> {

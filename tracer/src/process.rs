@@ -8,9 +8,10 @@
 
 use crate::task_files;
 use rustc_hash::FxHashMap;
+use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The group that a process belongs to. 0 is the build tool and whatever else is not a pip.
@@ -34,6 +35,8 @@ pub struct Process {
     pub(crate) cwd: Mutex<Option<Arc<[u8]>>>,
     /// A call is under way after which resolved directories may be stale.
     pub(crate) unsettled: AtomicBool,
+    /// How many programs it has been: accesses of one do not speak for the next.
+    pub(crate) execs: AtomicU32,
     /// It has been let into `exit_group`.
     pub(crate) ending: AtomicBool,
     /// An `execve` was let go whose success is not known yet.
@@ -43,6 +46,8 @@ pub struct Process {
 /// What to undo if the `execve` turns out to have failed.
 #[derive(Debug)]
 pub(crate) struct PendingExec {
+    /// The task that called.
+    pub tid: i32,
     pub before: Scope,
     /// Device and inode of the program that should be running.
     pub image: (u64, u64),
@@ -73,9 +78,11 @@ impl Process {
 }
 
 /// All live processes.
-#[derive(Default)]
 pub struct ProcessTable {
     tasks: Mutex<FxHashMap<i32, Arc<Process>>>,
+    watch: OwnedFd,
+    watched: Mutex<FxHashMap<u64, Arc<Process>>>,
+    births: AtomicU64,
 }
 
 /// What was found for a task.
@@ -91,10 +98,45 @@ pub enum Found {
 }
 
 impl ProcessTable {
+    pub fn new() -> std::io::Result<Self> {
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self { tasks: Mutex::default(), watch, watched: Mutex::default(), births: AtomicU64::new(0) })
+    }
+
+    /// How many processes were seen.
+    pub fn births(&self) -> u64 {
+        self.births.load(Ordering::Relaxed)
+    }
+
+    /// Every process that becomes known is watched, or its id could later be taken for another's.
+    fn watch(&self, p: &Arc<Process>) {
+        let key = self.births.fetch_add(1, Ordering::Relaxed);
+        self.watched.lock().expect("watched").insert(key, p.clone());
+        if epoll::add(&self.watch, &p.pidfd, epoll::EventData::new_u64(key), epoll::EventFlags::IN).is_err() {
+            self.watched.lock().expect("watched").remove(&key);
+        }
+    }
+
+    /// Waits for processes to end, forgets them, and returns them.
+    pub fn wait_ends(&self) -> Vec<Arc<Process>> {
+        let mut events = Vec::with_capacity(64);
+        if epoll::wait(&self.watch, rustix::buffer::spare_capacity(&mut events), None).is_err() {
+            return Vec::new();
+        }
+        let ended = |e: &epoll::Event| self.watched.lock().expect("watched").remove(&e.data.u64());
+        let gone: Vec<Arc<Process>> = events.iter().filter_map(ended).collect();
+        for p in &gone {
+            let _ = epoll::delete(&self.watch, &p.pidfd);
+            self.forget(p);
+        }
+        gone
+    }
+
     /// Registers the root of the tree.
     pub fn add_root(&self, pid: i32) -> Option<Arc<Process>> {
         let p = open(pid, Scope::DRIVER)?;
         self.tasks.lock().expect("tasks").insert(pid, p.clone());
+        self.watch(&p);
         Some(p)
     }
 
@@ -130,6 +172,8 @@ impl ProcessTable {
             return Found::Known(other.clone());
         }
         tasks.insert(tid, p.clone());
+        drop(tasks);
+        self.watch(&p);
         if parent.is_some() { Found::New(p) } else { Found::Orphan(p) }
     }
 
@@ -140,16 +184,13 @@ impl ProcessTable {
         self.register(tid, depth)
     }
 
-    /// Registers the children of `p` that have not been seen; returns them.
-    pub fn adopt_children(&self, p: &Process) -> Vec<Arc<Process>> {
-        let mut new = Vec::new();
+    /// Registers the children of `p` that have not been seen.
+    pub fn adopt_children(&self, p: &Process) {
         for child in task_files::children(p.pid) {
             if let Found::New(c) | Found::Orphan(c) = self.find(child) {
                 c.set_scope(p.scope());
-                new.push(c);
             }
         }
-        new
     }
 
     /// Forgets one task, or, for a leader, the whole process.
@@ -190,6 +231,7 @@ fn open(pid: i32, scope: Scope) -> Option<Arc<Process>> {
         scope: AtomicU32::new(scope.0),
         cwd: Mutex::new(None),
         unsettled: AtomicBool::new(false),
+        execs: AtomicU32::new(0),
         ending: AtomicBool::new(false),
         exec_pending: Mutex::new(None),
     }))

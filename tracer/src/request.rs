@@ -71,6 +71,8 @@ pub struct ExecRequest {
     pub program: Resolved,
     /// What the kernel opens besides: interpreters of scripts, in order, and of ELF images.
     pub interpreters: Vec<Resolved>,
+    /// Which of them will be the process's image; `None`: the program itself, it is no script.
+    pub image: Option<usize>,
     pub argv: Vec<Vec<u8>>,
     /// `NAME=value` strings.
     pub env: Vec<Vec<u8>>,
@@ -129,6 +131,18 @@ impl ExecRequest {
             Ok(fd) => Some(output_of(fd)),
         };
         let (stdout, stderr) = (out(1)?, out(2)?);
+        let parent = p.parent().unwrap_or(0);
+        let state = |fd| rustix::fs::stat(format!("/proc/{parent}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino));
+        let parent_outputs: Vec<(u64, u64)> = [1, 2].into_iter().filter_map(state).collect();
+        let (mut stdout, mut stderr) = (stdout, stderr);
+        // A log that the build tool writes to as well: what others print there is not this command's text.
+        for fd in [&mut stdout, &mut stderr] {
+            if let FdKind::Regular { dev, ino, .. } = fd.kind
+                && parent_outputs.contains(&(dev, ino))
+            {
+                fd.kind = FdKind::Other;
+            }
+        }
         let shared = match (&stdout, &stderr) {
             (Fd { kind: FdKind::Closed | FdKind::Null, .. }, _) => false,
             (Fd { dup: Some(a), kind: x }, Fd { dup: Some(b), kind: y }) if x == y => {
@@ -186,13 +200,6 @@ fn stdin_of(fd: OwnedFd) -> Stdin {
     }
 }
 
-impl ExecRequest {
-    /// Is the program a `#!` script?
-    pub(crate) fn is_script(&self) -> bool {
-        head(&self.program.path).is_some_and(|h| h.starts_with(b"#!"))
-    }
-}
-
 /// `BINPRM_BUF_SIZE`: how much of a file the kernel looks at.
 const HEAD: usize = 256;
 
@@ -204,36 +211,47 @@ fn head(path: &[u8]) -> Option<Vec<u8>> {
     Some(b)
 }
 
+/// Interpreters, and which of them becomes the image; see [`ExecRequest`].
+pub(crate) type Interpreters = (Vec<Resolved>, Option<usize>);
+
+/// The file is executable and of no format that is known here (a `binfmt_misc` one, perhaps).
+pub(crate) struct UnknownFormat;
+
 /// What the kernel opens to execute `program`: `#!` interpreters in order, then the ELF interpreter. `None`
-/// when the exec would fail: not there, not a file, not executable, of no known format, or an interpreter missing.
-pub(crate) fn interpreters(program: &Resolved, resolver: &crate::resolve::Resolver) -> Option<Vec<Resolved>> {
+/// when the exec would fail: not there, not a file, not executable, or an interpreter missing.
+pub(crate) fn interpreters(program: &Resolved, resolver: &crate::resolve::Resolver) -> Result<Option<Interpreters>, UnknownFormat> {
     let mut out: Vec<Resolved> = Vec::new();
-    // `BINPRM` loops at most four times.
-    for _ in 0..5 {
+    // The kernel follows at most five (`exec_binprm`).
+    for _ in 0..6 {
         let file = out.last().unwrap_or(program);
-        let state = file.state?;
+        let Some(state) = file.state else { return Ok(None) };
         if FileType::from_raw_mode(state.stx_mode.into()) != FileType::RegularFile || state.stx_mode & 0o111 == 0 {
-            return None;
+            return Ok(None);
         }
-        let head = head(&file.path)?;
+        let Some(head) = head(&file.path) else { return Ok(None) };
         if let Some(line) = head.strip_prefix(b"#!") {
             let line = line.split(|c| *c == b'\n').next().unwrap_or_default();
             let mut words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|w| !w.is_empty());
-            let interpreter = words.next()?;
+            let Some(interpreter) = words.next() else { return Ok(None) };
             out.push(resolver.resolve(b"/", interpreter, true));
             continue;
         }
         if head.starts_with(b"\x7fELF") {
+            let image = out.len().checked_sub(1);
             if let Some(loader) = elf_interpreter(&file.path, &head) {
                 let r = resolver.resolve(b"/", &loader, true);
-                r.state?;
+                if r.state.is_none() {
+                    return Ok(None);
+                }
                 out.push(r);
             }
-            return Some(out);
+            return Ok(Some((out, image)));
         }
-        return None;
+        // Plain text is refused by the kernel, and shells then read it themselves.
+        let text = head.iter().all(|b| *b >= 0x20 || matches!(b, b'\n' | b'\t' | b'\r' | 0x0c));
+        return if text { Ok(None) } else { Err(UnknownFormat) };
     }
-    None
+    Ok(None)
 }
 
 /// `PT_INTERP` of a 64-bit little-endian ELF file (elf(5)); `None` for static and foreign ones.

@@ -16,10 +16,8 @@ use crate::sys::seccomp::{Listener, Notification};
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
 use rustc_hash::{FxHashMap, FxHashSet};
-use rustix::event::epoll;
 use rustix::fs::FileType;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -39,7 +37,7 @@ pub trait Supervisor: Send + Sync + 'static {
     /// A process of an observed scope (or, for writes, of any scope) is about to do this.
     fn access(&self, scope: Scope, process: &Process, access: &Access) -> Flow;
     /// A process of an observed scope asked for a fact.
-    fn fact(&self, scope: Scope, fact: Fact);
+    fn fact(&self, scope: Scope, process: &Process, fact: Fact);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
     fn escape(&self, scope: Option<Scope>, escape: Escape);
     /// The root of a scope is about to exit; it is held until the ticket is dropped.
@@ -59,6 +57,8 @@ pub struct Options<'a> {
     pub env: &'a [(&'a OsStr, &'a OsStr)],
     /// Threads that receive notifications.
     pub threads: usize,
+    /// The journal that the keeper removes if the build outlives its supervisor.
+    pub journal: Option<PathBuf>,
 }
 
 /// How the root command ended.
@@ -103,12 +103,9 @@ pub(crate) struct Inner {
     supervisor: Arc<dyn Supervisor>,
     resolver: Resolver,
     scopes: RwLock<FxHashMap<Scope, Arc<ScopeState>>>,
-    watch: OwnedFd,
-    watched: Mutex<FxHashMap<u64, Arc<Process>>>,
     shapes: Vec<Option<(&'static str, Shape)>>,
     root: i32,
     calls: AtomicU64,
-    births: AtomicU64,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -151,7 +148,7 @@ impl Session {
         let l = launch::launch(o.program, o.argv, o.env, &crate::filter::build())?;
         let listener = Listener::new(l.listener);
         listener.wake_synchronously();
-        let keeper = Keeper::start(&listener).map_err(SpawnError::Keeper)?;
+        let keeper = Keeper::start(&listener, o.journal.clone()).map_err(SpawnError::Keeper)?;
         Ok(Self { pid: l.pid, listener, keeper, threads: o.threads.max(1) })
     }
 
@@ -168,7 +165,8 @@ impl Session {
 
     /// Serves the run until the root command has ended and every job is done.
     pub fn run(self, supervisor: Arc<dyn Supervisor>) -> std::io::Result<(Exited, TracerStats)> {
-        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // A descriptor for every live process: the soft limit is made for programs that use select(2).
+        raise_descriptor_limit();
         let mut shapes = vec![None; arch::HIGHEST_KNOWN as usize + 1];
         for (nr, name, shape) in arch::TABLE {
             shapes[nr.cast_unsigned() as usize] = Some((*name, *shape));
@@ -177,27 +175,27 @@ impl Session {
             listener: self.listener,
             keeper: self.keeper,
             pool: Pool::default(),
-            processes: ProcessTable::default(),
+            processes: ProcessTable::new()?,
             supervisor,
             resolver: Resolver::default(),
             scopes: RwLock::default(),
-            watch,
-            watched: Mutex::default(),
             shapes,
             root: self.pid,
             calls: AtomicU64::new(0),
-            births: AtomicU64::new(0),
         });
-        if let Some(p) = inner.processes.add_root(self.pid) {
-            inner.watch_process(&p);
-        }
+        inner.processes.add_root(self.pid);
         for i in 0..self.threads {
             let inner = inner.clone();
             std::thread::Builder::new().name(format!("xl-gate-{i}")).spawn(move || {
                 while let Ok(n) = inner.listener.receive() {
                     if let Some(n) = n {
                         inner.keeper.received(n.id);
-                        inner.handle(n);
+                        // A defect of ours must not leave a task blocked for ever.
+                        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inner.handle(n)));
+                        if handled.is_err() {
+                            inner.escape(None, EscapeKind::Unreadable, "xl failed");
+                            inner.listener.proceed(n.id);
+                        }
                     }
                 }
             })?;
@@ -206,7 +204,7 @@ impl Session {
         std::thread::Builder::new().name("xl-reaper".into()).spawn(move || reaper.watch_ends())?;
         let exited = launch::wait(self.pid);
         inner.pool.drain();
-        let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.births.load(Ordering::Relaxed) };
+        let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.processes.births() };
         Ok((exited, stats))
     }
 }
@@ -236,26 +234,10 @@ impl Inner {
         self.scope_state(p.scope()).is_some_and(|s| s.root == Some((p.pid, p.start)))
     }
 
-    fn watch_process(&self, p: &Arc<Process>) {
-        let key = self.births.fetch_add(1, Ordering::Relaxed);
-        self.watched.lock().expect("watched").insert(key, p.clone());
-        if epoll::add(&self.watch, &p.pidfd, epoll::EventData::new_u64(key), epoll::EventFlags::IN).is_err() {
-            self.watched.lock().expect("watched").remove(&key);
-        }
-    }
-
-    /// Ends processes in the table when they end in the kernel.
+    /// Notices the ends of processes, also of those that were killed.
     fn watch_ends(&self) {
-        let mut events = Vec::with_capacity(64);
         loop {
-            events.clear();
-            if epoll::wait(&self.watch, rustix::buffer::spare_capacity(&mut events), None).is_err() {
-                continue;
-            }
-            for e in &events {
-                let Some(p) = self.watched.lock().expect("watched").remove(&e.data.u64()) else { continue };
-                let _ = epoll::delete(&self.watch, &p.pidfd);
-                self.processes.forget(&p);
+            for p in self.processes.wait_ends() {
                 if self.is_root(&p) && !p.ending.load(Ordering::Acquire) {
                     let scope = p.scope();
                     self.end_scope(scope);
@@ -276,17 +258,17 @@ impl Inner {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let tid = n.tid.cast_signed();
         let p = match self.processes.find(tid) {
-            Found::Known(p) => p,
-            Found::New(p) => {
-                self.watch_process(&p);
-                p
-            }
+            Found::Known(p) | Found::New(p) => p,
             Found::Orphan(p) => {
-                self.watch_process(&p);
                 self.escape(None, EscapeKind::Orphan, format!("process {tid}"));
                 p
             }
-            Found::Gone => return self.listener.proceed(n.id),
+            Found::Gone => {
+                if self.listener.is_valid(n.id) {
+                    self.escape(None, EscapeKind::Unreadable, format!("process {tid}"));
+                }
+                return self.listener.proceed(n.id);
+            }
         };
         if p.unsettled.swap(false, Ordering::AcqRel) {
             self.resolver.forget();
@@ -299,6 +281,7 @@ impl Inner {
         }
         match n.nr {
             arch::EXECVE | arch::EXECVEAT => return self.exec(n, p),
+            arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
@@ -314,8 +297,17 @@ impl Inner {
 
     /// The first call after an `execve` was let go tells whether it happened.
     fn settle_exec(&self, p: &Arc<Process>, n: &Notification) {
-        let Some(pending) = p.exec_pending.lock().expect("exec").take() else { return };
-        if pending.image == (0, 0) || task_files::image(p.pid).is_none_or(|i| i == pending.image) {
+        let mut slot = p.exec_pending.lock().expect("exec");
+        let Some(pending) = slot.take() else { return };
+        let happened = pending.image == (0, 0) || task_files::image(p.pid).is_none_or(|i| i == pending.image);
+        if !happened && pending.tid != n.tid.cast_signed() {
+            // Another thread's call: the exec may still be on its way.
+            *slot = Some(pending);
+            return;
+        }
+        drop(slot);
+        if happened {
+            p.execs.fetch_add(1, Ordering::Relaxed);
             p.cwd.lock().expect("cwd").take();
             return;
         }
@@ -340,9 +332,7 @@ impl Inner {
     }
 
     fn exit(self: &Arc<Self>, n: Notification, p: &Arc<Process>) {
-        for c in self.processes.adopt_children(p) {
-            self.watch_process(&c);
-        }
+        self.processes.adopt_children(p);
         let is_root = self.is_root(p);
         p.ending.store(true, Ordering::Release);
         if is_root {
@@ -428,7 +418,10 @@ impl Inner {
                     let (op, follow) = open_op(flags);
                     one(at, op, follow)
                 }
-                Err(_) => Flow::Go,
+                Err(_) => {
+                    self.escape(Some(scope), EscapeKind::Unreadable, name);
+                    Flow::Go
+                }
             },
             Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false }, true),
             Shape::Stat(at, f) => one(at, Op::Stat, follows(f)),
@@ -449,6 +442,10 @@ impl Inner {
             Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
             Shape::List => Flow::Go,
             Shape::Rename(from, to) => {
+                const RENAME_EXCHANGE: i32 = 2;
+                if n.nr == arch::RENAMEAT2 && flag(4, RENAME_EXCHANGE) {
+                    self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
+                }
                 let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create, false)];
                 self.all(n, p, scope, name, steps)
             }
@@ -464,12 +461,23 @@ impl Inner {
             }
             Shape::Fact(fact) => {
                 if reads {
-                    self.supervisor.fact(scope, fact);
+                    self.supervisor.fact(scope, p, fact);
                 }
                 Flow::Go
             }
             Shape::Socket(address, length) => {
                 self.socket(n, scope, name, n.args[address as usize], n.args[length as usize]);
+                Flow::Go
+            }
+            Shape::Message(header) => {
+                // `struct msghdr` begins with the address and its length.
+                let tid = n.tid.cast_signed();
+                let at = n.args[header as usize];
+                if let (Ok(address), Ok(length)) = (memory::read_u64(tid, at), memory::read_u64(tid, at + 8))
+                    && address != 0
+                {
+                    self.socket(n, scope, name, address, length & 0xffff_ffff);
+                }
                 Flow::Go
             }
             Shape::Escape(kind) => {
@@ -497,14 +505,15 @@ impl Inner {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
             return if writes { self.access(p, scope, name, op, &base, b".", true) } else { Flow::Go };
         }
-        if !writes && !self.first_time(scope, &op, follow, &base, &raw) {
+        if !writes && !self.first_time(scope, p, &op, follow, &base, &raw) {
             return Flow::Go;
         }
         self.access(p, scope, name, op, &base, &raw, follow)
     }
 
-    /// Most reads repeat (cc1 resolves every include directory anew): only the first of a scope is reported.
-    fn first_time(&self, scope: Scope, op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
+    /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
+    /// program is reported.
+    fn first_time(&self, scope: Scope, p: &Process, op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
         let Some(s) = self.scope_state(scope) else { return true };
         let tag = match op {
             Op::OpenRead { content: true } => 1,
@@ -514,7 +523,9 @@ impl Inner {
             Op::Chdir => 5,
             _ => return true,
         };
-        let mut key = Vec::with_capacity(base.len() + raw.len() + 3);
+        let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
+        key.extend_from_slice(&p.pid.to_ne_bytes());
+        key.extend_from_slice(&p.execs.load(Ordering::Relaxed).to_ne_bytes());
         key.extend_from_slice(&[tag, u8::from(follow)]);
         if raw.first() != Some(&b'/') {
             key.extend_from_slice(base);
@@ -527,6 +538,14 @@ impl Inner {
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
     fn access(&self, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
         let mut path = self.resolver.resolve(base, raw, follow);
+        for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
+            if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
+                && rest.first() == Some(&b'/')
+            {
+                path = self.resolver.resolve(&real, &rest[1..], follow);
+                break;
+            }
+        }
         if let Some(fd) = path.path.strip_prefix(b"/proc/self/fd/").and_then(|n| std::str::from_utf8(n).ok()?.parse().ok()) {
             // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew.
             if fd == 0 {
@@ -639,7 +658,11 @@ impl Inner {
         } else {
             self.resolver.resolve(&base, &own_image(raw, p.pid), true)
         };
-        let Some(interpreters) = crate::request::interpreters(&program, &self.resolver) else {
+        let image = crate::request::interpreters(&program, &self.resolver);
+        if image.is_err() {
+            self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
+        }
+        let Some((interpreters, image)) = image.ok().flatten() else {
             // It will fail (a PATH search tries many): only that it was looked for counts.
             if reads {
                 let _ = self.supervisor.access(scope, &p, &Access { op: Op::Stat, path: program, call: "execve" });
@@ -659,7 +682,7 @@ impl Inner {
             return;
         }
         p.cwd.lock().expect("cwd").take();
-        let request = ExecRequest { process: p, scope, program, interpreters, argv, env, cwd, tid };
+        let request = ExecRequest { process: p, scope, program, interpreters, image, argv, env, cwd, tid };
         self.supervisor.exec(ExecTicket { request, inner: self.clone(), note: n, answered: false });
     }
 }
@@ -689,4 +712,12 @@ fn open_op(flags: u64) -> (Op, bool) {
     }
     let op = Op::OpenWrite { keeps: !has(libc::O_TRUNC), creates: has(libc::O_CREAT), exclusive: has(libc::O_CREAT) && has(libc::O_EXCL) };
     (op, follow)
+}
+
+/// Raises the soft limit of open descriptors to the hard one. The build has been forked off already and keeps its own.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut l = getrlimit(Resource::Nofile);
+    l.current = l.maximum;
+    let _ = setrlimit(Resource::Nofile, l);
 }

@@ -49,6 +49,11 @@ pub fn children(pid: i32) -> Vec<i32> {
     out
 }
 
+/// How many threads a process has.
+pub fn threads(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 /// Working directory; `None` also when it was deleted.
 pub fn cwd(pid: i32) -> Option<Vec<u8>> {
     let link = rustix::fs::readlink(format!("/proc/{pid}/cwd"), Vec::new()).ok()?.into_bytes();

@@ -122,9 +122,9 @@ impl ExecTicket {
         let p = &self.request.process;
         // Children born before this exec stay in the scope that they were born in.
         self.inner.processes.adopt_children(p);
-        let last = self.request.interpreters.iter().find(|i| i.state.is_some());
-        let image = if self.request.is_script() { last.and_then(|i| i.state) } else { self.request.program.state };
+        let image = self.request.image.map_or(self.request.program.state, |i| self.request.interpreters[i].state);
         *p.exec_pending.lock().expect("exec") = Some(PendingExec {
+            tid: self.request.tid,
             before: p.scope(),
             image: image.map_or((0, 0), |s| (rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino)),
             originals,

@@ -4,7 +4,8 @@
 //! otherwise every variable does, except the ones that are passed through. A shell reads what its text names.
 //! The environment that the command gets is never changed.
 
-use crate::tools::{self, Class, EVERY_PROGRAM};
+use crate::recorder::Program;
+use crate::tools::{Class, EVERY_PROGRAM};
 use cache::Observation;
 
 /// Variables that never count: identifiers of the session or the CI job, and our own. A trailing `*` is a prefix.
@@ -27,9 +28,11 @@ pub const PASS_THROUGH: &[&str] = &[
     "TMUX",
     "TMUX_PANE",
     "STY",
-    "CI_*",
+    "CI_JOB_*",
+    "CI_PIPELINE_*",
+    "CI_RUNNER_*",
+    "CI_BUILD_*",
     "GITHUB_RUN_*",
-    "GITHUB_SHA",
     "BUILD_NUMBER",
     "BUILD_ID",
     "RUNNER_*",
@@ -81,29 +84,35 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
-/// The environment observations of a pip that executed `programs` (image path, argv) with `env`.
-pub fn observations(programs: &[(Vec<u8>, Vec<Vec<u8>>)], env: &[Vec<u8>], pass: &[String], track: &[String]) -> Vec<Observation> {
+/// The environment observations of a pip that executed `programs` with `env`. `track` always counts.
+pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], track: &[String]) -> Vec<Observation> {
+    let named = |names: &[String]| names.iter().map(|n| Observation::Env(n.clone().into_bytes())).collect::<Vec<_>>();
+    // What a shell's text names counts even if it would be passed through.
+    let mut out = named(track);
     let mut patterns: Vec<String> = EVERY_PROGRAM.iter().map(|s| (*s).to_owned()).collect();
-    for (path, argv) in programs {
-        let Some(t) = tools::tool(path) else { return vec![Observation::EnvAll] };
-        if t.class == Class::Shell {
-            match shell_variables(argv) {
-                Some(names) => patterns.extend(names),
-                None => return vec![Observation::EnvAll],
-            }
+    let mut everything = false;
+    for p in programs {
+        let names = match p.tool {
+            Some(t) if t.class == Class::Shell => shell_variables(&p.argv),
+            Some(_) => Some(Vec::new()),
+            None => None,
+        };
+        match names {
+            Some(names) => out.extend(named(&names)),
+            None => everything = true,
         }
-        patterns.extend(t.env.iter().map(|s| (*s).to_owned()));
+        patterns.extend(p.tool.iter().flat_map(|t| t.env).map(|s| (*s).to_owned()));
     }
-    patterns.extend(track.iter().cloned());
+    if everything {
+        out.push(Observation::EnvAll);
+        return out;
+    }
     patterns.sort();
     patterns.dedup();
-    let mut out: Vec<Observation> = Vec::new();
     for p in &patterns {
-        match p.strip_suffix('*') {
-            None if !passes(p.as_bytes(), pass) => out.push(Observation::Env(p.clone().into_bytes())),
-            None => {}
-            // A prefix: what is set now, and the prefix itself, so that a new variable under it is seen.
-            Some(_) => out.push(Observation::Env(p.clone().into_bytes())),
+        // A prefix: the names under it, so that a new one is seen, and each by itself.
+        if p.ends_with('*') || !passes(p.as_bytes(), pass) {
+            out.push(Observation::Env(p.clone().into_bytes()));
         }
     }
     for v in env {
@@ -115,14 +124,46 @@ pub fn observations(programs: &[(Vec<u8>, Vec<Vec<u8>>)], env: &[Vec<u8>], pass:
     out
 }
 
-/// Names that the text of `sh -c TEXT` refers to; `None` when that cannot be told (a script, `eval`, `env` …).
+/// Variables that a shell makes up.
+const VOLATILE: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "PPID"];
+
+/// A variable in the text of `sh -c` that has another value each time.
+pub fn volatile_variable(argv: &[Vec<u8>]) -> Option<&'static str> {
+    let text = shell_text(argv)?;
+    let mut words = text.split(|b| !(b.is_ascii_alphanumeric() || *b == b'_'));
+    words.find_map(|w| VOLATILE.iter().find(|v| v.as_bytes() == w && text.contains(&b'$')).copied())
+}
+
+/// The text of `sh [options] -c TEXT`; `None` for a script or standard input.
+fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
+    let mut c = false;
+    let mut words = argv.iter().skip(1);
+    while let Some(w) = words.next() {
+        match &w[..] {
+            b"--" => return words.next().filter(|_| c).map(Vec::as_slice),
+            w if w.starts_with(b"--") => {}
+            [b'-' | b'+', letters @ ..] if !letters.is_empty() => {
+                c |= w[0] == b'-' && letters.contains(&b'c');
+                if letters.last() == Some(&b'o') || letters == b"O" {
+                    words.next();
+                }
+            }
+            text => return c.then_some(text),
+        }
+    }
+    None
+}
+
+/// Names that the text of `sh -c TEXT` may refer to; `None` when that cannot be told (a script, `eval`, arithmetic …).
 fn shell_variables(argv: &[Vec<u8>]) -> Option<Vec<String>> {
-    let c = argv.iter().position(|a| a.first() == Some(&b'-') && a.get(1) != Some(&b'-') && a.contains(&b'c'))?;
-    let text = argv.get(c + 1)?;
-    let words = |sep: &dyn Fn(&u8) -> bool| text.split(|b| sep(b)).map(<[u8]>::to_vec).collect::<Vec<_>>();
-    let plain = |b: &u8| !(b.is_ascii_alphanumeric() || *b == b'_' || *b == b'.' || *b == b'-' || *b == b'/');
-    for w in words(&plain) {
-        if matches!(&w[..], b"eval" | b"env" | b"printenv" | b"set" | b"export" | b"source" | b"." | b"declare" | b"typeset") {
+    use bstr::ByteSlice;
+    let text = shell_text(argv)?;
+    if ["((", "$[", "[[", "${!", " -v "].iter().any(|x| text.contains_str(x)) {
+        return None;
+    }
+    let plain = |b: &u8| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'));
+    for w in text.split(|b| plain(b)) {
+        if matches!(w, b"eval" | b"env" | b"printenv" | b"set" | b"export" | b"source" | b"." | b"declare" | b"typeset" | b"let" | b"readonly") {
             return None;
         }
     }
@@ -132,9 +173,6 @@ fn shell_variables(argv: &[Vec<u8>]) -> Option<Vec<String>> {
         rest = &rest[i + 1..];
         let body = rest.strip_prefix(b"{").unwrap_or(rest);
         let body = body.strip_prefix(b"#").unwrap_or(body);
-        if body.first() == Some(&b'!') {
-            return None;
-        }
         let end = body.iter().position(|b| !(b.is_ascii_alphanumeric() || *b == b'_')).unwrap_or(body.len());
         if end > 0 {
             names.push(String::from_utf8_lossy(&body[..end]).into_owned());
@@ -171,14 +209,24 @@ mod tests {
     }
 
     #[test]
+    fn options_of_others_are_not_the_shells() {
+        let words = |s: &str| s.split(' ').map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(shell_variables(&words("sh ./libtool --mode=compile gcc -c foo.c")), None);
+        assert_eq!(shell_variables(&words("bash -o pipefail -ec $X")), Some(vec!["X".into()]));
+        assert_eq!(shell_variables(&words("sh -c $((N+1))")), None);
+        assert_eq!(volatile_variable(&words("sh -c echo$RANDOM")), None);
+        assert_eq!(volatile_variable(&[b"sh".to_vec(), b"-c".to_vec(), b"echo $RANDOM".to_vec()]), Some("RANDOM"));
+    }
+
+    #[test]
     fn an_unknown_program_makes_everything_count() {
-        let gcc = (b"/usr/bin/gcc".to_vec(), vec![]);
-        let other = (b"/opt/gen".to_vec(), vec![]);
+        let program = |p: &str| Program { path: p.into(), argv: Vec::new(), tool: crate::tools::tool(p.as_bytes()) };
         let env = vec![b"LD_PRELOAD=x".to_vec(), b"FOO=1".to_vec()];
-        assert_eq!(observations(&[gcc.clone(), other], &env, &[], &[]), vec![Observation::EnvAll]);
-        let o = observations(&[gcc], &env, &[], &[]);
-        assert!(o.contains(&Observation::Env(b"LD_PRELOAD".to_vec())));
-        assert!(o.contains(&Observation::Env(b"CPATH".to_vec())));
+        assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
+        let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);
+        for n in ["LD_PRELOAD", "CPATH", "CI_JOB_ID"] {
+            assert!(o.contains(&Observation::Env(n.into())), "{n}");
+        }
         assert!(!o.contains(&Observation::Env(b"FOO".to_vec())));
     }
 }

@@ -71,6 +71,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
     let mut out: Vec<Written> = Vec::new();
     let mut problems = Vec::new();
     let mut moved: Vec<PathBytes> = Vec::new();
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     for (path, r) in &a.names {
         if !r.intent {
             continue;
@@ -91,7 +92,10 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.read {
             problems.push(format!("it renames the existing directory `{}`", text(path)));
         }
-        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, sets_time: r.sets_time });
+        if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
+            problems.push(format!("it gives `{}` to another owner", text(path)));
+        }
+        out.push(Written { path: path.clone(), state: now, in_place: r.in_place });
     }
     let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
     while let Some(dir) = moved.pop() {
@@ -102,7 +106,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             }
             if !known.contains(&path) {
                 let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false, sets_time: false });
+                out.push(Written { path, state, in_place: false });
             }
         }
     }
@@ -119,7 +123,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .names
         .iter()
         .filter(|(p, r)| {
-            let temporary = r.first.is_none() && look.stat(p).is_none();
+            let temporary = r.created && look.stat(p).is_none();
             r.intent && r.first.is_none() && (temporary || written.iter().any(|w| w.path == **p && w.state.is_some_and(|s| s.is_dir())))
         })
         .map(|(p, _)| p.clone())
@@ -133,17 +137,14 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
             f.problems.push(why);
         }
     }
-    for (path, first) in &a.links {
+    for (path, (first, target)) in &a.links {
         if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
             continue;
         }
-        match look.read_link(path) {
-            Some(target) if look.stat(path) == *first => {
-                f.observations.push((Observation::Symlink(path.clone()), value::symlink(&target)));
-            }
-            _ if outputs.contains(path) => {}
-            _ => f.problems.push(format!("the symbolic link `{}` changed while it ran", text(path))),
+        if !outputs.contains(path) && look.read_link(path).as_ref() != Some(target) || first.is_none() {
+            f.problems.push(format!("the symbolic link `{}` changed while it ran", text(path)));
         }
+        f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     if f.time_macros && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
@@ -173,31 +174,42 @@ fn observe(
 ) -> Result<(), Problem> {
     let own = outputs.contains(path);
     let now = look.stat(path);
-    let temporary = r.intent && r.first.is_none() && now.is_none();
-    if temporary || below_any(path, made_dirs) {
+    if below_any(path, made_dirs) {
         return Ok(());
     }
-    // A replaced name is an input only as far as it was looked at before.
-    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || r.looked_first || !own;
+    let Some(first) = r.first else {
+        if !own && now.is_some() && !r.created {
+            return Err(Problem(format!("`{}` appeared while it ran", text(path))));
+        }
+        // Absence counts if it was looked for, or if the one thing done would do something else to an existing name
+        // (`rm -f`, a creation that must be the first). A temporary that was simply made does not.
+        let remained = own && now.is_some();
+        if r.looked_first || r.probed || !r.created || (r.exclusive && remained) {
+            f.observations.push((Observation::Absent(path.clone()), value::absent()));
+        }
+        return Ok(());
+    };
+    // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
+    let deleted = own && now.is_none();
+    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted;
     if !looked {
         return Ok(());
     }
     if !own && changed(r.first.as_ref(), now.as_ref()) {
         return Err(Problem(format!("`{}` changed while it ran", text(path))));
     }
-    let Some(first) = r.first else {
-        if own && !r.exclusive && !r.looked_first {
-            return Ok(());
-        }
-        f.observations.push((Observation::Absent(path.clone()), value::absent()));
-        return Ok(());
-    };
+    let probed = r.probed || (r.soft_probe && !own);
     match first.kind {
         Kind::Directory => {
             if let Some(members) = &r.listing {
                 listing(path, members, outputs, look, f)?;
             }
-            f.observations.push((Observation::DirProbe(path.clone()), value::directory()));
+            if probed {
+                let times = r.times;
+                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+            } else {
+                f.observations.push((Observation::DirProbe(path.clone()), value::directory()));
+            }
         }
         Kind::Symlink => {
             // Looked at without being followed: its target is what it is.
@@ -220,7 +232,7 @@ fn observe(
                 f.time_macros |= content.time_macros;
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
             }
-            if r.probed || !r.read || r.times {
+            if probed || !r.read || r.times {
                 f.observations.push((Observation::FileProbe { path: path.clone(), times: r.times }, value::probe(&first, r.times)));
             }
         }

@@ -12,7 +12,7 @@ use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use tracer::{Access, Op};
+use tracer::{Access, Op, Process};
 
 /// How a name was used, and what it was before.
 #[derive(Clone, Debug)]
@@ -31,8 +31,12 @@ pub struct Record {
     pub exclusive: bool,
     /// The last creating call would overwrite an existing file in place.
     pub in_place: bool,
-    /// A modification time other than now was set.
-    pub sets_time: bool,
+    /// A call that creates was made on it.
+    pub created: bool,
+    /// It was probed by a tool that looks at what it is about to replace.
+    pub soft_probe: bool,
+    /// Its owner was set.
+    pub sets_owner: bool,
     /// It arrived by rename or link, whole.
     pub moved_in: bool,
     /// Content before the pip changed it.
@@ -47,12 +51,22 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Accesses {
     pub names: FxHashMap<PathBytes, Record>,
-    pub links: FxHashMap<PathBytes, Option<FileStat>>,
+    /// Links that were crossed, with state and target when that happened.
+    pub links: FxHashMap<PathBytes, (Option<FileStat>, Vec<u8>)>,
     pub facts: BTreeSet<Fact>,
-    /// Image path and argv of every exec.
-    pub programs: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// Every exec.
+    pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
     pub problems: Vec<String>,
+}
+
+/// One program that the pip executed.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub path: Vec<u8>,
+    pub argv: Vec<Vec<u8>>,
+    /// What the table knows of it. A script is never known, whatever its name.
+    pub tool: Option<&'static Tool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,23 +86,40 @@ pub struct Recorder {
 pub type Before = Box<dyn FnOnce() + Send>;
 
 impl Recorder {
-    /// Process `pid` becomes `program`.
-    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>]) {
-        let tool = tools::tool(program);
-        let times = tools::reads_times(tool, program, argv);
+    /// Process `pid` becomes `program`; `script` when that is a `#!` file. `cwd` is its working directory.
+    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], script: bool, cwd: &[u8]) {
+        let tool = if script { None } else { tools::tool(program) };
+        let times = tools::reads_times(tool, program, argv, cwd) || script && tools::compares_times(program);
         self.running.lock().expect("running").insert(pid, Running { tool, times });
         let mut a = self.accesses.lock().expect("accesses");
-        if let Some(why) = tools::volatile(program) {
-            a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(program))));
+        let names = [Some(program), argv.first().map(Vec::as_slice)];
+        if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
+            a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
-        a.programs.push((program.to_vec(), argv.to_vec()));
+        if tool.is_some_and(|t| t.class == tools::Class::Shell)
+            && let Some(v) = crate::environment::volatile_variable(argv)
+        {
+            a.problem(format!("its text uses ${v}"));
+        }
+        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool });
+    }
+
+    /// What `process` runs. A fork runs what its parent ran.
+    fn running(&self, process: &Process) -> Running {
+        let mut all = self.running.lock().expect("running");
+        if let Some(r) = all.get(&process.pid) {
+            return *r;
+        }
+        let r = process.parent().and_then(|p| all.get(&p).copied()).unwrap_or_default();
+        all.insert(process.pid, r);
+        r
     }
 
     /// A fact was asked for.
-    pub fn fact(&self, pid: i32, f: Fact) {
-        let known = self.running.lock().expect("running").get(&pid).is_some_and(|r| r.tool.is_some());
-        // Tools in the table use processors and memory to go faster, not to make something else.
-        if !(known && matches!(f, Fact::Cpus | Fact::Memory)) {
+    pub fn fact(&self, process: &Process, f: Fact) {
+        let toolchain = self.running(process).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
+        // Compilers use processors and memory to go faster, not to make something else.
+        if !(toolchain && matches!(f, Fact::Cpus | Fact::Memory)) {
             self.accesses.lock().expect("accesses").facts.insert(f);
         }
     }
@@ -109,9 +140,9 @@ impl Recorder {
         a.names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p.clone()).collect()
     }
 
-    /// Records one access of process `pid`. The result must run before the call goes on.
-    pub fn access(&self, pid: i32, access: &Access) -> Option<Before> {
-        let running = self.running.lock().expect("running").get(&pid).copied().unwrap_or_default();
+    /// Records one access of `process`. The result must run before the call goes on.
+    pub fn access(&self, process: &Process, access: &Access) -> Option<Before> {
+        let running = self.running(process);
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
@@ -120,7 +151,7 @@ impl Recorder {
             Special::Ignore => return None,
             Special::Fact(f) => {
                 drop(a);
-                self.fact(pid, f);
+                self.fact(process, f);
                 return None;
             }
             Special::Volatile(why) => {
@@ -129,7 +160,7 @@ impl Recorder {
             }
         }
         for l in &access.path.links {
-            a.links.entry(l.clone()).or_insert_with(|| FileStat::of(l));
+            a.links.entry(l.clone()).or_insert_with(|| (FileStat::of(l), cache::collect::read_link(l).unwrap_or_default()));
         }
         a.apply(access, state, running).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
@@ -159,6 +190,9 @@ impl Accesses {
     /// Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: Running) -> bool {
         let op = &access.op;
+        if access.call.contains("setxattr") {
+            self.problem("it sets extended attributes".into());
+        }
         let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
@@ -170,21 +204,30 @@ impl Accesses {
             intent: false,
             exclusive: false,
             in_place: false,
-            sets_time: false,
+            created: false,
+            soft_probe: false,
+            sets_owner: false,
             moved_in: false,
             before: None,
             listing: None,
             seen: cache::file_stat::coarse_now(),
         });
         // After a confirmed change of its own, what the pip sees is its own doing.
-        let own = r.intent && state != r.first;
+        // A directory's times change with its members: it is another one only if it was replaced.
+        let same = |a: &FileStat, b: &FileStat| if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b };
+        let own = r.intent
+            && match (&state, &r.first) {
+                (Some(a), Some(b)) => !same(a, b),
+                (a, b) => a.is_some() != b.is_some(),
+            };
         let is_file = r.first.is_some_and(|s| s.is_file());
         let mut hash = false;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if !own {
                     r.read = true;
-                    r.times |= running.times;
+                    // What is moved keeps its time, and takes it along.
+                    r.times |= running.times || access.call.starts_with("rename");
                 }
             }
             Op::OpenRead { content: false } | Op::Readlink | Op::Chdir => r.probed |= !own,
@@ -194,6 +237,7 @@ impl Accesses {
                     r.times |= running.times;
                     if running.tool.is_some_and(|t| t.probes_output) {
                         r.looked_first = r.looked_first && !new;
+                        r.soft_probe = true;
                         r.probed |= r.looked_first;
                     } else {
                         r.probed = true;
@@ -206,7 +250,8 @@ impl Accesses {
                     r.listing = cache::collect::list(&access.path.path).ok();
                 }
             }
-            Op::OpenWrite { keeps, creates: _, exclusive } => {
+            Op::OpenWrite { keeps, creates, exclusive } => {
+                r.created |= creates;
                 if *keeps && !own && is_file && !*exclusive {
                     r.read = true;
                 }
@@ -216,6 +261,7 @@ impl Accesses {
             Op::Create => {
                 r.exclusive |=
                     new && matches!(access.call, "mkdir" | "mkdirat" | "symlink" | "symlinkat" | "link" | "linkat" | "mknod" | "mknodat");
+                r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;
             }
@@ -225,13 +271,9 @@ impl Accesses {
                     r.read = true;
                     r.probed = true;
                 }
+                r.sets_owner |= access.call.contains("chown");
             }
-            Op::SetTimes { now } => {
-                if !own && is_file {
-                    r.read = true;
-                }
-                r.sets_time = !now;
-            }
+            Op::SetTimes { .. } => r.read |= !own && is_file,
         }
         if op.writes() {
             hash = r.read && is_file && r.before.is_none() && !own;

@@ -77,7 +77,7 @@ const IGNORED: &[&str] = &[
     "/dev/fd",
 ];
 
-const CPU_COUNT: &[&str] = &["/proc/cpuinfo", "/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node"];
+const CPU_COUNT: &[&str] = &["/proc/stat", "/sys/devices/system/cpu", "/sys/devices/system/node"];
 
 fn below(path: &[u8], dir: &str) -> bool {
     path.strip_prefix(dir.as_bytes()).is_some_and(|r| matches!(r.first(), None | Some(b'/')))
@@ -96,6 +96,9 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
             return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
         }
+    }
+    if path == b"/proc/cpuinfo" {
+        return Special::Fact(Fact::Processor);
     }
     if CPU_COUNT.iter().any(|c| below(path, c)) {
         return Special::Fact(Fact::Cpus);
@@ -125,7 +128,7 @@ mod tests {
             ("/dev/shm/file", true, Special::No),
             ("/proc/self/maps", true, Special::Ignore),
             ("/proc/123/fd/4", true, Special::Ignore),
-            ("/proc/cpuinfo", true, Special::Fact(Fact::Cpus)),
+            ("/proc/cpuinfo", true, Special::Fact(Fact::Processor)),
             ("/sys/devices/system/cpu/online", true, Special::Fact(Fact::Cpus)),
             ("/dev/null", true, Special::Ignore),
             ("/dev/urandom", true, Special::Volatile("it reads random bytes")),

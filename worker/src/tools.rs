@@ -184,8 +184,21 @@ pub fn volatile(path: &[u8]) -> Option<&'static str> {
     VOLATILE.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, why)| *why)
 }
 
-/// Does a run of this program with these arguments read modification times?
-pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>]) -> bool {
+/// Does this script compare file times?
+pub fn compares_times(script: &[u8]) -> bool {
+    use bstr::ByteSlice;
+    use std::os::unix::ffi::OsStrExt;
+    let text = std::fs::read(std::path::Path::new(std::ffi::OsStr::from_bytes(script))).unwrap_or_default();
+    [" -nt ", " -ot ", "-newer", "mtime", " -M "].iter().any(|w| text.contains_str(w))
+}
+
+/// The script file of a shell's command line, if it runs one.
+fn shell_script<'a>(argv: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+    argv.iter().skip(1).map(Vec::as_slice).find(|a| !matches!(a.first(), Some(b'-' | b'+')))
+}
+
+/// Does a run of this program with these arguments in `cwd` read modification times?
+pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> bool {
     let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
     match base_name(path) {
         b"cp" => arg(&|a| {
@@ -200,11 +213,12 @@ pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>]) -> bool {
         b"install" => arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")),
         b"touch" => arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")),
         b"find" => arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")),
-        b"tar" | b"rsync" | b"cpio" | b"zip" | b"make" | b"gmake" | b"ninja" | b"samu" | b"ls" | b"stat" => true,
-        b"sh" | b"dash" | b"bash" | b"test" | b"[" => arg(&|a| {
+        b"tar" | b"rsync" | b"cpio" | b"zip" | b"gzip" | b"jar" | b"7z" | b"bsdtar" | b"perl" | b"make" | b"gmake" | b"ninja" | b"samu" | b"ls" | b"stat" => true,
+        b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             use bstr::ByteSlice;
-            a.contains_str("-nt") || a.contains_str("-ot")
-        }),
+            let script = || shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }));
+            arg(&|a| a.contains_str("-nt") || a.contains_str("-ot")) || script()
+        }
         b"ar" => argv.get(1).is_some_and(|a| a.contains(&b'U')),
         name if name.starts_with(b"python") => true,
         _ => tool.is_some_and(|t| t.times && t.class != Class::Utility),
@@ -244,9 +258,9 @@ mod tests {
     #[test]
     fn times_matter_where_they_are_asked_for() {
         let args = |v: &[&str]| v.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>();
-        assert!(reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "-pR", "a", "b"])));
-        assert!(!reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "a", "b"])));
-        assert!(reads_times(tool(b"sh"), b"/bin/sh", &args(&["sh", "-c", "test a -nt b"])));
-        assert!(reads_times(None, b"/usr/bin/tar", &args(&["tar", "cf", "x"])));
+        assert!(reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "-pR", "a", "b"]), b"/"));
+        assert!(!reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "a", "b"]), b"/"));
+        assert!(reads_times(tool(b"sh"), b"/bin/sh", &args(&["sh", "-c", "test a -nt b"]), b"/"));
+        assert!(reads_times(None, b"/usr/bin/tar", &args(&["tar", "cf", "x"]), b"/"));
     }
 }

@@ -118,7 +118,8 @@ impl Backend {
     }
 
     fn follow(dir: &Path, path: PathBuf, read_only: bool, notices: &mut Vec<Notice>) -> Result<Self> {
-        let scratch = std::env::temp_dir().join(format!("xl-follow-{}", std::process::id()));
+        let place = if read_only { std::env::temp_dir() } else { dir.to_owned() };
+        let scratch = place.join(format!("xl-follow-{}-{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos())));
         let mut o = options();
         o.create_if_missing(false);
         o.set_max_open_files(-1);
@@ -243,23 +244,29 @@ impl Backend {
 
     /// Takes in the spools that finished processes left. Only the writer may.
     fn absorb(&self, dir: &Path) {
-        Spool::take_all(dir, |changes| self.write(changes));
+        Spool::take_all(dir, |mut changes| {
+            // Build numbers were given without knowing of each other.
+            for (t, k, _) in changes.iter_mut().filter(|(t, _, v)| *t == Table::Builds && v.is_some()) {
+                let last = self.scan(*t, b"")?.pop().and_then(|(k, _)| Some(u64::from_be_bytes(k.try_into().ok()?)));
+                *k = (last.unwrap_or(0) + 1).to_be_bytes().to_vec();
+            }
+            self.write(changes)
+        });
     }
 
-    pub fn close(self, dir: &Path) {
-        match self.mode {
-            Mode::Writer(ref db) => {
-                self.absorb(dir);
-                let _ = db.flush_wal(false);
-            }
+    /// Takes in spools, our own too if the writer has gone meanwhile; else the next writer does. The data base itself
+    /// needs no closing: its log is complete after every write.
+    pub fn close(&self, dir: &Path) {
+        match &self.mode {
+            Mode::Writer(_) => self.absorb(dir),
             Mode::Follower(f) => {
-                let scratch = f.scratch.clone();
-                drop(f);
-                let _ = std::fs::remove_dir_all(scratch);
-                // If the writer has gone meanwhile, take the spool in now; else the next writer does.
-                if let Ok(db) = open_writer(&self.path) {
-                    Self { mode: Mode::Writer(db), path: self.path }.absorb(dir);
+                if let Some(spool) = &f.spool {
+                    spool.lock().expect("spool").release();
                 }
+                if let Ok(db) = open_writer(&self.path) {
+                    Self { mode: Mode::Writer(db), path: self.path.clone() }.absorb(dir);
+                }
+                let _ = std::fs::remove_dir_all(&f.scratch);
             }
         }
     }

@@ -148,9 +148,17 @@ impl Store {
     }
 
     /// Publishes a result: path set, entry and link in one atomic batch. The first entry of a strong fingerprint
-    /// stays; the result is that one if it was there already.
-    pub fn publish(&self, weak: &Digest, path_set: &PathSet, strong: &Digest, values: &[Digest], entry: &Entry) -> Result<Option<Entry>> {
-        let before = self.entry(strong)?;
+    /// stays, unless its blobs are gone; the result is that one if it was there already.
+    pub fn publish(
+        &self,
+        cas: &crate::Cas,
+        weak: &Digest,
+        path_set: &PathSet,
+        strong: &Digest,
+        values: &[Digest],
+        entry: &Entry,
+    ) -> Result<Option<Entry>> {
+        let before = self.entry(strong)?.filter(|e| e.blobs().all(|d| cas.contains(d)));
         let (bytes, digest) = path_set.encode()?;
         let short: Vec<u64> = values.iter().map(short).collect();
         let key = [&weak.0[..], &digest.0, &strong.0].concat();
@@ -270,7 +278,7 @@ impl Store {
     }
 
     /// Flushes, and takes in what other processes left in the spool.
-    pub fn close(self) {
+    pub fn close(&self) {
         self.backend.close(&self.dir);
     }
 }
@@ -294,9 +302,15 @@ fn prepare(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("create", dir)?;
     let you = rustix::process::geteuid().as_raw();
-    let owner = std::fs::metadata(dir).at("look at", dir)?.uid();
+    let m = std::fs::metadata(dir).at("look at", dir)?;
+    let owner = m.uid();
     if owner != you {
         return Err(crate::Error::Owner { path: dir.to_owned(), owner, you });
+    }
+    if m.mode() & 0o077 != 0 {
+        // Made by hand, or unpacked by a CI cache: nobody else has business here.
+        use std::os::unix::fs::PermissionsExt;
+        let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700));
     }
     let file = dir.join("format");
     match std::fs::read_to_string(&file) {

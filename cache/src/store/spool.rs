@@ -40,6 +40,11 @@ impl Spool {
         self.file.write_all(&frame).at("write", &self.path)
     }
 
+    /// Lets others take it in.
+    pub fn release(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+
     /// Feeds every complete frame of every unowned spool to `apply`; removes those that were applied.
     pub fn take_all(dir: &Path, mut apply: impl FnMut(Vec<Change>) -> Result<()>) {
         let Ok(entries) = std::fs::read_dir(folder(dir)) else { return };

@@ -59,7 +59,7 @@ pub fn become_command(cmd: &[OsString]) -> CommandError {
 pub const SESSION: &str = "XL_SESSION";
 
 /// Launches a command under supervision.
-pub fn launch(cmd: &[OsString]) -> Result<tracer::Session, CommandError> {
+pub fn launch(cmd: &[OsString], cache_dir: Option<&std::path::Path>) -> Result<tracer::Session, CommandError> {
     let program = find_program(cmd)?;
     let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
     let session = OsString::from(std::process::id().to_string());
@@ -67,8 +67,9 @@ pub fn launch(cmd: &[OsString]) -> Result<tracer::Session, CommandError> {
     let mut env: Vec<(&OsStr, &OsStr)> = vars.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str())).collect();
     env.push((OsStr::new(SESSION), &session));
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
+    let journal = cache_dir.map(engine::journal::Journal::place);
     tracer::ignore_sigpipe();
-    Ok(tracer::Session::launch(&tracer::session::Options { program: &program, argv: &argv, env: &env, threads })?)
+    Ok(tracer::Session::launch(&tracer::session::Options { program: &program, argv: &argv, env: &env, threads, journal })?)
 }
 
 /// The exit code that a shell would show.

@@ -20,7 +20,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     let config = config(&a.common)?;
     let inherited = tracer::inherited();
-    let session = launch(&a.cmd)?;
+    let session = launch(&a.cmd, Some(&config.cache_dir))?;
     let pid = session.pid();
     tracer::forward_signals(pid);
     let cache = match open_cache(&config) {
@@ -52,7 +52,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         eprintln!("xl: {} calls observed, {} processes", stats.calls, stats.processes);
     }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
-    let record = Engine::close(engine, engine::record::redact(&command), cwd, code, 0);
+    let record = engine.close(engine::record::redact(&command), cwd, code, 0);
     progress::clear();
     record.warnings.iter().for_each(|w| warning(w));
     if a.summary != "off" {
@@ -70,10 +70,15 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
 fn summary(r: &BuildRecord, mode: Mode) {
     let p = &r.pips;
     let ran = p.miss + p.uncacheable + p.failed;
-    let what = if mode == Mode::Single { "command" } else { "pips" };
+    let what = match (mode, p.total) {
+        (Mode::Single, _) => "command",
+        (_, 1) => "pip",
+        _ => "pips",
+    };
+    let hits = if p.hit == 1 { "hit" } else { "hits" };
     let saved = if r.saved_cpu_ms > 0 { format!(" (saved {})", duration(r.saved_cpu_ms)) } else { String::new() };
     eprintln!(
-        "xl: {} {what}: {} hits, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
+        "xl: {} {what}: {} {hits}, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
         p.total,
         p.hit,
         p.uncacheable,

@@ -3,7 +3,7 @@
 mod x86_64;
 
 pub use x86_64::{
-    AUDIT_ARCH, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP, OPEN_BY_HANDLE_AT, SENDTO,
+    AUDIT_ARCH, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP, OPEN_BY_HANDLE_AT, RENAMEAT2, SENDTO,
     STDIN_READERS, TABLE, UTIMENSAT, exit_group_registers,
 };
 
@@ -63,6 +63,8 @@ pub enum Shape {
     Fact(super::access::Fact),
     /// connect, bind, sendto with an address: index of the address and of its length.
     Socket(u8, u8),
+    /// sendmsg: index of the `struct msghdr` pointer.
+    Message(u8),
     /// Something that no observation can describe.
     Escape(super::access::EscapeKind),
 }

@@ -198,8 +198,15 @@ pub fn become_subreaper() {
 }
 
 /// Waits for the end of our child `pid`.
+///
+/// By its pidfd: waitpid(2) would also report, and so steal, the ptrace stop of a hit that another thread waits for.
 pub fn wait(pid: i32) -> crate::session::Exited {
     use crate::session::Exited;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    if let Some(fd) = Pid::from_raw(pid).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) {
+        while !poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).is_ok_and(|n| n > 0) {}
+    }
     let mut status = 0;
     // SAFETY: `status` is writable.
     while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0 {

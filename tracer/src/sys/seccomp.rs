@@ -81,9 +81,19 @@ impl Listener {
         }
         let e = io::Error::last_os_error();
         match e.raw_os_error() {
+            // Linux 6.18 also says ENOENT, at once and for ever, when no task uses the filter any more.
+            Some(libc::ENOENT) if self.is_orphaned() => Err(e),
             Some(libc::EINTR | libc::ENOENT) => Ok(None),
             _ => Err(e),
         }
+    }
+
+    /// Has the filter no users left?
+    pub fn is_orphaned(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let mut p = [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut p, Some(&now)).is_ok() && p[0].revents().contains(PollFlags::HUP)
     }
 
     /// Lets the call happen. A task that died meanwhile is no error.

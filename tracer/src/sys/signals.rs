@@ -51,6 +51,6 @@ pub fn send(pid: i32, signal: i32) {
 /// Reaps `pid` if it is a child of ours that has ended; anything else is left alone.
 pub fn reap(pid: i32) {
     let mut status = 0;
-    // SAFETY: `status` is writable. WNOTHREAD: a child of this process, never a tracee of another thread.
-    unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WNOTHREAD) };
+    // SAFETY: `status` is writable. The process has ended, so no ptrace stop of it can be stolen.
+    unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
 }
