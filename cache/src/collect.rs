@@ -81,7 +81,8 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                     if s.nlink as usize > names {
                         return Err(CollectError::Linked(name()));
                     }
-                    let set_on_purpose = s.mtime < began - crate::file_stat::TICK || s.mtime > crate::file_stat::coarse_now() + crate::file_stat::TICK;
+                    let set_on_purpose =
+                        s.mtime < began - crate::file_stat::TICK || s.mtime > crate::file_stat::coarse_now() + crate::file_stat::TICK;
                     let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
                     OutputKind::File {
                         digest: c.digest,

@@ -142,22 +142,20 @@ fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<
     for o in outputs {
         let one = match &o.kind {
             OutputKind::Directory { .. } => directory(&o.path, made).map(|()| Staged::Nothing),
-            OutputKind::File { digest, mode, link_group, mtime, .. } => {
-                match link_group.and_then(|g| groups.get(&g)) {
-                    Some(first) => Ok(Staged::LinkTo(*first)),
-                    None => {
-                        if let Some(g) = link_group {
-                            groups.insert(*g, staged.len());
-                        }
-                        let may_be_unnamed = unnamed < MOST_UNNAMED;
-                        file(cas, &o.path, digest, *mode, *mtime, may_be_unnamed).map(|(n, s)| {
-                            bytes += n;
-                            unnamed += usize::from(matches!(s, Staged::Unnamed(_)));
-                            s
-                        })
+            OutputKind::File { digest, mode, link_group, mtime, .. } => match link_group.and_then(|g| groups.get(&g)) {
+                Some(first) => Ok(Staged::LinkTo(*first)),
+                None => {
+                    if let Some(g) = link_group {
+                        groups.insert(*g, staged.len());
                     }
+                    let may_be_unnamed = unnamed < MOST_UNNAMED;
+                    file(cas, &o.path, digest, *mode, *mtime, may_be_unnamed).map(|(n, s)| {
+                        bytes += n;
+                        unnamed += usize::from(matches!(s, Staged::Unnamed(_)));
+                        s
+                    })
                 }
-            }
+            },
             _ => Ok(Staged::Nothing),
         };
         match one {

@@ -259,10 +259,15 @@ impl Config {
 fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(t) => t,
-        Err(e) if !must_exist && matches!(
+        Err(e)
+            if !must_exist
+                && matches!(
                     e.kind(),
                     std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory | std::io::ErrorKind::PermissionDenied
-                ) => return Ok(None),
+                ) =>
+        {
+            return Ok(None);
+        }
         Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
     };
     toml::from_str(&text).map(Some).map_err(|e| {

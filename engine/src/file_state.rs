@@ -103,7 +103,8 @@ impl FileStates {
     /// A directory or link is about to go away: what lies below is believed no more, for as long as the run lasts.
     pub fn forget_below(&self, path: &[u8]) {
         let mut inner = self.lock();
-        let below: Vec<PathBytes> = inner.states.keys().filter(|p| p.starts_with(path) && p.get(path.len()) == Some(&b'/')).cloned().collect();
+        let below: Vec<PathBytes> =
+            inner.states.keys().filter(|p| p.starts_with(path) && p.get(path.len()) == Some(&b'/')).cloned().collect();
         for p in below {
             inner.states.remove(&p);
             inner.settled.remove(&p);

@@ -167,7 +167,10 @@ mod tests {
         assert_eq!(v(&["curl", "--token", "abc", "x"]), ["curl", "--token", "***", "x"]);
         assert_eq!(v(&["p", "--password=abc"]), ["p", "--password=***"]);
         assert_eq!(v(&["sh", "-c", "API_TOKEN=abc gen -o x"]), ["sh", "-c", "API_TOKEN=*** gen -o x"]);
-        assert_eq!(v(&["sh", "-c", "curl --token abc -H 'Authorization: Bearer xyz' u"]), ["sh", "-c", "curl --token *** -H 'Authorization: Bearer *** u"]);
+        assert_eq!(
+            v(&["sh", "-c", "curl --token abc -H 'Authorization: Bearer xyz' u"]),
+            ["sh", "-c", "curl --token *** -H 'Authorization: Bearer *** u"]
+        );
         assert_eq!(v(&["git", "clone", "https://me:pw@host/x"]), ["git", "clone", "https://***@host/x"]);
         assert_eq!(v(&["gcc", "-DX=1", "tokenizer.c"]), ["gcc", "-DX=1", "tokenizer.c"]);
     }

@@ -41,6 +41,9 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
+/// The flags with which the launcher sends: a combination that means nothing on a local socket, so that nobody else uses it.
+pub const LAUNCHER_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_FIN | libc::MSG_SYN | libc::MSG_RST;
+
 /// Builds the filter of the `seccomp` observer and gate.
 pub fn build() -> Vec<Instruction> {
     let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
@@ -72,10 +75,18 @@ pub fn build() -> Vec<Instruction> {
         stmt(RET, NOTIFY),
         stmt(RET, ALLOW),
     ]);
+    // sendmsg may carry an address, but the launcher must hand over the listener before anybody serves it.
+    v.extend([
+        jump(JEQ, arch::SENDMSG.cast_unsigned(), 0, 4),
+        stmt(LD_ABS, offset_arg(2)),
+        jump(JEQ, LAUNCHER_FLAGS.cast_unsigned(), 1, 0),
+        stmt(RET, NOTIFY),
+        stmt(RET, ALLOW),
+    ]);
     for nr in [arch::EXECVE, arch::EXECVEAT, arch::EXIT, arch::EXIT_GROUP] {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
     }
-    for (nr, _, _) in arch::TABLE.iter().filter(|r| r.0 != arch::SENDTO) {
+    for (nr, _, _) in arch::TABLE.iter().filter(|r| !matches!(r.0, arch::SENDTO | arch::SENDMSG)) {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
     }
     for (nr, errno) in [(arch::IO_URING_SETUP, libc::ENOSYS), (arch::OPEN_BY_HANDLE_AT, libc::EPERM)] {
@@ -133,6 +144,8 @@ mod tests {
             (44, [3, 0, 0, 0, 0, 0], ALLOW, "send"),
             (44, [3, 0, 0, 0, 9, 0], NOTIFY, "sendto"),
             (257, [0; 6], NOTIFY, "openat"),
+            (46, [0; 6], NOTIFY, "sendmsg"),
+            (46, [0, 0, 0x5600, 0, 0, 0], ALLOW, "sendmsg of the launcher"),
             (59, [0; 6], NOTIFY, "execve"),
             (231, [0; 6], NOTIFY, "exit_group"),
             (425, [0; 6], ERRNO | 38, "io_uring_setup"),

@@ -213,10 +213,13 @@ pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>], cwd: &[u8
         b"install" => arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")),
         b"touch" => arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")),
         b"find" => arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")),
-        b"tar" | b"rsync" | b"cpio" | b"zip" | b"gzip" | b"jar" | b"7z" | b"bsdtar" | b"perl" | b"make" | b"gmake" | b"ninja" | b"samu" | b"ls" | b"stat" => true,
+        b"tar" | b"rsync" | b"cpio" | b"zip" | b"gzip" | b"jar" | b"7z" | b"bsdtar" | b"perl" | b"make" | b"gmake" | b"ninja" | b"samu"
+        | b"ls" | b"stat" => true,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             use bstr::ByteSlice;
-            let script = || shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }));
+            let script = || {
+                shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }))
+            };
             arg(&|a| a.contains_str("-nt") || a.contains_str("-ot")) || script()
         }
         b"ar" => argv.get(1).is_some_and(|a| a.contains(&b'U')),

@@ -119,7 +119,8 @@ impl Backend {
 
     fn follow(dir: &Path, path: PathBuf, read_only: bool, notices: &mut Vec<Notice>) -> Result<Self> {
         let place = if read_only { std::env::temp_dir() } else { dir.to_owned() };
-        let scratch = place.join(format!("xl-follow-{}-{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos())));
+        let scratch =
+            place.join(format!("xl-follow-{}-{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos())));
         let mut o = options();
         o.create_if_missing(false);
         o.set_max_open_files(-1);

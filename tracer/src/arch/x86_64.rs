@@ -15,6 +15,7 @@ pub const EXECVEAT: i32 = 322;
 pub const EXIT: i32 = 60;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
+pub const SENDMSG: i32 = 46;
 pub const RENAMEAT2: i32 = 316;
 pub const UTIMENSAT: i32 = 280;
 pub const SENDTO: i32 = 44;
@@ -116,7 +117,7 @@ pub const TABLE: &[(i32, &str, Shape)] = &[
     (42, "connect", Shape::Socket(1, 2)),
     (49, "bind", Shape::Socket(1, 2)),
     (SENDTO, "sendto", Shape::Socket(4, 5)),
-    (46, "sendmsg", Shape::Message(1)),
+    (SENDMSG, "sendmsg", Shape::Message(1)),
     (307, "sendmmsg", Shape::Message(1)),
     (29, "shmget", Shape::Escape(EscapeKind::Ipc)),
     (64, "semget", Shape::Escape(EscapeKind::Ipc)),

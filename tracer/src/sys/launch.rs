@@ -127,7 +127,7 @@ unsafe fn send_status(socket: i32, tag: u8, fd: i32) {
             (*h).cmsg_len = libc::CMSG_LEN(4) as usize;
             libc::CMSG_DATA(h).cast::<i32>().write_unaligned(fd);
         }
-        libc::sendmsg(socket, &raw const m, libc::MSG_NOSIGNAL);
+        libc::sendmsg(socket, &raw const m, crate::filter::LAUNCHER_FLAGS);
     }
 }
 
