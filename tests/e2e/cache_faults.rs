@@ -105,7 +105,7 @@ fn a_damaged_data_base_is_set_aside() {
         }
     }
     builds_anyway(&w, "was damaged");
-    builds_anyway(&w, "1 hits");
+    builds_anyway(&w, "1 hit,");
 }
 
 #[test]

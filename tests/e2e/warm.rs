@@ -56,7 +56,7 @@ fn a_changed_header_rebuilds_what_it_should() {
     let r = w.run(&["make"]);
     assert_eq!(r.outcome("-c a.c"), "miss", "{}", r.story());
     assert_eq!(String::from_utf8_lossy(&w.sh("./prog").stdout), "11\n");
-    // And back: everything is known.
+    // And back, with the outputs in place: everything is known.
     w.write("inc/x.h", "#define X 3\nint a(void); int b(void);\n");
     let r = w.run(&["make"]);
     assert_eq!(r.outcome("-c a.c"), "hit", "{}", r.story());

@@ -219,7 +219,11 @@ pub(crate) struct UnknownFormat;
 
 /// What the kernel opens to execute `program`: `#!` interpreters in order, then the ELF interpreter. `None`
 /// when the exec would fail: not there, not a file, not executable, or an interpreter missing.
-pub(crate) fn interpreters(program: &Resolved, resolver: &crate::resolve::Resolver) -> Result<Option<Interpreters>, UnknownFormat> {
+pub(crate) fn interpreters(
+    program: &Resolved,
+    cwd: &[u8],
+    resolver: &crate::resolve::Resolver,
+) -> Result<Option<Interpreters>, UnknownFormat> {
     let mut out: Vec<Resolved> = Vec::new();
     // The kernel follows at most five (`exec_binprm`).
     for _ in 0..6 {
@@ -233,13 +237,13 @@ pub(crate) fn interpreters(program: &Resolved, resolver: &crate::resolve::Resolv
             let line = line.split(|c| *c == b'\n').next().unwrap_or_default();
             let mut words = line.split(|c| matches!(c, b' ' | b'\t')).filter(|w| !w.is_empty());
             let Some(interpreter) = words.next() else { return Ok(None) };
-            out.push(resolver.resolve(b"/", interpreter, true));
+            out.push(resolver.resolve(cwd, interpreter, true));
             continue;
         }
         if head.starts_with(b"\x7fELF") {
             let image = out.len().checked_sub(1);
             if let Some(loader) = elf_interpreter(&file.path, &head) {
-                let r = resolver.resolve(b"/", &loader, true);
+                let r = resolver.resolve(cwd, &loader, true);
                 if r.state.is_none() {
                     return Ok(None);
                 }

@@ -658,7 +658,7 @@ impl Inner {
         } else {
             self.resolver.resolve(&base, &own_image(raw, p.pid), true)
         };
-        let image = crate::request::interpreters(&program, &self.resolver);
+        let image = crate::request::interpreters(&program, &self.cwd(&p).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
         if image.is_err() {
             self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
         }

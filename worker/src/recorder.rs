@@ -230,8 +230,8 @@ impl Accesses {
                     r.times |= running.times || access.call.starts_with("rename");
                 }
             }
-            Op::OpenRead { content: false } | Op::Readlink | Op::Chdir => r.probed |= !own,
-            Op::Stat => {
+            Op::Chdir => r.probed |= !own,
+            Op::Stat | Op::Readlink | Op::OpenRead { content: false } => {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
                     r.times |= running.times;
