@@ -6,7 +6,7 @@
 //! changed the name before.
 
 use crate::special::{self, Special};
-use crate::tools::{self, Tool};
+use crate::tools::{self, Times, Tool};
 use cache::digest::Content;
 use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::FxHashMap;
@@ -72,7 +72,7 @@ pub struct Program {
 #[derive(Clone, Copy, Debug, Default)]
 struct Running {
     tool: Option<&'static Tool>,
-    times: bool,
+    times: Times,
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
@@ -89,7 +89,10 @@ impl Recorder {
     /// Process `pid` becomes `program`; `script` when that is a `#!` file. `cwd` is its working directory.
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], script: bool, cwd: &[u8]) {
         let tool = if script { None } else { tools::tool(program) };
-        let times = tools::reads_times(tool, program, argv, cwd) || script && tools::compares_times(program);
+        let mut times = tools::reads_times(program, argv, cwd);
+        if script && tools::compares_times(program) {
+            times = Times::All;
+        }
         self.running.lock().expect("running").insert(pid, Running { tool, times });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
@@ -221,20 +224,21 @@ impl Accesses {
                 (a, b) => a.is_some() != b.is_some(),
             };
         let is_file = r.first.is_some_and(|s| s.is_file());
+        let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()));
         let mut hash = false;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if !own {
                     r.read = true;
                     // What is moved keeps its time, and takes it along.
-                    r.times |= running.times || access.call.starts_with("rename");
+                    r.times |= times || access.call.starts_with("rename");
                 }
             }
             Op::Chdir => r.probed |= !own,
             Op::Stat | Op::Readlink | Op::OpenRead { content: false } => {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
-                    r.times |= running.times;
+                    r.times |= times;
                     if running.tool.is_some_and(|t| t.probes_output) {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;

@@ -22,8 +22,6 @@ pub struct Tool {
     pub env: &'static [&'static str],
     /// It probes its output before it replaces it, and makes the same one either way.
     pub probes_output: bool,
-    /// Modification times of its inputs may change its result.
-    pub times: bool,
 }
 
 /// Variables of the C library, the dynamic loader and message catalogues: they count for every program.
@@ -73,50 +71,33 @@ pub const TOOLS: &[Tool] = &[
         class: Class::Toolchain,
         env: GCC,
         probes_output: true,
-        times: false,
     },
     Tool {
         names: &["cc1", "cc1plus", "cc1obj", "f951", "collect2", "lto1", "lto-wrapper"],
         class: Class::Toolchain,
         env: GCC,
         probes_output: true,
-        times: false,
     },
     Tool {
         names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold", "gold"],
         class: Class::Toolchain,
         env: GCC,
         probes_output: true,
-        times: false,
     },
     Tool {
         names: &["ar", "ranlib", "strip", "objcopy", "nm", "objdump", "readelf", "size", "llvm-ar", "llvm-ranlib"],
         class: Class::Toolchain,
         env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"],
         probes_output: true,
-        times: false,
     },
     Tool {
         names: &["sh", "dash", "bash"],
         class: Class::Shell,
         env: &["PATH", "PWD", "IFS", "ENV", "BASH_ENV", "CDPATH", "PS4", "SHELLOPTS", "BASHOPTS", "HOME", "BASH_FUNC_*"],
         probes_output: false,
-        times: false,
     },
-    Tool {
-        names: &["cp", "install"],
-        class: Class::Utility,
-        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
-        probes_output: true,
-        times: true,
-    },
-    Tool {
-        names: &["mv", "ln"],
-        class: Class::Utility,
-        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
-        probes_output: true,
-        times: false,
-    },
+    Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
+    Tool { names: &["mv", "ln"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
     Tool {
         names: &[
             "rm", "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail",
@@ -126,21 +107,14 @@ pub const TOOLS: &[Tool] = &[
         class: Class::Utility,
         env: &["TMPDIR", "PWD"],
         probes_output: false,
-        times: false,
     },
-    Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false, times: false },
-    Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false, times: true },
-    Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false, times: false },
-    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*"], probes_output: false, times: false },
-    Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false, times: false },
-    Tool {
-        names: &["bison", "yacc"],
-        class: Class::Utility,
-        env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"],
-        probes_output: false,
-        times: false,
-    },
-    Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false, times: false },
+    Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false },
+    Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false },
+    Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false },
+    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*"], probes_output: false },
+    Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false },
+    Tool { names: &["bison", "yacc"], class: Class::Utility, env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
+    Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
 ];
 
 /// Programs that exist to say something that changes from run to run: never cached.
@@ -197,34 +171,55 @@ fn shell_script<'a>(argv: &'a [Vec<u8>]) -> Option<&'a [u8]> {
     argv.iter().skip(1).map(Vec::as_slice).find(|a| !matches!(a.first(), Some(b'-' | b'+')))
 }
 
-/// Does a run of this program with these arguments in `cwd` read modification times?
-pub fn reads_times(tool: Option<&Tool>, path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> bool {
-    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
-    match base_name(path) {
-        b"cp" => arg(&|a| {
-            a == b"-p"
-                || a == b"-a"
-                || a == b"-u"
-                || a.starts_with(b"--preserve")
-                || a.starts_with(b"--archive")
-                || a.starts_with(b"--update")
-                || short_flag(a, b"pau")
-        }),
-        b"install" => arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")),
-        b"touch" => arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")),
-        b"find" => arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")),
-        b"tar" | b"rsync" | b"cpio" | b"zip" | b"gzip" | b"jar" | b"7z" | b"bsdtar" | b"perl" | b"make" | b"gmake" | b"ninja" | b"samu"
-        | b"ls" | b"stat" => true,
-        b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
-            use bstr::ByteSlice;
-            let script = || {
-                shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }))
-            };
-            arg(&|a| a.contains_str("-nt") || a.contains_str("-ot")) || script()
+/// Of which names a program reads the modification time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Times {
+    #[default]
+    None,
+    /// Python's modules, to judge their compiled form.
+    Modules,
+    /// Files, but directories only to find their way.
+    Files,
+    /// Whatever it looks at (archivers and copiers).
+    All,
+}
+
+impl Times {
+    /// Does the time of `path` count?
+    pub fn of(self, path: &[u8], directory: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
+            Self::Files => !directory,
+            Self::All => true,
         }
-        b"ar" => argv.get(1).is_some_and(|a| a.contains(&b'U')),
-        name if name.starts_with(b"python") => true,
-        _ => tool.is_some_and(|t| t.times && t.class != Class::Utility),
+    }
+}
+
+/// Which modification times a run of this program with these arguments in `cwd` reads.
+pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
+    use bstr::ByteSlice;
+    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
+    let when = |yes: bool, t: Times| if yes { t } else { Times::None };
+    let script =
+        || shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }));
+    match base_name(path) {
+        b"cp" => {
+            let long = |a: &[u8]| [&b"--preserve"[..], b"--archive", b"--update"].iter().any(|l| a.starts_with(l));
+            when(arg(&|a| long(a) || short_flag(a, b"pau")), Times::All)
+        }
+        b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
+        b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
+        b"find" => when(arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")), Times::All),
+        b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"ls" | b"stat" => Times::All,
+        b"gzip" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
+        b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
+            when(arg(&|a| a.contains_str("-nt") || a.contains_str("-ot")) || script(), Times::All)
+        }
+        b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
+        name if name.starts_with(b"python") => Times::Modules,
+        b"perl" | b"ruby" | b"tclsh" => when(script(), Times::All),
+        _ => Times::None,
     }
 }
 
@@ -260,10 +255,16 @@ mod tests {
 
     #[test]
     fn times_matter_where_they_are_asked_for() {
-        let args = |v: &[&str]| v.iter().map(|s| s.as_bytes().to_vec()).collect::<Vec<_>>();
-        assert!(reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "-pR", "a", "b"]), b"/"));
-        assert!(!reads_times(tool(b"cp"), b"/bin/cp", &args(&["cp", "a", "b"]), b"/"));
-        assert!(reads_times(tool(b"sh"), b"/bin/sh", &args(&["sh", "-c", "test a -nt b"]), b"/"));
-        assert!(reads_times(None, b"/usr/bin/tar", &args(&["tar", "cf", "x"]), b"/"));
+        let of = |line: &[&str]| {
+            let argv: Vec<Vec<u8>> = line.iter().map(|s| s.as_bytes().to_vec()).collect();
+            reads_times(&argv[0], &argv, b"/")
+        };
+        assert_eq!(of(&["cp", "-pR", "a", "b"]), Times::All);
+        assert_eq!(of(&["cp", "a", "b"]), Times::None);
+        assert_eq!(of(&["sh", "-c", "test a -nt b"]), Times::All);
+        assert_eq!(of(&["tar", "cf", "x"]), Times::All);
+        assert_eq!(of(&["python3.11", "x.py"]), Times::Modules);
+        assert!(Times::Modules.of(b"/a/b.py", false) && !Times::Modules.of(b"/a/b.h", false));
+        assert!(Times::All.of(b"/d", true) && !Times::Files.of(b"/d", true));
     }
 }

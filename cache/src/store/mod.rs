@@ -116,7 +116,8 @@ impl Store {
 
     fn get<T: DeserializeOwned>(&self, t: Table, key: &[u8]) -> Result<Option<T>> {
         match self.backend.get(t, key)? {
-            Some(b) => Ok(Some(postcard::from_bytes(&b)?)),
+            // A record of another version, or damaged: as good as absent.
+            Some(b) => Ok(postcard::from_bytes(&b).ok()),
             None => Ok(None),
         }
     }
@@ -133,14 +134,14 @@ impl Store {
             let digest = |b: &[u8]| Digest(b.try_into().expect("thirty-two bytes"));
             let (path_set, strong) = (digest(p), digest(s));
             let last_used = self.get(Table::Uses, &strong.0)?.unwrap_or(0);
-            out.push(Link { path_set, strong, values: postcard::from_bytes(&v)?, last_used });
+            out.push(Link { path_set, strong, values: postcard::from_bytes(&v).unwrap_or_default(), last_used });
         }
         out.sort_by_key(|l| std::cmp::Reverse(l.last_used));
         Ok(out)
     }
 
     pub fn path_set(&self, d: &Digest) -> Result<Option<PathSet>> {
-        self.backend.get(Table::PathSets, &d.0)?.map(|b| PathSet::decode(&b)).transpose()
+        Ok(self.backend.get(Table::PathSets, &d.0)?.and_then(|b| PathSet::decode(&b).ok()))
     }
 
     pub fn entry(&self, strong: &Digest) -> Result<Option<Entry>> {
