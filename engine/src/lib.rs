@@ -1,8 +1,8 @@
 //! What happens to each command of a build: driver or pip, lookup, hit or run, publication, record.
 //!
 //! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is
-//! known before it runs) → [`lookup`] (candidates against [`file_state`]) → [`run`] (hit: materialise and replay;
-//! miss: run observed, collect, publish) → [`record`]. Knows nothing of command lines or terminals.
+//! known before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
+//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Knows nothing of command lines or terminals.
 
 pub mod config;
 pub mod file_state;
@@ -11,8 +11,10 @@ pub mod journal;
 pub mod lookup;
 pub mod pip;
 pub mod policy;
+mod publish;
 pub mod record;
 pub mod run;
+mod start;
 pub mod trace;
 pub mod weak;
 pub mod world;

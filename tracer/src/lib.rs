@@ -10,6 +10,7 @@
 pub mod access;
 pub mod arch;
 mod capture;
+mod dispatch;
 mod filter;
 mod keeper;
 mod pool;

@@ -3,20 +3,17 @@
 //! A receiving thread never blocks: it reads the task, reports the access, answers. Whatever may take long is
 //! handed to the pool, and the task just stays blocked meanwhile.
 
-use crate::access::{Access, Escape, EscapeKind, Fact, Op};
-use crate::arch::{self, At, Follow, Shape};
+use crate::access::{Access, Escape, EscapeKind, Fact};
+use crate::arch::{self, Shape};
 use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
-use crate::request::ExecRequest;
-use crate::resolve::{Resolved, Resolver};
+use crate::resolve::Resolver;
 use crate::sys::launch::{self, LaunchError};
-use crate::sys::memory;
 use crate::sys::seccomp::{Listener, Notification};
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
 use rustc_hash::{FxHashMap, FxHashSet};
-use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,26 +83,23 @@ pub enum SpawnError {
 }
 
 #[derive(Default)]
-struct ScopeState {
+pub(crate) struct ScopeState {
     root: Option<(i32, u64)>,
-    seen: Mutex<FxHashSet<Box<[u8]>>>,
+    pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
     live_stdin: Mutex<Option<Vec<u8>>>,
 }
-
-/// The directory that a path argument is relative to, and the argument.
-type Operand = (Arc<[u8]>, Vec<u8>);
 
 pub(crate) struct Inner {
     pub listener: Listener,
     pub keeper: Keeper,
     pub pool: Pool,
     pub processes: ProcessTable,
-    supervisor: Arc<dyn Supervisor>,
-    resolver: Resolver,
-    scopes: RwLock<FxHashMap<Scope, Arc<ScopeState>>>,
-    shapes: Vec<Option<(&'static str, Shape)>>,
-    root: i32,
-    calls: AtomicU64,
+    pub(crate) supervisor: Arc<dyn Supervisor>,
+    pub(crate) resolver: Resolver,
+    pub(crate) scopes: RwLock<FxHashMap<Scope, Arc<ScopeState>>>,
+    pub(crate) shapes: Vec<Option<(&'static str, Shape)>>,
+    pub(crate) root: i32,
+    pub(crate) calls: AtomicU64,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -226,7 +220,7 @@ impl Inner {
         self.scopes.write().expect("scopes").insert(scope, Arc::new(s));
     }
 
-    fn scope_state(&self, scope: Scope) -> Option<Arc<ScopeState>> {
+    pub(crate) fn scope_state(&self, scope: Scope) -> Option<Arc<ScopeState>> {
         self.scopes.read().expect("scopes").get(&scope).cloned()
     }
 
@@ -250,7 +244,7 @@ impl Inner {
         }
     }
 
-    fn escape(&self, scope: Option<Scope>, kind: EscapeKind, detail: impl Into<String>) {
+    pub(crate) fn escape(&self, scope: Option<Scope>, kind: EscapeKind, detail: impl Into<String>) {
         self.supervisor.escape(scope, Escape { kind, detail: detail.into() });
     }
 
@@ -323,7 +317,7 @@ impl Inner {
         }
     }
 
-    fn stdin_touched(&self, p: &Process, scope: Scope) {
+    pub(crate) fn stdin_touched(&self, p: &Process, scope: Scope) {
         let Some(s) = self.scope_state(scope) else { return };
         let live = s.live_stdin.lock().expect("stdin");
         if live.is_some() && *live == task_files::fd_link(p.pid, 0) {
@@ -348,370 +342,6 @@ impl Inner {
             self.listener.proceed(n.id);
         }
     }
-
-    fn cwd(&self, p: &Process) -> Option<Arc<[u8]>> {
-        let mut memo = p.cwd.lock().expect("cwd");
-        if memo.is_none() {
-            *memo = Some(task_files::cwd(p.pid)?.into());
-        }
-        memo.clone()
-    }
-
-    /// The directory that a path argument is relative to, and the argument. `Err` says why not.
-    fn operand(&self, n: &Notification, p: &Process, at: At) -> Result<Option<Operand>, &'static str> {
-        let tid = n.tid.cast_signed();
-        let address = n.args[at.1 as usize];
-        let raw = match memory::read_path(tid, address) {
-            Ok(Some(raw)) => raw,
-            // The kernel will refuse the call: too long, or a bad or null pointer.
-            Ok(None) => return Ok(None),
-            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => return Ok(None),
-            Err(_) if !self.listener.is_valid(n.id) => return Ok(None),
-            Err(_) => return Err("its memory cannot be read"),
-        };
-        if raw.first() == Some(&b'/') {
-            return Ok(Some((Arc::from(&b"/"[..]), raw)));
-        }
-        let dirfd = at.0.map_or(libc::AT_FDCWD, |i| n.args[i as usize] as i32);
-        let base = if dirfd == libc::AT_FDCWD {
-            self.cwd(p).ok_or("its working directory is gone")?
-        } else {
-            match task_files::fd_path(p.pid, dirfd) {
-                Some(d) => d.into(),
-                // Not a directory, or not open: the call fails. Or a deleted directory: nothing can be found there.
-                None => return Ok(None),
-            }
-        };
-        Ok(Some((base, raw)))
-    }
-
-    fn call(self: &Arc<Self>, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) {
-        match self.report(n, p, scope, name, shape) {
-            Flow::Go => self.listener.proceed(n.id),
-            Flow::After(job) => {
-                let (inner, id) = (self.clone(), n.id);
-                self.pool.run(Box::new(move || {
-                    job();
-                    inner.listener.proceed(id);
-                }));
-            }
-        }
-    }
-
-    fn report(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) -> Flow {
-        let reads = self.supervisor.observes_reads(scope);
-        let flag = |i: u8, bit: i32| n.args[i as usize] & u64::from(bit.cast_unsigned()) != 0;
-        let follows = |f: Follow| match f {
-            Follow::Yes => true,
-            Follow::No => false,
-            Follow::UnlessFlag(i) => !flag(i, libc::AT_SYMLINK_NOFOLLOW),
-            Follow::IfFlag(i) => flag(i, libc::AT_SYMLINK_FOLLOW),
-        };
-        let one = |at, op, follow| self.one(n, p, scope, name, at, op, follow, reads);
-        match shape {
-            Shape::Open(at, flags) => {
-                let (op, follow) = open_op(n.args[flags as usize]);
-                one(at, op, follow)
-            }
-            Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
-                Ok(flags) => {
-                    let (op, follow) = open_op(flags);
-                    one(at, op, follow)
-                }
-                Err(_) => {
-                    self.escape(Some(scope), EscapeKind::Unreadable, name);
-                    Flow::Go
-                }
-            },
-            Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false }, true),
-            Shape::Stat(at, f) => one(at, Op::Stat, follows(f)),
-            Shape::Readlink(at) => one(at, Op::Readlink, false),
-            Shape::Unlink(at) => one(at, Op::Remove, false),
-            Shape::Make(at) => one(at, Op::Create, false),
-            Shape::SetMeta(at, f) => one(at, Op::SetMeta, follows(f)),
-            Shape::SetTimes(at, f, times) => {
-                let now = self.sets_now(n, n.args[times as usize]);
-                if n.args[at.1 as usize] == 0 {
-                    return self.on_fd(n, p, scope, name, at.0.map_or(0, |i| n.args[i as usize]) as i32, Op::SetTimes { now });
-                }
-                one(at, Op::SetTimes { now }, follows(f))
-            }
-            Shape::Truncate(at) => one(at, Op::Truncate, true),
-            Shape::SetMetaFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta),
-            Shape::TruncateFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Truncate),
-            Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
-            Shape::List => Flow::Go,
-            Shape::Rename(from, to) => {
-                const RENAME_EXCHANGE: i32 = 2;
-                if n.nr == arch::RENAMEAT2 && flag(4, RENAME_EXCHANGE) {
-                    self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
-                }
-                let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create, false)];
-                self.all(n, p, scope, name, steps)
-            }
-            Shape::Link(from, to, f) => self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create, false)]),
-            Shape::Chdir(at) => {
-                // It changes only after this; the next call reads it again.
-                let flow = match at {
-                    Some(at) if reads => one(at, Op::Chdir, true),
-                    _ => Flow::Go,
-                };
-                p.cwd.lock().expect("cwd").take();
-                flow
-            }
-            Shape::Fact(fact) => {
-                if reads {
-                    self.supervisor.fact(scope, p, fact);
-                }
-                Flow::Go
-            }
-            Shape::Socket(address, length) => {
-                self.socket(n, scope, name, n.args[address as usize], n.args[length as usize]);
-                Flow::Go
-            }
-            Shape::Message(header) => {
-                // `struct msghdr` begins with the address and its length.
-                let tid = n.tid.cast_signed();
-                let at = n.args[header as usize];
-                if let (Ok(address), Ok(length)) = (memory::read_u64(tid, at), memory::read_u64(tid, at + 8))
-                    && address != 0
-                {
-                    self.socket(n, scope, name, address, length & 0xffff_ffff);
-                }
-                Flow::Go
-            }
-            Shape::Escape(kind) => {
-                self.escape(Some(scope), kind, name);
-                Flow::Go
-            }
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn one(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, at: At, op: Op, follow: bool, reads: bool) -> Flow {
-        let writes = op.writes();
-        if !writes && !reads {
-            return Flow::Go;
-        }
-        let (base, raw) = match self.operand(n, p, at) {
-            Ok(Some(o)) => o,
-            Ok(None) => return Flow::Go,
-            Err(why) => {
-                self.escape(Some(scope), EscapeKind::Unreadable, why);
-                return Flow::Go;
-            }
-        };
-        if raw.is_empty() {
-            // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes { self.access(p, scope, name, op, &base, b".", true) } else { Flow::Go };
-        }
-        if !writes && !self.first_time(scope, p, &op, follow, &base, &raw) {
-            return Flow::Go;
-        }
-        self.access(p, scope, name, op, &base, &raw, follow)
-    }
-
-    /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
-    /// program is reported.
-    fn first_time(&self, scope: Scope, p: &Process, op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
-        let Some(s) = self.scope_state(scope) else { return true };
-        let tag = match op {
-            Op::OpenRead { content: true } => 1,
-            Op::OpenRead { content: false } => 2,
-            Op::Readlink => 3,
-            Op::Stat => 4,
-            Op::Chdir => 5,
-            _ => return true,
-        };
-        let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
-        key.extend_from_slice(&p.pid.to_ne_bytes());
-        key.extend_from_slice(&p.execs.load(Ordering::Relaxed).to_ne_bytes());
-        key.extend_from_slice(&[tag, u8::from(follow)]);
-        if raw.first() != Some(&b'/') {
-            key.extend_from_slice(base);
-        }
-        key.push(0);
-        key.extend_from_slice(raw);
-        s.seen.lock().expect("seen").insert(key.into())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn access(&self, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
-        let mut path = self.resolver.resolve(base, raw, follow);
-        for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
-            if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
-                && rest.first() == Some(&b'/')
-            {
-                path = self.resolver.resolve(&real, &rest[1..], follow);
-                break;
-            }
-        }
-        if let Some(fd) = path.path.strip_prefix(b"/proc/self/fd/").and_then(|n| std::str::from_utf8(n).ok()?.parse().ok()) {
-            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew.
-            if fd == 0 {
-                self.stdin_touched(p, scope);
-            }
-            match task_files::fd_path(p.pid, fd) {
-                Some(real) => path = self.resolver.resolve(b"/", &real, false),
-                None => return Flow::Go,
-            }
-        }
-        if op.writes() {
-            self.about_to_write(p, scope, &op, &path);
-        }
-        self.supervisor.access(scope, p, &Access { op, path, call })
-    }
-
-    /// Directories and links that go away make resolved paths stale, now and once the call has happened.
-    fn about_to_write(&self, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves = matches!(op, Op::Remove | Op::Create) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
-        if moves {
-            self.resolver.forget();
-            p.unsettled.store(true, Ordering::Release);
-            if let Some(s) = self.scope_state(scope) {
-                s.seen.lock().expect("seen").clear();
-            }
-        }
-    }
-
-    fn on_fd(&self, _n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
-        match task_files::fd_path(p.pid, fd) {
-            Some(path) => self.access(p, scope, name, op, b"/", &path, false),
-            None => Flow::Go,
-        }
-    }
-
-    /// rename and link: what happens to the source, then to the target.
-    fn all<const N: usize>(
-        &self,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        steps: [(At, Op, bool); N],
-    ) -> Flow {
-        let mut flows = Vec::new();
-        for (at, op, follow) in steps {
-            if let Flow::After(job) = self.one(n, p, scope, name, at, op, follow, true) {
-                flows.push(job);
-            }
-        }
-        if flows.is_empty() { Flow::Go } else { Flow::After(Box::new(move || flows.into_iter().for_each(|j| j()))) }
-    }
-
-    /// Do these times mean "now"? (utimensat(2): a null pointer, or `UTIME_NOW` / `UTIME_OMIT`.)
-    fn sets_now(&self, n: &Notification, times: u64) -> bool {
-        const UTIME_NOW: u64 = (1 << 30) - 1;
-        const UTIME_OMIT: u64 = (1 << 30) - 2;
-        if times == 0 {
-            return true;
-        }
-        // The second timespec is the modification time; its second half the nanoseconds.
-        n.nr == arch::UTIMENSAT && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
-    }
-
-    fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) {
-        let mut b = [0u8; 110];
-        let length = usize::try_from(length).unwrap_or(b.len()).min(b.len());
-        let got = memory::read(n.tid.cast_signed(), address, &mut b[..length]).unwrap_or(0);
-        let family = i32::from(u16::from_ne_bytes([b[0], b[1]]));
-        let detail = match family {
-            _ if got < 2 => name.to_owned(),
-            libc::AF_NETLINK => return,
-            libc::AF_UNIX => {
-                let path: Vec<u8> = b[2..got].iter().copied().take_while(|c| *c != 0).collect();
-                // The name service cache daemon: the C library asks, and goes on without it.
-                if path.starts_with(b"/var/run/nscd/") || path.starts_with(b"/run/nscd/") {
-                    return;
-                }
-                format!("{name} to {}", String::from_utf8_lossy(&path))
-            }
-            libc::AF_INET => format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]])),
-            f => format!("{name}, address family {f}"),
-        };
-        self.escape(Some(scope), EscapeKind::Network, detail);
-    }
-
-    fn exec(self: &Arc<Self>, n: Notification, p: Arc<Process>) {
-        let scope = p.scope();
-        let reads = self.supervisor.observes_reads(scope);
-        let at = if n.nr == arch::EXECVE { At(None, 0) } else { At(Some(0), 1) };
-        let (argv_at, env_at) = if n.nr == arch::EXECVE { (1, 2) } else { (2, 3) };
-        let operand = match self.operand(&n, &p, at) {
-            Ok(Some(o)) => o,
-            Ok(None) => return self.listener.proceed(n.id),
-            Err(why) => {
-                self.escape(Some(scope), EscapeKind::Unreadable, why);
-                return self.listener.proceed(n.id);
-            }
-        };
-        let (base, raw) = operand;
-        let program = if raw.is_empty() {
-            // fexecve: the file behind the descriptor.
-            match task_files::fd_path(p.pid, n.args[0] as i32) {
-                Some(path) => self.resolver.resolve(b"/", &path, true),
-                None => {
-                    self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
-                    return self.listener.proceed(n.id);
-                }
-            }
-        } else {
-            self.resolver.resolve(&base, &own_image(raw, p.pid), true)
-        };
-        let image = crate::request::interpreters(&program, &self.cwd(&p).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
-        if image.is_err() {
-            self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
-        }
-        let Some((interpreters, image)) = image.ok().flatten() else {
-            // It will fail (a PATH search tries many): only that it was looked for counts.
-            if reads {
-                let _ = self.supervisor.access(scope, &p, &Access { op: Op::Stat, path: program, call: "execve" });
-            }
-            return self.listener.proceed(n.id);
-        };
-        let tid = n.tid.cast_signed();
-        let (Ok(argv), Ok(env), Some(cwd)) =
-            (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p))
-        else {
-            if self.listener.is_valid(n.id) {
-                self.escape(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
-            }
-            return self.listener.proceed(n.id);
-        };
-        if !self.listener.is_valid(n.id) {
-            return;
-        }
-        p.cwd.lock().expect("cwd").take();
-        let request = ExecRequest { process: p, scope, program, interpreters, image, argv, env, cwd, tid };
-        self.supervisor.exec(ExecTicket { request, inner: self.clone(), note: n, answered: false });
-    }
-}
-
-/// `/proc/self/exe` means the task's image, not ours.
-fn own_image(raw: Vec<u8>, pid: i32) -> Vec<u8> {
-    if raw == b"/proc/self/exe" {
-        rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()).map_or(raw, std::ffi::CString::into_bytes)
-    } else {
-        raw
-    }
-}
-
-/// What open(2) flags ask for, and whether the last link is followed.
-fn open_op(flags: u64) -> (Op, bool) {
-    let has = |bit: i32| flags & u64::from(bit.cast_unsigned()) != 0;
-    let follow = !(has(libc::O_NOFOLLOW) || has(libc::O_CREAT) && has(libc::O_EXCL));
-    if has(libc::O_PATH) {
-        return (Op::OpenRead { content: false }, follow);
-    }
-    let write = (flags & 3) != 0 || has(libc::O_TRUNC) || (has(libc::O_CREAT));
-    if flags & libc::O_TMPFILE as u64 == libc::O_TMPFILE as u64 {
-        return (Op::Stat, follow);
-    }
-    if !write {
-        return (Op::OpenRead { content: true }, follow);
-    }
-    let op = Op::OpenWrite { keeps: !has(libc::O_TRUNC), creates: has(libc::O_CREAT), exclusive: has(libc::O_CREAT) && has(libc::O_EXCL) };
-    (op, follow)
 }
 
 /// Raises the soft limit of open descriptors to the hard one. The build has been forked off already and keeps its own.

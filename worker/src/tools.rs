@@ -167,7 +167,7 @@ pub fn compares_times(script: &[u8]) -> bool {
 }
 
 /// The script file of a shell's command line, if it runs one.
-fn shell_script<'a>(argv: &'a [Vec<u8>]) -> Option<&'a [u8]> {
+fn shell_script(argv: &[Vec<u8>]) -> Option<&[u8]> {
     argv.iter().skip(1).map(Vec::as_slice).find(|a| !matches!(a.first(), Some(b'-' | b'+')))
 }
 

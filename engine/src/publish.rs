@@ -1,0 +1,195 @@
+//! After a pip ran: its root is held in its exit while outputs are collected, inputs judged and the entry published.
+//!
+//! Nothing that happens here can fail the build: a result that cannot be stored is reported and forgotten.
+
+use crate::lookup::Reason;
+use crate::pip::Pip;
+use crate::policy;
+use crate::record::{Outcome, one_line, redact};
+use crate::run::{Engine, Gate, micros, text};
+use cache::entry::{INLINE_TEXT, TextContent};
+use cache::{Entry, FileStat, PathBytes, PathSet, Text, collect};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use tracer::{Chunk, ExitTicket, Stream};
+use worker::finish::{self, Context};
+
+/// Names whose writers wait until this is dropped.
+pub(crate) struct Held<'a> {
+    engine: &'a Engine,
+    gate: Gate,
+    paths: Vec<PathBytes>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut all = self.engine.collecting.lock().expect("collecting");
+        self.paths.iter().for_each(|p| drop(all.remove(p)));
+        drop(all);
+        *self.gate.0.lock().expect("gate") = true;
+        self.gate.1.notify_all();
+    }
+}
+
+impl Engine {
+    /// The root of a pip is held in its exit: collect, judge, publish, let go.
+    pub(crate) fn finish(&self, t: ExitTicket, pip: &Arc<Pip>) {
+        let wall_us = micros(pip.started);
+        let (scope, code) = (t.scope, t.code);
+        if t.survivors() > 0 {
+            pip.recorder.problem("a process that it started outlives it".into());
+        }
+        let tap = pip.tap.lock().expect("tap").take();
+        let texts = match tap.map(tracer::Tap::finish) {
+            Some(Ok(v)) => v,
+            Some(Err(why)) => {
+                pip.recorder.problem(why.0.to_owned());
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        let mut accesses = pip.recorder.take();
+        let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
+        let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
+        let written = finish::written(&mut accesses, &world, pip.fixed.umask);
+        let store = code == 0 || self.config.failures;
+        let collectable = self.switches.write && store && pip.fixed.weak.is_some() && accesses.problems.is_empty();
+        let held = self.hold(written.iter().map(|w| w.path.clone()));
+        let mut outputs = Vec::new();
+        if let Some(cache) = self.cache.as_ref().filter(|_| collectable) {
+            match collect::collect(&cache.cas, written.clone(), pip.began) {
+                Ok(c) => outputs = c,
+                Err(e) => {
+                    if let collect::CollectError::Cache(e) = &e {
+                        self.cache_trouble(e);
+                    }
+                    accesses.problem(e.to_string());
+                }
+            }
+        }
+        for c in &outputs {
+            if let (Some(s), Some(content)) = (&c.state, &c.content) {
+                self.files.know(s, *content);
+            }
+        }
+        self.settle(&pip.writes);
+        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track };
+        let done = finish::finish(accesses, written, &world, &c);
+        drop(held);
+        self.journal_ended(scope);
+        self.scopes.write().expect("scopes").remove(&scope);
+        let mut problem = match &pip.reason {
+            Reason::Uncacheable { why } => Some(why.clone()),
+            _ => done.problems.first().cloned(),
+        };
+        let entry = Entry {
+            exit_code: code,
+            outputs: outputs.into_iter().map(|c| c.output).collect(),
+            text: Vec::new(),
+            stdin_end: pip.stdin.as_ref().and_then(|f| rustix::fs::tell(f).ok()),
+            wall_us,
+            cpu_us: 0,
+            created: cache::store::now(),
+        };
+        let mut item = self.item(&pip.fixed.argv, &pip.fixed.cwd, Outcome::Miss, Some(pip.reason.clone()), pip.started, code, &entry);
+        item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
+        if collectable && problem.is_none() {
+            problem = self.publish(pip, entry, &texts, &done).err();
+        }
+        self.remember(pip, wall_us, code, ran_toolchain);
+        // Everything that the next command may look at is settled: the parent may go on.
+        drop(t);
+        if let Some(why) = problem {
+            item.not_stored = Some(why);
+            item.outcome = Outcome::Uncacheable;
+        } else if !store {
+            item.outcome = Outcome::Failed;
+            item.not_stored = Some(Reason::Failed { code }.to_string());
+        }
+        self.push(item);
+    }
+
+    pub(crate) fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {
+        let (Some(cache), Some(weak)) = (&self.cache, &pip.fixed.weak) else { return Ok(()) };
+        let trouble = |e: &cache::Error| {
+            self.cache_trouble(e);
+            e.to_string()
+        };
+        for c in texts {
+            let content = if c.bytes.len() <= INLINE_TEXT {
+                TextContent::Inline(c.bytes.clone())
+            } else {
+                TextContent::Blob(cache.cas.import_bytes(&c.bytes).map_err(|e| trouble(&e))?)
+            };
+            entry.text.push(Text { stream: if c.stream == Stream::Err { 2 } else { 1 }, content });
+        }
+        let (observations, values): (Vec<_>, Vec<_>) =
+            done.observations.iter().filter(|(o, _)| !o.path().is_some_and(|p| self.config.ignores(p))).cloned().unzip();
+        let set = PathSet::new(observations);
+        if set.observations().len() != values.len() {
+            return Err("its observations contradict each other".into());
+        }
+        let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
+        let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
+        let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
+        if let Some(e) = earlier
+            && !e.same_result(&entry)
+        {
+            let names: Vec<String> =
+                entry.outputs.iter().filter(|o| !e.outputs.contains(o)).map(|o| format!("`{}`", text(&o.path))).collect();
+            self.warn(format!(
+                "not deterministic: `{}` made {} anew with other content",
+                one_line(&redact(&pip.fixed.argv)),
+                names.join(", ")
+            ));
+        }
+        self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn cache_trouble(&self, e: &cache::Error) {
+        if e.is_full() {
+            self.warn("the disk of the cache is full: results are not stored, the build goes on".into());
+        } else {
+            self.warn(format!("a result could not be stored, the build goes on: {e}"));
+        }
+    }
+
+    pub(crate) fn remember(&self, pip: &Pip, wall_us: u64, code: i32, ran_toolchain: bool) {
+        let mut h = self.history(&pip.fixed.command);
+        let toolchain = policy::is_toolchain(&pip.fixed.program) || ran_toolchain;
+        h.runs += 1;
+        h.wall_us = wall_us;
+        h.cheap_runs = if wall_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };
+        self.put_history(&pip.fixed.command, &h);
+    }
+
+    /// Names that were announced as being written are at rest now.
+    pub(crate) fn settle(&self, writes: &Mutex<FxHashMap<PathBytes, u32>>) {
+        for (path, n) in writes.lock().expect("writes").drain() {
+            self.files.settle(&path, n, FileStat::of(&path));
+        }
+    }
+
+    pub(crate) fn hold(&self, paths: impl Iterator<Item = PathBytes>) -> Held<'_> {
+        let gate: Gate = Arc::default();
+        let paths: Vec<PathBytes> = paths.collect();
+        let mut all = self.collecting.lock().expect("collecting");
+        for p in &paths {
+            all.insert(p.clone(), gate.clone());
+        }
+        drop(all);
+        Held { engine: self, gate, paths }
+    }
+
+    pub(crate) fn wait_for(&self, path: &[u8]) -> Option<Box<dyn FnOnce() + Send>> {
+        let gate = self.collecting.lock().expect("collecting").get(path).cloned()?;
+        Some(Box::new(move || {
+            let mut open = gate.0.lock().expect("gate");
+            while !*open {
+                open = gate.1.wait(open).expect("gate");
+            }
+        }))
+    }
+}

@@ -1,0 +1,283 @@
+//! Before a command runs: an exec of the build becomes driver, hit, observed pip or bypassed command.
+//!
+//! Everything here runs on the tracer's pool, but for [`Engine::inside`] and [`Engine::exec_by_driver`], which only
+//! classify. Knows nothing of how a pip ends; see [`crate::publish`].
+
+use crate::lookup::{self, Reason};
+use crate::pip::{Bypassed, Pip, ScopeKind, Static};
+use crate::policy;
+use crate::record::{Item, Outcome, one_line, redact};
+use crate::run::{Engine, Mode, micros, text};
+use crate::weak;
+use cache::entry::TextContent;
+use cache::store::History;
+use cache::{Digest, Entry, FileStat, materialise};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tracer::request::{Descriptors, FdKind, Stdin};
+use tracer::{Access, Chunk, ExecTicket, Scope, Stream};
+use worker::Recorder;
+
+impl Engine {
+    /// An exec by a driver: the start of a pip.
+    pub(crate) fn start(self: &Arc<Self>, t: ExecTicket) {
+        let command = weak::command_key(&t.request);
+        let h = self.history(&command);
+        if h.driver {
+            return t.proceed();
+        }
+        let started = Instant::now();
+        if self.switches.mode == Mode::Build && policy::is_cheap(&h, &t.request.program.path) {
+            return self.bypass(t, command, Reason::Cheap, started);
+        }
+        let Some((d, c)) = t.request.descriptors().zip(t.request.credentials()) else {
+            return self.bypass(t, command, Reason::Uncacheable { why: "its process cannot be looked into".into() }, started);
+        };
+        let r = &t.request;
+        let world = self.world(&r.env, &r.cwd);
+        let weak = match self.obstacle(&t, &d) {
+            Some(why) => Err(why),
+            None => weak::weak_fingerprint(r, &d, &c, &world, &self.meaning),
+        };
+        let mut fixed = Static {
+            weak: weak.as_ref().ok().copied(),
+            command,
+            program: r.program.path.to_vec(),
+            argv: r.argv.clone(),
+            env: r.env.clone(),
+            cwd: r.cwd.clone(),
+            umask: c.umask,
+        };
+        let reason = match (weak, &self.cache) {
+            (Err(why), _) => Reason::Uncacheable { why },
+            (Ok(w), Some(cache)) if self.switches.read => match lookup::lookup(&w, &cache.store, &cache.cas, &world) {
+                Ok(Ok(found)) => return self.serve(t, d, found, fixed, started),
+                Ok(Err(reason)) => reason,
+                Err(e) => {
+                    self.warn(format!("a lookup failed, the command runs: {e}"));
+                    fixed.weak = None;
+                    Reason::Disabled
+                }
+            },
+            (Ok(_), _) => Reason::Disabled,
+        };
+        self.run_pip(t, &d, fixed, reason, started);
+    }
+
+    /// What makes a command uncacheable before it starts.
+    pub(crate) fn obstacle(&self, t: &ExecTicket, d: &Descriptors) -> Option<String> {
+        let r = &t.request;
+        if let Some(why) = self.config.uncached(&r.program.path) {
+            return Some(format!("by rule: {why}"));
+        }
+        if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) = (&d.stdout.kind, &d.stderr.kind)
+            && (dev, ino) == (d2, i2)
+            && !d.shared
+        {
+            return Some("its standard output and error are one file, opened twice".into());
+        }
+        let job_server = r.env.iter().any(|v| {
+            use bstr::ByteSlice;
+            (v.starts_with(b"MAKEFLAGS=") || v.starts_with(b"CARGO_MAKEFLAGS=")) && v.contains_str("--jobserver")
+        });
+        // ninja leaves a pipe open in its console jobs, to learn of their end.
+        let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
+        for (fd, link) in &d.others {
+            let pipe = link.starts_with(b"pipe:") || link.starts_with(b"/dev/fd/");
+            let terminal =
+                matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
+            // What `xl` itself was born with belongs to whoever called it, not to the build.
+            let ours = link.first() != Some(&b'/') && self.inherited.contains(link);
+            if !(terminal || ours || pipe && (job_server || console())) {
+                return Some(format!("it inherits descriptor {fd} (`{}`)", text(link)));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn run_pip(self: &Arc<Self>, t: ExecTicket, d: &Descriptors, fixed: Static, reason: Reason, started: Instant) {
+        let pip = Arc::new(Pip {
+            fixed,
+            recorder: Recorder::default(),
+            tap: Mutex::new(None),
+            reason,
+            started,
+            began: cache::file_stat::coarse_now(),
+            stdin: match &d.stdin {
+                Stdin::Regular { fd, .. } => fd.try_clone().ok(),
+                _ => None,
+            },
+            inner_drivers: Mutex::default(),
+            writes: Mutex::default(),
+        });
+        self.note_exec(&pip, &t);
+        let scope = self.new_scope(ScopeKind::Pip(pip.clone()));
+        // Held until the tap is in place: the root's exit must not overtake it.
+        let mut tap = pip.tap.lock().expect("tap");
+        *tap = t.enter_captured(scope, d);
+        if tap.is_none() {
+            pip.recorder.problem("its text could not be captured".into());
+        }
+    }
+
+    /// Runs a command without lookup or capture; its writes are still seen.
+    pub(crate) fn bypass(&self, t: ExecTicket, command: Digest, reason: Reason, started: Instant) {
+        let b = Bypassed {
+            command,
+            program: t.request.program.path.to_vec(),
+            argv: t.request.argv.clone(),
+            cwd: t.request.cwd.clone(),
+            started,
+            reason,
+            writes: Mutex::default(),
+        };
+        let scope = self.new_scope(ScopeKind::Bypassed(Arc::new(b)));
+        t.enter(scope, true);
+    }
+
+    /// A hit: outputs and text are put back, and the command never starts.
+    pub(crate) fn serve(self: &Arc<Self>, t: ExecTicket, d: Descriptors, found: lookup::Found, fixed: Static, started: Instant) {
+        let cache = self.cache.as_ref().expect("a hit comes from a cache");
+        let e = &found.entry;
+        let texts: Result<Vec<Chunk>, cache::Error> = e
+            .text
+            .iter()
+            .map(|x| {
+                let bytes = match &x.content {
+                    TextContent::Inline(b) => b.clone(),
+                    TextContent::Blob(d) => cache.cas.read(d)?,
+                };
+                Ok(Chunk { stream: if x.stream == 2 { Stream::Err } else { Stream::Out }, bytes })
+            })
+            .collect();
+        let restored = texts.and_then(|texts| {
+            for o in &e.outputs {
+                self.files.writing(&o.path);
+            }
+            let r = materialise::restore(&cache.cas, &e.outputs);
+            for (i, o) in e.outputs.iter().enumerate() {
+                let state = r.as_ref().ok().and_then(|r| r.states[i]).or_else(|| FileStat::of(&o.path));
+                self.files.settle(&o.path, 1, state);
+                if let (Ok(_), Some(s), cache::OutputKind::File { digest, size, .. }) = (&r, state, &o.kind) {
+                    self.files.know(&s, cache::digest::Content { digest: *digest, size: *size, time_macros: false });
+                }
+            }
+            Ok((r?, texts))
+        });
+        let (r, texts) = match restored {
+            Ok(x) => x,
+            Err(err) => {
+                if matches!(err, cache::Error::Corrupt { .. }) {
+                    self.warn(format!("{err}; it was dropped, and the command runs"));
+                } else {
+                    self.warn(format!("a result could not be restored, the command runs: {err}"));
+                }
+                return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: err.to_string() }, started);
+            }
+        };
+        if let (Stdin::Regular { fd, .. }, Some(end)) = (&d.stdin, e.stdin_end) {
+            // The description is shared: what the command would have consumed is consumed.
+            let _ = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(end));
+        }
+        self.restored.fetch_add(r.bytes, Ordering::Relaxed);
+        let item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
+        if let Err(failed) = t.hit(e.exit_code, &texts, Some(&d)) {
+            let (why, t) = *failed;
+            self.warn(format!("a hit could not be served: {why}"));
+            return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: why.to_string() }, started);
+        }
+        self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
+        self.used.lock().expect("used").push(found.strong);
+        self.push(item);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of an item")]
+    pub(crate) fn item(
+        &self,
+        argv: &[Vec<u8>],
+        cwd: &[u8],
+        outcome: Outcome,
+        reason: Option<Reason>,
+        started: Instant,
+        code: i32,
+        e: &Entry,
+    ) -> Item {
+        let argv = redact(argv);
+        let start = started.duration_since(self.started).as_secs_f64() * 1e3;
+        Item {
+            id: 0,
+            command: one_line(&argv),
+            argv,
+            cwd: text(cwd),
+            outcome,
+            reason,
+            not_stored: None,
+            outputs: e.outputs.iter().map(|o| text(&o.path)).collect(),
+            wall_ms: micros(started) as f64 / 1e3,
+            saved_ms: if outcome == Outcome::Hit { e.wall_us as f64 / 1e3 } else { 0.0 },
+            exit_code: code,
+            start_ms: start,
+        }
+    }
+
+    /// An exec inside a pip: recorded, and perhaps the sign that the pip is a driver.
+    pub(crate) fn inside(self: &Arc<Self>, t: ExecTicket, pip: &Arc<Pip>) {
+        let r = &t.request;
+        let pid = r.process.pid;
+        let mut inner = pip.inner_drivers.lock().expect("inner");
+        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+            if !policy::only_asks(&r.argv) {
+                inner.insert(pid);
+            }
+        } else if self.switches.mode == Mode::Build && !inner.is_empty() && policy::worth_caching(&r.program.path, &r.argv) {
+            let parent = r.process.parent().unwrap_or(0);
+            if inner.contains(&pid) || inner.contains(&parent) {
+                drop(inner);
+                let scope = r.scope;
+                return self.demote(t, scope, pip);
+            }
+        }
+        drop(inner);
+        self.note_exec(pip, &t);
+        t.proceed();
+    }
+
+    pub(crate) fn note_exec(&self, pip: &Pip, t: &ExecTicket) {
+        let r = &t.request;
+        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, r.image.is_some(), &r.cwd);
+        for path in std::iter::once(&r.program).chain(&r.interpreters) {
+            if !self.config.ignores(&path.path) {
+                let _ = pip.recorder.access(&r.process, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve" });
+            }
+        }
+    }
+
+    /// The pip launches pips itself: from here on it is a driver, now and in later runs.
+    pub(crate) fn demote(self: &Arc<Self>, t: ExecTicket, scope: Scope, pip: &Arc<Pip>) {
+        self.scopes.write().expect("scopes").insert(scope, ScopeKind::Driver);
+        let h = History { driver: true, ..self.history(&pip.fixed.command) };
+        self.put_history(&pip.fixed.command, &h);
+        // A driver's writes are never settled: its names are looked at afresh for the rest of the run.
+        pip.writes.lock().expect("writes").clear();
+        self.journal_ended(scope);
+        // The capture goes on forwarding by itself.
+        drop(pip.tap.lock().expect("tap").take());
+        self.exec_by_driver(t);
+    }
+
+    pub(crate) fn exec_by_driver(self: &Arc<Self>, t: ExecTicket) {
+        let r = &t.request;
+        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+            return t.enter(Scope::DRIVER, false);
+        }
+        let me = self.clone();
+        t.later(move |t| me.start(t));
+    }
+
+    pub(crate) fn journal_ended(&self, s: Scope) {
+        if let Some(j) = &self.journal {
+            j.ended(s.0);
+        }
+    }
+}
