@@ -1,8 +1,7 @@
-//! Progress on a terminal: one status line, drawn only while the build tool is silent, wiped before anything else.
+//! Progress on a terminal, in its title: the build tool's own output is never touched.
 //!
-//! Nothing is printed when stderr is no terminal, or with `NO_COLOR`-less dumb terminals. The build tool's own
-//! output is never touched: the line is written to stderr only after a second without a finished pip, and ends
-//! with a carriage return, so that whatever the build prints next overwrites it.
+//! The old title is saved and put back (xterm's window operations 22 and 23; terminals without them ignore both).
+//! Nothing is written when stderr is no terminal, or a dumb one.
 
 use engine::{Item, Outcome};
 use std::io::{IsTerminal, Write};
@@ -16,32 +15,46 @@ struct Counts {
     drawn: Option<Instant>,
 }
 
-/// How often the line is redrawn.
+/// How often the title changes.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// A callback for the engine.
-pub fn reporter() -> Box<dyn Fn(&Item) + Send + Sync> {
-    let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|t| t != "dumb");
-    let counts = Mutex::new(Counts::default());
-    Box::new(move |item| {
-        let mut c = counts.lock().expect("progress");
-        match item.outcome {
-            Outcome::Hit => c.hits += 1,
-            Outcome::Bypassed => {}
-            _ => c.ran += 1,
-        }
-        if terminal && c.drawn.is_none_or(|t| t.elapsed() > EVERY) {
-            c.drawn = Some(Instant::now());
-            let line = format!("xl: {} hits, {} ran", c.hits, c.ran);
-            // Erase to the end of the line, then go back to its start.
-            let _ = write!(std::io::stderr(), "{line}\x1b[K\r");
-        }
-    })
+/// The run's progress; dropping it puts the old title back.
+pub struct Progress {
+    terminal: bool,
 }
 
-/// Wipes a line that may still be there.
-pub fn clear() {
-    if std::io::stderr().is_terminal() {
-        let _ = write!(std::io::stderr(), "\x1b[K");
+impl Progress {
+    pub fn start() -> Self {
+        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|t| t != "dumb");
+        if terminal {
+            let _ = write!(std::io::stderr(), "\x1b[22;0t");
+        }
+        Self { terminal }
+    }
+
+    /// A callback for the engine.
+    pub fn reporter(&self) -> Box<dyn Fn(&Item) + Send + Sync> {
+        let terminal = self.terminal;
+        let counts = Mutex::new(Counts::default());
+        Box::new(move |item| {
+            let mut c = counts.lock().expect("progress");
+            match item.outcome {
+                Outcome::Hit => c.hits += 1,
+                Outcome::Bypassed => {}
+                _ => c.ran += 1,
+            }
+            if terminal && c.drawn.is_none_or(|t| t.elapsed() > EVERY) {
+                c.drawn = Some(Instant::now());
+                let _ = write!(std::io::stderr(), "\x1b]0;xl: {} hits, {} ran\x07", c.hits, c.ran);
+            }
+        })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.terminal {
+            let _ = write!(std::io::stderr(), "\x1b[23;0t");
+        }
     }
 }

@@ -6,6 +6,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Settings of a run.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Rule {
     pub cache: bool,
     /// Why; shown in reports.
     pub reason: String,
+    #[serde(skip)]
+    used: std::sync::Arc<AtomicBool>,
 }
 
 fn yes() -> bool {
@@ -48,7 +51,9 @@ fn yes() -> bool {
 #[derive(Debug, Default)]
 pub struct Ignore {
     pub set: GlobSet,
+    /// Glob and reason.
     pub globs: Vec<(String, String)>,
+    used: Vec<AtomicBool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,6 +209,7 @@ impl Config {
             c.rules.extend(f.rule);
             c.ignore.globs.extend(f.ignore.into_iter().map(|i| (i.path, i.reason)));
             c.ignore.set = globs(&path, &root, &c.ignore.globs)?;
+            c.ignore.used = c.ignore.globs.iter().map(|_| AtomicBool::new(false)).collect();
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
             let text = n.to_string_lossy().into_owned();
@@ -236,7 +242,22 @@ impl Config {
     /// Does this path count at all?
     pub fn ignores(&self, path: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
-        !self.ignore.globs.is_empty() && self.ignore.set.is_match(Path::new(std::ffi::OsStr::from_bytes(path)))
+        if self.ignore.globs.is_empty() {
+            return false;
+        }
+        let matching = self.ignore.set.matches(Path::new(std::ffi::OsStr::from_bytes(path)));
+        matching.iter().for_each(|i| self.ignore.used[*i].store(true, Ordering::Relaxed));
+        !matching.is_empty()
+    }
+
+    /// Escape hatches that nothing came through.
+    pub fn unused(&self) -> Vec<String> {
+        let ignores = self.ignore.globs.iter().zip(&self.ignore.used).filter(|(_, u)| !u.load(Ordering::Relaxed));
+        let rules = self.rules.iter().filter(|r| !r.cache && !r.used.load(Ordering::Relaxed));
+        ignores
+            .map(|((g, _), _)| format!("[[ignore]] path = \"{g}\""))
+            .chain(rules.map(|r| format!("[[rule]] tool = \"{}\"", r.tool)))
+            .collect()
     }
 
     /// Why the user wants this program's results not to be cached.
@@ -252,7 +273,10 @@ impl Config {
                     m.is_match(&*text) || m.is_match(name)
                 })
             })
-            .map(|r| r.reason.as_str())
+            .map(|r| {
+                r.used.store(true, Ordering::Relaxed);
+                r.reason.as_str()
+            })
     }
 }
 

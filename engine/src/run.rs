@@ -203,6 +203,12 @@ impl Engine {
                 self.warn(format!("the record of this build could not be kept: {e}"));
             }
         }
+        // A warm build may have no need of them: only a run in which everything ran can tell.
+        if record.pips.hit == 0 && record.pips.total > 0 {
+            for hatch in self.config.unused() {
+                self.warn(format!("unused in this build: {hatch}"));
+            }
+        }
         record.warnings = self.warnings.lock().expect("warnings").clone();
         if let Some(j) = &self.journal {
             j.close();

@@ -164,3 +164,67 @@ fn closed_descriptors_stay_closed() {
         assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n");
     }
 }
+
+#[test]
+fn cheap_commands_are_bypassed_and_compilers_never() {
+    let w = World::new();
+    w.write("Makefile", "all:\n\t@/bin/true\n\t@as -o e.o e.s\n");
+    w.write("e.s", "nop\n");
+    // Only real runs are measured, and how many it takes until two in a row are short depends on how busy the machine is.
+    let bypassed = (0..40).any(|_| {
+        let r = w.xl(&["run", "--no-cache-read", "--json", "../r.json", "--", "make"]).output().expect("xl");
+        assert!(r.status.success());
+        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).unwrap()).unwrap();
+        let outcome = |c: &str| {
+            record["items"].as_array().unwrap().iter().find(|i| i["command"].as_str().unwrap().contains(c)).unwrap()["outcome"].clone()
+        };
+        assert_ne!(outcome("as -o"), "bypassed");
+        outcome("/bin/true") == "bypassed"
+    });
+    assert!(bypassed, "`/bin/true` is never cheap enough");
+}
+
+#[test]
+fn an_ordinary_user_gets_hits() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Every other test is this one then.
+    }
+    let w = World::new();
+    w.write("Makefile", "all: a.o\na.o: a.c\n\tgcc -c a.c\n");
+    w.write("a.c", "int a;\n");
+    w.sh("chmod -R a+rwX ..");
+    let xl = w.path("../xl");
+    std::fs::copy(env!("CARGO_BIN_EXE_xl"), &xl).expect("a copy that anybody may run");
+    let run = || {
+        let user = format!(
+            "setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent XL_CACHE_DIR={0}/../ucache {1} run -- make",
+            w.tree().display(),
+            xl.display()
+        );
+        let o = w.sh(&user);
+        assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+        String::from_utf8_lossy(&o.stderr).into_owned()
+    };
+    assert!(run().contains("0 hits, 1 ran"));
+    w.sh("rm -f a.o");
+    let said = run();
+    assert!(said.contains("1 hit, 0 ran"), "{said}");
+}
+
+#[test]
+fn interrupts_end_the_build_as_without_xl() {
+    let w = World::new();
+    w.write("Makefile", "all:\n\t@touch started; sleep 20\n");
+    use std::os::unix::process::CommandExt;
+    let mut c = w.xl(&["run", "--", "make"]);
+    c.process_group(0);
+    let mut child = c.stderr(std::process::Stdio::piped()).spawn().expect("xl");
+    while !w.path("started").exists() {
+        std::thread::yield_now();
+    }
+    let begun = std::time::Instant::now();
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).expect("a signal");
+    let code = child.wait().expect("its end").code();
+    assert!(begun.elapsed().as_secs() < 10);
+    assert_eq!(code, Some(130));
+}

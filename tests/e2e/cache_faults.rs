@@ -192,3 +192,44 @@ fn canaries_stay_out_of_the_cache() {
     let mode = w.cache().metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o700);
 }
+
+/// A byte flipped in the data base's tables: read errors are misses, the build goes on, and afterwards it is warm again.
+#[test]
+fn a_flipped_byte_in_the_data_base() {
+    let w = project();
+    builds_anyway(&w, "xl:");
+    let mut flipped = 0;
+    for f in std::fs::read_dir(w.cache().join("db")).unwrap().flatten() {
+        let name = f.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".sst") || name.ends_with(".log") {
+            let mut b = std::fs::read(f.path()).unwrap();
+            if b.len() > 100 {
+                let middle = b.len() / 2;
+                b[middle] ^= 0x10;
+                std::fs::write(f.path(), b).unwrap();
+                flipped += 1;
+            }
+        }
+    }
+    assert!(flipped > 0);
+    builds_anyway(&w, "xl:");
+    builds_anyway(&w, "xl:");
+    assert!(w.path("a.o").exists());
+    w.sh("rm -f a.o");
+    assert_eq!(w.run(&["make"]).outcome("gcc -c a.c"), "hit");
+}
+
+/// A source that somebody edits while the compiler reads it: the result is not stored.
+#[test]
+fn an_input_that_changes_under_the_command() {
+    let w = World::new();
+    w.write("in", "one\n");
+    w.write("Makefile", "all: out\nout: in\n\tpython3 -B s.py\n");
+    // The editor is not part of the pip: it belongs to the driver script, and waits until the pip has read.
+    w.write("driver.sh", "mkfifo go done\n(read x < go; echo two > in; echo > done) &\nmake\nwait\n");
+    w.write("s.py", "x = open('in').read()\nopen('go', 'w').write('\\n')\nopen('done').read()\nopen('out', 'w').write(x)\n");
+    let r = w.run(&["sh", "driver.sh"]);
+    assert_eq!(r.code(), Some(0), "{}", r.stderr());
+    assert_eq!(w.read("out"), "one\n");
+    assert_eq!(r.outcome("s.py"), "uncacheable", "{}", r.story());
+}

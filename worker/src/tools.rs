@@ -128,6 +128,7 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("kill", "it signals other processes"),
     ("sleep", "it only waits"),
     ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
+    ("ccache", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
     ("distcc", "it hands its work to a daemon; set CC without distcc"),
     ("icecc", "it hands its work to a daemon; set CC without icecc"),
 ];

@@ -22,7 +22,7 @@ pub struct Link {
     pub strong: Digest,
     /// The first eight bytes of each observation's value, for explanations.
     pub values: Vec<u64>,
-    /// Seconds since the epoch.
+    /// Milliseconds since the epoch.
     pub last_used: u64,
 }
 
@@ -167,7 +167,7 @@ impl Store {
         if before.is_none() {
             batch.push((Table::Entries, strong.0.to_vec(), Some(entry.encode()?)));
         }
-        batch.push((Table::Uses, strong.0.to_vec(), Some(postcard::to_stdvec(&now())?)));
+        batch.push((Table::Uses, strong.0.to_vec(), Some(postcard::to_stdvec(&now_ms())?)));
         batch.push((Table::Links, key, Some(postcard::to_stdvec(&short)?)));
         self.backend.write(batch)?;
         Ok(before)
@@ -175,7 +175,7 @@ impl Store {
 
     /// Notes that these results were used now.
     pub fn touch(&self, strong: &[Digest]) -> Result<()> {
-        let stamp = postcard::to_stdvec(&now())?;
+        let stamp = postcard::to_stdvec(&now_ms())?;
         self.backend.write(strong.iter().map(|s| (Table::Uses, s.0.to_vec(), Some(stamp.clone()))).collect())
     }
 
@@ -291,6 +291,12 @@ pub fn short(v: &Digest) -> u64 {
 
 fn memo_key(s: &FileStat) -> Vec<u8> {
     [s.dev.to_be_bytes(), s.ino.to_be_bytes()].concat()
+}
+
+/// Milliseconds since the epoch: fine enough to order the uses of one build.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Seconds since the epoch.

@@ -27,7 +27,7 @@ pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
             println!("bytes      {bytes} of {}", config.max_bytes);
             println!("builds     {}", cache.store.builds()?.len());
             if let Some(oldest) = entries.iter().map(|e| e.2).min() {
-                println!("oldest use {} s ago", ::cache::store::now().saturating_sub(oldest));
+                println!("oldest use {} s ago", ::cache::store::now_ms().saturating_sub(oldest) / 1000);
             }
             0
         }

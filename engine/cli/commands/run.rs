@@ -43,7 +43,8 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let strict_cache = a.strict && cache.is_none();
     let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, inherited };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
-    let engine = Arc::new(Engine::new(config, switches, cache, progress::reporter()));
+    let progress = progress::Progress::start();
+    let engine = Arc::new(Engine::new(config, switches, cache, progress.reporter()));
     let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
@@ -53,7 +54,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let record = engine.close(engine::record::redact(&command), cwd, code, 0);
-    progress::clear();
+    drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     if a.summary != "off" {
         summary(&record, mode);
