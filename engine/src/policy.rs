@@ -66,9 +66,9 @@ pub fn is_toolchain(program: &[u8]) -> bool {
     tools::tool(program).is_some_and(|t| t.class == Class::Toolchain)
 }
 
-/// A command whose observed runs are shorter than this is not worth a lookup, microseconds. Running `/bin/true` for
-/// real takes about 1 ms, observed 2 to 3 ms; a hit 0.6 to 1 ms.
-pub const CHEAP_US: u64 = 3_000;
+/// A command whose observed runs take less than this is not worth a lookup, microseconds. Running `/bin/true` for
+/// real takes about 1 ms of CPU, a hit 0.6 to 1 ms.
+pub const CHEAP_US: u64 = 2_000;
 /// After so many short runs in a row.
 pub const CHEAP_RUNS: u32 = 2;
 

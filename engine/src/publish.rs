@@ -50,6 +50,8 @@ impl Engine {
             None => Vec::new(),
         };
         let mut accesses = pip.recorder.take();
+        // One program is all that its main thread's time tells; for more, the wall clock has to do.
+        let cost_us = t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
         let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
         let written = finish::written(&mut accesses, &world, pip.fixed.umask);
@@ -97,7 +99,7 @@ impl Engine {
         if collectable && problem.is_none() {
             problem = self.publish(pip, entry, &texts, &done).err();
         }
-        self.remember(pip, wall_us, code, ran_toolchain);
+        self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
         // Everything that the next command may look at is settled: the parent may go on.
         drop(t);
         if let Some(why) = problem {
@@ -156,12 +158,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn remember(&self, pip: &Pip, wall_us: u64, code: i32, ran_toolchain: bool) {
+    pub(crate) fn remember(&self, pip: &Pip, (wall_us, cost_us): (u64, u64), code: i32, ran_toolchain: bool) {
         let mut h = self.history(&pip.fixed.command);
         let toolchain = policy::is_toolchain(&pip.fixed.program) || ran_toolchain;
         h.runs += 1;
         h.wall_us = wall_us;
-        h.cheap_runs = if wall_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };
+        h.cheap_runs = if cost_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };
         self.put_history(&pip.fixed.command, &h);
     }
 

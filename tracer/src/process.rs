@@ -60,6 +60,12 @@ impl Process {
         Scope(self.scope.load(Ordering::Acquire))
     }
 
+    /// CPU time of its main thread so far, microseconds (`/proc/PID/schedstat`).
+    pub fn cpu_us(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok().map(|ns| ns / 1000)
+    }
+
     /// Process id of the parent, now.
     pub fn parent(&self) -> Option<i32> {
         task_files::stat(self.pid).map(|s| s.parent)
