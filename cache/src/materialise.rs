@@ -43,7 +43,7 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
         let old = FileStat::of(&o.path);
         match (&o.kind, old) {
             (OutputKind::File { in_place: true, mode, .. }, Some(s)) if !s.is_file() || s.nlink > 1 || s.mode != *mode => {
-                return Err(format!("`{}` is linked, or of another type or mode, and would be overwritten in place", name()));
+                return Err(format!("`{}` is linked, or of another type or mode, and might be overwritten in place", name()));
             }
             (OutputKind::File { .. }, Some(s)) if s.kind == crate::Kind::Symlink => {
                 return Err(format!("`{}` is a symbolic link", name()));

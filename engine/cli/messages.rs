@@ -40,9 +40,15 @@ impl CommandError {
     }
 }
 
+/// One line after `xl:`, in one write: several builds may share a terminal.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("xl: {text}\n").as_bytes());
+}
+
 /// A warning, with what was done about it.
 pub fn warning(text: &str) {
-    eprintln!("xl: warning: {text}");
+    say(&format!("warning: {text}"));
 }
 
 impl From<engine::config::ConfigError> for CommandError {

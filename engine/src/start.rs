@@ -182,7 +182,7 @@ impl Engine {
         }
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
         let item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
-        if let Err(failed) = t.hit(e.exit_code, &texts, Some(&d)) {
+        if let Err(failed) = t.hit(e.exit_code, &texts, &d) {
             let (why, t) = *failed;
             self.warn(format!("a hit could not be served: {why}"));
             return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: why.to_string() }, started);

@@ -45,6 +45,21 @@ fn two_megabytes_of_text_through_a_slow_reader() {
     }
 }
 
+/// The parent waits for the exec itself before it reads: text that does not fit into the pipe must not be waited for.
+#[test]
+fn a_large_hit_under_a_parent_that_waits_for_the_exec() {
+    let w = World::new();
+    w.sh("head -c 300000 /dev/zero | tr '\\0' b > l");
+    w.write("p.py", "import subprocess\nprint(len(subprocess.run(['cat', 'l'], capture_output=True).stdout))\n");
+    w.write("build.ninja", "rule r\n  command = cat l\nbuild o: r\n");
+    for _ in 0..2 {
+        let r = w.run(&["python3", "-B", "p.py"]);
+        assert_eq!(r.stdout(), "300000\n", "{}", r.story());
+        let r = w.run(&["ninja"]);
+        assert!(r.output.stdout.len() >= 300_000, "{}", r.story());
+    }
+}
+
 #[test]
 fn redirected_output_is_read_by_the_next_line() {
     let w = World::new();
@@ -160,8 +175,8 @@ fn closed_descriptors_stay_closed() {
     let w = World::new();
     let xl = env!("CARGO_BIN_EXE_xl");
     for _ in 0..2 {
-        let out = w.sh(&format!("{xl} run --summary off -- sh -c 'ls -d . >&- 2>/dev/null; echo $?' <&-"));
-        assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n");
+        let out = w.sh(&format!("{xl} run --summary off -- sh -c 'ls -d . >&- 2>/dev/null; echo $?; cat 2>/dev/null; echo $?' <&-"));
+        assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n1\n");
     }
 }
 

@@ -174,6 +174,23 @@ fn outputs_and_state() {
         trap("a file that must not exist", "true", "mkdir d && echo made || echo there", "mkdir d"),
         trap("a copy keeps times", "echo 1 > a; touch -d @1000 a", "cp -p a b; stat -c %Y b", "touch -d @2000 a"),
         trap("a test before a write", "true", "test -e o || echo fresh > o; cat o", "echo old > o"),
+        trap(
+            "a new archive that has become an old one",
+            "echo 'int a;' > a.c; echo 'int b;' > b.c; gcc -c a.c b.c",
+            "ar rD l.a a.o; ar t l.a",
+            "ar rcD l.a b.o",
+        ),
+        trap("cp -n", "echo 1 > a", "cp -n a b; cat b", "echo 2 > b"),
+        trap("cp -b", "echo 1 > a", "cp -b a b; ls", "echo 2 > b"),
+        trap("mv -n", "echo 1 > a", "cp a c; mv -n c b; cat b; ls", "echo 2 > b"),
+        trap("an output that has become private", "echo 1 > a", "cp a b; stat -c %a b", "echo 2 > b; chmod 600 b"),
+        trap(
+            "an output that has become a link",
+            "echo 'int main() { return 0; }' > a.c",
+            "gcc -c a.c -o b.o; test -L b.o; echo $?; ls",
+            "echo z > q; ln -s q b.o",
+        ),
+        trap("an output that has become a hard link", "echo 1 > a", "cp a b; ls; cat c 2>/dev/null; true", "echo x > c; ln c b"),
         trap("a hard link", "echo 1 > a", "ln a b; stat -c %h a", "echo 2 > a; ln a c"),
     ];
     traps.iter().for_each(spring);

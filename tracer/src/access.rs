@@ -34,6 +34,8 @@ pub enum EscapeKind {
     Network,
     /// The task's memory, working directory or descriptors could not be read.
     Unreadable,
+    /// It installs a seccomp listener, which the kernel refuses: one per filter chain, and ours is there.
+    Listener,
     /// Live standard input (a terminal, a pipe with writers) was read or duplicated.
     LiveStdin,
     /// A process whose parent is not known.
@@ -57,6 +59,7 @@ impl std::fmt::Display for Escape {
             EscapeKind::UnknownCall => "it makes a system call that xl does not know",
             EscapeKind::Network => "it uses a socket",
             EscapeKind::Unreadable => "its memory or descriptors cannot be read",
+            EscapeKind::Listener => "it wants a seccomp listener of its own, which fails with EBUSY under xl",
             EscapeKind::LiveStdin => "it reads live standard input",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };

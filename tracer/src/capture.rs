@@ -235,6 +235,31 @@ pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Res
     Ok(())
 }
 
+/// Writes what can be written without waiting; returns how much that was.
+pub(crate) fn write_fitting(fd: BorrowedFd<'_>, bytes: &[u8]) -> rustix::io::Result<usize> {
+    /// `PIPE_BUF`: a pipe that polls writable takes this much.
+    const ATOMIC: usize = 4096;
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut done = 0;
+    while done < bytes.len() {
+        let mut p = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+        rustix::event::poll(&mut p, Some(&now))?;
+        if p[0].revents().contains(PollFlags::ERR) {
+            return Err(Errno::PIPE);
+        }
+        if !p[0].revents().contains(PollFlags::OUT) {
+            break;
+        }
+        match rustix::io::write(fd, &bytes[done..bytes.len().min(done + ATOMIC)]) {
+            Ok(n) => done += n,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
 /// A terminal of the same size whose output is not processed: the real one still does that.
 fn pseudo_terminal(like: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

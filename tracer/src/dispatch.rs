@@ -151,6 +151,13 @@ impl Inner {
                 }
                 Flow::Go
             }
+            Shape::Seccomp => {
+                const NEW_LISTENER: i32 = 1 << 3;
+                if flag(1, NEW_LISTENER) {
+                    self.escape(Some(scope), EscapeKind::Listener, "");
+                }
+                Flow::Go
+            }
             Shape::Escape(kind) => {
                 self.escape(Some(scope), kind, name);
                 Flow::Go

@@ -3,7 +3,7 @@
 //! States of a ticket: *held* (the task is blocked; nothing has happened) → *answered* (let go, or ended). A ticket
 //! that is dropped unanswered lets the call go, so that no path through the code can hang the build.
 
-use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all};
+use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all, write_fitting};
 use crate::process::{PendingExec, Process, Scope};
 use crate::request::{Descriptors, ExecRequest, FdKind};
 use crate::session::Inner;
@@ -81,15 +81,24 @@ impl ExecTicket {
 
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
     /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
-    pub fn hit(mut self, code: i32, text: &[Chunk], d: Option<&Descriptors>) -> Result<(), Box<(HitError, Self)>> {
-        if let Some(d) = d {
-            for c in text {
-                let fd = if c.stream == Stream::Out { &d.stdout } else { &d.stderr };
-                if matches!(fd.kind, FdKind::Null | FdKind::Closed) {
-                    continue;
-                }
-                let Some(dup) = &fd.dup else { continue };
-                if let Err(e) = write_all(dup.as_fd(), &c.bytes) {
+    pub fn hit(mut self, code: i32, text: &[Chunk], d: &Descriptors) -> Result<(), Box<(HitError, Self)>> {
+        // The parent may wait for this very exec (vfork, posix_spawn) before it reads: only what fits without waiting is
+        // written now, the rest once the task has ended. Our duplicates keep its pipes open until then.
+        let mut rest = Vec::new();
+        for c in text {
+            let fd = if c.stream == Stream::Out { &d.stdout } else { &d.stderr };
+            let (false, Some(dup)) = (matches!(fd.kind, FdKind::Null | FdKind::Closed), &fd.dup) else { continue };
+            let fitted = if !rest.is_empty() {
+                Ok(0)
+            } else if matches!(fd.kind, FdKind::Regular { .. }) {
+                write_all(dup.as_fd(), &c.bytes).map(|()| c.bytes.len())
+            } else {
+                write_fitting(dup.as_fd(), &c.bytes)
+            };
+            match fitted {
+                Ok(n) if n == c.bytes.len() => {}
+                Ok(n) => rest.push((dup, &c.bytes[n..])),
+                Err(e) => {
                     if e == rustix::io::Errno::PIPE {
                         // What the command itself would have met.
                         crate::sys::signals::send(self.request.process.pid, libc::SIGPIPE);
@@ -103,6 +112,10 @@ impl ExecTicket {
         match ptrace::exit_instead(self.request.tid, code, || inner.listener.fail(id, libc::EINTR)) {
             Ok(()) => {
                 self.answered = true;
+                for (dup, bytes) in rest {
+                    // A reader that goes away now has had all that it wanted.
+                    let _ = write_all(dup.as_fd(), bytes);
+                }
                 Ok(())
             }
             Err(e) => {

@@ -65,6 +65,11 @@ fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
     }
 }
 
+/// Does the file have any extended attribute? (An access list that says no more than the mode is none.)
+fn has_attributes(path: &[u8]) -> bool {
+    rustix::fs::llistxattr(path, &mut [0u8; 0][..]).is_ok_and(|n| n > 0)
+}
+
 /// What the pip has written so far, by the states of the names it meant to write. Directories that were moved
 /// into place are written with everything in them.
 pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
@@ -89,7 +94,10 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
         }
-        if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.read {
+        if r.sets_attributes && now.is_some() && has_attributes(path) {
+            problems.push(format!("it sets extended attributes of `{}`", text(path)));
+        }
+        if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.moved_away {
             problems.push(format!("it renames the existing directory `{}`", text(path)));
         }
         if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {

@@ -29,7 +29,7 @@ pub struct Record {
     pub intent: bool,
     /// It was created with a call that fails if it exists, as the first thing.
     pub exclusive: bool,
-    /// The last creating call would overwrite an existing file in place.
+    /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
     pub in_place: bool,
     /// A call that creates was made on it.
     pub created: bool,
@@ -37,6 +37,12 @@ pub struct Record {
     pub soft_probe: bool,
     /// Its owner was set.
     pub sets_owner: bool,
+    /// Extended attributes were set.
+    pub sets_attributes: bool,
+    /// The pip has removed the name, and nothing has made it again: its absence is the pip's doing.
+    pub removed: bool,
+    /// It was renamed away, whole.
+    pub moved_away: bool,
     /// It arrived by rename or link, whole.
     pub moved_in: bool,
     /// Content before the pip changed it.
@@ -73,6 +79,9 @@ pub struct Program {
 struct Running {
     tool: Option<&'static Tool>,
     times: Times,
+    /// It looks at its output before it replaces it, to no effect.
+    probes_output: bool,
+    seeds_itself: bool,
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
@@ -89,11 +98,13 @@ impl Recorder {
     /// Process `pid` becomes `program`; `script` when that is a `#!` file. `cwd` is its working directory.
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], script: bool, cwd: &[u8]) {
         let tool = if script { None } else { tools::tool(program) };
+        let probes_output = tool.is_some_and(|t| tools::probes_output(t, program, argv));
+        let seeds_itself = tools::seeds_itself(program);
         let mut times = tools::reads_times(program, argv, cwd);
         if script && tools::compares_times(program) {
             times = Times::All;
         }
-        self.running.lock().expect("running").insert(pid, Running { tool, times });
+        self.running.lock().expect("running").insert(pid, Running { tool, times, probes_output, seeds_itself });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
@@ -157,6 +168,7 @@ impl Recorder {
                 self.fact(process, f);
                 return None;
             }
+            Special::Volatile(_) if running.seeds_itself && access.path.path.ends_with(b"random") => return None,
             Special::Volatile(why) => {
                 a.problem(format!("{why} (`{}`)", String::from_utf8_lossy(&access.path.path)));
                 return None;
@@ -193,9 +205,6 @@ impl Accesses {
     /// Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: Running) -> bool {
         let op = &access.op;
-        if access.call.contains("setxattr") {
-            self.problem("it sets extended attributes".into());
-        }
         let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
@@ -210,6 +219,9 @@ impl Accesses {
             created: false,
             soft_probe: false,
             sets_owner: false,
+            sets_attributes: false,
+            removed: false,
+            moved_away: false,
             moved_in: false,
             before: None,
             listing: None,
@@ -221,7 +233,7 @@ impl Accesses {
         let own = r.intent
             && match (&state, &r.first) {
                 (Some(a), Some(b)) => !same(a, b),
-                (a, b) => a.is_some() != b.is_some(),
+                (a, b) => a.is_some() != b.is_some() || r.removed,
             };
         let is_file = r.first.is_some_and(|s| s.is_file());
         let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()));
@@ -239,7 +251,7 @@ impl Accesses {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
                     r.times |= times;
-                    if running.tool.is_some_and(|t| t.probes_output) {
+                    if running.probes_output && access.path.links.is_empty() {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;
                         r.probed |= r.looked_first;
@@ -260,7 +272,8 @@ impl Accesses {
                     r.read = true;
                 }
                 r.exclusive |= new && *exclusive;
-                r.in_place = !exclusive && (r.in_place || !r.intent || state.is_some());
+                r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
+                r.removed = false;
             }
             Op::Create => {
                 r.exclusive |=
@@ -268,14 +281,20 @@ impl Accesses {
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;
+                r.removed = false;
             }
-            Op::Remove => r.in_place = false,
+            Op::Remove => {
+                r.in_place = false;
+                r.removed = true;
+                r.moved_away |= access.call.starts_with("rename");
+            }
             Op::SetMeta | Op::Truncate => {
                 if !own && is_file {
                     r.read = true;
                     r.probed = true;
                 }
                 r.sets_owner |= access.call.contains("chown");
+                r.sets_attributes |= access.call.contains("setxattr");
             }
             Op::SetTimes { .. } => r.read |= !own && is_file,
         }

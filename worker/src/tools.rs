@@ -85,7 +85,14 @@ pub const TOOLS: &[Tool] = &[
         probes_output: true,
     },
     Tool {
-        names: &["ar", "ranlib", "strip", "objcopy", "nm", "objdump", "readelf", "size", "llvm-ar", "llvm-ranlib"],
+        // What is in an archive stays in it: that it was absent matters.
+        names: &["ar", "llvm-ar", "nm", "objdump", "readelf", "size"],
+        class: Class::Toolchain,
+        env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"],
+        probes_output: false,
+    },
+    Tool {
+        names: &["ranlib", "llvm-ranlib", "strip", "objcopy"],
         class: Class::Toolchain,
         env: &["GNUTARGET", "SOURCE_DATE_EPOCH", "TMPDIR"],
         probes_output: true,
@@ -97,12 +104,13 @@ pub const TOOLS: &[Tool] = &[
         probes_output: false,
     },
     Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
+    Tool { names: &["rm"], class: Class::Utility, env: &[], probes_output: true },
     Tool { names: &["mv", "ln"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
     Tool {
         names: &[
-            "rm", "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail",
-            "wc", "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste",
-            "join", "fold", "nl", "od",
+            "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail", "wc",
+            "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste", "join",
+            "fold", "nl", "od",
         ],
         class: Class::Utility,
         env: &["TMPDIR", "PWD"],
@@ -157,6 +165,30 @@ pub fn tool(path: &[u8]) -> Option<&'static Tool> {
 pub fn volatile(path: &[u8]) -> Option<&'static str> {
     let name = base_name(path);
     VOLATILE.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, why)| *why)
+}
+
+/// Is a probe of an output by this run without effect on what it makes?
+pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
+    if !tool.probes_output {
+        return false;
+    }
+    let mut options = argv.iter().skip(1).filter(|a| a.first() == Some(&b'-'));
+    match base_name(path) {
+        // Not overwriting, only if older, asking, with a backup: all depend on what is there.
+        b"cp" | b"mv" | b"ln" | b"install" => !options.any(|a| {
+            let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix"];
+            long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS")
+        }),
+        // Without -f a missing name is an error.
+        b"rm" => options.any(|a| a == b"--force" || short_flag(a, b"f")),
+        _ => true,
+    }
+}
+
+/// Does it read random bytes only to seed its hash tables?
+pub fn seeds_itself(path: &[u8]) -> bool {
+    let name = base_name(path);
+    name.starts_with(b"perl") || name.starts_with(b"python") || name.starts_with(b"ruby")
 }
 
 /// Does this script compare file times?

@@ -2,7 +2,7 @@
 
 use super::{SESSION, become_command, config, launch, open_cache, shell_code};
 use crate::app::RunArgs;
-use crate::messages::{CommandError, cache_hint, warning};
+use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
 use engine::run::{Engine, Run, Switches};
 use engine::{BuildRecord, Mode, Outcome};
@@ -40,7 +40,6 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             None
         }
     };
-    let strict_cache = a.strict && cache.is_none();
     let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, inherited };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let progress = progress::Progress::start();
@@ -50,7 +49,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
     let code = shell_code(exited);
     if std::env::var_os("XL_LOG").is_some() {
-        eprintln!("xl: {} calls observed, {} processes", stats.calls, stats.processes);
+        say(&format!("{} calls observed, {} processes", stats.calls, stats.processes));
     }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let record = engine.close(engine::record::redact(&command), cwd, code, 0);
@@ -61,10 +60,11 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     if let Some(file) = &a.json {
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
-        std::fs::write(file, text)
-            .map_err(|e| CommandError::new(exit_code::CACHE, format!("cannot write `{}`", file.display())).cause(e.to_string()))?;
+        if let Err(e) = std::fs::write(file, text) {
+            warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
+        }
     }
-    Ok(if strict_cache { i32::from(exit_code::CACHE) } else { code })
+    Ok(code)
 }
 
 /// The closing line, and for a build with uncacheable commands why.
@@ -78,15 +78,15 @@ fn summary(r: &BuildRecord, mode: Mode) {
     };
     let hits = if p.hit == 1 { "hit" } else { "hits" };
     let saved = if r.saved_cpu_ms > 0 { format!(" (saved {})", duration(r.saved_cpu_ms)) } else { String::new() };
-    eprintln!(
-        "xl: {} {what}: {} {hits}, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
+    say(&format!(
+        "{} {what}: {} {hits}, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
         p.total,
         p.hit,
         p.uncacheable,
         p.bypassed,
         duration(r.wall_ms),
         r.backend
-    );
+    ));
     let mut reasons: Vec<(String, u32, &str)> = Vec::new();
     for i in r.items.iter().filter(|i| i.outcome == Outcome::Uncacheable) {
         let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
@@ -98,7 +98,7 @@ fn summary(r: &BuildRecord, mode: Mode) {
     reasons.sort_by_key(|x| std::cmp::Reverse(x.1));
     for (why, n, example) in reasons.iter().take(5) {
         let short: String = example.chars().take(60).collect();
-        eprintln!("xl:   {n} not cached: {why} — `{short}`");
+        say(&format!("  {n} not cached: {why} — `{short}`"));
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Shape {
     Fact(super::access::Fact),
     /// connect, bind, sendto with an address: index of the address and of its length.
     Socket(u8, u8),
+    /// seccomp: a listener is asked for by a flag in argument 1.
+    Seccomp,
     /// sendmsg: index of the `struct msghdr` pointer.
     Message(u8),
     /// Something that no observation can describe.

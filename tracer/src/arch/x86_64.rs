@@ -119,6 +119,7 @@ pub const TABLE: &[(i32, &str, Shape)] = &[
     (SENDTO, "sendto", Shape::Socket(4, 5)),
     (SENDMSG, "sendmsg", Shape::Message(1)),
     (307, "sendmmsg", Shape::Message(1)),
+    (317, "seccomp", Shape::Seccomp),
     (29, "shmget", Shape::Escape(EscapeKind::Ipc)),
     (64, "semget", Shape::Escape(EscapeKind::Ipc)),
     (68, "msgget", Shape::Escape(EscapeKind::Ipc)),

@@ -65,6 +65,7 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
     }
     // SAFETY: socketpair returned two fresh descriptors.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) };
+    let closed: Vec<i32> = crate::sys::closed::at_start().collect();
     // SAFETY: the caller promises one thread; the child below only makes async-signal-safe calls.
     let pid = unsafe { libc::fork() };
     if pid < 0 {
@@ -89,6 +90,9 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
             }
             send_status(socket, b'.', fd as i32);
             libc::close(fd as i32);
+            for fd in &closed {
+                libc::close(*fd);
+            }
             libc::execve(program.as_ptr(), argv_p.as_ptr(), env_p.as_ptr());
             libc::_exit(EXEC_FAILED);
         }
