@@ -5,6 +5,7 @@ use cache::store::{Link, short};
 use cache::{Cas, Digest, Store, materialise};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 
 /// A result that may be served.
@@ -60,8 +61,58 @@ impl std::fmt::Display for Reason {
     }
 }
 
+/// A weak fingerprint with this many path sets gets a second level.
+const CROWD: usize = 5;
+/// Observations in this share of its path sets are part of the second-level fingerprint, percent.
+const COMMON: usize = 40;
+
 /// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.
 pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
+    match one_level(weak, store, cas, w)? {
+        Err(reason) => match augmented(weak, store, w)? {
+            Some(second) => Ok(match one_level(&second, store, cas, w)? {
+                Err(Reason::NoWeakMatch) => Err(reason),
+                other => other,
+            }),
+            None => Ok(Err(reason)),
+        },
+        hit => Ok(hit),
+    }
+}
+
+/// The fingerprint under which a result with this path set is published: the number of candidates of a weak
+/// fingerprint stays bounded, and so does the time to look through them.
+pub fn publication_weak(weak: &Digest, path_set: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Digest> {
+    if store.links(weak)?.iter().any(|l| l.path_set == *path_set) {
+        return Ok(*weak);
+    }
+    Ok(augmented(weak, store, w)?.unwrap_or(*weak))
+}
+
+/// The second-level fingerprint of a crowded weak one: what most of its path sets have in common, as it is now.
+/// `None` while there is no crowd. From then on the first level does not grow, so this is the same each time.
+fn augmented(weak: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Option<Digest>> {
+    let mut sets: Vec<Digest> = store.links(weak)?.iter().map(|l| l.path_set).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    if sets.len() < CROWD {
+        return Ok(None);
+    }
+    let mut counts: BTreeMap<cache::Observation, usize> = BTreeMap::new();
+    for d in &sets {
+        for o in store.path_set(d)?.unwrap_or_default().observations() {
+            *counts.entry(o.clone()).or_insert(0) += 1;
+        }
+    }
+    let mut f = cache::Fingerprint::new("augmented weak");
+    f.digest("weak", weak);
+    for (o, _) in counts.iter().filter(|(_, n)| **n * 100 >= sets.len() * COMMON) {
+        f.digest("value", &w.evaluate(o).unwrap_or(Digest([0; 32])));
+    }
+    Ok(Some(f.finish()))
+}
+
+fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
     let links = store.links(weak)?;
     if links.is_empty() {
         return Ok(Err(Reason::NoWeakMatch));

@@ -133,6 +133,8 @@ impl Engine {
             return Err("its observations contradict each other".into());
         }
         let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
+        let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
+        let weak = &crate::lookup::publication_weak(weak, &digest, &cache.store, &world).map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
         let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
         if let Some(e) = earlier

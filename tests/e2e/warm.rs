@@ -145,3 +145,41 @@ fn the_summary_names_the_backend() {
     assert_eq!(r.record["backend"], "seccomp");
     assert_eq!(r.record["version"], 1);
 }
+
+/// One command that depends on something else each time: its candidates stay few, and every result is found again.
+#[test]
+fn many_path_sets_of_one_command() {
+    let w = World::new();
+    w.write("p.py", "n = open('select').read()\nopen('out', 'w').write(open('f' + n).read())\n");
+    let select = |i: u32| w.write("select", &i.to_string());
+    for i in 0..9 {
+        w.write(&format!("f{i}"), &format!("content {i}"));
+        select(i);
+        assert_eq!(w.pip("python3 -B p.py").pips("miss"), 1);
+    }
+    for i in 0..9 {
+        select(i);
+        w.sh("rm out");
+        let r = w.pip("python3 -B p.py");
+        assert_eq!(r.pips("hit"), 1, "{i}: {}", r.story());
+        assert_eq!(w.read("out"), format!("content {i}"));
+    }
+    // A changed file is a miss at either level.
+    for i in [0, 8] {
+        w.write(&format!("f{i}"), "changed");
+        select(i);
+        assert_eq!(w.pip("python3 -B p.py").pips("miss"), 1);
+        assert_eq!(w.read("out"), "changed");
+    }
+}
+
+/// A build that nobody here wrote, from Debian's archive; needs the network.
+#[test]
+#[ignore = "downloads sources; part of `cargo xtask ci --full`"]
+fn a_real_build_from_the_archive() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/lua.sh");
+    let out = Command::new(script).arg(env!("CARGO_BIN_EXE_xl")).output().expect("the example");
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    assert!(text.contains("bit for bit the same") && text.contains("0 ran"), "{text}");
+}
