@@ -22,6 +22,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// How many of the newest cookies are answered at a takeover: more than calls can be pending.
 const RECENT: u64 = 1 << 16;
@@ -88,20 +89,23 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
             _ => drop(held.remove(&id)),
         }
     }
-    // A kill of the whole group reaches us first or last by chance: wait for the others to go.
-    let left_alone = ends_within(listener, GROUP_KILL);
     let relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
     let newest = newest.get();
     for id in newest.wrapping_sub(RECENT)..=newest.wrapping_add(64) {
         listener.proceed(id);
     }
+    // A kill of the whole group reaches us first or last by chance. Whoever still calls after a while was left alone.
+    let began = Instant::now();
+    let mut journal = journal;
     while let Ok(n) = wait(listener) {
         if let Some(n) = n {
             listener.proceed(n.id);
         }
-    }
-    if !left_alone && let Some(j) = journal {
-        let _ = std::fs::remove_file(j);
+        if began.elapsed() > GROUP_KILL
+            && let Some(j) = journal.take()
+        {
+            let _ = std::fs::remove_file(j);
+        }
     }
     for r in relays {
         let _ = r.join();
@@ -109,22 +113,7 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
 }
 
 /// How long the members of a killed group take to disappear.
-const GROUP_KILL: std::time::Duration = std::time::Duration::from_millis(300);
-
-/// Does the filter lose its last user within `limit`?
-fn ends_within(listener: &Listener, limit: std::time::Duration) -> bool {
-    let deadline = std::time::Instant::now() + limit;
-    while !listener.is_orphaned() {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
-        if left.is_zero() {
-            return false;
-        }
-        // Nothing but HUP is asked for: pending calls wait this long at most.
-        let step = rustix::time::Timespec { tv_sec: 0, tv_nsec: left.as_nanos().min(10_000_000) as _ };
-        let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(listener.fd(), PollFlags::empty())], Some(&step));
-    }
-    true
-}
+const GROUP_KILL: Duration = Duration::from_millis(300);
 
 fn wait(listener: &Listener) -> std::io::Result<Option<crate::sys::seccomp::Notification>> {
     let mut p = [PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN)];
