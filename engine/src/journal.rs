@@ -1,8 +1,9 @@
 //! The in-flight journal: what an interrupted run may have left half-made.
 //!
-//! Before a pip first creates a name under the workspace, the name is noted; when the pip has ended properly, so is
-//! that. A run that finds the journal of a dead one removes the names that its unfinished pips created (they were
-//! absent before, so nothing of the user's is lost) and left-over temporaries of restores. The owner holds a lock.
+//! Before a pip first creates a name under the workspace, the name is noted, and so is every name that a hit is about to
+//! put in place; when that has ended properly, this is noted too. A run that finds the journal of a dead one removes the
+//! names that were absent before (so nothing of the user's is lost), gives replaced ones an old time, so that the build
+//! tool makes them again, and removes temporaries of restores. The owner holds a lock.
 
 use cache::PathBytes;
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +21,7 @@ pub struct Journal {
 }
 
 const BEGIN: u8 = b'B';
+const REPLACE: u8 = b'R';
 const END: u8 = b'E';
 
 fn record(tag: u8, pip: u32, path: &[u8]) -> Vec<u8> {
@@ -30,15 +32,15 @@ fn record(tag: u8, pip: u32, path: &[u8]) -> Vec<u8> {
     r
 }
 
-/// Names created by pips of `bytes` that never ended.
-fn unfinished(mut b: &[u8]) -> Vec<Vec<u8>> {
-    let mut open: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
+/// Names that pips of `bytes` were about to create or replace, and that never ended.
+fn unfinished(mut b: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut open: BTreeMap<u32, Vec<(u8, Vec<u8>)>> = BTreeMap::new();
     while b.len() >= 9 {
         let pip = u32::from_le_bytes(b[1..5].try_into().expect("four bytes"));
         let n = u32::from_le_bytes(b[5..9].try_into().expect("four bytes")) as usize;
         let Some(path) = b.get(9..9 + n) else { break };
         match b[0] {
-            BEGIN => open.entry(pip).or_default().push(path.to_vec()),
+            BEGIN | REPLACE => open.entry(pip).or_default().push((b[0], path.to_vec())),
             _ => drop(open.remove(&pip)),
         }
         b = &b[9 + n..];
@@ -67,6 +69,11 @@ impl Journal {
     /// `pip` is about to create `path`, which is absent.
     pub fn creates(&self, pip: u32, path: &PathBytes) {
         self.write(&record(BEGIN, pip, path));
+    }
+
+    /// A hit is about to replace `path`, which exists.
+    pub fn replaces(&self, pip: u32, path: &PathBytes) {
+        self.write(&record(REPLACE, pip, path));
     }
 
     /// `pip` has ended, and what it wrote is whole.
@@ -100,19 +107,40 @@ fn recover(folder: &Path) -> usize {
         }
         let mut names = unfinished(&std::fs::read(e.path()).unwrap_or_default());
         // Members before their directories.
-        names.sort_by(|a, b| b.cmp(a));
-        for n in names {
+        names.sort_by(|a, b| b.1.cmp(&a.1));
+        let temporaries = format!("{}{}-", cache::materialise::TEMPORARY_PREFIX, e.file_name().to_string_lossy());
+        let mut swept: Option<PathBuf> = None;
+        for (tag, n) in names {
             let p = Path::new(OsStr::from_bytes(&n));
-            let gone = match std::fs::symlink_metadata(p) {
+            if let Some(dir) = p.parent().filter(|d| swept.as_deref() != Some(d)) {
+                sweep(dir, &temporaries);
+                swept = Some(dir.to_owned());
+            }
+            let mended = match std::fs::symlink_metadata(p) {
+                Ok(m) if tag == REPLACE => m.is_file() && make_old(p),
                 Ok(m) if m.is_dir() => std::fs::remove_dir(p).is_ok(),
                 Ok(_) => std::fs::remove_file(p).is_ok(),
                 Err(_) => false,
             };
-            removed += usize::from(gone);
+            removed += usize::from(mended);
         }
         let _ = std::fs::remove_file(e.path());
     }
     removed
+}
+
+/// Gives a file a time before every source's.
+fn make_old(p: &Path) -> bool {
+    let old = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1));
+    std::fs::File::options().write(true).open(p).is_ok_and(|f| f.set_times(old).is_ok())
+}
+
+fn sweep(dir: &Path, prefix: &str) {
+    for e in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if e.file_name().to_string_lossy().starts_with(prefix) {
+            let _ = std::fs::remove_file(e.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -123,16 +151,25 @@ mod tests {
     fn only_unfinished_creations_are_removed() {
         let t = tempfile::tempdir().unwrap();
         let name = |n: &str| -> PathBytes { t.path().join(n).as_os_str().as_bytes().into() };
-        for n in ["done", "half", "source"] {
+        for n in ["done", "half", "source", "replaced", ".xl-restore-1-0", ".xl-restore-2-0"] {
             std::fs::write(t.path().join(n), n).unwrap();
         }
         let folder = t.path().join("cache/inflight");
         std::fs::create_dir_all(&folder).unwrap();
-        let log =
-            [record(BEGIN, 1, &name("done")), record(BEGIN, 2, &name("half")), record(END, 1, b""), record(BEGIN, 3, b"/torn")].concat();
+        let log = [
+            record(REPLACE, 4, &name("replaced")),
+            record(BEGIN, 1, &name("done")),
+            record(BEGIN, 2, &name("half")),
+            record(END, 1, b""),
+            record(BEGIN, 3, b"/torn"),
+        ]
+        .concat();
         std::fs::write(folder.join("1"), &log[..log.len() - 2]).unwrap();
         let (j, removed) = Journal::open(&t.path().join("cache"));
-        assert_eq!(removed, 1);
+        assert_eq!(removed, 2);
+        let time = t.path().join("replaced").metadata().unwrap().modified().unwrap();
+        assert_eq!(time, std::time::UNIX_EPOCH + std::time::Duration::from_secs(1));
+        assert!(!t.path().join(".xl-restore-1-0").exists() && t.path().join(".xl-restore-2-0").exists());
         assert!(t.path().join("done").exists() && t.path().join("source").exists() && !t.path().join("half").exists());
         // A live journal is left alone.
         j.creates(1, &name("done"));

@@ -88,7 +88,7 @@ impl Engine {
         let journal = writable.then(|| {
             let (j, removed) = Journal::open(&config.cache_dir);
             if removed > 0 {
-                warnings.push(format!("removed {removed} half-made outputs of an interrupted run"));
+                warnings.push(format!("mended {removed} half-made outputs of an interrupted run: they will be made again"));
             }
             j
         });

@@ -152,6 +152,7 @@ impl Engine {
             })
             .collect();
         let restored = texts.and_then(|texts| {
+            let noted = self.journal_restore(&e.outputs);
             for o in &e.outputs {
                 self.files.writing(&o.path);
             }
@@ -162,6 +163,9 @@ impl Engine {
                 if let (Ok(_), Some(s), cache::OutputKind::File { digest, size, .. }) = (&r, state, &o.kind) {
                     self.files.know(&s, cache::digest::Content { digest: *digest, size: *size, time_macros: false });
                 }
+            }
+            if r.is_ok() {
+                self.journal_ended(noted);
             }
             Ok((r?, texts))
         });
@@ -273,6 +277,21 @@ impl Engine {
         }
         let me = self.clone();
         t.later(move |t| me.start(t));
+    }
+
+    /// Notes what a restore is about to put in place; the result names it for [`Engine::journal_ended`].
+    fn journal_restore(&self, outputs: &[cache::Output]) -> Scope {
+        let number = Scope(self.next_scope.fetch_add(1, Ordering::Relaxed));
+        if let Some(j) = &self.journal {
+            for o in outputs.iter().filter(|o| !matches!(o.kind, cache::OutputKind::Deleted)) {
+                match FileStat::of(&o.path) {
+                    None => j.creates(number.0, &o.path),
+                    Some(s) if s.is_file() => j.replaces(number.0, &o.path),
+                    Some(_) => {}
+                }
+            }
+        }
+        number
     }
 
     pub(crate) fn journal_ended(&self, s: Scope) {

@@ -1,4 +1,4 @@
-//! What developers run: `cargo xtask setup`, `ci`, `tidy`.
+//! What developers run: `cargo xtask ci`, `tidy`.
 //!
 //! `ci` is what `.ci/run` calls: format, lints, tidy, all tests, in one profile, so that nothing is compiled twice.
 //! `ci --full` adds the checks that take longer.
@@ -7,23 +7,6 @@ mod tidy;
 
 use std::process::{Command, ExitCode};
 
-/// Debian packages that building and testing need; `README.md` shows the same list by calling `setup`.
-const PACKAGES: &[&str] = &[
-    "clang",
-    "libclang-dev",
-    "librocksdb-dev",
-    "gcc",
-    "g++",
-    "make",
-    "ninja-build",
-    "cmake",
-    "python3",
-    "strace",
-    "acct",
-    "bison",
-    "dpkg-dev",
-];
-
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -31,12 +14,8 @@ fn main() -> ExitCode {
         ["ci"] => ci(false),
         ["ci", "--full"] => ci(true),
         ["tidy"] => tidy::run(),
-        ["packages"] => {
-            println!("{}", PACKAGES.join(" "));
-            true
-        }
         _ => {
-            eprintln!("usage: cargo xtask ci [--full] | tidy | packages");
+            eprintln!("usage: cargo xtask ci [--full] | tidy");
             false
         }
     };
