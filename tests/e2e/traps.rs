@@ -247,6 +247,8 @@ fn what_cannot_be_seen_is_not_cached() {
     for text in [
         "date +%N",
         "head -c 4 /dev/urandom | od",
+        "python3 -c 'open(\"/dev/urandom\", \"rb\").read(2)'",
+        "perl -e 'open(F, \"/dev/urandom\"); read(F, $x, 2)'",
         "cat /proc/uptime",
         "python3 -c 'import socket; socket.socket().connect_ex((\"127.0.0.1\", 9))'",
     ] {
@@ -254,6 +256,7 @@ fn what_cannot_be_seen_is_not_cached() {
         let r = w.pip(text);
         assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
     }
-    w.write("t.c", "char *t = __TIME__;\n");
-    w.xl_run("exec", &["gcc", "-S", "t.c"]);
+    // perl seeds its hash tables at its start, and that alone is no obstacle.
+    w.pip("perl -e 'print 1'");
+    assert_eq!(w.pip("perl -e 'print 1'").pips("hit"), 1);
 }

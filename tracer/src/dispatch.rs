@@ -192,6 +192,10 @@ impl Inner {
     /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
     /// program is reported.
     fn first_time(&self, scope: Scope, p: &Process, op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
+        // Each look at a device may show something else.
+        if raw.starts_with(b"/dev/") {
+            return true;
+        }
         let Some(s) = self.scope_state(scope) else { return true };
         let tag = match op {
             Op::OpenRead { content: true } => 1,

@@ -81,7 +81,8 @@ struct Running {
     times: Times,
     /// It looks at its output before it replaces it, to no effect.
     probes_output: bool,
-    seeds_itself: bool,
+    /// How often it may still read random bytes for its own needs.
+    seeds: u8,
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
@@ -99,12 +100,12 @@ impl Recorder {
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], script: bool, cwd: &[u8]) {
         let tool = if script { None } else { tools::tool(program) };
         let probes_output = tool.is_some_and(|t| tools::probes_output(t, program, argv));
-        let seeds_itself = tools::seeds_itself(program);
+        let seeds = tools::own_seeds(program);
         let mut times = tools::reads_times(program, argv, cwd);
         if script && tools::compares_times(program) {
             times = Times::All;
         }
-        self.running.lock().expect("running").insert(pid, Running { tool, times, probes_output, seeds_itself });
+        self.running.lock().expect("running").insert(pid, Running { tool, times, probes_output, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
@@ -168,7 +169,13 @@ impl Recorder {
                 self.fact(process, f);
                 return None;
             }
-            Special::Volatile(_) if running.seeds_itself && access.path.path.ends_with(b"random") => return None,
+            Special::Volatile(_) if running.seeds > 0 && access.path.path.ends_with(b"random") => {
+                // What a script reads after that is the script's.
+                if let Some(r) = self.running.lock().expect("running").get_mut(&process.pid) {
+                    r.seeds -= 1;
+                }
+                return None;
+            }
             Special::Volatile(why) => {
                 a.problem(format!("{why} (`{}`)", String::from_utf8_lossy(&access.path.path)));
                 return None;

@@ -185,10 +185,10 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Does it read random bytes only to seed its hash tables?
-pub fn seeds_itself(path: &[u8]) -> bool {
-    let name = base_name(path);
-    name.starts_with(b"perl") || name.starts_with(b"python") || name.starts_with(b"ruby")
+/// How often a program reads random bytes at its start to seed its hash tables (perl 5.36: twice, by strace; see
+/// `PERL_HASH_SEED` in perlrun).
+pub fn own_seeds(path: &[u8]) -> u8 {
+    if base_name(path).starts_with(b"perl") { 2 } else { 0 }
 }
 
 /// Does this script compare file times?
