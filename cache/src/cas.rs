@@ -6,7 +6,6 @@
 
 use crate::digest::{Content, Pass};
 use crate::{Digest, Error, IoResultExt, Result};
-use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -140,12 +139,6 @@ impl Cas {
         let mut v = Vec::new();
         self.copy_to(d, &mut v, Path::new("memory"))?;
         Ok(v)
-    }
-
-    /// Opens a blob for a sequential read, unverified.
-    pub fn open_blob(&self, d: &Digest) -> Result<std::os::fd::OwnedFd> {
-        let place = self.place(d);
-        rustix::fs::open(&place, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at("open", &place)
     }
 
     pub fn remove(&self, d: &Digest) -> Result<()> {

@@ -38,6 +38,8 @@ pub enum OutputKind {
         link_group: Option<u32>,
         /// The old file was overwritten in place, not replaced.
         in_place: bool,
+        /// The content asks for date or time; see [`crate::digest::Content`].
+        time_macros: bool,
         /// A modification time that the pip set, nanoseconds since the epoch.
         mtime: Option<i64>,
     },

@@ -12,8 +12,6 @@ pub enum Fact {
     /// What `/proc/cpuinfo` says that does not change from moment to moment.
     Processor,
     Memory,
-    /// Today's date: a source that was read asks for it.
-    Date,
 }
 
 /// One thing that a result depends on, without its value. The order of variants is the order in a path set.
@@ -74,7 +72,6 @@ impl Observation {
             Self::Fact(Fact::Cpus) => "the number of processors".to_owned(),
             Self::Fact(Fact::Processor) => "the processor".to_owned(),
             Self::Fact(Fact::Memory) => "the memory size".to_owned(),
-            Self::Fact(Fact::Date) => "the date".to_owned(),
         }
     }
 }

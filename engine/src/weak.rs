@@ -1,7 +1,7 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
 use crate::world::World;
-use cache::{Digest, Fingerprint, Store};
+use cache::{Digest, Fingerprint};
 use std::os::fd::AsFd;
 use tracer::ExecRequest;
 use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
@@ -35,7 +35,7 @@ pub fn weak_fingerprint(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &W
     }
     f.list("argv", r.argv.iter().map(Vec::as_slice));
     f.bytes("cwd", &r.cwd);
-    stdin(&mut f, &d.stdin, w.store)?;
+    stdin(&mut f, &d.stdin)?;
     for (what, fd) in [("stdout", &d.stdout), ("stderr", &d.stderr)] {
         f.number(what, kind(&fd.kind));
     }
@@ -74,7 +74,7 @@ fn is_source(word: &[u8]) -> bool {
 }
 
 /// A regular file behind standard input counts by content and offset.
-fn stdin(f: &mut Fingerprint, s: &Stdin, _store: Option<&Store>) -> Result<(), String> {
+fn stdin(f: &mut Fingerprint, s: &Stdin) -> Result<(), String> {
     match s {
         Stdin::Closed => f.number("stdin", 0),
         Stdin::Empty => f.number("stdin", 1),

@@ -9,6 +9,10 @@ use cache::{Fact, FileStat, Kind, Observation, Store, Value};
 use worker::environment;
 use worker::{Look, Problem};
 
+fn state_value(s: Option<FileStat>) -> Value {
+    s.map_or_else(value::absent, |s| value::kind(s.kind))
+}
+
 /// One request's view of the world.
 pub struct World<'a> {
     pub files: &'a FileStates,
@@ -23,8 +27,8 @@ impl World<'_> {
     /// The value now. `None` when it cannot be told (an unreadable file): no hit.
     pub fn evaluate(&self, o: &Observation) -> Option<Value> {
         Some(match o {
-            Observation::Absent(p) => self.state_value(p, self.files.stat(p)),
-            Observation::DirProbe(p) => self.state_value(p, self.files.stat(p)),
+            Observation::Absent(p) => state_value(self.files.stat(p)),
+            Observation::DirProbe(p) => state_value(self.files.stat(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {
                     members.retain(|(n, _)| own.binary_search(n).is_err());
@@ -41,18 +45,14 @@ impl World<'_> {
                     let c = self.files.content(p, &s, self.store)?;
                     value::content(&c.digest, s.executable())
                 }
-                s => self.state_value(p, s),
+                s => state_value(s),
             },
             Observation::Symlink(p) => match self.files.stat(p) {
                 Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
-                s => self.state_value(p, s),
+                s => state_value(s),
             },
             Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
         })
-    }
-
-    fn state_value(&self, _path: &[u8], s: Option<FileStat>) -> Value {
-        s.map_or_else(value::absent, |s| value::kind(s.kind))
     }
 
     fn local(&self, o: &Observation) -> Value {
@@ -96,7 +96,6 @@ impl World<'_> {
             Fact::Processor => crate::weak::processor_features(),
             Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
             Fact::Memory => rustix::system::sysinfo().totalram.to_le_bytes().to_vec(),
-            Fact::Date => (cache::store::now() / 86_400).to_le_bytes().to_vec(),
         }
     }
 }

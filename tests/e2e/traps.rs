@@ -256,6 +256,14 @@ fn what_cannot_be_seen_is_not_cached() {
         let r = w.pip(text);
         assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
     }
+    // A generated source keeps asking for the time when it was restored.
+    w.write("gen.sh", "echo 'char *t = __TIME__;' > t.c\n");
+    for _ in 0..2 {
+        w.sh("rm -f t.c");
+        w.pip("sh gen.sh");
+        let r = w.xl_run("exec", &["gcc", "-S", "t.c"]);
+        assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
+    }
     // perl seeds its hash tables at its start, and that alone is no obstacle.
     w.pip("perl -e 'print 1'");
     assert_eq!(w.pip("perl -e 'print 1'").pips("hit"), 1);

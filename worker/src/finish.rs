@@ -9,7 +9,7 @@ use crate::recorder::{Accesses, Record};
 use cache::collect::Written;
 use cache::digest::Content;
 use cache::observation::value;
-use cache::{Fact, FileStat, Kind, Observation, PathBytes, Value};
+use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::FxHashSet;
 
 /// How the outside world is asked; a test may answer from a table.
@@ -155,8 +155,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
-    if f.time_macros && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
-        rest.push(Observation::Fact(Fact::Date));
+    let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == crate::tools::Class::Toolchain));
+    if f.time_macros && compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
+        f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
