@@ -43,6 +43,8 @@ pub fn lstat(path: &[u8]) -> Option<Statx> {
 struct Directory {
     path: Arc<[u8]>,
     links: Vec<Arc<[u8]>>,
+    /// Nothing is there, or something that is no directory.
+    missing: bool,
     seen: Instant,
     generation: u64,
 }
@@ -79,14 +81,18 @@ impl Resolver {
         let lexical = &whole[..trimmed];
         let cut = lexical.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let (parent, name) = (&lexical[..cut], lexical.get(cut + 1..).unwrap_or_default());
-        if matches!(name, b"" | b"." | b"..") {
-            let d = self.directory(lexical);
+        if matches!(name, b"" | b".") {
+            let d = self.directory(parent);
             return Resolved { state: lstat(&d.path), path: d.path, links: d.links };
         }
-        let d = self.directory(parent);
+        let d = self.directory(if name == b".." { lexical } else { parent });
+        if name == b".." {
+            let state = if d.missing { None } else { lstat(&d.path) };
+            return Resolved { state, path: d.path, links: d.links };
+        }
         let mut links = d.links;
         let path = join(&d.path, name);
-        let state = lstat(&path);
+        let state = if d.missing { None } else { lstat(&path) };
         let is_link = state.is_some_and(|s| FileType::from_raw_mode(s.stx_mode.into()) == FileType::Symlink);
         if !is_link || !(follow || must_be_directory) {
             return Resolved { path: path.into(), links, state };
@@ -95,6 +101,8 @@ impl Resolver {
         Resolved { state: lstat(&path), path: path.into(), links }
     }
 
+    /// Where the absolute path `lexical` leads, links followed. Asks its parent first, so that each directory is
+    /// looked at once, however many paths go through it.
     fn directory(&self, lexical: &[u8]) -> Directory {
         let generation = self.generation.load(Ordering::Relaxed);
         if let Some(d) = self.directories.lock().expect("resolver").get(lexical)
@@ -103,11 +111,34 @@ impl Resolver {
         {
             return d.clone();
         }
-        let mut links = Vec::new();
-        let path: Arc<[u8]> = walk(lexical, &mut links).into();
-        let d = Directory { path, links, seen: Instant::now(), generation };
+        let seen = Instant::now();
+        let Some(cut) = lexical.iter().rposition(|b| *b == b'/') else {
+            return Directory { path: Arc::from(&b"/"[..]), links: Vec::new(), missing: false, seen, generation };
+        };
+        let mut d = self.directory(&lexical[..cut]);
+        match &lexical[cut + 1..] {
+            b"" | b"." => {}
+            name if d.missing => d.path = join(&d.path, name).into(),
+            b".." => {
+                let cut = d.path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+                d.path = d.path[..cut.max(1)].into();
+            }
+            name => {
+                let mut path = join(&d.path, name);
+                let kind = |p: &[u8]| lstat(p).map(|s| FileType::from_raw_mode(s.stx_mode.into()));
+                let mut found = kind(&path);
+                if found == Some(FileType::Symlink) && !magic(&path) {
+                    path = walk(&path, &mut d.links);
+                    found = kind(&path);
+                }
+                d.missing = !(found == Some(FileType::Directory) || magic(&path));
+                d.path = path.into();
+            }
+        }
+        // What an ancestor's memo is worth, this one is worth: it is believed no longer.
+        d.generation = generation;
         // A missing directory may appear at any moment: only what exists is remembered.
-        if lstat(&d.path).is_some() {
+        if !d.missing {
             self.directories.lock().expect("resolver").insert(lexical.into(), d.clone());
         }
         d
