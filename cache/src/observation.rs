@@ -23,6 +23,9 @@ pub enum Observation {
     DirProbe(PathBytes),
     /// A directory was listed; the names that the pip made in it itself do not count.
     DirListing(PathBytes, Vec<Vec<u8>>),
+    /// A directory was listed to find names that begin in one of these ways; others do not count. Besides: the names that
+    /// the pip made in it itself, as above.
+    DirSearch { path: PathBytes, own: Vec<Vec<u8>>, stems: Vec<Vec<u8>> },
     /// A file was looked at: type, size, permissions; with `times` also when it was modified.
     FileProbe { path: PathBytes, times: bool },
     /// A file was read or executed.
@@ -37,6 +40,11 @@ pub enum Observation {
     Fact(Fact),
 }
 
+/// Does a search for these beginnings find `name`?
+pub fn found_by(stems: &[Vec<u8>], name: &[u8]) -> bool {
+    stems.iter().any(|s| name.starts_with(s))
+}
+
 /// The value of an observation: a digest over a tagged, unambiguous form.
 pub type Value = Digest;
 
@@ -47,6 +55,7 @@ impl Observation {
             Self::Absent(p)
             | Self::DirProbe(p)
             | Self::DirListing(p, _)
+            | Self::DirSearch { path: p, .. }
             | Self::FileProbe { path: p, .. }
             | Self::FileContent(p)
             | Self::Symlink(p) => Some(p),
@@ -61,6 +70,7 @@ impl Observation {
             Self::Absent(p) => format!("absence of `{}`", text(p)),
             Self::DirProbe(p) => format!("directory `{}`", text(p)),
             Self::DirListing(p, _) => format!("listing of `{}`", text(p)),
+            Self::DirSearch { path, .. } => format!("what a search in `{}` finds", text(path)),
             Self::FileProbe { path, times: false } => format!("size or mode of `{}`", text(path)),
             Self::FileProbe { path, times: true } => format!("size, mode or time of `{}`", text(path)),
             Self::FileContent(p) => format!("content of `{}`", text(p)),

@@ -20,6 +20,7 @@ enum Tag {
     Env,
     EnvAll,
     Fact(Fact),
+    DirSearch(Vec<Vec<u8>>, Vec<Vec<u8>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +51,7 @@ impl PathSet {
                 Observation::Absent(p) => (Tag::Absent, p),
                 Observation::DirProbe(p) => (Tag::DirProbe, p),
                 Observation::DirListing(p, own) => (Tag::DirListing(own.clone()), p),
+                Observation::DirSearch { path, own, stems } => (Tag::DirSearch(own.clone(), stems.clone()), path),
                 Observation::FileProbe { path, times } => (Tag::FileProbe(*times), path),
                 Observation::FileContent(p) => (Tag::FileContent, p),
                 Observation::Symlink(p) => (Tag::Symlink, p),
@@ -83,6 +85,7 @@ impl PathSet {
                 Tag::Absent => Observation::Absent(path()),
                 Tag::DirProbe => Observation::DirProbe(path()),
                 Tag::DirListing(own) => Observation::DirListing(path(), own),
+                Tag::DirSearch(own, stems) => Observation::DirSearch { path: path(), own, stems },
                 Tag::FileProbe(times) => Observation::FileProbe { path: path(), times },
                 Tag::FileContent => Observation::FileContent(path()),
                 Tag::Symlink => Observation::Symlink(path()),
@@ -115,6 +118,11 @@ mod tests {
             path().prop_map(|p| Observation::Absent(p.into())),
             path().prop_map(|p| Observation::DirProbe(p.into())),
             (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, o)| Observation::DirListing(p.into(), o)),
+            (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, s)| Observation::DirSearch {
+                path: p.into(),
+                own: vec![],
+                stems: s
+            }),
             (path(), any::<bool>()).prop_map(|(p, times)| Observation::FileProbe { path: p.into(), times }),
             path().prop_map(|p| Observation::FileContent(p.into())),
             path().prop_map(|p| Observation::Symlink(p.into())),

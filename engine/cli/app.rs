@@ -54,15 +54,36 @@ pub struct RunArgs {
     /// Write the build record (JSON) to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// The summary after the run: auto, off
-    #[arg(long, default_value = "auto")]
-    pub summary: String,
+    /// Write what happened to each command, as it ends, to this file
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The summary after the run; `auto` adds what the CI system around shows
+    #[arg(long, value_enum, default_value = "auto")]
+    pub summary: Summary,
+    /// Really run this many of a hundred hits, and compare
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub recheck: u8,
     /// A cache that cannot be used is an error, not a warning
     #[arg(long)]
     pub strict: bool,
     /// The command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     pub cmd: Vec<OsString>,
+}
+
+/// Forms of the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Summary {
+    /// One line on standard error, and GitHub's or GitLab's form when run there
+    Auto,
+    /// Nothing
+    Off,
+    /// A job summary in $GITHUB_STEP_SUMMARY, and annotations
+    Github,
+    /// A collapsed section of the job log
+    Gitlab,
+    /// One test case per pip in `xl-junit.xml`
+    Junit,
 }
 
 #[derive(Args)]

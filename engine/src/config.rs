@@ -14,6 +14,10 @@ pub struct Config {
     pub cache_dir: PathBuf,
     pub max_bytes: u64,
     pub evict_bytes: u64,
+    /// Results that were not used for this long are dropped, seconds.
+    pub max_age: Option<u64>,
+    /// The most results that are kept.
+    pub max_count: Option<u64>,
     pub failures: bool,
     /// Environment variables that never count, besides the built-in ones.
     pub pass: Vec<String>,
@@ -22,7 +26,8 @@ pub struct Config {
     pub drivers: Vec<String>,
     pub salt: String,
     pub rules: Vec<Rule>,
-    pub ignore: Ignore,
+    pub ignore: Hatches,
+    pub deny: Hatches,
     /// Workspace root.
     pub root: PathBuf,
     /// Where each value came from, for `xl doctor`.
@@ -47,13 +52,41 @@ fn yes() -> bool {
     true
 }
 
-/// `[[ignore]]`: paths whose accesses do not count.
+/// `[[ignore]]`, paths whose accesses do not count, or `[[deny]]`, paths that no pip may open.
 #[derive(Debug, Default)]
-pub struct Ignore {
-    pub set: GlobSet,
+pub struct Hatches {
+    set: GlobSet,
     /// Glob and reason.
-    pub globs: Vec<(String, String)>,
+    globs: Vec<(String, String)>,
     used: Vec<AtomicBool>,
+}
+
+impl Hatches {
+    fn add(&mut self, file: &Path, root: &Path, entries: Vec<PathEntry>) -> Result<(), ConfigError> {
+        self.globs.extend(entries.into_iter().map(|i| (i.path, i.reason)));
+        self.set = globs(file, root, &self.globs)?;
+        self.used = self.globs.iter().map(|_| AtomicBool::new(false)).collect();
+        Ok(())
+    }
+
+    /// The reason of the first one that names this path.
+    pub fn find(&self, path: &[u8]) -> Option<&str> {
+        use std::os::unix::ffi::OsStrExt;
+        if self.is_empty() {
+            return None;
+        }
+        let matching = self.set.matches(Path::new(std::ffi::OsStr::from_bytes(path)));
+        matching.iter().for_each(|i| self.used[*i].store(true, Ordering::Relaxed));
+        matching.first().map(|i| self.globs[*i].1.as_str())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.globs.is_empty()
+    }
+
+    fn unused(&self) -> impl Iterator<Item = &str> {
+        self.globs.iter().zip(&self.used).filter(|(_, u)| !u.load(Ordering::Relaxed)).map(|((g, _), _)| g.as_str())
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,7 +101,9 @@ struct File {
     #[serde(default)]
     rule: Vec<Rule>,
     #[serde(default)]
-    ignore: Vec<IgnoreEntry>,
+    ignore: Vec<PathEntry>,
+    #[serde(default)]
+    deny: Vec<PathEntry>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +112,8 @@ struct CacheSection {
     dir: Option<PathBuf>,
     max_bytes: Option<u64>,
     evict_bytes: Option<u64>,
+    max_age: Option<String>,
+    max_count: Option<u64>,
     failures: Option<bool>,
     salt: Option<String>,
 }
@@ -99,7 +136,7 @@ struct BuildSection {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IgnoreEntry {
+struct PathEntry {
     path: String,
     reason: String,
 }
@@ -110,6 +147,8 @@ const KEYS: &[&str] = &[
     "dir",
     "max_bytes",
     "evict_bytes",
+    "max_age",
+    "max_count",
     "failures",
     "salt",
     "env",
@@ -121,6 +160,7 @@ const KEYS: &[&str] = &[
     "tool",
     "reason",
     "ignore",
+    "deny",
     "path",
 ];
 
@@ -132,6 +172,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, message: String, suggestion: Option<String> },
     #[error("`{}` in `{}` is not a valid glob", glob, path.display())]
     Glob { path: PathBuf, glob: String, message: String },
+    #[error("`max_age = \"{}\"` in `{}` is no time", value, path.display())]
+    Age { path: PathBuf, value: String },
     #[error("XL_CACHE_MAX_BYTES is `{0}`, which is not a number of bytes")]
     Number(String),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
@@ -164,13 +206,16 @@ impl Config {
             cache_dir: PathBuf::new(),
             max_bytes: DEFAULT_MAX_BYTES,
             evict_bytes: 0,
+            max_age: None,
+            max_count: None,
             failures: false,
             pass: Vec::new(),
             track: Vec::new(),
             drivers: Vec::new(),
             salt: String::new(),
             rules: Vec::new(),
-            ignore: Ignore::default(),
+            ignore: Hatches::default(),
+            deny: Hatches::default(),
             root: root.clone(),
             origins: Vec::new(),
         };
@@ -195,6 +240,14 @@ impl Config {
                 note("cache.evict_bytes", n.to_string());
                 evict = Some(n);
             }
+            if let Some(value) = f.cache.max_age {
+                note("cache.max_age", value.clone());
+                c.max_age = Some(seconds(&value).ok_or_else(|| ConfigError::Age { path: path.clone(), value })?);
+            }
+            if let Some(n) = f.cache.max_count {
+                note("cache.max_count", n.to_string());
+                c.max_count = Some(n);
+            }
             if let Some(b) = f.cache.failures {
                 note("cache.failures", b.to_string());
                 c.failures = b;
@@ -207,9 +260,8 @@ impl Config {
             c.track.extend(f.env.track);
             c.drivers.extend(f.build.drivers);
             c.rules.extend(f.rule);
-            c.ignore.globs.extend(f.ignore.into_iter().map(|i| (i.path, i.reason)));
-            c.ignore.set = globs(&path, &root, &c.ignore.globs)?;
-            c.ignore.used = c.ignore.globs.iter().map(|_| AtomicBool::new(false)).collect();
+            c.ignore.add(&path, &root, f.ignore)?;
+            c.deny.add(&path, &root, f.deny)?;
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
             let text = n.to_string_lossy().into_owned();
@@ -233,31 +285,25 @@ impl Config {
     /// What enters every fingerprint: settings that change the meaning of a result.
     pub fn meaning(&self) -> Vec<u8> {
         let mut s = format!("{:?} {:?} {:?} {:?}", self.salt, self.pass, self.track, self.failures);
-        for (glob, _) in &self.ignore.globs {
-            s.push_str(&format!(" ignore {glob:?}"));
+        for (what, hatches) in [("ignore", &self.ignore), ("deny", &self.deny)] {
+            for (glob, _) in &hatches.globs {
+                s.push_str(&format!(" {what} {glob:?}"));
+            }
         }
         s.into_bytes()
     }
 
     /// Does this path count at all?
     pub fn ignores(&self, path: &[u8]) -> bool {
-        use std::os::unix::ffi::OsStrExt;
-        if self.ignore.globs.is_empty() {
-            return false;
-        }
-        let matching = self.ignore.set.matches(Path::new(std::ffi::OsStr::from_bytes(path)));
-        matching.iter().for_each(|i| self.ignore.used[*i].store(true, Ordering::Relaxed));
-        !matching.is_empty()
+        self.ignore.find(path).is_some()
     }
 
     /// Escape hatches that nothing came through.
     pub fn unused(&self) -> Vec<String> {
-        let ignores = self.ignore.globs.iter().zip(&self.ignore.used).filter(|(_, u)| !u.load(Ordering::Relaxed));
         let rules = self.rules.iter().filter(|r| !r.cache && !r.used.load(Ordering::Relaxed));
-        ignores
-            .map(|((g, _), _)| format!("[[ignore]] path = \"{g}\""))
-            .chain(rules.map(|r| format!("[[rule]] tool = \"{}\"", r.tool)))
-            .collect()
+        let ignores = self.ignore.unused().map(|g| format!("[[ignore]] path = \"{g}\""));
+        let denials = self.deny.unused().map(|g| format!("[[deny]] path = \"{g}\""));
+        ignores.chain(denials).chain(rules.map(|r| format!("[[rule]] tool = \"{}\"", r.tool))).collect()
     }
 
     /// Why the user wants this program's results not to be cached.
@@ -306,6 +352,20 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
         };
         ConfigError::Parse { path: path.to_owned(), message, suggestion }
     })
+}
+
+/// `90s`, `15m`, `12h`, `30d`, `8w`, in seconds.
+fn seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, ConfigError> {
@@ -366,5 +426,11 @@ mod tests {
         assert_eq!(c.uncached(b"/usr/bin/gcc"), None);
         assert!(matches!(load("[[ignore]]\npath = 'a[' \nreason = 'x'"), Err(ConfigError::Glob { .. })));
         assert!(matches!(load("[cache\n"), Err(ConfigError::Parse { .. })));
+        let c = load("[cache]\nmax_age = '2w'\nmax_count = 7\n[[deny]]\npath = '/etc/secret*'\nreason = 'not ours'\n").unwrap();
+        assert_eq!((c.max_age, c.max_count), (Some(1_209_600), Some(7)));
+        assert_eq!((c.deny.find(b"/etc/secrets"), c.deny.find(b"/etc/passwd")), (Some("not ours"), None));
+        for bad in ["2", "w", "2 w", "99999999999999999999s", "2y"] {
+            assert!(matches!(load(&format!("[cache]\nmax_age = '{bad}'")), Err(ConfigError::Age { .. })), "{bad}");
+        }
     }
 }

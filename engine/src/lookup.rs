@@ -41,6 +41,8 @@ pub enum Reason {
     Killed,
     /// The cache is not read.
     Disabled,
+    /// Its result is known; it ran to compare (`--recheck`).
+    Rechecked,
 }
 
 impl std::fmt::Display for Reason {
@@ -57,6 +59,7 @@ impl std::fmt::Display for Reason {
             Self::Failed { code } => write!(f, "failed with exit code {code}; failures are not stored"),
             Self::Killed => f.write_str("killed by a signal"),
             Self::Disabled => f.write_str("the cache is not read"),
+            Self::Rechecked => f.write_str("its result is known; it ran to compare"),
         }
     }
 }

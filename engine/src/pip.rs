@@ -34,6 +34,12 @@ pub struct Pip {
     pub began: i128,
     /// A regular file on standard input: its offset at the end is part of the result.
     pub stdin: Option<std::os::fd::OwnedFd>,
+    /// Descriptors above 2 that it was given.
+    pub inherited: Vec<tracer::request::Inherited>,
+    /// What a hit would have given: the result is compared with it.
+    pub expected: Option<cache::Entry>,
+    /// It is one unit of a build tool that knows no smaller ones: never demoted.
+    pub whole: bool,
     /// Processes that run a build tool inside it.
     pub inner_drivers: Mutex<FxHashSet<i32>>,
     /// How often each name was announced as about to be written.

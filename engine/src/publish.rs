@@ -32,6 +32,24 @@ impl Drop for Held<'_> {
     }
 }
 
+/// In what two results of one command differ.
+fn differences(known: &Entry, made: &Entry) -> Option<String> {
+    if known.same_result(made) {
+        return None;
+    }
+    let lacks = |e: &'_ Entry, o: &cache::Output| !e.outputs.contains(o);
+    let changed = made.outputs.iter().filter(|o| lacks(known, o));
+    let missing = known.outputs.iter().filter(|o| !made.outputs.iter().any(|m| m.path == o.path));
+    let mut what: Vec<String> = changed.chain(missing).map(|o| format!("`{}`", text(&o.path))).collect();
+    if known.exit_code != made.exit_code {
+        what.push(format!("exit code {} instead of {}", made.exit_code, known.exit_code));
+    }
+    if known.text != made.text {
+        what.push("its text".to_owned());
+    }
+    Some(what.join(", "))
+}
+
 impl Engine {
     /// The root of a pip is held in its exit: collect, judge, publish, let go.
     pub(crate) fn finish(&self, t: ExitTicket, pip: &Arc<Pip>) {
@@ -49,6 +67,11 @@ impl Engine {
             }
             None => Vec::new(),
         };
+        for i in &pip.inherited {
+            if i.file.as_ref().is_some_and(|f| !f.untouched()) {
+                pip.recorder.problem(format!("it uses descriptor {}, which it inherits (`{}`)", i.fd, text(&i.link)));
+            }
+        }
         let mut accesses = pip.recorder.take();
         // One program is all that its main thread's time tells; for more, the wall clock has to do.
         let cost_us = t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
@@ -98,6 +121,8 @@ impl Engine {
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
         if collectable && problem.is_none() {
             problem = self.publish(pip, entry, &texts, &done).err();
+        } else if pip.expected.is_some() {
+            self.rechecked.lock().expect("rechecks").unknown += 1;
         }
         self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
         // Everything that the next command may look at is settled: the parent may go on.
@@ -137,16 +162,15 @@ impl Engine {
         let weak = &crate::lookup::publication_weak(weak, &digest, &cache.store, &world).map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
         let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
-        if let Some(e) = earlier
-            && !e.same_result(&entry)
-        {
-            let names: Vec<String> =
-                entry.outputs.iter().filter(|o| !e.outputs.contains(o)).map(|o| format!("`{}`", text(&o.path))).collect();
-            self.warn(format!(
-                "not deterministic: `{}` made {} anew with other content",
-                one_line(&redact(&pip.fixed.argv)),
-                names.join(", ")
-            ));
+        let command = || one_line(&redact(&pip.fixed.argv));
+        if let Some(e) = &pip.expected {
+            let mut r = self.rechecked.lock().expect("rechecks");
+            match differences(e, &entry) {
+                None => r.same += 1,
+                Some(what) => r.different.push(format!("`{}`: {what}", command())),
+            }
+        } else if let Some(what) = earlier.and_then(|e| differences(&e, &entry)) {
+            self.warn(format!("not deterministic: `{}` made {what} anew with other content", command()));
         }
         self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);
         Ok(())

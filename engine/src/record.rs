@@ -72,6 +72,23 @@ pub struct Violations {
     pub warning: u64,
 }
 
+/// Hits that really ran, by `--recheck`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rechecks {
+    /// How many made what the cache would have restored.
+    pub same: u64,
+    /// How many could not be compared, because this time the result cannot be stored.
+    pub unknown: u64,
+    /// What made something else, and which outputs differ.
+    pub different: Vec<String>,
+}
+
+impl Rechecks {
+    pub fn total(&self) -> u64 {
+        self.same + self.unknown + self.different.len() as u64
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BuildRecord {
     pub version: u32,
@@ -86,6 +103,8 @@ pub struct BuildRecord {
     pub saved_cpu_ms: u64,
     pub bytes: Bytes,
     pub violations: Violations,
+    #[serde(default)]
+    pub rechecks: Rechecks,
     pub lost_events: u64,
     /// What went wrong with `xl` itself.
     #[serde(default)]

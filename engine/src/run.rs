@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::lookup::Reason;
 use crate::pip::ScopeKind;
 use crate::policy;
-use crate::record::{BuildRecord, Bytes, Item, Outcome};
+use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
 use cache::{Cas, Digest, Entry, PathBytes, Store};
@@ -34,6 +34,8 @@ pub struct Switches {
     pub mode: Mode,
     pub read: bool,
     pub write: bool,
+    /// How many of a hundred hits really run, and are compared.
+    pub recheck: u8,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<Vec<u8>>,
 }
@@ -63,6 +65,9 @@ pub struct Engine {
     pub(crate) next_scope: AtomicU32,
     pub(crate) root_seen: AtomicBool,
     pub(crate) started: Instant,
+    /// The same moment, milliseconds since the epoch.
+    pub(crate) opened: u64,
+    pub(crate) rechecked: Mutex<Rechecks>,
     pub(crate) items: Mutex<Vec<Item>>,
     pub(crate) used: Mutex<Vec<Digest>>,
     pub(crate) warnings: Mutex<Vec<String>>,
@@ -108,6 +113,8 @@ impl Engine {
             next_scope: AtomicU32::new(1),
             root_seen: AtomicBool::new(false),
             started: Instant::now(),
+            opened: cache::store::now_ms(),
+            rechecked: Mutex::default(),
             items: Mutex::default(),
             used: Mutex::default(),
             warnings: Mutex::new(warnings),
@@ -184,6 +191,7 @@ impl Engine {
             saved_cpu_ms: self.saved_us.load(Ordering::Relaxed) / 1000,
             bytes: Bytes { restored: self.restored.load(Ordering::Relaxed), stored: self.stored.load(Ordering::Relaxed) },
             violations: crate::record::Violations::default(),
+            rechecks: self.rechecked.lock().expect("rechecks").clone(),
             lost_events: lost,
             warnings: Vec::new(),
             items,
@@ -256,6 +264,10 @@ impl Supervisor for Run {
         let kind = self.kind(scope);
         let path = &access.path.path;
         let mut jobs: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        if let Some(why) = self.denied(&kind, access) {
+            self.warn(format!("denied `{}`: {why}", text(path)));
+            return Flow::Refuse;
+        }
         if access.op.writes() {
             self.files.writing(path);
             if access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
@@ -371,6 +383,12 @@ impl Supervisor for Run {
 }
 
 impl Engine {
+    /// Why a pip may not do this, by the user's rules. Looking whether a file is there is not forbidden.
+    fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<&str> {
+        let looks = matches!(access.op, tracer::Op::Stat | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
+        if matches!(kind, ScopeKind::Driver) || looks { None } else { self.config.deny.find(&access.path.path) }
+    }
+
     fn in_workspace(&self, path: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
         path.strip_prefix(self.config.root.as_os_str().as_bytes()).is_some_and(|r| r.first() == Some(&b'/'))

@@ -15,7 +15,7 @@ use cache::{Digest, Entry, FileStat, materialise};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tracer::request::{Descriptors, FdKind, Stdin};
+use tracer::request::{Descriptors, FdKind, Inherited, Stdin};
 use tracer::{Access, Chunk, ExecTicket, Scope, Stream};
 use worker::Recorder;
 
@@ -28,7 +28,8 @@ impl Engine {
             return t.proceed();
         }
         let started = Instant::now();
-        if self.switches.mode == Mode::Build && policy::is_cheap(&h, &t.request.program.path) {
+        // What is bypassed is not watched closely enough to deny it anything.
+        if self.switches.mode == Mode::Build && self.config.deny.is_empty() && policy::is_cheap(&h, &t.request.program.path) {
             return self.bypass(t, command, Reason::Cheap, started);
         }
         let Some((d, c)) = t.request.descriptors().zip(t.request.credentials()) else {
@@ -49,9 +50,14 @@ impl Engine {
             cwd: r.cwd.clone(),
             umask: c.umask,
         };
+        let mut expected = None;
         let reason = match (weak, &self.cache) {
             (Err(why), _) => Reason::Uncacheable { why },
             (Ok(w), Some(cache)) if self.switches.read => match lookup::lookup(&w, &cache.store, &cache.cas, &world) {
+                Ok(Ok(found)) if self.samples(&found.strong) => {
+                    expected = Some(found.entry);
+                    Reason::Rechecked
+                }
                 Ok(Ok(found)) => return self.serve(t, d, found, fixed, started),
                 Ok(Err(reason)) => reason,
                 Err(e) => {
@@ -62,7 +68,16 @@ impl Engine {
             },
             (Ok(_), _) => Reason::Disabled,
         };
-        self.run_pip(t, &d, fixed, reason, started);
+        self.run_pip(t, d, fixed, reason, expected, started);
+    }
+
+    /// Is this hit one of those that `--recheck` really runs?
+    fn samples(&self, strong: &Digest) -> bool {
+        // A sample that differs from build to build, so that in time every result is tried.
+        let mut f = cache::Fingerprint::new("sample");
+        f.digest("strong", strong);
+        f.number("build", self.opened);
+        u64::from(f.finish().0[0]) * 100 < u64::from(self.switches.recheck) * 256
     }
 
     /// What makes a command uncacheable before it starts.
@@ -83,20 +98,29 @@ impl Engine {
         });
         // ninja leaves a pipe open in its console jobs, to learn of their end.
         let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
-        for (fd, link) in &d.others {
+        for Inherited { fd, link, file } in &d.others {
             let pipe = link.starts_with(b"pipe:") || link.starts_with(b"/dev/fd/");
             let terminal =
                 matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
             // What `xl` itself was born with belongs to whoever called it, not to the build.
             let ours = link.first() != Some(&b'/') && self.inherited.contains(link);
-            if !(terminal || ours || pipe && (job_server || console())) {
+            if !(terminal || ours || file.is_some() || pipe && (job_server || console())) {
                 return Some(format!("it inherits descriptor {fd} (`{}`)", text(link)));
             }
         }
         None
     }
 
-    pub(crate) fn run_pip(self: &Arc<Self>, t: ExecTicket, d: &Descriptors, fixed: Static, reason: Reason, started: Instant) {
+    /// `expected` is the result that a hit would have given.
+    pub(crate) fn run_pip(
+        self: &Arc<Self>,
+        t: ExecTicket,
+        mut d: Descriptors,
+        fixed: Static,
+        reason: Reason,
+        expected: Option<Entry>,
+        started: Instant,
+    ) {
         let pip = Arc::new(Pip {
             fixed,
             recorder: Recorder::default(),
@@ -108,6 +132,10 @@ impl Engine {
                 Stdin::Regular { fd, .. } => fd.try_clone().ok(),
                 _ => None,
             },
+            inherited: std::mem::take(&mut d.others),
+            expected,
+            // cargo runs a build script again as a whole or not at all, whatever it runs in turn.
+            whole: t.request.process.parent_name().is_some_and(|n| n == b"cargo"),
             inner_drivers: Mutex::default(),
             writes: Mutex::default(),
         });
@@ -115,7 +143,7 @@ impl Engine {
         let scope = self.new_scope(ScopeKind::Pip(pip.clone()));
         // Held until the tap is in place: the root's exit must not overtake it.
         let mut tap = pip.tap.lock().expect("tap");
-        *tap = t.enter_captured(scope, d);
+        *tap = t.enter_captured(scope, &d);
         if tap.is_none() {
             pip.recorder.problem("its text could not be captured".into());
         }
@@ -177,7 +205,7 @@ impl Engine {
                 } else {
                     self.warn(format!("a result could not be restored, the command runs: {err}"));
                 }
-                return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: err.to_string() }, started);
+                return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: err.to_string() }, None, started);
             }
         };
         if let (Stdin::Regular { fd, .. }, Some(end)) = (&d.stdin, e.stdin_end) {
@@ -189,7 +217,7 @@ impl Engine {
         if let Err(failed) = t.hit(e.exit_code, &texts, &d) {
             let (why, t) = *failed;
             self.warn(format!("a hit could not be served: {why}"));
-            return self.run_pip(t, &d, fixed, Reason::RestoreFailed { why: why.to_string() }, started);
+            return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: why.to_string() }, None, started);
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
@@ -234,7 +262,7 @@ impl Engine {
             if !policy::only_asks(&r.argv) {
                 inner.insert(pid);
             }
-        } else if self.switches.mode == Mode::Build && !inner.is_empty() && policy::worth_caching(&r.program.path, &r.argv) {
+        } else if self.switches.mode == Mode::Build && !pip.whole && !inner.is_empty() && policy::worth_caching(&r.program.path, &r.argv) {
             let parent = r.process.parent().unwrap_or(0);
             if inner.contains(&pid) || inner.contains(&parent) {
                 drop(inner);

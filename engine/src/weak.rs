@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use cache::{Digest, Fingerprint};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use tracer::ExecRequest;
 use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
 
@@ -40,6 +40,16 @@ pub fn weak_fingerprint(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &W
         f.number(what, kind(&fd.kind));
     }
     f.number("stdout is stderr", u64::from(d.shared));
+    for i in &d.others {
+        let Some(file) = &i.file else { continue };
+        f.number("inherited", u64::from(i.fd.cast_unsigned()));
+        f.bytes("inherited file", &i.link);
+        // What cannot be read through it, and is not written to in the end, does not count.
+        if file.readable {
+            f.number("inherited offset", file.offset);
+            f.digest("inherited content", &behind(file.as_fd()).map_err(|e| format!("its descriptor {} cannot be read: {e}", i.fd))?);
+        }
+    }
     f.number("umask", u64::from(c.umask));
     f.bytes("ids", &c.ids);
     f.bytes("limits", &c.limits);
@@ -82,13 +92,16 @@ fn stdin(f: &mut Fingerprint, s: &Stdin) -> Result<(), String> {
         Stdin::Regular { fd, offset } => {
             f.number("stdin", 3);
             f.number("stdin offset", *offset);
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd.as_fd()));
-            let mut file = std::fs::File::open(path).map_err(|e| format!("its standard input cannot be read: {e}"))?;
-            let c = cache::digest::pass(&mut file).map_err(|e| format!("its standard input cannot be read: {e}"))?;
-            f.digest("stdin content", &c.digest);
+            f.digest("stdin content", &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?);
         }
     }
     Ok(())
+}
+
+/// Digest of the file behind a descriptor; the shared offset stays where it is.
+fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Digest> {
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+    Ok(cache::digest::pass(&mut std::fs::File::open(path)?)?.digest)
 }
 
 /// Only what a command can tell apart: a terminal is not a pipe, and a pipe is not a file.

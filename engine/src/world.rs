@@ -36,6 +36,13 @@ impl World<'_> {
                 }
                 Err(_) => value::absent(),
             },
+            Observation::DirSearch { path, own, stems } => match cache::collect::list(path) {
+                Ok(mut members) => {
+                    members.retain(|(n, _)| cache::observation::found_by(stems, n) && own.binary_search(n).is_err());
+                    value::listing(&members)
+                }
+                Err(_) => value::absent(),
+            },
             Observation::FileProbe { path, times } => match self.files.stat(path) {
                 Some(s) => value::probe(&s, *times),
                 None => value::absent(),

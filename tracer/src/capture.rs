@@ -35,6 +35,7 @@ struct Source {
     open: bool,
     /// Names the copies that the keeper holds.
     held: u32,
+    _size: Option<crate::terminal::Size>,
 }
 
 struct File {
@@ -99,13 +100,21 @@ impl Capture {
                     files.push(File { stream, file, offset });
                 }
                 FdKind::Terminal => {
-                    let (from, replacement) = pseudo_terminal(original.as_fd())?;
-                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true, held: 0 });
+                    let (from, replacement, size) = crate::terminal::like(original)?;
+                    let to = rustix::io::fcntl_dupfd_cloexec(original, 3)?;
+                    sources.push(Source { stream, from, to, open: true, held: 0, _size: Some(size) });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
                 FdKind::Pipe | FdKind::Other => {
                     let (from, replacement) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-                    sources.push(Source { stream, from, to: rustix::io::fcntl_dupfd_cloexec(original, 3)?, open: true, held: 0 });
+                    sources.push(Source {
+                        stream,
+                        from,
+                        to: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
+                        open: true,
+                        held: 0,
+                        _size: None,
+                    });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
             }
@@ -258,22 +267,4 @@ pub(crate) fn write_fitting(fd: BorrowedFd<'_>, bytes: &[u8]) -> rustix::io::Res
         }
     }
     Ok(done)
-}
-
-/// A terminal of the same size whose output is not processed: the real one still does that.
-fn pseudo_terminal(like: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{OptionalActions, OutputModes};
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    grantpt(&master)?;
-    unlockpt(&master)?;
-    let slave = rustix::fs::open(ptsname(&master, Vec::new())?.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-    if let Ok(mut t) = rustix::termios::tcgetattr(like) {
-        t.output_modes.remove(OutputModes::OPOST);
-        rustix::termios::tcsetattr(&slave, OptionalActions::Now, &t)?;
-    }
-    if let Ok(size) = rustix::termios::tcgetwinsize(like) {
-        rustix::termios::tcsetwinsize(&slave, size)?;
-    }
-    Ok((master, slave))
 }

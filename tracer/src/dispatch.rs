@@ -59,6 +59,7 @@ impl Inner {
     pub(crate) fn call(self: &Arc<Self>, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) {
         match self.report(n, p, scope, name, shape) {
             Flow::Go => self.listener.proceed(n.id),
+            Flow::Refuse => self.listener.fail(n.id, libc::EACCES),
             Flow::After(job) => {
                 let (inner, id) = (self.clone(), n.id);
                 self.pool.run(Box::new(move || {
@@ -186,7 +187,12 @@ impl Inner {
         if !writes && !self.first_time(scope, p, &op, follow, &base, &raw) {
             return Flow::Go;
         }
-        self.access(p, scope, name, op, &base, &raw, follow)
+        let flow = self.access(p, scope, name, op, &base, &raw, follow);
+        if let (Flow::Refuse, Some(s)) = (&flow, self.scope_state(scope)) {
+            // The next try is to be refused, too.
+            s.seen.lock().expect("seen").clear();
+        }
+        flow
     }
 
     /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
@@ -274,8 +280,10 @@ impl Inner {
     ) -> Flow {
         let mut flows = Vec::new();
         for (at, op, follow) in steps {
-            if let Flow::After(job) = self.one(n, p, scope, name, at, op, follow, true) {
-                flows.push(job);
+            match self.one(n, p, scope, name, at, op, follow, true) {
+                Flow::Go => {}
+                Flow::After(job) => flows.push(job),
+                Flow::Refuse => return Flow::Refuse,
             }
         }
         if flows.is_empty() { Flow::Go } else { Flow::After(Box::new(move || flows.into_iter().for_each(|j| j()))) }

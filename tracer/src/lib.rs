@@ -20,6 +20,7 @@ mod resolve;
 pub mod session;
 mod sys;
 mod task_files;
+mod terminal;
 mod ticket;
 
 pub use access::{Access, Escape, Op};

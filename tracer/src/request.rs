@@ -49,6 +49,54 @@ pub enum Stdin {
     Live,
 }
 
+/// An inherited descriptor above 2.
+#[derive(Debug)]
+pub struct Inherited {
+    pub fd: i32,
+    /// The path or kernel name behind it.
+    pub link: Vec<u8>,
+    /// A regular file, with what tells whether somebody used the description.
+    pub file: Option<InheritedFile>,
+}
+
+/// A regular file that a command inherits open.
+#[derive(Debug)]
+pub struct InheritedFile {
+    dup: OwnedFd,
+    /// It can be read through the descriptor.
+    pub readable: bool,
+    pub offset: u64,
+    /// The text of standard output or error goes to the same file and is captured there.
+    pub captured: bool,
+    state: (i64, i64, i64),
+}
+
+impl InheritedFile {
+    fn new(dup: OwnedFd, outputs: [&Fd; 2]) -> Option<Self> {
+        let s = rustix::fs::fstat(&dup).ok()?;
+        let captured = outputs.iter().any(|o| matches!(o.kind, FdKind::Regular { dev, ino, .. } if (dev, ino) == (s.st_dev, s.st_ino)));
+        let readable = !rustix::fs::fcntl_getfl(&dup).ok()?.contains(OFlags::WRONLY);
+        let offset = rustix::fs::tell(&dup).ok()?;
+        Some(Self { readable, offset, captured, state: Self::state(&dup)?, dup })
+    }
+
+    fn state(f: &OwnedFd) -> Option<(i64, i64, i64)> {
+        let s = rustix::fs::fstat(f).ok()?;
+        Some((s.st_size, s.st_mtime, i64::try_from(s.st_mtime_nsec).ok()?))
+    }
+
+    /// Has nothing been written to the file, and the shared offset not been moved?
+    pub fn untouched(&self) -> bool {
+        self.captured || (Self::state(&self.dup) == Some(self.state) && rustix::fs::tell(&self.dup).ok() == Some(self.offset))
+    }
+}
+
+impl AsFd for InheritedFile {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.dup.as_fd()
+    }
+}
+
 /// Credentials and limits of a task that may change what a command does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -88,8 +136,7 @@ pub struct Descriptors {
     pub stderr: Fd,
     /// 1 and 2 are one open file description.
     pub shared: bool,
-    /// Inherited descriptors above 2, with the path or kernel name behind each.
-    pub others: Vec<(i32, Vec<u8>)>,
+    pub others: Vec<Inherited>,
 }
 
 impl ExecRequest {
@@ -152,7 +199,10 @@ impl ExecRequest {
         };
         let mut others = Vec::new();
         for fd in task_files::inherited_fds(p.pid)? {
-            others.push((fd, task_files::fd_link(p.pid, fd)?));
+            let link = task_files::fd_link(p.pid, fd)?;
+            let regular = link.first() == Some(&b'/') && task_files::is_regular(p.pid, fd);
+            let file = take(fd).ok().filter(|_| regular).and_then(|dup| InheritedFile::new(dup, [&stdout, &stderr]));
+            others.push(Inherited { fd, link, file });
         }
         Some(Descriptors { stdin, stdout, stderr, shared, others })
     }

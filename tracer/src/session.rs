@@ -25,6 +25,8 @@ pub enum Flow {
     Go,
     /// Run this on a thread that may block, then let the call happen.
     After(Box<dyn FnOnce() + Send>),
+    /// The call fails with "permission denied".
+    Refuse,
 }
 
 /// The decisions of a run. Methods are called on receiving threads and must not block.

@@ -97,6 +97,11 @@ pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
     Some(out)
 }
 
+/// Is there a regular file behind the descriptor?
+pub fn is_regular(pid: i32, fd: i32) -> bool {
+    std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|m| m.is_file())
+}
+
 /// What this process's own descriptors above 2 are, by the kernel's names.
 pub fn own_inherited() -> Vec<Vec<u8>> {
     let me = std::process::id().cast_signed();

@@ -138,8 +138,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .collect();
     let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
     let names = std::mem::take(&mut a.names);
+    let seen = Seen { outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names) };
     for (path, r) in &names {
-        if let Err(Problem(why)) = observe(path, r, &outputs, &made_dirs, look, &mut f)
+        if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
             && !f.problems.contains(&why)
         {
             f.problems.push(why);
@@ -173,14 +174,31 @@ fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
     !dirs.is_empty() && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
 }
 
-fn observe(
-    path: &PathBytes,
-    r: &Record,
-    outputs: &FxHashSet<PathBytes>,
-    made_dirs: &FxHashSet<PathBytes>,
-    look: &impl Look,
-    f: &mut Finished,
-) -> Result<(), Problem> {
+/// What the observations of one pip have to do with each other.
+struct Seen<'a> {
+    outputs: &'a FxHashSet<PathBytes>,
+    made_dirs: &'a FxHashSet<PathBytes>,
+    /// How the libraries begin that it asked for, sorted.
+    stems: &'a [Vec<u8>],
+}
+
+/// How the names of the libraries begin that were asked for, anywhere.
+fn stems(names: &rustc_hash::FxHashMap<PathBytes, Record>) -> Vec<Vec<u8>> {
+    if !names.values().any(|r| r.listing.is_some() && r.search) {
+        return Vec::new();
+    }
+    let mut all: Vec<Vec<u8>> = names
+        .iter()
+        .filter(|(_, r)| r.read || r.probed)
+        .filter_map(|(p, _)| crate::tools::library_stem(p.rsplit(|b| *b == b'/').next().unwrap_or_default()))
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
+    let Seen { outputs, made_dirs, stems } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
@@ -211,7 +229,7 @@ fn observe(
     match first.kind {
         Kind::Directory => {
             if let Some(members) = &r.listing {
-                listing(path, members, outputs, look, f)?;
+                listing(path, members, outputs, r.search.then_some(stems), look, f)?;
             }
             if probed {
                 let times = r.times;
@@ -249,14 +267,17 @@ fn observe(
     Ok(())
 }
 
-/// A listing counts without what the pip made itself; somebody else's creations in between forbid storing.
+/// A listing counts without what the pip made itself, a search only with what it looked for; somebody else's creations in
+/// between forbid storing.
 fn listing(
     path: &PathBytes,
     members: &[(Vec<u8>, Kind)],
     outputs: &FxHashSet<PathBytes>,
+    stems: Option<&[Vec<u8>]>,
     look: &impl Look,
     f: &mut Finished,
 ) -> Result<(), Problem> {
+    let counts = |name: &[u8]| stems.is_none_or(|s| cache::observation::found_by(s, name));
     let is_own = |name: &[u8]| {
         let full = [&path[..], b"/", name].concat();
         outputs.contains(&full[..])
@@ -267,12 +288,16 @@ fn listing(
         .map(|o| o[path.len() + 1..].to_vec())
         .collect();
     own.sort();
-    let without = |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| !is_own(n)).cloned().collect::<Vec<_>>();
+    let without = |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| counts(n) && !is_own(n)).cloned().collect::<Vec<_>>();
     let now = look.list(path).ok_or_else(|| Problem(format!("`{}` changed while it ran", text(path))))?;
     let before = without(members);
     if before != without(&now) {
         return Err(Problem(format!("names came or went in `{}`, which it listed, while it ran", text(path))));
     }
-    f.observations.push((Observation::DirListing(path.clone(), own), value::listing(&before)));
+    let o = match stems {
+        Some(s) => Observation::DirSearch { path: path.clone(), own, stems: s.to_vec() },
+        None => Observation::DirListing(path.clone(), own),
+    };
+    f.observations.push((o, value::listing(&before)));
     Ok(())
 }

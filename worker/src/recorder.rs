@@ -49,6 +49,8 @@ pub struct Record {
     pub before: Option<Content>,
     /// Members before the pip listed it, for directories.
     pub listing: Option<Vec<(Vec<u8>, Kind)>>,
+    /// Only tools listed it that look for libraries in it; see [`tools::searches_libraries`].
+    pub search: bool,
     /// When it was first accessed, by the clock that stamps files.
     pub seen: i128,
 }
@@ -81,6 +83,8 @@ struct Running {
     times: Times,
     /// It looks at its output before it replaces it, to no effect.
     probes_output: bool,
+    /// It lists directories only to find libraries.
+    searches: bool,
     /// How often it may still read random bytes for its own needs.
     seeds: u8,
 }
@@ -105,7 +109,10 @@ impl Recorder {
         if script && tools::compares_times(program) {
             times = Times::All;
         }
-        self.running.lock().expect("running").insert(pid, Running { tool, times, probes_output, seeds });
+        self.running
+            .lock()
+            .expect("running")
+            .insert(pid, Running { tool, times, probes_output, searches: !script && tools::searches_libraries(program), seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
@@ -232,6 +239,7 @@ impl Accesses {
             moved_in: false,
             before: None,
             listing: None,
+            search: true,
             seen: cache::file_stat::coarse_now(),
         });
         // After a confirmed change of its own, what the pip sees is its own doing.
@@ -269,6 +277,7 @@ impl Accesses {
                 }
             }
             Op::List => {
+                r.search &= running.searches;
                 if !own && r.listing.is_none() && state.is_some_and(|s| s.is_dir()) {
                     r.listing = cache::collect::list(&access.path.path).ok();
                 }

@@ -185,10 +185,31 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// How often a program reads random bytes at its start to seed its hash tables (perl 5.36: twice, by strace; see
-/// `PERL_HASH_SEED` in perlrun).
+/// How often a program reads random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see
+/// `PERL_HASH_SEED` in perlrun), names of scratch files (LLVM's `createUniqueFile`).
 pub fn own_seeds(path: &[u8]) -> u8 {
-    if base_name(path).starts_with(b"perl") { 2 } else { 0 }
+    let name = base_name(path);
+    let is = |n: &[u8]| name.starts_with(n);
+    match () {
+        () if is(b"perl") => 2,
+        () if [&b"lld"[..], b"ld.lld", b"rust-lld", b"clang", b"llvm-", b"wasm-ld"].iter().any(|n| is(n)) => u8::MAX,
+        () => 0,
+    }
+}
+
+/// Does this program list directories only to find libraries whose names it knows the beginning of? rustc lists
+/// `target/debug/deps`, which every other rustc of the build fills at the same time.
+pub fn searches_libraries(path: &[u8]) -> bool {
+    matches!(base_name(path), b"rustc" | b"rustdoc" | b"clippy-driver")
+}
+
+/// How the names begin under which a library like this one would be found: `lib`, the crate's name, a dash. `None`: not
+/// a library.
+pub fn library_stem(name: &[u8]) -> Option<Vec<u8>> {
+    let rest = name.strip_prefix(b"lib")?;
+    let dot = rest.iter().position(|b| *b == b'.')?;
+    let end = rest[..dot].iter().rposition(|b| *b == b'-').unwrap_or(dot);
+    matches!(&rest[dot..], b".rlib" | b".rmeta" | b".so" | b".a").then(|| name[..3 + end].to_vec())
 }
 
 /// Does this script compare file times?

@@ -97,6 +97,12 @@ fn is_damage(e: &rocksdb::Error) -> bool {
 impl Backend {
     pub fn open(dir: &Path, notices: &mut Vec<Notice>) -> Result<Self> {
         let path = dir.join("db");
+        // One opens at a time: nobody sees a data base that is just being created. A directory that cannot be written
+        // to has no such moment. The lock goes with the descriptor.
+        let turn = std::fs::File::create(dir.join("opening")).ok();
+        if let Some(f) = &turn {
+            rustix::fs::flock(f, rustix::fs::FlockOperation::LockExclusive).map_err(std::io::Error::from).at("lock", &path)?;
+        }
         match open_writer(&path) {
             Ok(db) => {
                 let b = Self { mode: Mode::Writer(db), path };
@@ -125,12 +131,12 @@ impl Backend {
         o.create_if_missing(false);
         o.set_max_open_files(-1);
         let names: Vec<&str> = Table::ALL.iter().map(|t| t.name()).collect();
-        // The writer may be creating the data base at this very moment.
-        let deadline = Instant::now() + Duration::from_secs(2);
+        // The writer may merge files while we open them; what it names now is there.
+        let mut tries = 0;
         let db = loop {
             match DB::open_cf_as_secondary(&o, path.as_path(), scratch.as_path(), names.clone()) {
                 Ok(db) => break db,
-                Err(_) if !read_only && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) if !read_only && tries < 10 => tries += 1,
                 Err(e) => return Err(store_error(&path, &e)),
             }
         };

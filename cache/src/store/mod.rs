@@ -36,6 +36,8 @@ pub struct History {
     pub runs: u32,
     /// Consecutive runs shorter than a lookup is worth.
     pub cheap_runs: u32,
+    /// When this was last written, days since the epoch.
+    pub noted: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +46,12 @@ struct Memo {
     mtime: i128,
     ctime: i128,
     content: crate::digest::Content,
+    /// When this was noted, days since the epoch.
+    noted: u32,
 }
+
+/// What was noted longer ago is dropped by a collection, and found out anew when it is needed: days.
+const KEEP_NOTES: u32 = 30;
 
 /// How the store could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +202,7 @@ impl Store {
     pub fn memorise(&self, files: &[(FileStat, crate::digest::Content)]) -> Result<()> {
         let mut batch = Vec::with_capacity(files.len());
         for (s, content) in files {
-            let m = Memo { size: s.size, mtime: s.mtime, ctime: s.ctime, content: *content };
+            let m = Memo { size: s.size, mtime: s.mtime, ctime: s.ctime, content: *content, noted: today() };
             batch.push((Table::Memo, memo_key(s), Some(postcard::to_stdvec(&m)?)));
         }
         self.backend.write(batch)
@@ -206,7 +213,7 @@ impl Store {
     }
 
     pub fn put_history(&self, key: &Digest, h: &History) -> Result<()> {
-        self.put(Table::History, &key.0, h)
+        self.put(Table::History, &key.0, &History { noted: today(), ..h.clone() })
     }
 
     /// Keeps a build record (JSON) under its number; returns the number.
@@ -256,6 +263,26 @@ impl Store {
         self.backend.write(batch)
     }
 
+    /// Drops what no result needs any more: path sets without a link, old notes about files and commands.
+    pub fn drop_leftovers(&self) -> Result<()> {
+        let linked: std::collections::HashSet<Vec<u8>> =
+            self.backend.scan(Table::Links, b"")?.into_iter().filter_map(|(k, _)| Some(k.get(32..64)?.to_vec())).collect();
+        let sets = self.backend.scan(Table::PathSets, b"")?.into_iter().filter(|(k, _)| !linked.contains(k));
+        let mut batch: Vec<backend::Change> = sets.map(|(k, _)| (Table::PathSets, k, None)).collect();
+        let oldest = today().saturating_sub(KEEP_NOTES);
+        for (k, v) in self.backend.scan(Table::Memo, b"")? {
+            if postcard::from_bytes::<Memo>(&v).map_or(true, |m| m.noted < oldest) {
+                batch.push((Table::Memo, k, None));
+            }
+        }
+        for (k, v) in self.backend.scan(Table::History, b"")? {
+            if postcard::from_bytes::<History>(&v).map_or(true, |h| h.noted < oldest) {
+                batch.push((Table::History, k, None));
+            }
+        }
+        self.backend.write(batch)
+    }
+
     /// Reads every record of every table; returns how many there are.
     pub fn verify(&self) -> Result<u64> {
         let mut n = 0;
@@ -297,6 +324,11 @@ fn memo_key(s: &FileStat) -> Vec<u8> {
 pub fn now_ms() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Days since the epoch.
+fn today() -> u32 {
+    u32::try_from(now() / 86_400).unwrap_or(u32::MAX)
 }
 
 /// Seconds since the epoch.

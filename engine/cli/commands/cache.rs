@@ -32,7 +32,8 @@ pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
             0
         }
         CacheCommand::Gc { max_bytes } => {
-            let done = engine::gc::collect(&cache, max_bytes.unwrap_or(config.max_bytes))?;
+            let limits = engine::gc::Limits::of(&config);
+            let done = engine::gc::collect(&cache, engine::gc::Limits { bytes: max_bytes.unwrap_or(limits.bytes), ..limits })?;
             println!("removed {} results and {} blobs ({} bytes); {} bytes stay", done.entries, done.blobs, done.bytes, done.kept_bytes);
             0
         }

@@ -1,6 +1,6 @@
 //! `xl log`: past builds; of one build, each command with outcome and reason.
 
-use super::{config, open_cache, run::duration};
+use super::{config, open_cache, summary::duration};
 use crate::app::LogArgs;
 use crate::exit_code;
 use crate::messages::{CommandError, warning};
@@ -39,7 +39,7 @@ pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
             if a.json {
                 println!("{}", String::from_utf8_lossy(bytes));
             } else {
-                parse(bytes).ok_or_else(missing)?.items.iter().for_each(line);
+                parse(bytes).ok_or_else(missing)?.items.iter().for_each(|i| print!("{}", lines(i)));
             }
         }
     }
@@ -47,7 +47,8 @@ pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
     Ok(0)
 }
 
-fn line(i: &engine::Item) {
+/// What happened to a pip: outcome, time and command, and why it ran.
+pub fn lines(i: &engine::Item) -> String {
     let outcome = match i.outcome {
         Outcome::Hit => "hit",
         Outcome::Miss => "miss",
@@ -57,11 +58,12 @@ fn line(i: &engine::Item) {
         Outcome::Failed => "failed",
     };
     let command: String = i.command.chars().take(100).collect();
-    println!("{:>5}  {outcome:<11} {:>8.1} ms  {command}", i.id, i.wall_ms);
+    let mut text = format!("{:>5}  {outcome:<11} {:>8.1} ms  {command}\n", i.id, i.wall_ms);
     if let Some(r) = i.reason.as_ref().filter(|_| i.outcome != Outcome::Hit) {
-        println!("       ran: {r}");
+        text.push_str(&format!("       ran: {r}\n"));
     }
     if let Some(n) = &i.not_stored {
-        println!("       not stored: {n}");
+        text.push_str(&format!("       not stored: {n}\n"));
     }
+    text
 }

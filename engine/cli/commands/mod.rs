@@ -4,6 +4,7 @@ pub mod cache;
 pub mod doctor;
 pub mod log;
 pub mod run;
+mod summary;
 pub mod trace;
 
 use crate::app::CommonArgs;

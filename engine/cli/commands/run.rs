@@ -4,8 +4,11 @@ use super::{SESSION, become_command, config, launch, open_cache, shell_code};
 use crate::app::RunArgs;
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
+use engine::Mode;
 use engine::run::{Engine, Run, Switches};
-use engine::{BuildRecord, Mode, Outcome};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
@@ -19,6 +22,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             .hint("this version observes with `seccomp`; `--backend auto` picks it"));
     }
     let config = config(&a.common)?;
+    let log = a.log.as_deref().map(log_file).transpose()?;
     let inherited = tracer::inherited();
     let session = launch(&a.cmd, Some(&config.cache_dir))?;
     let pid = session.pid();
@@ -40,10 +44,18 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             None
         }
     };
-    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, inherited };
+    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, recheck: a.recheck, inherited };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let progress = progress::Progress::start();
-    let engine = Arc::new(Engine::new(config, switches, cache, progress.reporter()));
+    let report = progress.reporter();
+    let tell = move |item: &engine::Item| {
+        report(item);
+        if let Some(file) = &log {
+            // One write per pip, so that lines stay whole. A log that cannot be written is no reason to stop a build.
+            let _ = (&*file).write_all(super::log::lines(item).as_bytes());
+        }
+    };
+    let engine = Arc::new(Engine::new(config, switches, cache, Box::new(tell)));
     let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
@@ -55,9 +67,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let record = engine.close(engine::record::redact(&command), cwd, code, 0);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
-    if a.summary != "off" {
-        summary(&record, mode);
-    }
+    super::summary::show(&record, mode, a.summary);
     if let Some(file) = &a.json {
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         if let Err(e) = std::fs::write(file, text) {
@@ -67,46 +77,8 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     Ok(code)
 }
 
-/// The closing line, and for a build with uncacheable commands why.
-fn summary(r: &BuildRecord, mode: Mode) {
-    let p = &r.pips;
-    let ran = p.miss + p.uncacheable + p.failed;
-    let what = match (mode, p.total) {
-        (Mode::Single, _) => "command",
-        (_, 1) => "pip",
-        _ => "pips",
-    };
-    let hits = if p.hit == 1 { "hit" } else { "hits" };
-    let saved = if r.saved_cpu_ms > 0 { format!(" (saved {})", duration(r.saved_cpu_ms)) } else { String::new() };
-    say(&format!(
-        "{} {what}: {} {hits}, {ran} ran, {} uncacheable, {} bypassed · {}{saved} · {}",
-        p.total,
-        p.hit,
-        p.uncacheable,
-        p.bypassed,
-        duration(r.wall_ms),
-        r.backend
-    ));
-    let mut reasons: Vec<(String, u32, &str)> = Vec::new();
-    for i in r.items.iter().filter(|i| i.outcome == Outcome::Uncacheable) {
-        let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
-        match reasons.iter_mut().find(|x| x.0 == why) {
-            Some(x) => x.1 += 1,
-            None => reasons.push((why, 1, &i.command)),
-        }
-    }
-    reasons.sort_by_key(|x| std::cmp::Reverse(x.1));
-    for (why, n, example) in reasons.iter().take(5) {
-        let short: String = example.chars().take(60).collect();
-        say(&format!("  {n} not cached: {why} — `{short}`"));
-    }
-}
-
-/// `0.43 s`, `11.8 s`, `3 m 02 s`.
-pub fn duration(ms: u64) -> String {
-    match ms {
-        0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
-        10_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),
-        _ => format!("{} m {:02} s", ms / 60_000, ms / 1000 % 60),
-    }
+/// Opened before anything starts: a mistyped name should not cost a build.
+fn log_file(path: &Path) -> Result<File, CommandError> {
+    File::create(path)
+        .map_err(|e| CommandError::new(exit_code::USAGE, format!("the log cannot be written to `{}`", path.display())).cause(e.to_string()))
 }

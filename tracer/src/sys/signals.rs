@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI32, Ordering};
 
 static TARGET: AtomicI32 = AtomicI32::new(0);
+static RESIZED: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn pass_on(signal: libc::c_int) {
     let pid = TARGET.load(Ordering::Relaxed);
@@ -10,6 +11,22 @@ extern "C" fn pass_on(signal: libc::c_int) {
         // SAFETY: kill(2) is async-signal-safe and takes plain integers.
         unsafe { libc::kill(pid, signal) };
     }
+}
+
+extern "C" fn note_resize(_: libc::c_int) {
+    let one = 1u64;
+    // SAFETY: write(2) is async-signal-safe; eight readable bytes; the descriptor is never closed.
+    unsafe { libc::write(RESIZED.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
+}
+
+/// An eventfd that becomes readable whenever the terminal's window has changed its size. To be asked for once.
+pub fn on_resize() -> rustix::io::Result<std::os::fd::OwnedFd> {
+    use rustix::event::{EventfdFlags, eventfd};
+    use std::os::fd::IntoRawFd;
+    let ours = eventfd(0, EventfdFlags::CLOEXEC)?;
+    RESIZED.store(rustix::io::fcntl_dupfd_cloexec(&ours, 3)?.into_raw_fd(), Ordering::Relaxed);
+    handle(libc::SIGWINCH, note_resize);
+    Ok(ours)
 }
 
 extern "C" fn swallow(_: libc::c_int) {}
