@@ -246,3 +246,58 @@ fn interrupts_end_the_build_as_without_xl() {
     assert!(begun.elapsed().as_secs() < 30);
     assert_eq!(code, Some(130));
 }
+
+/// A command that waits for the size to change sees it, although its terminal is a stand-in.
+#[test]
+fn a_resized_window() {
+    let w = World::new();
+    w.write(
+        "inner.py",
+        "import os, signal, time\nprint('ready', os.get_terminal_size(1).columns, flush=True)\nend = time.time() + 20\nwhile os.get_terminal_size(1).columns != 57 and time.time() < end: time.sleep(0.01)\nprint('now', os.get_terminal_size(1).columns)\n",
+    );
+    w.write(
+        "outer.py",
+        "import fcntl, os, pty, struct, sys, termios\npid, fd = pty.fork()\nif pid == 0: os.execvp(sys.argv[1], sys.argv[1:])\nseen = b''\ndone = False\nwhile True:\n    try: b = os.read(fd, 4096)\n    except OSError: break\n    if not b: break\n    seen += b\n    if b'ready' in seen and not done:\n        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 57, 0, 0)); done = True\nsys.stdout.write(seen.decode())\n",
+    );
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let o = w.sh(&format!("python3 -B outer.py {xl} exec -- python3 -B inner.py"));
+    assert!(
+        String::from_utf8_lossy(&o.stdout).contains("now 57"),
+        "{}{}",
+        String::from_utf8_lossy(&o.stdout),
+        String::from_utf8_lossy(&o.stderr)
+    );
+}
+
+/// What a configure script does: a log on descriptor 5, read and written by the script and by some of its commands.
+#[test]
+fn inherited_files() {
+    let w = World::new();
+    w.write("a.c", "int a;\n");
+    w.write("in", "one\ntwo\n");
+    let script =
+        "exec 5>>config.log 6<in\necho start >&5\ngcc -c a.c\nsh -c 'echo used >&5; :'\ngcc -c missing.c 2>&5\nsh -c 'cat <&6; :'\n";
+    w.write("configure", script);
+    let plain = World::new();
+    for t in [&w, &plain] {
+        t.write("configure", script);
+        t.write("a.c", "int a;\n");
+        t.write("in", "one\ntwo\n");
+    }
+    for n in 0..3 {
+        let want = plain.sh("sh configure");
+        w.sh("rm -f a.o");
+        let r = w.run(&["sh", "configure"]);
+        assert_eq!(r.stdout().as_bytes(), want.stdout, "{}", r.story());
+        assert_eq!(w.read("config.log"), plain.read("config.log"), "{}", r.story());
+        assert_eq!(r.outcome("gcc -c a.c"), if n == 0 { "miss" } else { "hit" }, "{}", r.story());
+        // What goes through the descriptor is not captured: it must really run.
+        for command in ["echo used", "cat <&6"] {
+            assert!(["uncacheable", "bypassed"].contains(&&*r.outcome(command)), "{}", r.story());
+        }
+    }
+    // An input that can be read through it counts.
+    w.write("in", "three\n");
+    w.sh("rm -f a.o");
+    assert_eq!(w.run(&["sh", "configure"]).outcome("gcc -c a.c"), "miss");
+}

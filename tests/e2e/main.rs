@@ -5,6 +5,7 @@
 mod behaviour;
 mod cache_faults;
 mod crash;
+mod options;
 mod trace;
 mod traps;
 mod warm;

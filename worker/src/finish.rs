@@ -6,6 +6,7 @@
 
 use crate::environment;
 use crate::recorder::{Accesses, Record};
+use crate::tools;
 use cache::collect::Written;
 use cache::digest::Content;
 use cache::observation::value;
@@ -138,7 +139,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .collect();
     let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
     let names = std::mem::take(&mut a.names);
-    let seen = Seen { outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names) };
+    let seen = Seen { outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names, &a.programs) };
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
             && !f.problems.contains(&why)
@@ -156,7 +157,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
-    let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == crate::tools::Class::Toolchain));
+    let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
     if f.time_macros && compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
@@ -183,15 +184,14 @@ struct Seen<'a> {
 }
 
 /// How the names of the libraries begin that were asked for, anywhere.
-fn stems(names: &rustc_hash::FxHashMap<PathBytes, Record>) -> Vec<Vec<u8>> {
+fn stems(names: &rustc_hash::FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Vec<Vec<u8>> {
     if !names.values().any(|r| r.listing.is_some() && r.search) {
         return Vec::new();
     }
-    let mut all: Vec<Vec<u8>> = names
-        .iter()
-        .filter(|(_, r)| r.read || r.probed)
-        .filter_map(|(p, _)| crate::tools::library_stem(p.rsplit(|b| *b == b'/').next().unwrap_or_default()))
-        .collect();
+    let mut searching = programs.iter().filter(|p| tools::searches_libraries(&p.path));
+    let exact = searching.all(|p| tools::names_libraries_exactly(&p.argv));
+    let mut all: Vec<Vec<u8>> =
+        names.iter().filter(|(_, r)| r.read || r.probed).filter_map(|(p, _)| tools::library_stem(tools::base_name(p), exact)).collect();
     all.sort();
     all.dedup();
     all

@@ -1,0 +1,93 @@
+//! What the user may ask for: rechecks, denials, logs, summaries, limits of the cache.
+
+use crate::world::World;
+
+#[test]
+fn a_recheck_tells_the_same_from_the_different() {
+    let w = World::new();
+    let recheck = |text: &str| {
+        let json = w.path("../record.json");
+        let o = w.xl(&["exec", "--recheck", "100", "--json", json.to_str().unwrap(), "--", "sh", "-c", text]).output().unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        (String::from_utf8_lossy(&o.stderr).into_owned(), record)
+    };
+    w.pip("echo 1 > f; echo text");
+    let (said, r) = recheck("echo 1 > f; echo text");
+    assert_eq!((&r["rechecks"]["same"], r["pips"]["miss"].as_u64()), (&1.into(), Some(1)), "{said}");
+    assert!(said.contains("1 rechecked, 0 differ"), "{said}");
+
+    // The process id of a shell is nothing that any tracer sees.
+    let volatile = "python3 -c 'import os; open(\"f\", \"w\").write(str(os.getpid()))'";
+    w.pip(volatile);
+    let (said, r) = recheck(volatile);
+    assert_eq!(r["rechecks"]["different"].as_array().map(Vec::len), Some(1), "{said}");
+    assert!(said.contains("1 differ") && said.contains("/f`"), "{said}");
+}
+
+#[test]
+fn denied_paths_cannot_be_opened() {
+    let w = World::new();
+    w.write("secret/key", "1");
+    w.write("open/key", "2");
+    w.write("xl.toml", "[[deny]]\npath = 'secret/**'\nreason = 'belongs to the release'\n[[deny]]\npath = 'never'\nreason = 'unused'\n");
+    let r = w.pip("cat open/key secret/key secret/key; echo x > secret/new; mv open/key secret/moved; true");
+    assert_eq!(r.stdout(), "2", "{}", r.stderr());
+    assert_eq!(r.stderr().matches("cat: secret/key: Permission denied").count(), 2, "{}", r.stderr());
+    assert!(r.stderr().contains("denied `") && r.stderr().contains("belongs to the release"), "{}", r.stderr());
+    assert!(r.stderr().contains("unused in this build: [[deny]] path = \"never\""), "{}", r.stderr());
+    assert!(w.path("open/key").exists() && !w.path("secret/new").exists() && !w.path("secret/moved").exists());
+    // Lifting the rule must not serve what was made under it.
+    w.write("xl.toml", "");
+    let r = w.pip("cat open/key secret/key secret/key; echo x > secret/new; mv open/key secret/moved; true");
+    assert_eq!((r.stdout().as_str(), r.pips("hit")), ("211", 0), "{}", r.stderr());
+}
+
+#[test]
+fn log_and_summaries() {
+    let mut w = World::new();
+    w.write("Makefile", "all: a.o b\na.o: a.c\n\tgcc -c a.c\nb:\n\thead -c 2 /dev/urandom | od > b; echo '<\"&>' > /dev/null\n");
+    w.write("a.c", "int a;\n");
+    let step = w.path("../step.md");
+    w.env.insert("GITHUB_STEP_SUMMARY".into(), step.display().to_string());
+    let run = |form: &str| {
+        w.sh("rm -f a.o b");
+        let o = w.xl(&["run", "--summary", form, "--log", "../log", "--", "make"]).output().unwrap();
+        assert!(o.status.success());
+        String::from_utf8_lossy(&o.stderr).into_owned()
+    };
+    let said = run("github");
+    let text = std::fs::read_to_string(&step).unwrap();
+    assert!(text.contains("### xl") && text.contains("2 pips") && text.contains("| 1 | it reads random bytes"), "{text}{said}");
+    let log = w.read("../log");
+    assert!(log.contains("miss") && log.contains("gcc -c a.c") && log.contains("not stored: it reads random bytes"), "{log}");
+    let said = run("gitlab");
+    assert!(said.contains("section_start") && said.contains("not cached") && said.contains("section_end"), "{said}");
+    run("junit");
+    let checked = w.sh("python3 -c \"import xml.etree.ElementTree as e; s = e.parse('xl-junit.xml').getroot(); print(s.get('tests'), s.get('skipped'), sum('<' in c.get('name') for c in s))\"");
+    assert_eq!(String::from_utf8_lossy(&checked.stdout).trim(), "2 1 1", "{}", w.read("xl-junit.xml"));
+    assert!(!run("off").contains("xl:"));
+    let o = w.xl(&["run", "--log", "no/such/dir/log", "--", "touch", "made"]).output().unwrap();
+    assert_eq!(o.status.code(), Some(2));
+    assert!(!w.path("made").exists(), "a mistyped name is told before anything starts");
+}
+
+#[test]
+fn limits_by_number_and_age() {
+    let w = World::new();
+    for i in 0..6 {
+        w.pip(&format!("echo {i} > f{i}"));
+    }
+    w.write("xl.toml", "[cache]\nmax_count = 2\n");
+    let o = w.xl(&["cache", "gc"]).output().unwrap();
+    let said = String::from_utf8_lossy(&o.stdout).into_owned();
+    assert!(said.starts_with("removed 4 results"), "{said}");
+    assert_eq!([5, 4, 0].map(|i| w.pip(&format!("echo {i} > f{i}")).pips("hit")), [1, 1, 0]);
+    let checked = || String::from_utf8_lossy(&w.xl(&["cache", "verify"]).output().unwrap().stdout).into_owned();
+    assert!(checked().contains(" 0 damaged"));
+    w.write("xl.toml", "[cache]\nmax_age = '0s'\n");
+    w.xl(&["cache", "gc"]).output().unwrap();
+    // Path sets go with the last result that needs them. What is left: notes on files and commands, and builds.
+    assert!(checked().starts_with("0 blobs"), "{}", checked());
+    w.write("xl.toml", "");
+    assert_eq!(w.pip("echo 5 > f5").pips("hit"), 0);
+}
