@@ -40,9 +40,9 @@ pub enum Observation {
     Fact(Fact),
 }
 
-/// Does a search for these beginnings find `name`?
+/// Does a search for these beginnings find `name`? A beginning ends before a dot, a dash, or with the name.
 pub fn found_by(stems: &[Vec<u8>], name: &[u8]) -> bool {
-    stems.iter().any(|s| name.starts_with(s))
+    stems.iter().any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
 }
 
 /// The value of an observation: a digest over a tagged, unambiguous form.

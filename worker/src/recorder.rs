@@ -77,10 +77,12 @@ pub struct Program {
     pub tool: Option<&'static Tool>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Running {
     tool: Option<&'static Tool>,
     times: Times,
+    /// Where it was started.
+    cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
     probes_output: bool,
     /// It lists directories only to find libraries.
@@ -107,12 +109,13 @@ impl Recorder {
         let seeds = tools::own_seeds(program);
         let mut times = tools::reads_times(program, argv, cwd);
         if script && tools::compares_times(program) {
-            times = Times::All;
+            times = Times::Elsewhere;
         }
+        let cwd = cwd.into();
         self.running
             .lock()
             .expect("running")
-            .insert(pid, Running { tool, times, probes_output, searches: !script && tools::searches_libraries(program), seeds });
+            .insert(pid, Running { tool, times, cwd, probes_output, searches: !script && tools::searches_libraries(program), seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
@@ -130,10 +133,10 @@ impl Recorder {
     fn running(&self, process: &Process) -> Running {
         let mut all = self.running.lock().expect("running");
         if let Some(r) = all.get(&process.pid) {
-            return *r;
+            return r.clone();
         }
-        let r = process.parent().and_then(|p| all.get(&p).copied()).unwrap_or_default();
-        all.insert(process.pid, r);
+        let r = process.parent().and_then(|p| all.get(&p).cloned()).unwrap_or_default();
+        all.insert(process.pid, r.clone());
         r
     }
 
@@ -191,7 +194,7 @@ impl Recorder {
         for l in &access.path.links {
             a.links.entry(l.clone()).or_insert_with(|| (FileStat::of(l), cache::collect::read_link(l).unwrap_or_default()));
         }
-        a.apply(access, state, running).then(|| {
+        a.apply(access, state, &running).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
@@ -217,7 +220,7 @@ impl Accesses {
     }
 
     /// Returns whether the old content must be hashed before the call goes on.
-    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: Running) -> bool {
+    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running) -> bool {
         let op = &access.op;
         let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
@@ -251,7 +254,7 @@ impl Accesses {
                 (a, b) => a.is_some() != b.is_some() || r.removed,
             };
         let is_file = r.first.is_some_and(|s| s.is_file());
-        let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()));
+        let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
         let mut hash = false;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {

@@ -249,17 +249,20 @@ pub enum Times {
     Modules,
     /// Files, but directories only to find their way.
     Files,
+    /// Files and directories, but not the directories that it is in: a script goes through those to get anywhere.
+    Elsewhere,
     /// Whatever it looks at (archivers and copiers).
     All,
 }
 
 impl Times {
-    /// Does the time of `path` count?
-    pub fn of(self, path: &[u8], directory: bool) -> bool {
+    /// Does the time of `path` count, for a program that was started in `cwd`?
+    pub fn of(self, path: &[u8], directory: bool, cwd: &[u8]) -> bool {
         match self {
             Self::None => false,
             Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
             Self::Files => !directory,
+            Self::Elsewhere => !(directory && cwd.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))),
             Self::All => true,
         }
     }
@@ -283,11 +286,12 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"ls" | b"stat" => Times::All,
         b"gzip" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
-            when(arg(&|a| a.contains_str("-nt") || a.contains_str("-ot")) || script(), Times::All)
+            let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
+            if asks { Times::All } else { when(script(), Times::Elsewhere) }
         }
         b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
         name if name.starts_with(b"python") => Times::Modules,
-        b"perl" | b"ruby" | b"tclsh" => when(script(), Times::All),
+        b"perl" | b"ruby" | b"tclsh" => when(script(), Times::Elsewhere),
         _ => Times::None,
     }
 }
@@ -344,7 +348,10 @@ mod tests {
         assert_eq!(of(&["sh", "-c", "test a -nt b"]), Times::All);
         assert_eq!(of(&["tar", "cf", "x"]), Times::All);
         assert_eq!(of(&["python3.11", "x.py"]), Times::Modules);
-        assert!(Times::Modules.of(b"/a/b.py", false) && !Times::Modules.of(b"/a/b.h", false));
-        assert!(Times::All.of(b"/d", true) && !Times::Files.of(b"/d", true));
+        let of = |t: Times, path: &str, directory| t.of(path.as_bytes(), directory, b"/d/e");
+        assert!(of(Times::Modules, "/a/b.py", false) && !of(Times::Modules, "/a/b.h", false));
+        assert!(of(Times::All, "/d", true) && !of(Times::Files, "/d", true));
+        assert!(!of(Times::Elsewhere, "/d", true) && !of(Times::Elsewhere, "/d/e", true) && of(Times::Elsewhere, "/d/ee", true));
+        assert!(of(Times::Elsewhere, "/d/e/f", true) && of(Times::Elsewhere, "/d/e", false));
     }
 }
