@@ -42,9 +42,9 @@ pub struct CommonArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// How processes are observed: auto, seccomp
-    #[arg(long, default_value = "auto")]
-    pub backend: String,
+    /// How processes are observed; `auto` takes the best that works here
+    #[arg(long, value_enum, default_value = "auto", env = "XL_BACKEND")]
+    pub backend: Backend,
     /// Run everything, store results
     #[arg(long)]
     pub no_cache_read: bool,
@@ -71,6 +71,27 @@ pub struct RunArgs {
     pub cmd: Vec<OsString>,
 }
 
+/// Ways to observe processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    Auto,
+    /// System calls are notified by a seccomp filter
+    Seccomp,
+    /// Processes stop at every system call: slow, for places where filters are forbidden
+    Ptrace,
+}
+
+impl Backend {
+    /// `None`: the best one.
+    pub fn choice(self) -> Option<tracer::Backend> {
+        match self {
+            Self::Auto => None,
+            Self::Seccomp => Some(tracer::Backend::Seccomp),
+            Self::Ptrace => Some(tracer::Backend::Ptrace),
+        }
+    }
+}
+
 /// Forms of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Summary {
@@ -88,6 +109,9 @@ pub enum Summary {
 
 #[derive(Args)]
 pub struct TraceArgs {
+    /// How processes are observed; `auto` takes the best that works here
+    #[arg(long, value_enum, default_value = "auto", env = "XL_BACKEND")]
+    pub backend: Backend,
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,

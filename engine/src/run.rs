@@ -32,6 +32,7 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Switches {
     pub mode: Mode,
+    pub backend: tracer::Backend,
     pub read: bool,
     pub write: bool,
     /// How many of a hundred hits really run, and are compared.
@@ -185,7 +186,7 @@ impl Engine {
             cwd,
             started: cache::store::now().saturating_sub(wall.as_secs()),
             exit_code,
-            backend: "seccomp".to_owned(),
+            backend: self.switches.backend.to_string(),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
             pips: crate::record::Pips::default(),
             saved_cpu_ms: self.saved_us.load(Ordering::Relaxed) / 1000,
@@ -314,6 +315,10 @@ impl Supervisor for Run {
     }
 
     fn escape(&self, scope: Option<Scope>, escape: Escape) {
+        if escape.kind == tracer::EscapeKind::Tracing {
+            // Not only is it not cached: it does not work.
+            self.warn(format!("a command of this build is disturbed: {escape}"));
+        }
         match scope {
             Some(s) => {
                 if let ScopeKind::Pip(p) = self.kind(s) {

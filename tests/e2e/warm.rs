@@ -139,11 +139,14 @@ fn recursive_make_in_a_shell_is_a_driver() {
 
 #[test]
 fn the_summary_names_the_backend() {
-    let w = World::new();
-    let r = w.run(&["true"]);
-    assert!(r.stderr().lines().any(|l| l.starts_with("xl: ") && l.ends_with("seccomp")), "{}", r.stderr());
-    assert_eq!(r.record["backend"], "seccomp");
-    assert_eq!(r.record["version"], 1);
+    let mut w = World::new();
+    for backend in ["seccomp", "ptrace"] {
+        w.env.insert("XL_BACKEND".into(), backend.into());
+        let r = w.run(&["true"]);
+        assert!(r.stderr().lines().any(|l| l.starts_with("xl: ") && l.ends_with(backend)), "{}", r.stderr());
+        assert_eq!(r.record["backend"], backend);
+        assert_eq!(r.record["version"], 1);
+    }
 }
 
 /// One command that depends on something else each time: its candidates stay few, and every result is found again.

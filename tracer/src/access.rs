@@ -40,6 +40,8 @@ pub enum EscapeKind {
     LiveStdin,
     /// A process whose parent is not known.
     Orphan,
+    /// It traces a process (a debugger, a leak checker), which the `ptrace` backend makes fail.
+    Tracing,
 }
 
 /// An [`EscapeKind`] with what is worth telling the user (an address, a call number).
@@ -61,6 +63,7 @@ impl std::fmt::Display for Escape {
             EscapeKind::Unreadable => "its memory or descriptors cannot be read",
             EscapeKind::Listener => "it wants a seccomp listener of its own, which fails with EBUSY under xl",
             EscapeKind::LiveStdin => "it reads live standard input",
+            EscapeKind::Tracing => "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };
         f.write_str(what)?;

@@ -37,7 +37,7 @@ impl Inner {
             // The kernel will refuse the call: too long, or a bad or null pointer.
             Ok(None) => return Ok(None),
             Err(e) if e.raw_os_error() == Some(libc::EFAULT) => return Ok(None),
-            Err(_) if !self.listener.is_valid(n.id) => return Ok(None),
+            Err(_) if !self.transport.is_valid(n.id) => return Ok(None),
             Err(_) => return Err("its memory cannot be read"),
         };
         if raw.first() == Some(&b'/') {
@@ -58,13 +58,13 @@ impl Inner {
 
     pub(crate) fn call(self: &Arc<Self>, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) {
         match self.report(n, p, scope, name, shape) {
-            Flow::Go => self.listener.proceed(n.id),
-            Flow::Refuse => self.listener.fail(n.id, libc::EACCES),
+            Flow::Go => self.transport.proceed(n.id),
+            Flow::Refuse => self.transport.fail(n.id, libc::EACCES),
             Flow::After(job) => {
                 let (inner, id) = (self.clone(), n.id);
                 self.pool.run(Box::new(move || {
                     job();
-                    inner.listener.proceed(id);
+                    inner.transport.proceed(id);
                 }));
             }
         }
@@ -329,10 +329,10 @@ impl Inner {
         let (argv_at, env_at) = if n.nr == arch::EXECVE { (1, 2) } else { (2, 3) };
         let operand = match self.operand(&n, &p, at) {
             Ok(Some(o)) => o,
-            Ok(None) => return self.listener.proceed(n.id),
+            Ok(None) => return self.transport.proceed(n.id),
             Err(why) => {
                 self.escape(Some(scope), EscapeKind::Unreadable, why);
-                return self.listener.proceed(n.id);
+                return self.transport.proceed(n.id);
             }
         };
         let (base, raw) = operand;
@@ -342,7 +342,7 @@ impl Inner {
                 Some(path) => self.resolver.resolve(b"/", &path, true),
                 None => {
                     self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
-                    return self.listener.proceed(n.id);
+                    return self.transport.proceed(n.id);
                 }
             }
         } else {
@@ -357,18 +357,18 @@ impl Inner {
             if reads {
                 let _ = self.supervisor.access(scope, &p, &Access { op: Op::Stat, path: program, call: "execve" });
             }
-            return self.listener.proceed(n.id);
+            return self.transport.proceed(n.id);
         };
         let tid = n.tid.cast_signed();
         let (Ok(argv), Ok(env), Some(cwd)) =
             (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p))
         else {
-            if self.listener.is_valid(n.id) {
+            if self.transport.is_valid(n.id) {
                 self.escape(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
             }
-            return self.listener.proceed(n.id);
+            return self.transport.proceed(n.id);
         };
-        if !self.listener.is_valid(n.id) {
+        if !self.transport.is_valid(n.id) {
             return;
         }
         p.cwd.lock().expect("cwd").take();

@@ -96,38 +96,53 @@ pub fn build() -> Vec<Instruction> {
     v
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the filter says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    Notify,
+    Fail(i32),
+}
 
-    /// Runs the program as the kernel would.
-    fn run(nr: i32, arch: u32, args: [u32; 6]) -> u32 {
-        let p = build();
-        let (mut pc, mut a) = (0usize, 0u32);
-        loop {
-            let i = p[pc];
-            pc += 1;
-            match i.code {
-                LD_ABS => {
-                    a = match i.k {
-                        OFFSET_NR => nr.cast_unsigned(),
-                        OFFSET_ARCH => arch,
-                        k => args[(k as usize - 16) / 8],
-                    }
+/// Runs the program as the kernel would, for a transport that stops at every call. `args` are the low halves.
+pub fn decide(program: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> Verdict {
+    match run(program, nr, arch, args) {
+        NOTIFY => Verdict::Notify,
+        r if r & 0xffff_0000 == ERRNO => Verdict::Fail((r & 0xffff).cast_signed()),
+        _ => Verdict::Allow,
+    }
+}
+
+fn run(p: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> u32 {
+    let (mut pc, mut a) = (0usize, 0u32);
+    loop {
+        let i = p[pc];
+        pc += 1;
+        match i.code {
+            LD_ABS => {
+                a = match i.k {
+                    OFFSET_NR => nr.cast_unsigned(),
+                    OFFSET_ARCH => arch,
+                    k => args[(k as usize - 16) / 8],
                 }
-                RET => return i.k,
-                code => {
-                    let yes = match code {
-                        JEQ => a == i.k,
-                        JGE => a >= i.k,
-                        JGT => a > i.k,
-                        c => panic!("unknown instruction {c:#x}"),
-                    };
-                    pc += usize::from(if yes { i.jt } else { i.jf });
-                }
+            }
+            RET => return i.k,
+            code => {
+                let yes = match code {
+                    JEQ => a == i.k,
+                    JGE => a >= i.k,
+                    JGT => a > i.k,
+                    c => panic!("unknown instruction {c:#x}"),
+                };
+                pc += usize::from(if yes { i.jt } else { i.jf });
             }
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn decides_as_the_design_says() {
@@ -155,9 +170,9 @@ mod tests {
             (0x4000_0001, [0; 6], NOTIFY, "an x32 call"),
         ];
         for (nr, args, want, what) in cases {
-            assert_eq!(run(nr, arch::AUDIT_ARCH, args), want, "{what}");
+            assert_eq!(run(&build(), nr, arch::AUDIT_ARCH, args), want, "{what}");
         }
-        assert_eq!(run(5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+        assert_eq!(run(&build(), 5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
     }
 
     #[test]

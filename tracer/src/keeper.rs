@@ -39,11 +39,15 @@ impl Keeper {
     /// Forks the keeper. Must be called while the process has one thread.
     ///
     /// `journal` is removed when the build goes on without its supervisor: what its commands leave is whole then.
-    pub fn start(listener: &Listener, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
+    pub fn start(listener: Option<&Listener>, root: i32, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
-        let fds = [listener.fd(), theirs.as_fd()];
-        fork_helper(&fds, || keep(listener, &theirs, &newest, journal.as_deref()))?;
+        let root = rustix::process::Pid::from_raw(root).map(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
+        let root = root.and_then(Result::ok);
+        let mut fds = vec![theirs.as_fd()];
+        fds.extend(listener.map(Listener::fd));
+        fds.extend(root.as_ref().map(AsFd::as_fd));
+        fork_helper(&fds, || keep(listener, root.as_ref(), &theirs, &newest, journal.as_deref()))?;
         Ok(Self { socket: Arc::new(ours), next: Arc::default(), newest })
     }
 
@@ -70,7 +74,13 @@ impl Keeper {
     }
 }
 
-fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::SharedCounter, journal: Option<&std::path::Path>) {
+fn keep(
+    listener: Option<&Listener>,
+    root: Option<&OwnedFd>,
+    socket: &OwnedFd,
+    newest: &crate::sys::shared::SharedCounter,
+    journal: Option<&std::path::Path>,
+) {
     let mut held: HashMap<u32, (OwnedFd, OwnedFd)> = HashMap::new();
     loop {
         let mut body = [0; 4];
@@ -90,7 +100,18 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
         }
     }
     let relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
-    let newest = newest.get();
+    match listener {
+        Some(l) => answer_all(l, newest.get(), journal),
+        // Nobody waits for an answer: the kernel has let go of every task that we were attached to.
+        None => watch(root, journal),
+    }
+    for r in relays {
+        let _ = r.join();
+    }
+}
+
+/// Lets every call go that was or will be made, until nobody is left to make any.
+fn answer_all(listener: &Listener, newest: u64, journal: Option<&std::path::Path>) {
     for id in newest.wrapping_sub(RECENT)..=newest.wrapping_add(64) {
         listener.proceed(id);
     }
@@ -107,8 +128,14 @@ fn keep(listener: &Listener, socket: &OwnedFd, newest: &crate::sys::shared::Shar
             let _ = std::fs::remove_file(j);
         }
     }
-    for r in relays {
-        let _ = r.join();
+}
+
+/// Removes the journal if the build goes on without its supervisor.
+fn watch(root: Option<&OwnedFd>, journal: Option<&std::path::Path>) {
+    let (Some(root), Some(journal)) = (root, journal) else { return };
+    let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: GROUP_KILL.subsec_nanos().into() };
+    if rustix::event::poll(&mut [PollFd::new(root, PollFlags::IN)], Some(&timeout)) == Ok(0) {
+        let _ = std::fs::remove_file(journal);
     }
 }
 

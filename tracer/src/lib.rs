@@ -22,13 +22,14 @@ mod sys;
 mod task_files;
 mod terminal;
 mod ticket;
+mod transport;
 
-pub use access::{Access, Escape, Op};
+pub use access::{Access, Escape, EscapeKind, Op};
 pub use capture::{Chunk, Stream};
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::Resolved;
-pub use session::{Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, search_path};
+pub use session::{Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, search_path};
 pub use sys::signals::{forward_signals, ignore_sigpipe};
 pub use task_files::own_inherited as inherited;
 pub use ticket::{ExecTicket, ExitTicket, Tap};

@@ -9,15 +9,18 @@ use crate::keeper::Keeper;
 use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
 use crate::resolve::Resolver;
-use crate::sys::launch::{self, LaunchError};
+use crate::sys::launch::{self, LaunchError, Way};
 use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::stepper::Stepper;
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
+use crate::transport::Transport;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 /// What to do with a task whose access was reported.
 pub enum Flow {
@@ -54,10 +57,28 @@ pub struct Options<'a> {
     pub program: &'a Path,
     pub argv: &'a [&'a OsStr],
     pub env: &'a [(&'a OsStr, &'a OsStr)],
+    /// `None`: the best one that works here.
+    pub backend: Option<Backend>,
     /// Threads that receive notifications.
     pub threads: usize,
     /// The journal that the keeper removes if the build outlives its supervisor.
     pub journal: Option<PathBuf>,
+}
+
+/// How calls are observed and held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Seccomp,
+    Ptrace,
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Seccomp => "seccomp",
+            Self::Ptrace => "ptrace",
+        })
+    }
 }
 
 /// How the root command ended.
@@ -82,6 +103,8 @@ pub enum SpawnError {
     Launch(#[from] LaunchError),
     #[error("cannot start the keeper process: {0}")]
     Keeper(std::io::Error),
+    #[error("cannot trace the command: {0}")]
+    Attach(std::io::Error),
 }
 
 #[derive(Default)]
@@ -92,7 +115,7 @@ pub(crate) struct ScopeState {
 }
 
 pub(crate) struct Inner {
-    pub listener: Listener,
+    pub transport: Transport,
     pub keeper: Keeper,
     pub pool: Pool,
     pub processes: ProcessTable,
@@ -107,7 +130,9 @@ pub(crate) struct Inner {
 /// A launched command, blocked in its first `execve` until [`Session::run`].
 pub struct Session {
     pid: i32,
-    listener: Listener,
+    transport: Transport,
+    /// Where a command waits that is to be attached to.
+    go: Option<OwnedFd>,
     keeper: Keeper,
     threads: usize,
 }
@@ -123,8 +148,9 @@ pub fn search_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
 
 /// Tries the `seccomp` backend by using it: launches a command that exits at once.
 pub fn probe() -> Result<(), SpawnError> {
-    let l = launch::launch(Path::new("/nonexistent"), &[], &[], &crate::filter::build())?;
-    let listener = Listener::new(l.listener);
+    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&crate::filter::build()))?;
+    let Way::Listener(listener) = l.way else { return Ok(()) };
+    let listener = Listener::new(listener);
     while let Ok(n) = listener.receive() {
         if let Some(n) = n {
             listener.proceed(n.id);
@@ -141,11 +167,39 @@ impl Session {
     /// Forks the launcher and the keeper. Must be called while the process has one thread.
     pub fn launch(o: &Options<'_>) -> Result<Self, SpawnError> {
         launch::become_subreaper();
-        let l = launch::launch(o.program, o.argv, o.env, &crate::filter::build())?;
-        let listener = Listener::new(l.listener);
-        listener.wake_synchronously();
-        let keeper = Keeper::start(&listener, o.journal.clone()).map_err(SpawnError::Keeper)?;
-        Ok(Self { pid: l.pid, listener, keeper, threads: o.threads.max(1) })
+        let filter = crate::filter::build();
+        let start = |filter| launch::launch(o.program, o.argv, o.env, filter);
+        let l = match o.backend {
+            Some(Backend::Seccomp) => start(Some(&filter))?,
+            Some(Backend::Ptrace) => start(None)?,
+            None => match start(Some(&filter)) {
+                // Somebody further out has a listener already, or filters are forbidden.
+                Err(LaunchError::Listener(_) | LaunchError::NoNewPrivs(_)) => start(None)?,
+                other => other?,
+            },
+        };
+        let keep = |listener| Keeper::start(listener, l.pid, o.journal.clone()).map_err(SpawnError::Keeper);
+        let (transport, keeper, go) = match l.way {
+            Way::Listener(fd) => {
+                let listener = Listener::new(fd);
+                listener.wake_synchronously();
+                let keeper = keep(Some(&listener))?;
+                (Transport::Notify(listener), keeper, None)
+            }
+            Way::Waits(go) => {
+                let keeper = keep(None)?;
+                (Transport::Step(Stepper::new(l.pid).map_err(SpawnError::Attach)?), keeper, Some(go))
+            }
+        };
+        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1) })
+    }
+
+    /// How this session observes.
+    pub fn backend(&self) -> Backend {
+        match self.transport {
+            Transport::Notify(_) => Backend::Seccomp,
+            Transport::Step(_) => Backend::Ptrace,
+        }
     }
 
     /// Process id of the root command.
@@ -168,7 +222,7 @@ impl Session {
             shapes[nr.cast_unsigned() as usize] = Some((*name, *shape));
         }
         let inner = Arc::new(Inner {
-            listener: self.listener,
+            transport: self.transport,
             keeper: self.keeper,
             pool: Pool::default(),
             processes: ProcessTable::new()?,
@@ -180,25 +234,34 @@ impl Session {
             calls: AtomicU64::new(0),
         });
         inner.processes.add_root(self.pid);
-        for i in 0..self.threads {
+        let (tx, end) = mpsc::channel();
+        if let Some(go) = self.go {
             let inner = inner.clone();
-            std::thread::Builder::new().name(format!("xl-gate-{i}")).spawn(move || {
-                while let Ok(n) = inner.listener.receive() {
-                    if let Some(n) = n {
-                        inner.keeper.received(n.id);
-                        // A defect of ours must not leave a task blocked for ever.
-                        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inner.handle(n)));
-                        if handled.is_err() {
-                            inner.escape(None, EscapeKind::Unreadable, "xl failed");
-                            inner.listener.proceed(n.id);
+            std::thread::Builder::new().name("xl-step".into()).spawn(move || {
+                let Transport::Step(s) = &inner.transport else { return };
+                s.serve(&go, |n| inner.guarded(n), |ended| drop(tx.send(ended)));
+            })?;
+        } else {
+            for i in 0..self.threads {
+                let inner = inner.clone();
+                std::thread::Builder::new().name(format!("xl-gate-{i}")).spawn(move || {
+                    let Transport::Notify(l) = &inner.transport else { return };
+                    while let Ok(n) = l.receive() {
+                        if let Some(n) = n {
+                            inner.keeper.received(n.id);
+                            inner.guarded(n);
                         }
                     }
-                }
-            })?;
+                })?;
+            }
         }
         let reaper = inner.clone();
         std::thread::Builder::new().name("xl-reaper".into()).spawn(move || reaper.watch_ends())?;
-        let exited = launch::wait(self.pid);
+        let exited = match &inner.transport {
+            Transport::Notify(_) => launch::wait(self.pid),
+            // Whoever is attached learns of the end first, and the only time.
+            Transport::Step(_) => end.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into()))?,
+        };
         inner.pool.drain();
         let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.processes.births() };
         Ok((exited, stats))
@@ -250,6 +313,15 @@ impl Inner {
         self.supervisor.escape(scope, Escape { kind, detail: detail.into() });
     }
 
+    /// A defect of ours must not leave a task blocked for ever.
+    fn guarded(self: &Arc<Self>, n: Notification) {
+        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.handle(n)));
+        if handled.is_err() {
+            self.escape(None, EscapeKind::Unreadable, "xl failed");
+            self.transport.proceed(n.id);
+        }
+    }
+
     fn handle(self: &Arc<Self>, n: Notification) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let tid = n.tid.cast_signed();
@@ -260,10 +332,10 @@ impl Inner {
                 p
             }
             Found::Gone => {
-                if self.listener.is_valid(n.id) {
+                if self.transport.is_valid(n.id) {
                     self.escape(None, EscapeKind::Unreadable, format!("process {tid}"));
                 }
-                return self.listener.proceed(n.id);
+                return self.transport.proceed(n.id);
             }
         };
         if p.unsettled.swap(false, Ordering::AcqRel) {
@@ -273,13 +345,15 @@ impl Inner {
         let scope = p.scope();
         if n.arch != arch::AUDIT_ARCH || n.nr.cast_unsigned() & arch::FOREIGN_ABI_BIT != 0 {
             self.escape(Some(scope), EscapeKind::ForeignAbi, format!("number {}", n.nr));
-            return self.listener.proceed(n.id);
+            return self.transport.proceed(n.id);
         }
         match n.nr {
             arch::EXECVE | arch::EXECVEAT => return self.exec(n, p),
             arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
+            // Only the transport that is in their way asks about these.
+            arch::PTRACE | arch::CLONE => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
                 Some((name, shape)) => return self.call(&n, &p, scope, name, shape),
                 None if nr.cast_unsigned() > arch::HIGHEST_KNOWN => {
@@ -288,7 +362,7 @@ impl Inner {
                 None => self.stdin_touched(&p, scope),
             },
         }
-        self.listener.proceed(n.id);
+        self.transport.proceed(n.id);
     }
 
     /// The first call after an `execve` was let go tells whether it happened.
@@ -307,9 +381,8 @@ impl Inner {
             p.cwd.lock().expect("cwd").take();
             return;
         }
-        use std::os::fd::AsFd;
         for (target, original) in &pending.originals {
-            let _ = self.listener.install_fd(n.id, original.as_fd(), *target);
+            self.transport.restore_fd(n.id, original, *target);
         }
         let started = p.scope();
         p.set_scope(pending.before);
@@ -341,7 +414,7 @@ impl Inner {
                 answered: false,
             });
         } else {
-            self.listener.proceed(n.id);
+            self.transport.proceed(n.id);
         }
     }
 }

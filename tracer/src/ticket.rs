@@ -7,7 +7,6 @@ use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all, write_fittin
 use crate::process::{PendingExec, Process, Scope};
 use crate::request::{Descriptors, ExecRequest, FdKind};
 use crate::session::Inner;
-use crate::sys::ptrace;
 use crate::sys::seccomp::Notification;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -59,10 +58,10 @@ impl ExecTicket {
         let started = Capture::start(d, &self.inner.keeper).ok().and_then(|(capture, installs)| {
             let mut originals = Vec::new();
             for i in installs {
-                if self.inner.listener.install_fd(self.note.id, i.replacement.as_fd(), i.target).is_err() {
+                if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target).is_err() {
                     for (target, original) in &originals {
                         let original: &std::os::fd::OwnedFd = original;
-                        let _ = self.inner.listener.install_fd(self.note.id, original.as_fd(), *target);
+                        self.inner.transport.restore_fd(self.note.id, original, *target);
                     }
                     return None;
                 }
@@ -108,8 +107,7 @@ impl ExecTicket {
             }
         }
         self.request.process.ending.store(true, std::sync::atomic::Ordering::Release);
-        let (inner, id) = (self.inner.clone(), self.note.id);
-        match ptrace::exit_instead(self.request.tid, code, || inner.listener.fail(id, libc::EINTR)) {
+        match self.inner.transport.exit_instead(&self.note, code) {
             Ok(()) => {
                 self.answered = true;
                 for (dup, bytes) in rest {
@@ -150,7 +148,7 @@ impl ExecTicket {
 
     fn answer(&mut self) {
         if !std::mem::replace(&mut self.answered, true) {
-            self.inner.listener.proceed(self.note.id);
+            self.inner.transport.proceed(self.note.id);
         }
     }
 }
@@ -187,8 +185,7 @@ impl ExitTicket {
 
     /// Ends the process with another code than it asked for.
     pub fn change_code(mut self, code: i32) {
-        let (inner, id) = (self.inner.clone(), self.note.id);
-        if ptrace::exit_instead(self.note.tid.cast_signed(), code, || inner.listener.fail(id, libc::EINTR)).is_ok() {
+        if self.inner.transport.exit_instead(&self.note, code).is_ok() {
             self.answered = true;
         }
     }
@@ -198,7 +195,7 @@ impl Drop for ExitTicket {
     fn drop(&mut self) {
         self.inner.end_scope(self.scope);
         if !self.answered {
-            self.inner.listener.proceed(self.note.id);
+            self.inner.transport.proceed(self.note.id);
         }
     }
 }

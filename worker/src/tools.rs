@@ -283,7 +283,11 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
         b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
         b"find" => when(arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")), Times::All),
-        b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"ls" | b"stat" => Times::All,
+        b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
+        b"ls" => {
+            let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
+            when(arg(&|a| long(a) || short_flag(a, b"lgnotcu")), Times::All)
+        }
         b"gzip" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));

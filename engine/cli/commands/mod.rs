@@ -7,7 +7,7 @@ pub mod run;
 mod summary;
 pub mod trace;
 
-use crate::app::CommonArgs;
+use crate::app::{Backend, CommonArgs};
 use crate::exit_code;
 use crate::messages::CommandError;
 use engine::config::{Config, Overrides};
@@ -60,7 +60,7 @@ pub fn become_command(cmd: &[OsString]) -> CommandError {
 pub const SESSION: &str = "XL_SESSION";
 
 /// Launches a command under supervision.
-pub fn launch(cmd: &[OsString], cache_dir: Option<&std::path::Path>) -> Result<tracer::Session, CommandError> {
+pub fn launch(cmd: &[OsString], backend: Backend, cache_dir: Option<&std::path::Path>) -> Result<tracer::Session, CommandError> {
     let program = find_program(cmd)?;
     let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
     let session = OsString::from(std::process::id().to_string());
@@ -70,7 +70,14 @@ pub fn launch(cmd: &[OsString], cache_dir: Option<&std::path::Path>) -> Result<t
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let journal = cache_dir.map(engine::journal::Journal::place);
     tracer::ignore_sigpipe();
-    Ok(tracer::Session::launch(&tracer::session::Options { program: &program, argv: &argv, env: &env, threads, journal })?)
+    Ok(tracer::Session::launch(&tracer::session::Options {
+        program: &program,
+        argv: &argv,
+        env: &env,
+        backend: backend.choice(),
+        threads,
+        journal,
+    })?)
 }
 
 /// The exit code that a shell would show.

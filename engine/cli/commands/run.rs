@@ -17,14 +17,10 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         // Under an outer run the outer one sees everything already.
         return Err(become_command(&a.cmd));
     }
-    if !matches!(a.backend.as_str(), "auto" | "seccomp") {
-        return Err(CommandError::new(exit_code::BACKEND, format!("the backend `{}` is not available", a.backend))
-            .hint("this version observes with `seccomp`; `--backend auto` picks it"));
-    }
     let config = config(&a.common)?;
     let log = a.log.as_deref().map(log_file).transpose()?;
     let inherited = tracer::inherited();
-    let session = launch(&a.cmd, Some(&config.cache_dir))?;
+    let session = launch(&a.cmd, a.backend, Some(&config.cache_dir))?;
     let pid = session.pid();
     tracer::forward_signals(pid);
     let cache = match open_cache(&config) {
@@ -44,7 +40,8 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             None
         }
     };
-    let switches = Switches { mode, read: !a.no_cache_read, write: !a.no_cache_write, recheck: a.recheck, inherited };
+    let switches =
+        Switches { mode, backend: session.backend(), read: !a.no_cache_read, write: !a.no_cache_write, recheck: a.recheck, inherited };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let progress = progress::Progress::start();
     let report = progress.reporter();

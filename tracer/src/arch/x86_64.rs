@@ -12,9 +12,11 @@ pub const HIGHEST_KNOWN: u32 = 470;
 
 pub const EXECVE: i32 = 59;
 pub const EXECVEAT: i32 = 322;
+pub const CLONE: i32 = 56;
 pub const EXIT: i32 = 60;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
+pub const PTRACE: i32 = 101;
 pub const SENDMSG: i32 = 46;
 pub const RENAMEAT2: i32 = 316;
 pub const UTIMENSAT: i32 = 280;
@@ -34,6 +36,13 @@ pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
     regs.orig_rax = u64::MAX;
     regs.rax = EXIT_GROUP as u64;
     regs.rdi = code as u64;
+}
+
+/// Turns the registers of a task stopped at the entry of a system call into "about to make it", from the exit of another.
+pub fn call_again(regs: &mut libc::user_regs_struct) {
+    regs.rip -= 2;
+    regs.rax = regs.orig_rax;
+    regs.orig_rax = u64::MAX;
 }
 
 const fn cwd(path: u8) -> At {

@@ -35,14 +35,23 @@ pub enum LaunchError {
 /// A launched command: it is blocked in its first `execve` until the listener is served.
 pub struct Launched {
     pub pid: i32,
-    pub listener: OwnedFd,
+    pub way: Way,
+}
+
+/// How the command's calls reach us.
+pub enum Way {
+    /// It has installed this listener.
+    Listener(OwnedFd),
+    /// It waits for a byte here, to be attached to first.
+    Waits(OwnedFd),
 }
 
 /// Exit code of a command that could not be executed although the file looked right.
 pub const EXEC_FAILED: i32 = 126;
 
-/// Forks, installs `filter` in the child and lets it `execve` `program`. Must be called while the process has one thread.
-pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter: &[Instruction]) -> Result<Launched, LaunchError> {
+/// Forks, installs `filter` in the child and lets it `execve` `program`; without a filter, the child waits to be told to.
+/// Must be called while the process has one thread.
+pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter: Option<&[Instruction]>) -> Result<Launched, LaunchError> {
     let c = |b: &[u8]| CString::new(b).unwrap_or_default();
     let program = c(program.as_os_str().as_bytes());
     let argv: Vec<CString> = argv.iter().map(|a| c(a.as_bytes())).collect();
@@ -57,6 +66,8 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
         .collect();
     let pointers = |v: &[CString]| v.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (argv_p, env_p) = (pointers(&argv), pointers(&env));
+    let listens = filter.is_some();
+    let filter = filter.unwrap_or_default();
     let program_p = Program { len: u16::try_from(filter.len()).expect("a short filter"), filter: filter.as_ptr() };
     let mut pair = [0i32; 2];
     // SAFETY: `pair` has room for two descriptors.
@@ -76,6 +87,18 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
         unsafe {
             let socket = theirs.as_raw_fd();
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            if !listens {
+                let mut go = 0u8;
+                // The end of the socket means that nobody will attach.
+                if libc::read(socket, (&raw mut go).cast(), 1) != 1 {
+                    libc::_exit(EXEC_FAILED);
+                }
+                for fd in &closed {
+                    libc::close(*fd);
+                }
+                libc::execve(program.as_ptr(), argv_p.as_ptr(), env_p.as_ptr());
+                libc::_exit(EXEC_FAILED);
+            }
             if libc::geteuid() != 0 && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
                 send_status(socket, b'n', -1);
                 libc::_exit(EXEC_FAILED);
@@ -98,10 +121,13 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
         }
     }
     drop(theirs);
+    if !listens {
+        return Ok(Launched { pid, way: Way::Waits(ours) });
+    }
     let (tag, errno, fd) = receive_status(&ours).ok_or(LaunchError::Died)?;
     let error = io::Error::from_raw_os_error(errno);
     match (tag, fd) {
-        (b'.', Some(listener)) => Ok(Launched { pid, listener }),
+        (b'.', Some(listener)) => Ok(Launched { pid, way: Way::Listener(listener) }),
         (b'n', _) => Err(LaunchError::NoNewPrivs(error)),
         (b's', _) => Err(LaunchError::Listener(error)),
         _ => Err(LaunchError::Died),

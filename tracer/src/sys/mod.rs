@@ -10,3 +10,4 @@ pub mod ptrace;
 pub mod seccomp;
 pub mod shared;
 pub mod signals;
+pub mod stepper;

@@ -31,6 +31,12 @@ pub struct Notification {
     pub args: [u64; 6],
 }
 
+impl Notification {
+    pub fn of(id: u64, tid: u32, nr: i32, arch: u32, args: [u64; 6]) -> Self {
+        Self { id, tid, flags: 0, nr, arch, instruction_pointer: 0, args }
+    }
+}
+
 #[repr(C)]
 struct Response {
     id: u64,

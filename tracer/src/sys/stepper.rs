@@ -1,0 +1,419 @@
+//! The `ptrace` transport: every task stops at every system call; the same calls as with seccomp are handed over.
+//!
+//! For places where no listener can be installed. It leaves no filter behind, so that a process that outlives `xl`
+//! simply goes on. All requests to the kernel must come from the thread that attached: that thread runs
+//! [`Stepper::serve`], and others queue their answers.
+//!
+//! States of a task: *running* → (stop at a call's entry) → *asked*, if the call matters → (answered) → *inside* →
+//! (stop at its exit) → *running*. The kernel says which stop it is (`PTRACE_GET_SYSCALL_INFO`, Linux 5.3). Stops for
+//! signals and job control are passed on as they are. Sources: ptrace(2), syscall(2).
+
+use crate::arch;
+use crate::filter::{self, Verdict};
+use crate::session::Exited;
+use crate::sys::seccomp::Notification;
+use rustc_hash::FxHashMap;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::thread::ThreadId;
+
+const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+const OP_ENTRY: u8 = 1;
+const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+
+/// `struct ptrace_syscall_info` of `linux/ptrace.h`, its entry form.
+#[repr(C)]
+#[derive(Default)]
+struct SyscallInfo {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    nr: u64,
+    args: [u64; 6],
+    rest: u64,
+}
+
+/// What is to become of a task that was stopped at the entry of a call.
+enum Answer {
+    Proceed,
+    Fail(i32),
+    Exit(i32),
+    /// Put a copy of this descriptor in place of number `target` first; the task stays stopped.
+    Install(OwnedFd, i32),
+    /// Undo that.
+    Restore(i32),
+}
+
+struct Order {
+    id: u64,
+    answer: Answer,
+    done: mpsc::Sender<io::Result<()>>,
+}
+
+/// See the module's documentation.
+pub struct Stepper {
+    root: i32,
+    thread: OnceLock<ThreadId>,
+    wake: OwnedFd,
+    orders: Mutex<Vec<Order>>,
+    /// Tasks that were asked about, by the cookie of the question.
+    asked: Mutex<FxHashMap<u64, i32>>,
+    /// Where a replaced descriptor was put: by task and number.
+    replaced: Mutex<FxHashMap<(i32, i32), i32>>,
+    next: AtomicU64,
+}
+
+/// `ptrace` with a request that takes two words.
+fn request(what: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<()> {
+    // SAFETY: only requests whose operands are plain numbers are made through this function.
+    if unsafe { libc::ptrace(what, tid, addr, data) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn registers(tid: i32) -> io::Result<libc::user_regs_struct> {
+    // SAFETY: a zeroed `user_regs_struct` is valid and GETREGS fills it.
+    unsafe {
+        let mut r: libc::user_regs_struct = std::mem::zeroed();
+        if libc::ptrace(libc::PTRACE_GETREGS, tid, 0usize, &raw mut r) < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+    }
+}
+
+fn set_registers(tid: i32, r: &libc::user_regs_struct) -> io::Result<()> {
+    // SAFETY: SETREGS only reads the structure.
+    if unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0usize, &raw const *r) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The call in which a task is stopped, if it is stopped at an entry.
+fn entry(tid: i32) -> Option<SyscallInfo> {
+    let mut i = SyscallInfo::default();
+    // SAFETY: the kernel writes at most the size that it is told.
+    let n = unsafe { libc::ptrace(GET_SYSCALL_INFO, tid, size_of::<SyscallInfo>(), &raw mut i) };
+    (n > 0 && i.op == OP_ENTRY).then_some(i)
+}
+
+fn wait(pid: i32, flags: i32) -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    match unsafe { libc::waitpid(pid, &raw mut status, flags | libc::__WALL | libc::__WNOTHREAD) } {
+        0 => Ok(None),
+        n if n > 0 => Ok(Some((n, status))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn resume(tid: i32, signal: i32) {
+    // A task that was killed meanwhile needs no resuming.
+    let _ = request(libc::PTRACE_SYSCALL, tid, 0, signal as usize);
+}
+
+impl Stepper {
+    /// For the tree of `root`, a child of this process that has not executed anything yet.
+    pub fn new(root: i32) -> io::Result<Self> {
+        // SAFETY: a signal set that is filled before it is used; only this process's mask changes.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGCHLD);
+            if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(Self {
+            root,
+            thread: OnceLock::new(),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            orders: Mutex::default(),
+            asked: Mutex::default(),
+            replaced: Mutex::default(),
+            next: AtomicU64::new(1),
+        })
+    }
+
+    /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of the
+    /// root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
+    pub fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
+        let _ = self.thread.set(std::thread::current().id());
+        let attached = request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize)
+            .and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0))
+            .and_then(|()| children_changed());
+        let children = match attached {
+            Ok(fd) => fd,
+            Err(e) => return ended(Err(e)),
+        };
+        let _ = rustix::io::write(go, b"!");
+        let rules = filter::build();
+        loop {
+            for o in std::mem::take(&mut *self.orders.lock().expect("orders")) {
+                let _ = o.done.send(self.carry_out(o.id, o.answer));
+            }
+            match wait(-1, libc::WNOHANG) {
+                Ok(Some((tid, status))) => self.stopped(tid, status, &rules, &ask, &ended),
+                Ok(None) => self.idle(&children),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // No tasks are left.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits for a stop or an order.
+    fn idle(&self, children: &OwnedFd) {
+        let mut p = [PollFd::new(children, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
+        let _ = poll(&mut p, None);
+        let mut buf = [0u8; 1024];
+        let _ = rustix::io::read(&self.wake, &mut buf[..8]);
+        let _ = rustix::io::read(children, &mut buf);
+    }
+
+    fn stopped(
+        &self,
+        tid: i32,
+        status: i32,
+        rules: &[filter::Instruction],
+        ask: &impl Fn(Notification),
+        ended: &impl Fn(io::Result<Exited>),
+    ) {
+        if !libc::WIFSTOPPED(status) {
+            if tid == self.root {
+                let signal = libc::WIFSIGNALED(status).then(|| Exited::Signal(libc::WTERMSIG(status)));
+                ended(Ok(signal.unwrap_or_else(|| Exited::Code(libc::WEXITSTATUS(status)))));
+            }
+            return;
+        }
+        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        match (signal, event) {
+            (s, 0) if s == libc::SIGTRAP | 0x80 => match entry(tid) {
+                Some(call) => self.entered(tid, &call, rules, ask),
+                None => resume(tid, 0),
+            },
+            // A stop for job control: it stays stopped until SIGCONT.
+            (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU, libc::PTRACE_EVENT_STOP) => {
+                let _ = request(libc::PTRACE_LISTEN, tid, 0, 0);
+            }
+            (s, 0) => resume(tid, s),
+            _ => resume(tid, 0),
+        }
+    }
+
+    fn entered(&self, tid: i32, call: &SyscallInfo, rules: &[filter::Instruction], ask: &impl Fn(Notification)) {
+        let nr = (call.nr & 0xffff_ffff) as u32;
+        let verdict = if hindered(nr.cast_signed(), call) {
+            Verdict::Notify
+        } else {
+            filter::decide(rules, nr.cast_signed(), call.arch, call.args.map(|a| a as u32))
+        };
+        match verdict {
+            Verdict::Allow => resume(tid, 0),
+            Verdict::Fail(errno) => drop(fail(tid, errno)),
+            Verdict::Notify => {
+                let id = self.next.fetch_add(1, Ordering::Relaxed);
+                self.asked.lock().expect("asked").insert(id, tid);
+                ask(Notification::of(id, tid.cast_unsigned(), nr.cast_signed(), call.arch, call.args));
+            }
+        }
+    }
+
+    /// Carries out an order on the attached thread.
+    fn carry_out(&self, id: u64, answer: Answer) -> io::Result<()> {
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        let tid = {
+            let mut asked = self.asked.lock().expect("asked");
+            let tid = if let Answer::Install(..) | Answer::Restore(_) = answer { asked.get(&id).copied() } else { asked.remove(&id) };
+            tid.ok_or_else(gone)?
+        };
+        match answer {
+            Answer::Proceed => {
+                self.replaced.lock().expect("replaced").retain(|(t, _), _| *t != tid || self.keeps(tid));
+                resume(tid, 0);
+                Ok(())
+            }
+            Answer::Fail(errno) => fail(tid, errno),
+            Answer::Exit(code) => {
+                let mut r = registers(tid)?;
+                r.orig_rax = arch::EXIT_GROUP as u64;
+                r.rdi = code as u64;
+                set_registers(tid, &r)?;
+                resume(tid, 0);
+                Ok(())
+            }
+            Answer::Install(fd, target) => self.install(tid, &fd, target),
+            Answer::Restore(target) => {
+                let saved = self.replaced.lock().expect("replaced").remove(&(tid, target)).ok_or_else(gone)?;
+                let mut task = Inside::new(tid)?;
+                task.call(libc::SYS_dup3, [saved as u64, target as u64, 0])?;
+                task.call(libc::SYS_close, [saved as u64, 0, 0])?;
+                task.leave()
+            }
+        }
+    }
+
+    /// Saved descriptors matter until it is known that the `execve` happened: it closes them.
+    fn keeps(&self, tid: i32) -> bool {
+        entry(tid).is_some_and(|c| c.nr == arch::EXECVE as u64 || c.nr == arch::EXECVEAT as u64)
+    }
+
+    /// The task opens our descriptor through `/proc` and puts it in place; what was there goes to a high number that the
+    /// `execve` closes.
+    fn install(&self, tid: i32, fd: &OwnedFd, target: i32) -> io::Result<()> {
+        let flags = rustix::fs::fcntl_getfl(fd)?.bits() & libc::O_ACCMODE.cast_unsigned();
+        let path = format!("/proc/{}/fd/{}\0", std::process::id(), fd.as_raw_fd());
+        let mut task = Inside::new(tid)?;
+        let name = task.scratch(path.as_bytes())?;
+        let saved = task.call(libc::SYS_fcntl, [target as u64, libc::F_DUPFD_CLOEXEC as u64, 100])?;
+        let flags = u64::from(flags) | (libc::O_NOCTTY | libc::O_CLOEXEC) as u64;
+        let opened = task.call(libc::SYS_openat, [libc::AT_FDCWD as u64, name, flags]).and_then(|new| {
+            task.call(libc::SYS_dup3, [new, target as u64, 0])?;
+            task.call(libc::SYS_close, [new, 0, 0])
+        });
+        task.leave()?;
+        opened?;
+        self.replaced.lock().expect("replaced").insert((tid, target), saved as i32);
+        Ok(())
+    }
+
+    fn order(&self, id: u64, answer: Answer) -> io::Result<()> {
+        if self.thread.get() == Some(&std::thread::current().id()) {
+            return self.carry_out(id, answer);
+        }
+        let (done, result) = mpsc::channel();
+        self.orders.lock().expect("orders").push(Order { id, answer, done });
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        result.recv().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::ESRCH)))
+    }
+
+    pub fn proceed(&self, id: u64) {
+        let _ = self.order(id, Answer::Proceed);
+    }
+
+    pub fn fail(&self, id: u64, errno: i32) {
+        let _ = self.order(id, Answer::Fail(errno));
+    }
+
+    /// Ends the task with `code` instead of what it called.
+    pub fn exit_instead(&self, id: u64, code: i32) -> io::Result<()> {
+        self.order(id, Answer::Exit(code))
+    }
+
+    pub fn is_valid(&self, id: u64) -> bool {
+        let asked = self.asked.lock().expect("asked");
+        asked.get(&id).is_some_and(|tid| rustix::process::test_kill_process(rustix::process::Pid::from_raw(*tid).expect("a task")).is_ok())
+    }
+
+    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+        self.order(id, Answer::Install(rustix::io::fcntl_dupfd_cloexec(source, 3)?, target))
+    }
+
+    /// Puts back what was replaced, after an `execve` that failed.
+    pub fn restore_fd(&self, id: u64, target: i32) -> io::Result<()> {
+        self.order(id, Answer::Restore(target))
+    }
+}
+
+/// Does this call fail, or work differently, because we are attached? One tracer per task is all that there is; LeakSanitizer
+/// makes itself an untraced helper first.
+fn hindered(nr: i32, call: &SyscallInfo) -> bool {
+    const SEIZE: u64 = 0x4206;
+    let attaches = matches!(call.args[0], 0 | 16 | SEIZE);
+    call.arch == arch::AUDIT_ARCH
+        && match nr {
+            arch::PTRACE => attaches,
+            arch::CLONE => call.args[0] & libc::CLONE_UNTRACED as u64 != 0,
+            _ => false,
+        }
+}
+
+fn fail(tid: i32, errno: i32) -> io::Result<()> {
+    let mut r = registers(tid)?;
+    r.orig_rax = u64::MAX;
+    r.rax = i64::from(-errno).cast_unsigned();
+    set_registers(tid, &r)?;
+    resume(tid, 0);
+    Ok(())
+}
+
+/// A descriptor that becomes readable when a child stops or ends. SIGCHLD is blocked by [`Stepper::new`].
+fn children_changed() -> io::Result<OwnedFd> {
+    // SAFETY: a signal set that is filled before it is used; a non-negative result is a fresh descriptor.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// A task at the entry of a call, made to call other things first. Its call is begun anew each time, so that
+/// [`Inside::leave`] finds it where it was. Signals that arrive in between are sent again at the end.
+struct Inside {
+    tid: i32,
+    original: libc::user_regs_struct,
+    signals: Vec<i32>,
+}
+
+impl Inside {
+    fn new(tid: i32) -> io::Result<Self> {
+        Ok(Self { tid, original: registers(tid)?, signals: Vec::new() })
+    }
+
+    /// Writes `bytes` where nobody's data are: below the red zone of the stack (System V ABI, 3.2.2). A task under `vfork`
+    /// is deeper in the shared stack than its parent.
+    fn scratch(&self, bytes: &[u8]) -> io::Result<u64> {
+        let at = (self.original.rsp - 512 - bytes.len() as u64) & !15;
+        let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let remote = libc::iovec { iov_base: at as *mut libc::c_void, iov_len: bytes.len() };
+        // SAFETY: `local` covers exactly `bytes`, which is only read; the kernel checks the remote range.
+        let n = unsafe { libc::process_vm_writev(self.tid, &raw const local, 1, &raw const remote, 1, 0) };
+        if usize::try_from(n) == Ok(bytes.len()) { Ok(at) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn call(&mut self, nr: i64, args: [u64; 3]) -> io::Result<u64> {
+        let mut r = self.original;
+        r.orig_rax = nr.cast_unsigned();
+        (r.rdi, r.rsi, r.rdx, r.r10) = (args[0], args[1], args[2], 0);
+        set_registers(self.tid, &r)?;
+        self.step(false)?;
+        let result = registers(self.tid)?.rax.cast_signed();
+        // Back over the `syscall` instruction: the task's own call is entered again.
+        let mut again = self.original;
+        arch::call_again(&mut again);
+        set_registers(self.tid, &again)?;
+        self.step(true)?;
+        if (-4095..0).contains(&result) { Err(io::Error::from_raw_os_error(-result as i32)) } else { Ok(result.cast_unsigned()) }
+    }
+
+    /// Goes on to the next entry or exit.
+    fn step(&mut self, to_entry: bool) -> io::Result<()> {
+        resume(self.tid, 0);
+        loop {
+            let Some((_, status)) = wait(self.tid, 0)? else { continue };
+            if !libc::WIFSTOPPED(status) {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+            match (signal, event) {
+                (s, 0) if s == libc::SIGTRAP | 0x80 => {
+                    if entry(self.tid).is_some() == to_entry {
+                        return Ok(());
+                    }
+                }
+                (s, 0) => self.signals.push(s),
+                _ => {}
+            }
+            resume(self.tid, 0);
+        }
+    }
+
+    fn leave(self) -> io::Result<()> {
+        set_registers(self.tid, &self.original)?;
+        for s in self.signals {
+            // SAFETY: plain integers.
+            unsafe { libc::syscall(libc::SYS_tkill, self.tid, s) };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! How blocked calls reach us, and how they are answered: by seccomp notification or by ptrace stops.
+//!
+//! One contract, two ways; whoever decides about a call does not know which it is.
+
+use crate::sys::ptrace;
+use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::stepper::Stepper;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub(crate) enum Transport {
+    Notify(Listener),
+    Step(Stepper),
+}
+
+impl Transport {
+    /// Lets the call happen. A task that died meanwhile is no error.
+    pub fn proceed(&self, id: u64) {
+        match self {
+            Self::Notify(l) => l.proceed(id),
+            Self::Step(s) => s.proceed(id),
+        }
+    }
+
+    /// Makes the call fail with `errno`.
+    pub fn fail(&self, id: u64, errno: i32) {
+        match self {
+            Self::Notify(l) => l.fail(id, errno),
+            Self::Step(s) => s.fail(id, errno),
+        }
+    }
+
+    /// Is the task still blocked in this very call? Must be asked after its memory was read.
+    pub fn is_valid(&self, id: u64) -> bool {
+        match self {
+            Self::Notify(l) => l.is_valid(id),
+            Self::Step(s) => s.is_valid(id),
+        }
+    }
+
+    /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, safely under `vfork`.
+    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32) -> io::Result<()> {
+        match self {
+            Self::Notify(l) => l.install_fd(id, source, target),
+            Self::Step(s) => s.install_fd(id, source, target),
+        }
+    }
+
+    /// Undoes [`Transport::install_fd`]: `original` is what was there.
+    pub fn restore_fd(&self, id: u64, original: &OwnedFd, target: i32) {
+        // A task that is gone needs nothing back.
+        let _ = match self {
+            Self::Notify(l) => l.install_fd(id, original.as_fd(), target),
+            Self::Step(s) => s.restore_fd(id, target),
+        };
+    }
+
+    /// Ends the blocked task with exit code `code`. On an error the call is still unanswered.
+    pub fn exit_instead(&self, n: &Notification, code: i32) -> io::Result<()> {
+        match self {
+            Self::Notify(l) => ptrace::exit_instead(n.tid.cast_signed(), code, || l.fail(n.id, libc::EINTR)),
+            Self::Step(s) => s.exit_instead(n.id, code),
+        }
+    }
+}
