@@ -28,6 +28,8 @@ pub struct Trace {
     /// Created, and gone at the end.
     pub temps: BTreeSet<String>,
     pub deleted: BTreeSet<String>,
+    /// Directories that were made, and are there at the end.
+    pub directories: BTreeSet<String>,
     pub executed: Vec<Vec<String>>,
     /// What observation cannot describe.
     pub escapes: BTreeSet<String>,
@@ -90,6 +92,7 @@ impl Tracer {
                     t.written.insert(name);
                 }
                 (None, None) => {}
+                (None, Some(n)) if n.kind == Kind::Directory => _ = t.directories.insert(name),
                 (Some(_), None) => _ = t.deleted.insert(name),
                 (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => {
                     t.outputs.insert(name.clone());
@@ -107,7 +110,7 @@ impl Tracer {
     fn record(&self, a: &Access) {
         let mut s = self.state.lock().expect("trace");
         let now = a.path.state.as_ref().map(FileStat::from_statx);
-        let looks = !a.op.writes() || matches!(a.op, Op::OpenWrite { keeps: true, .. });
+        let looks = !a.op.writes() || matches!(a.op, Op::OpenWrite { keeps: true, exclusive: false, .. });
         let new = !s.first.contains_key(&a.path.path);
         let f = s.first.entry(a.path.path.clone()).or_insert(First { state: now, looked: looks, intent: false, made_dir: false });
         let made = f.intent;
@@ -123,7 +126,7 @@ impl Tracer {
             (_, None) => {}
             (Op::List, _) => _ = t.listed.insert(name),
             (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
-            (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, .. }, Some(n))
+            (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, exclusive: false, .. }, Some(n))
                 if n.kind != Kind::Directory =>
             {
                 if a.call.starts_with("rename") {

@@ -4,6 +4,7 @@
 
 mod behaviour;
 mod cache_faults;
+mod contract;
 mod crash;
 mod options;
 mod trace;

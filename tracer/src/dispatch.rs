@@ -20,12 +20,16 @@ use std::sync::atomic::Ordering;
 type Operand = (Arc<[u8]>, Vec<u8>);
 
 impl Inner {
-    pub(crate) fn cwd(&self, p: &Process) -> Option<Arc<[u8]>> {
+    pub(crate) fn cwd(&self, p: &Process, tid: i32) -> Option<Arc<[u8]>> {
         let mut memo = p.cwd.lock().expect("cwd");
-        if memo.is_none() {
-            *memo = Some(task_files::cwd(p.pid)?.into());
+        if let Some((of, cwd)) = &*memo
+            && *of == tid
+        {
+            return Some(cwd.clone());
         }
-        memo.clone()
+        let cwd: Arc<[u8]> = task_files::cwd(tid)?.into();
+        *memo = Some((tid, cwd.clone()));
+        Some(cwd)
     }
 
     /// The directory that a path argument is relative to, and the argument. `Err` says why not.
@@ -45,9 +49,9 @@ impl Inner {
         }
         let dirfd = at.0.map_or(libc::AT_FDCWD, |i| n.args[i as usize] as i32);
         let base = if dirfd == libc::AT_FDCWD {
-            self.cwd(p).ok_or("its working directory is gone")?
+            self.cwd(p, tid).ok_or("its working directory is gone")?
         } else {
-            match task_files::fd_path(p.pid, dirfd) {
+            match task_files::fd_path(tid, dirfd) {
                 Some(d) => d.into(),
                 // Not a directory, or not open: the call fails. Or a deleted directory: nothing can be found there.
                 None => return Ok(None),
@@ -182,12 +186,12 @@ impl Inner {
         };
         if raw.is_empty() {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes { self.access(p, scope, name, op, &base, b".", true) } else { Flow::Go };
+            return if writes { self.access(n.tid.cast_signed(), p, scope, name, op, &base, b".", true) } else { Flow::Go };
         }
         if !writes && !self.first_time(scope, p, &op, follow, &base, &raw) {
             return Flow::Go;
         }
-        let flow = self.access(p, scope, name, op, &base, &raw, follow);
+        let flow = self.access(n.tid.cast_signed(), p, scope, name, op, &base, &raw, follow);
         if let (Flow::Refuse, Some(s)) = (&flow, self.scope_state(scope)) {
             // The next try is to be refused, too.
             s.seen.lock().expect("seen").clear();
@@ -224,9 +228,9 @@ impl Inner {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn access(&self, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
+    fn access(&self, tid: i32, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
         let mut path = self.resolver.resolve(base, raw, follow);
-        for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
+        for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p, tid)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
             if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
                 && rest.first() == Some(&b'/')
             {
@@ -239,11 +243,15 @@ impl Inner {
             if fd == 0 {
                 self.stdin_touched(p, scope);
             }
-            match task_files::fd_path(p.pid, fd) {
+            match task_files::fd_path(tid, fd) {
                 Some(real) => path = self.resolver.resolve(b"/", &real, false),
                 None => return Flow::Go,
             }
         }
+        // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
+        // all that it shows is that.
+        let makes = matches!(op, Op::Create | Op::OpenWrite { creates: true, .. });
+        let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
         if op.writes() {
             self.about_to_write(p, scope, &op, &path);
         }
@@ -262,9 +270,10 @@ impl Inner {
         }
     }
 
-    fn on_fd(&self, _n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
-        match task_files::fd_path(p.pid, fd) {
-            Some(path) => self.access(p, scope, name, op, b"/", &path, false),
+    fn on_fd(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
+        let tid = n.tid.cast_signed();
+        match task_files::fd_path(tid, fd) {
+            Some(path) => self.access(tid, p, scope, name, op, b"/", &path, false),
             None => Flow::Go,
         }
     }
@@ -279,6 +288,15 @@ impl Inner {
         steps: [(At, Op, bool); N],
     ) -> Flow {
         let mut flows = Vec::new();
+        if let Some((at, _, follow)) = steps.first()
+            && let Ok(Some((base, raw))) = self.operand(n, p, *at)
+            && !raw.is_empty()
+            && self.resolver.resolve(&base, &raw, *follow).state.is_none()
+            && !raw.starts_with(b"/proc/")
+        {
+            // Nothing can be moved or linked that is not there.
+            return self.one(n, p, scope, name, *at, Op::Stat, *follow, true);
+        }
         for (at, op, follow) in steps {
             match self.one(n, p, scope, name, at, op, follow, true) {
                 Flow::Go => {}
@@ -324,6 +342,7 @@ impl Inner {
 
     pub(crate) fn exec(self: &Arc<Self>, n: Notification, p: Arc<Process>) {
         let scope = p.scope();
+        let tid = n.tid.cast_signed();
         let reads = self.supervisor.observes_reads(scope);
         let at = if n.nr == arch::EXECVE { At(None, 0) } else { At(Some(0), 1) };
         let (argv_at, env_at) = if n.nr == arch::EXECVE { (1, 2) } else { (2, 3) };
@@ -338,7 +357,7 @@ impl Inner {
         let (base, raw) = operand;
         let program = if raw.is_empty() {
             // fexecve: the file behind the descriptor.
-            match task_files::fd_path(p.pid, n.args[0] as i32) {
+            match task_files::fd_path(tid, n.args[0] as i32) {
                 Some(path) => self.resolver.resolve(b"/", &path, true),
                 None => {
                     self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
@@ -348,7 +367,7 @@ impl Inner {
         } else {
             self.resolver.resolve(&base, &own_image(raw, p.pid), true)
         };
-        let image = crate::request::interpreters(&program, &self.cwd(&p).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
+        let image = crate::request::interpreters(&program, &self.cwd(&p, tid).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
         if image.is_err() {
             self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
         }
@@ -359,9 +378,8 @@ impl Inner {
             }
             return self.transport.proceed(n.id);
         };
-        let tid = n.tid.cast_signed();
         let (Ok(argv), Ok(env), Some(cwd)) =
-            (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p))
+            (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p, tid))
         else {
             if self.transport.is_valid(n.id) {
                 self.escape(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");

@@ -25,6 +25,8 @@ pub struct Resolved {
     pub links: Vec<Arc<[u8]>>,
     /// `lstat` of `path` at this moment; `None` when nothing is there.
     pub state: Option<Statx>,
+    /// Not even the directory is there: nothing can be made under this name.
+    pub nowhere: bool,
 }
 
 impl Resolved {
@@ -83,22 +85,24 @@ impl Resolver {
         let (parent, name) = (&lexical[..cut], lexical.get(cut + 1..).unwrap_or_default());
         if matches!(name, b"" | b".") {
             let d = self.directory(parent);
-            return Resolved { state: lstat(&d.path), path: d.path, links: d.links };
+            return Resolved { state: lstat(&d.path), path: d.path, links: d.links, nowhere: d.missing };
         }
         let d = self.directory(if name == b".." { lexical } else { parent });
         if name == b".." {
             let state = if d.missing { None } else { lstat(&d.path) };
-            return Resolved { state, path: d.path, links: d.links };
+            return Resolved { state, path: d.path, links: d.links, nowhere: d.missing };
         }
         let mut links = d.links;
         let path = join(&d.path, name);
         let state = if d.missing { None } else { lstat(&path) };
         let is_link = state.is_some_and(|s| FileType::from_raw_mode(s.stx_mode.into()) == FileType::Symlink);
         if !is_link || !(follow || must_be_directory) {
-            return Resolved { path: path.into(), links, state };
+            return Resolved { path: path.into(), links, state, nowhere: d.missing };
         }
         let path = walk(&path, &mut links);
-        Resolved { state: lstat(&path), path: path.into(), links }
+        let state = lstat(&path);
+        let parent = || path.iter().rposition(|b| *b == b'/').is_some_and(|cut| lstat(&path[..cut.max(1)]).is_some());
+        Resolved { state, nowhere: state.is_none() && !parent(), path: path.into(), links }
     }
 
     /// Where the absolute path `lexical` leads, links followed. Asks its parent first, so that each directory is

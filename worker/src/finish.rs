@@ -209,9 +209,10 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
             return Err(Problem(format!("`{}` appeared while it ran", text(path))));
         }
         // Absence counts if it was looked for, or if the one thing done would do something else to an existing name
-        // (`rm -f`, a creation that must be the first). A temporary that was simply made does not.
+        // (`rm -f`, a creation that must be the first, a scratch file whose making and removal would destroy it). Scratch
+        // files that were made with O_EXCL got a name that was free.
         let remained = own && now.is_some();
-        if r.looked_first || r.probed || !r.created || (r.exclusive && remained) {
+        if r.looked_first || r.probed || !r.created || r.exclusive == remained {
             f.observations.push((Observation::Absent(path.clone()), value::absent()));
         }
         return Ok(());

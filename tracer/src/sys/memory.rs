@@ -33,7 +33,7 @@ fn read_cstr(tid: i32, mut addr: u64, max: usize) -> io::Result<Option<Vec<u8>>>
         out.truncate(start + n);
         if let Some(end) = out[start..].iter().position(|b| *b == 0) {
             out.truncate(start + end);
-            return Ok(Some(out));
+            return Ok((out.len() < max).then_some(out));
         }
         addr += n as u64;
         step = 4096;
