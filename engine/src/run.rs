@@ -279,7 +279,7 @@ impl Supervisor for Run {
             match &kind {
                 ScopeKind::Pip(p) => {
                     count(&p.writes);
-                    let creates = matches!(access.op, tracer::Op::OpenWrite { .. } | tracer::Op::Create);
+                    let creates = matches!(access.op, tracer::Op::OpenWrite { .. } | tracer::Op::Create { .. });
                     if let Some(j) = &self.journal
                         && creates
                         && access.path.state.is_none()
@@ -318,6 +318,10 @@ impl Supervisor for Run {
         if escape.kind == tracer::EscapeKind::Tracing {
             // Not only is it not cached: it does not work.
             self.warn(format!("a command of this build is disturbed: {escape}"));
+        }
+        if escape.kind == tracer::EscapeKind::Unreadable {
+            // A call of which nobody knows what it changes.
+            self.files.forget_below(b"");
         }
         match scope {
             Some(s) => {

@@ -120,7 +120,7 @@ impl Tracer {
         t.symlinks.extend(a.path.links.iter().map(|l| text(l)));
         let name = text(&a.path.path);
         match (&a.op, now) {
-            (Op::Create | Op::OpenWrite { creates: true, .. }, None) => {}
+            (Op::Create { .. } | Op::OpenWrite { creates: true, .. }, None) => {}
             (Op::Remove, None) if !new => {}
             (_, None) if !made => _ = t.absent.insert(tidy(&a.path.path)),
             (_, None) => {}

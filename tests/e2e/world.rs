@@ -86,11 +86,17 @@ impl World {
         self.command("sh").args(["-c", text]).output().expect("sh")
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut c = Command::new(program);
         c.current_dir(self.tree()).stdin(Stdio::null()).env("XL_CACHE_DIR", self.cache()).env_remove("XL_SESSION").env_remove("MAKEFLAGS");
         c.env("LC_ALL", "C.UTF-8").envs(&self.env);
         c
+    }
+
+    /// Empties the tree.
+    pub fn wipe(&self) {
+        self.sh("chmod -R u+w .; find . -mindepth 1 -delete");
+        self.write("xl.toml", "");
     }
 
     /// `xl` with these words.
@@ -102,9 +108,20 @@ impl World {
 
     /// `xl VERB --json … -- CMD`.
     pub fn xl_run(&self, verb: &str, cmd: &[&str]) -> Run {
+        self.xl_run_after("", verb, cmd)
+    }
+
+    /// The same, from a shell that does `first` before.
+    pub fn xl_run_after(&self, first: &str, verb: &str, cmd: &[&str]) -> Run {
         let json = self.dir.path().join("record.json");
         let _ = std::fs::remove_file(&json);
-        let output = self.xl(&[verb, "--json", json.to_str().expect("utf-8"), "--"]).args(cmd).output().expect("xl");
+        let words = [verb, "--json", json.to_str().expect("utf-8"), "--"];
+        let output = if first.is_empty() {
+            self.xl(&words).args(cmd).output().expect("xl")
+        } else {
+            let text = format!("{first}exec \"$@\"");
+            self.command("sh").args(["-c", &text, "sh", env!("CARGO_BIN_EXE_xl")]).args(words).args(cmd).output().expect("xl")
+        };
         let record = std::fs::read(&json).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or(Value::Null);
         Run { output, record }
     }

@@ -98,7 +98,10 @@ pub enum Op {
     /// The name disappears; a rename's source.
     Remove,
     /// The name is replaced by something that is made elsewhere (rename target), made new (mkdir, symlink, mknod, link).
-    Create,
+    Create {
+        /// It must not exist yet.
+        exclusive: bool,
+    },
     /// Another name for the file (link source), or a rename's source: its content counts as read.
     LinkSource,
     /// Metadata is written: mode, owner, extended attributes.

@@ -22,13 +22,15 @@ type Operand = (Arc<[u8]>, Vec<u8>);
 impl Inner {
     pub(crate) fn cwd(&self, p: &Process, tid: i32) -> Option<Arc<[u8]>> {
         let mut memo = p.cwd.lock().expect("cwd");
-        if let Some((of, cwd)) = &*memo
-            && *of == tid
+        // Somebody may have moved or removed it.
+        let now = self.resolver.generation();
+        if let Some((of, then, cwd)) = &*memo
+            && (*of, *then) == (tid, now)
         {
             return Some(cwd.clone());
         }
         let cwd: Arc<[u8]> = task_files::cwd(tid)?.into();
-        *memo = Some((tid, cwd.clone()));
+        *memo = Some((tid, now, cwd.clone()));
         Some(cwd)
     }
 
@@ -103,7 +105,7 @@ impl Inner {
             Shape::Stat(at, f) => one(at, Op::Stat, follows(f)),
             Shape::Readlink(at) => one(at, Op::Readlink, false),
             Shape::Unlink(at) => one(at, Op::Remove, false),
-            Shape::Make(at) => one(at, Op::Create, false),
+            Shape::Make(at) => one(at, Op::Create { exclusive: true }, false),
             Shape::SetMeta(at, f) => one(at, Op::SetMeta, follows(f)),
             Shape::SetTimes(at, f, times) => {
                 let now = self.sets_now(n, n.args[times as usize]);
@@ -118,14 +120,18 @@ impl Inner {
             Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
             Shape::List => Flow::Go,
             Shape::Rename(from, to) => {
+                const RENAME_NOREPLACE: i32 = 1;
                 const RENAME_EXCHANGE: i32 = 2;
                 if n.nr == arch::RENAMEAT2 && flag(4, RENAME_EXCHANGE) {
                     self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
                 }
-                let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create, false)];
+                let exclusive = n.nr == arch::RENAMEAT2 && flag(4, RENAME_NOREPLACE);
+                let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create { exclusive }, false)];
                 self.all(n, p, scope, name, steps)
             }
-            Shape::Link(from, to, f) => self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create, false)]),
+            Shape::Link(from, to, f) => {
+                self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true }, false)])
+            }
             Shape::Chdir(at) => {
                 // It changes only after this; the next call reads it again.
                 let flow = match at {
@@ -250,7 +256,7 @@ impl Inner {
         }
         // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
         // all that it shows is that.
-        let makes = matches!(op, Op::Create | Op::OpenWrite { creates: true, .. });
+        let makes = matches!(op, Op::Create { .. } | Op::OpenWrite { creates: true, .. });
         let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
         if op.writes() {
             self.about_to_write(p, scope, &op, &path);
@@ -260,7 +266,8 @@ impl Inner {
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
     fn about_to_write(&self, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves = matches!(op, Op::Remove | Op::Create) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
+        let moves =
+            matches!(op, Op::Remove | Op::Create { .. }) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
             self.resolver.forget();
             p.unsettled.store(true, Ordering::Release);

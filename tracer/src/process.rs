@@ -31,9 +31,9 @@ pub struct Process {
     pub start: u64,
     pub(crate) pidfd: OwnedFd,
     scope: AtomicU32,
-    /// Working directory, as last read, and of which task; dropped when it may have changed. Threads may have their own
-    /// (`CLONE_FS`).
-    pub(crate) cwd: Mutex<Option<(i32, Arc<[u8]>)>>,
+    /// Working directory, as last read, of which task, and in which generation of the resolver; dropped when it may have
+    /// changed. Threads may have their own (`CLONE_FS`).
+    pub(crate) cwd: Mutex<Option<(i32, u64, Arc<[u8]>)>>,
     /// A call is under way after which resolved directories may be stale.
     pub(crate) unsettled: AtomicBool,
     /// How many programs it has been: accesses of one do not speak for the next.

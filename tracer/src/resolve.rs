@@ -75,6 +75,11 @@ impl Resolver {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Changes whenever what was seen before is not to be believed any more.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
     /// Resolves `raw`, relative to the directory `base` (absolute), as the kernel would.
     pub fn resolve(&self, base: &[u8], raw: &[u8], follow: bool) -> Resolved {
         let whole = if raw.first() == Some(&b'/') { raw.to_vec() } else { join(base, raw) };

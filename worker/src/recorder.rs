@@ -222,7 +222,7 @@ impl Accesses {
     /// Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running) -> bool {
         let op = &access.op;
-        let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create | Op::Remove);
+        let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create { .. } | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
             first: state,
@@ -294,9 +294,8 @@ impl Accesses {
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
-            Op::Create => {
-                r.exclusive |=
-                    new && matches!(access.call, "mkdir" | "mkdirat" | "symlink" | "symlinkat" | "link" | "linkat" | "mknod" | "mknodat");
+            Op::Create { exclusive } => {
+                r.exclusive |= new && *exclusive;
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;

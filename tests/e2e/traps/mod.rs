@@ -3,6 +3,9 @@
 //! Each trap first shows that it bites: the change must alter what a plain run makes, so replaying the first result
 //! would be wrong.
 
+mod builds;
+mod machine;
+
 use crate::world::World;
 
 struct Trap<'a> {
@@ -10,34 +13,39 @@ struct Trap<'a> {
     setup: &'a str,
     command: &'a str,
     change: &'a str,
+    /// What the shell that starts the second run does first.
+    prefix: &'a str,
     /// Variables of the second run.
     env: &'a [(&'a str, &'a str)],
 }
 
 const fn trap<'a>(name: &'a str, setup: &'a str, command: &'a str, change: &'a str) -> Trap<'a> {
-    Trap { name, setup, command, change, env: &[] }
+    Trap { name, setup, command, change, prefix: "", env: &[] }
 }
 
 /// Text, code and tree of a run.
 type Outcome = (String, Option<i32>, std::collections::BTreeMap<std::path::PathBuf, String>);
 
-fn plain(t: &Trap<'_>, changed: bool) -> Outcome {
-    let mut w = World::new();
+fn plain(w: &World, t: &Trap<'_>, changed: bool) -> Outcome {
+    w.wipe();
     w.sh(t.setup);
     if changed {
         w.sh(t.change);
-        w.env.extend(t.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     }
-    let o = w.sh(t.command);
+    let text = if changed { format!("{}sh -c \"$COMMAND\"", t.prefix) } else { t.command.to_owned() };
+    let vars = if changed { t.env } else { &[] };
+    let o = w.command("sh").args(["-c", &text]).envs(vars.iter().copied()).output().expect("sh");
     (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot())
 }
 
 fn spring(t: &Trap<'_>) {
-    let before = plain(t, false);
-    let want = plain(t, true);
+    let mut w = World::new();
+    w.env.insert("COMMAND".into(), t.command.into());
+    let before = plain(&w, t, false);
+    let want = plain(&w, t, true);
     assert!(before.0 != want.0 || before.1 != want.1 || before.2 != want.2, "{}: this trap would bite nobody", t.name);
 
-    let mut w = World::new();
+    w.wipe();
     w.sh(t.setup);
     // Warm the cache, in this very tree, and put the tree back as it was.
     w.sh("rm -rf ../keep; cp -a . ../keep");
@@ -50,7 +58,7 @@ fn spring(t: &Trap<'_>) {
     w.sh(restore);
     w.sh(t.change);
     w.env.extend(t.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-    let second = w.xl_run("exec", &["sh", "-c", t.command]);
+    let second = w.xl_run_after(t.prefix, "exec", &["sh", "-c", t.command]);
     assert_eq!((second.stdout(), second.code()), (want.0, want.1), "{}: text or code\n{}", t.name, second.story());
     assert_eq!(w.snapshot(), want.2, "{}: tree\n{}", t.name, second.story());
 }
@@ -124,8 +132,14 @@ fn inputs() {
 
 #[test]
 fn environment() {
-    let show =
-        |name, env| Trap { name, setup: "printf '#!/bin/sh\\necho ${FOO-unset}\\n' > t; chmod +x t", command: "./t", change: "true", env };
+    let show = |name, env| Trap {
+        name,
+        setup: "printf '#!/bin/sh\\necho ${FOO-unset}\\n' > t; chmod +x t",
+        command: "./t",
+        change: "true",
+        prefix: "",
+        env,
+    };
     spring(&show("a variable is set", &[("FOO", "1")]));
     spring(&show("a variable is set to nothing", &[("FOO", "")]));
     spring(
@@ -134,6 +148,7 @@ fn environment() {
             setup: GCC,
             command: "gcc -S -Ilate a.c -o a.s",
             change: "echo '#define V 3' > early/v.h",
+            prefix: "",
             env: &[("CPATH", "early")],
         }
         .only_if_it_bites(),
@@ -149,6 +164,18 @@ fn environment() {
 }
 
 impl Trap<'_> {
+    /// The second run has another umask.
+    fn with_umask(mut self) -> Self {
+        self.prefix = "umask 077; ";
+        self
+    }
+
+    /// The second run has a limit.
+    fn with_limit(mut self) -> Self {
+        self.prefix = "ulimit -f 1000; ";
+        self
+    }
+
     /// `-I` comes before `CPATH`: make the variable matter.
     fn only_if_it_bites(mut self) -> Self {
         self.command = "gcc -S a.c -o a.s; cat a.s";

@@ -1,0 +1,222 @@
+//! Builds that behave oddly: plain, cold and warm must print, return and leave the same.
+
+use crate::world::World;
+
+/// Files of a tree, and the script that builds it.
+struct Build<'a> {
+    name: &'a str,
+    setup: &'a str,
+    script: &'a str,
+}
+
+const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> {
+    Build { name, setup, script }
+}
+
+fn same(b: &Build<'_>) {
+    let prepare = |w: &World| {
+        w.sh(b.setup);
+        w.write("build.sh", b.script);
+    };
+    let w = World::new();
+    prepare(&w);
+    let o = w.sh("sh build.sh");
+    let want = (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot());
+    for time in ["cold", "warm", "third"] {
+        w.wipe();
+        prepare(&w);
+        let r = w.run(&["sh", "build.sh"]);
+        assert_eq!((r.stdout(), r.code()), (want.0.clone(), want.1), "{} {time}: text or code\n{}\n{}", b.name, r.stderr(), r.story());
+        assert_eq!(w.snapshot(), want.2, "{} {time}: tree\n{}", b.name, r.story());
+    }
+}
+
+#[test]
+fn shell_scripts() {
+    let builds = [
+        build("a pipe", "seq 1 3000 > in", "cat in | sort -rn | sh -c 'head -5' > out; cat out"),
+        build("background jobs", "echo 'int a;' > a.c; echo 'int b;' > b.c", "gcc -c a.c & gcc -c b.c & wait; ls"),
+        build(
+            "two writers in turn",
+            "",
+            "sh -c 'echo 1 > f; :'; sh -c 'echo 2 >> f; :'; sh -c 'cat f > g; :'; sh -c 'echo 3 > f; :'; cat f g",
+        ),
+        build("a FIFO", "mkfifo p", "sh -c 'echo through > p; :' & sh -c 'cat p > out; :'; wait; cat out; rm p"),
+        build("a lock", "", "flock l sh -c 'echo 1 >> f; :'; flock l sh -c 'echo 2 >> f; :'; cat f"),
+        build(
+            "failing commands",
+            "",
+            "sh -c 'echo no >&2; exit 3; :'; echo $?; sh -c 'exit 0; :'; echo $?; gcc -c missing.c 2>/dev/null; echo $?",
+        ),
+        build(
+            "death by signal",
+            "",
+            "sh -c 'kill -9 $$; :' 2>/dev/null; echo $?; sh -c 'echo partial > p; kill -TERM $$; :' 2>/dev/null; echo $?; cat p",
+        ),
+        build("partial outputs of a failure", "", "sh -c 'echo half > h; exit 1; :'; echo $?; cat h"),
+        build(
+            "output to /dev/stdout",
+            "echo 'int a;' > a.c",
+            "gcc -S a.c -o /dev/stdout | grep -c globl; sh -c 'echo x > /dev/stdout; echo y > /dev/fd/1; :'",
+        ),
+        build("a double fork", "echo 1 > in", "sh -c '(cat in > out &) ; while [ ! -s out ]; do :; done; :'; cat out"),
+        build("a working directory that is deleted", "", "mkdir w; (cd w; sh -c 'rmdir ../w; echo gone > ../o; :'); cat o"),
+        build("directories renamed into place", "", "sh -c 'mkdir t; echo 1 > t/f; mkdir t/e; mv t final; :'; ls -R final; cat final/f"),
+        build("several names of one file", "", "sh -c 'echo 1 > a; ln a b; ln a c; :'; stat -c %h a b c; sh -c 'cat a b c > d; :'"),
+        build("names in odd places", "", "sh -c 'mkdir -p \"a b/c\"; echo 1 > \"a b/c/$(printf \"x\\\\ny\")\"; :'; ls -R"),
+        build("a counter over steps", "echo 0 > n", "for i in 1 2 3; do sh -c 'expr $(cat n) + 1 > n2; mv n2 n; :'; done; cat n"),
+        build(
+            "an archive that grows",
+            "echo 'int a;' > a.c; echo 'int b;' > b.c",
+            "gcc -c a.c b.c; ar cr l.a a.o; ar r l.a b.o; ar t l.a; ranlib l.a",
+        ),
+        build("sed -i, twice", "echo abc > f", "sed -i s/a/b/ f; sed -i s/b/c/ f; cat f"),
+        build(
+            "coverage data",
+            "echo 'int main(void) { return 0; }' > a.c",
+            "gcc --coverage -frandom-seed=1 a.c -o p; sh -c './p; ./p; :'; ls | grep -c gcda",
+        ),
+        build("an unlinked log on standard output", "", "exec 3>log; sh -c 'echo to the log; :' >&3; rm log; sh -c 'echo more; :' >&3; ls"),
+        build("terminal-less input", "", "sh -c 'cat; echo end; :' < /dev/null; echo data | sh -c 'cat; :'"),
+        build("many outputs", "", "sh -c 'mkdir d; i=0; while [ $i -lt 5000 ]; do : > d/f$i; i=$((i+1)); done'; ls d | wc -l"),
+        build("a sparse output", "", "sh -c 'truncate -s 200M s; :'; stat -c %s s; cksum s; rm s"),
+        build("empty directories", "", "sh -c 'mkdir -p a/b/c d; :'; find . -type d | sort"),
+        build("a read-only output", "", "sh -c 'echo 1 > r; chmod 444 r; :'; stat -c %a r; cat r"),
+        build(
+            "a chain whose times stay in order",
+            "",
+            "sh -c 'echo 1 > a; :'; sh -c 'cp a b; :'; sh -c 'cp b c; :'; for p in 'b a' 'c b'; do set -- $p; [ $1 -ot $2 ] && echo wrong $p; done; echo ok",
+        ),
+        build("ulimits", "", "(ulimit -f 1; sh -c 'head -c 9000 /dev/zero > f 2>/dev/null; stat -c %s f; :' 2>/dev/null); echo $?"),
+        build("a set-uid program", "", "sh -c 'su --version > v 2>&1; test -s v && echo ran; :'"),
+        build("closing standard output", "", "sh -c 'exec >&-; echo x 2>/dev/null || exit 7; :'; echo $?"),
+        build("a name that comes and goes", "", "sh -c 'echo 1 > t; :'; rm t; sh -c 'test -e t || echo gone > t2; :'; cat t2"),
+        build("a daemon", "", "sh -c 'sleep 300 >/dev/null 2>&1 & echo $! > pid; :'; kill $(cat pid); rm pid; echo done"),
+    ];
+    builds.iter().for_each(same);
+}
+
+#[test]
+fn compiled_trees() {
+    let lto = "echo 'int f(void); int main(void) { return f(); }' > m.c; echo 'int f(void) { return 0; }' > f.c";
+    let builds = [
+        build("link-time optimisation", lto, "gcc -O2 -flto -c m.c f.c; gcc -O2 -flto m.o f.o -o p; ./p; echo $?; rm m.o f.o"),
+        build("split debug information", lto, "gcc -g -gsplit-dwarf -c f.c; ls; rm f.dwo; gcc -g -gsplit-dwarf -c f.c; ls"),
+        build("dependency files that are removed", lto, "gcc -MD -c f.c; cat f.d; rm f.d; gcc -MD -c f.c; cat f.d"),
+        build("notes for coverage", lto, "gcc --coverage -frandom-seed=1 -c f.c; ls; rm f.gcno; gcc --coverage -frandom-seed=1 -c f.c; ls"),
+        build("a static program and raw calls", lto, "gcc -static m.c f.c -o p; ./p; echo $?"),
+        build("the same object twice", lto, "gcc -c f.c -o a.o; gcc -c f.c -o a.o; cksum a.o"),
+        build("-march=native", lto, "gcc -march=native -c f.c; ls"),
+        build(
+            "a generator and its header",
+            "printf 'printf \"#define N 3\\\\n\"' > gen; printf '#include \"n.h\"\\nint n = N;\\n' > n.c",
+            "sh gen > n.h; gcc -c n.c; nm n.o | cut -c18-",
+        ),
+    ];
+    builds.iter().for_each(same);
+}
+
+#[test]
+fn make_and_its_slots() {
+    let w = World::new();
+    w.write(
+        "Makefile",
+        "OBJ = $(patsubst %.c,%.o,$(wildcard *.c))\nall: p sub\np: $(OBJ)\n\tgcc -o $@ $^\nsub:\n\t$(MAKE) -C d\n.PHONY: all sub\n",
+    );
+    w.write("d/Makefile", "all: x.o\nx.o: x.c\n\tgcc -c x.c\n");
+    w.write("d/x.c", "int x;\n");
+    w.write("main.c", "int main(void) { return 0; }\n");
+    for i in 0..8 {
+        w.write(&format!("f{i}.c"), &format!("int f{i};\n"));
+    }
+    for n in 0..3 {
+        w.sh("rm -f *.o p d/*.o");
+        let r = w.run(&["make", "-j4"]);
+        assert_eq!(r.code(), Some(0), "{}", r.stderr());
+        assert_eq!(w.sh("make -q p && make -q -C d").status.code(), Some(0), "{}", r.story());
+        if n > 0 {
+            assert_eq!((r.pips("hit"), r.pips("miss")), (11, 0), "{}", r.story());
+        }
+        assert!(!r.stderr().contains("jobserver"), "{}", r.stderr());
+    }
+}
+
+/// The compiler behind a daemon: what it reads nobody sees.
+#[test]
+fn a_compiler_daemon() {
+    let w = World::new();
+    w.write("daemon.py", "import os, socket, subprocess, sys\ns = socket.socket(socket.AF_UNIX); s.bind('sock'); s.listen()\nopen('up', 'w').close()\nwhile True:\n    c, _ = s.accept(); a = c.recv(4096).decode().split('\\0'); r = subprocess.run(a).returncode; c.send(str(r).encode()); c.close()\n");
+    w.write("client.py", "import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect('sock'); s.send('\\0'.join(sys.argv[1:]).encode()); sys.exit(int(s.recv(10)))\n");
+    w.write("a.c", "#include \"v.h\"\nint v = V;\n");
+    w.write("v.h", "#define V 1\n");
+    w.sh("python3 -B daemon.py >/dev/null 2>&1 & echo $! > pid; while [ ! -e up ]; do :; done");
+    let client = &["python3", "-B", "client.py", "gcc", "-S", "a.c"][..];
+    let r = w.xl_run("exec", client);
+    assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
+    assert!(w.read("a.s").contains("long\t1"));
+    w.write("v.h", "#define V 2\n");
+    w.xl_run("exec", client);
+    assert!(w.read("a.s").contains("long\t2"));
+    w.sh("kill $(cat pid)");
+}
+
+/// An input that somebody changes while the command that has read it still runs.
+#[test]
+fn an_input_edited_in_between() {
+    let w = World::new();
+    w.write("in", "old\n");
+    // The command waits for the edit, so that it happens after the read and before the end.
+    let text = "cat in > out; echo ready > ready; while [ ! -e edited ]; do :; done; rm -f edited ready";
+    let edit = w.sh("true");
+    assert!(edit.status.success());
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            while !w.path("ready").exists() {
+                std::thread::yield_now();
+            }
+            w.write("in", "new\n");
+            w.write("edited", "");
+        });
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
+    });
+    assert_eq!(w.read("out"), "old\n");
+    w.write("edited", "");
+    w.pip(text);
+    assert_eq!(w.read("out"), "new\n");
+}
+
+/// A header is saved by its author while the build runs: what was compiled before and what is compiled after differ.
+#[test]
+fn a_header_saved_during_the_build() {
+    let w = World::new();
+    w.write("v.h", "#define V 1\n");
+    for f in ["a", "b"] {
+        w.write(&format!("{f}.c"), &format!("#include \"v.h\"\nint {f} = V;\n"));
+    }
+    // The driver itself is the author: no pip writes the header.
+    w.write("build.sh", "gcc -S a.c\necho '#define V 2' > v.h\ngcc -S b.c\ncat a.s b.s | grep -o 'long.[0-9]'\n");
+    for _ in 0..3 {
+        w.write("v.h", "#define V 1\n");
+        w.sh("rm -f *.s");
+        let r = w.run(&["sh", "build.sh"]);
+        assert_eq!(r.stdout(), "long\t1\nlong\t2\n", "{}", r.story());
+    }
+}
+
+/// A scratch file is no output and no input, but whoever makes and removes it removes what was there.
+#[test]
+fn a_scratch_file_that_is_somebodys() {
+    let w = World::new();
+    let text = "echo 1 > scratch; cat scratch; rm scratch";
+    w.pip(text);
+    assert_eq!(w.pip(text).pips("hit"), 1);
+    w.write("scratch", "mine");
+    let r = w.pip(text);
+    assert_eq!((r.stdout().as_str(), w.path("scratch").exists()), ("1\n", false), "{}", r.story());
+    // A name that was made to be free depends on nothing.
+    let text = "t=$(mktemp ./tmp.XXXXXX); echo 1 > $t; cat $t; rm $t";
+    w.pip(text);
+    w.write("tmp.aaaaaa", "mine");
+    assert_eq!(w.pip(text).pips("hit"), 1);
+}
