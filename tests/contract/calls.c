@@ -124,7 +124,9 @@ X(rmdir_full, "", NO(ENOTEMPTY, C(SYS_rmdir, "d"))) \
 X(mkdir_new, "directories:n", OK(C(SYS_mkdir, "n", 0755))) \
 X(mkdir_old, "", NO(EEXIST, C(SYS_mkdir, "d", 0755))) \
 X(mkdirat_dirfd, "probed:d directories:d/n", OK(C(SYS_mkdirat, dir("d"), "n", 0755))) \
-X(mkdir_without_parent, "absent:no/n", NO(ENOENT, C(SYS_mkdir, "no/n", 0755))) \
+X(mkdir_without_parent, "absent:no", NO(ENOENT, C(SYS_mkdir, "no/n", 0755))) \
+X(create_without_parent, "absent:no", NO(ENOENT, C(SYS_open, "no/n", O_WRONLY | O_CREAT, 0644))) \
+X(create_under_a_file, "probed:f", NO(ENOTDIR, C(SYS_open, "f/n", O_WRONLY | O_CREAT, 0644))) \
 X(mknod_fifo, "written:n outputs:n", OK(C(SYS_mknod, "n", S_IFIFO | 0600, 0))) \
 X(mknodat_file, "probed:d written:d/n outputs:d/n", OK(C(SYS_mknodat, dir("d"), "n", S_IFREG | 0600, 0))) \
 X(create_and_remove, "written:n temps:n", OK(C(SYS_creat, "n", 0600)); OK(C(SYS_unlink, "n"))) \

@@ -258,6 +258,12 @@ impl Inner {
         // all that it shows is that.
         let makes = matches!(op, Op::Create { .. } | Op::OpenWrite { creates: true, .. });
         let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
+        if path.nowhere && makes {
+            // That something could be made there depends on the directory, not on the name.
+            let cut = path.path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
+            path.path = path.path[..cut].into();
+            path.state = crate::resolve::lstat(&path.path);
+        }
         if op.writes() {
             self.about_to_write(p, scope, &op, &path);
         }

@@ -86,6 +86,7 @@ fn files_and_names() {
         ),
         trap("tar keeps times", "mkdir d; echo 1 > d/x; touch -d @1000 d/x d", "tar cf o.tar --owner=0 --group=0 d", "touch -d @2000 d/x"),
         trap("install -p keeps times", "echo 1 > a; touch -d @1000 a", "install -p a b; stat -c %Y b", "touch -d @2000 a"),
+        trap("a creation that fails for want of a directory", "true", "sh -c 'set -C; echo 1 > no/n' 2>/dev/null; echo $?; ls", "mkdir no"),
         trap("a failing mkdir", "true", "mkdir no/n 2>/dev/null; echo $?; ls", "mkdir no"),
         trap("moving without overwriting", "echo 1 > a", "cp a c; mv -n c b; cat b", "echo 2 > b"),
         trap("a loop of links", "ln -s q q", "cat q 2>/dev/null || echo loop", "rm q; echo fine > q"),
