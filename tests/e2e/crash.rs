@@ -27,6 +27,16 @@ fn right(w: &World, want: &std::collections::BTreeMap<std::path::PathBuf, String
 
 #[test]
 fn killed_at_many_moments() {
+    killed(20);
+}
+
+#[test]
+#[ignore = "ten minutes; part of `cargo xtask ci --full`"]
+fn killed_at_two_hundred_moments() {
+    killed(200);
+}
+
+fn killed(times: u32) {
     let w = project();
     w.sh("make -j2");
     let want = w.snapshot();
@@ -34,7 +44,7 @@ fn killed_at_many_moments() {
     let started = std::time::Instant::now();
     w.run(&["make", "-j2"]);
     let whole = started.elapsed();
-    for i in 0..20u32 {
+    for i in 0..times {
         w.sh("rm -f *.o *.a");
         if i % 2 == 0 {
             let _ = std::fs::remove_dir_all(w.cache());
@@ -45,7 +55,7 @@ fn killed_at_many_moments() {
         c.process_group(0).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut child = c.spawn().expect("xl");
         // The moment is the test's subject: spread over the whole run.
-        std::thread::sleep(whole.mul_f64(f64::from(i) / 20.0) + Duration::from_millis(3));
+        std::thread::sleep(whole.mul_f64(f64::from(i) / f64::from(times)) + Duration::from_millis(3));
         let pid = rustix::process::Pid::from_child(&child);
         let _ = if group {
             rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)
@@ -62,6 +72,68 @@ fn killed_at_many_moments() {
         verified(&w);
         right(&w, &want);
     }
+}
+
+/// The power goes: of what was written last, files are empty, cut or full of zeros, and logs end anywhere.
+#[test]
+fn power_is_lost() {
+    let w = project();
+    w.sh("make -j2");
+    let want = w.snapshot();
+    for round in 0..6usize {
+        let _ = std::fs::remove_dir_all(w.cache());
+        w.sh("rm -f *.o *.a");
+        w.run(&["make", "-j2"]);
+        let mut victims: Vec<_> = files(&w.cache());
+        victims.sort();
+        for (i, f) in victims.iter().enumerate() {
+            let bytes = std::fs::read(f).expect("a file of the cache");
+            let name = f.display().to_string();
+            let log = name.contains("/db/") && name.ends_with(".log");
+            if log || (name.contains("/cas/") && (i + round) % 3 == 0) {
+                let damaged = match (round + i) % 3 {
+                    _ if log => bytes[..bytes.len() * round / 6].to_vec(),
+                    0 => Vec::new(),
+                    1 => bytes[..bytes.len() / 2].to_vec(),
+                    _ => vec![0; bytes.len()],
+                };
+                std::fs::write(f, damaged).expect("damage");
+            }
+        }
+        w.sh("rm -f *.o *.a");
+        right(&w, &want);
+        // Found out on the way, and gone: what is left is sound.
+        w.xl(&["cache", "verify"]).output().unwrap();
+        verified(&w);
+        w.sh("rm -f *.o *.a");
+        right(&w, &want);
+    }
+}
+
+fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir(dir).expect("a directory").flatten().map(|e| e.path());
+    all.flat_map(|p| if p.is_dir() { files(&p) } else { vec![p] }).collect()
+}
+
+#[test]
+fn eight_at_once_on_one_cache() {
+    let all: Vec<World> = (0..8).map(|_| project()).collect();
+    let dir = all[0].cache();
+    for round in 0..2 {
+        let run = |w: &World| w.xl(&["run", "--", "make"]).env("XL_CACHE_DIR", &dir).output().expect("xl");
+        let outs: Vec<_> = std::thread::scope(|s| {
+            let started: Vec<_> = all.iter().map(|w| s.spawn(move || run(w))).collect();
+            started.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        for (w, o) in all.iter().zip(outs) {
+            let text = String::from_utf8_lossy(&o.stderr).into_owned();
+            assert!(o.status.success() && w.path("lib.a").exists(), "{text}");
+            assert!(!text.contains("warning"), "{text}");
+            assert!(round == 0 || text.contains("13 hits"), "{text}");
+            w.sh("rm -f *.o *.a");
+        }
+    }
+    verified(&all[0]);
 }
 
 #[test]

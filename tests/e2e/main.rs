@@ -7,6 +7,7 @@ mod cache_faults;
 mod contract;
 mod crash;
 mod options;
+mod places;
 mod property;
 mod trace;
 mod traps;

@@ -32,6 +32,8 @@ pub enum FdKind {
 pub struct Fd {
     pub kind: FdKind,
     pub(crate) dup: Option<OwnedFd>,
+    /// The duplicate is a description of its own: the task's could not be had.
+    anew: bool,
 }
 
 /// Standard input, as far as it can be an input of the command.
@@ -169,12 +171,12 @@ impl ExecRequest {
         let closed = |e: &std::io::Error| e.raw_os_error() == Some(libc::EBADF);
         let stdin = match take(0) {
             Err(e) if closed(&e) => Stdin::Closed,
-            Err(_) => return None,
+            Err(_) => stdin_of(task_files::reopen(p.pid, 0)?),
             Ok(fd) => stdin_of(fd),
         };
         let out = |n| match take(n) {
-            Err(e) if closed(&e) => Some(Fd { kind: FdKind::Closed, dup: None }),
-            Err(_) => task_files::reopen(p.pid, n).map(output_of),
+            Err(e) if closed(&e) => Some(Fd { kind: FdKind::Closed, dup: None, anew: false }),
+            Err(_) => task_files::reopen(p.pid, n).map(|fd| Fd { anew: true, ..output_of(fd) }),
             Ok(fd) => Some(output_of(fd)),
         };
         let (stdout, stderr) = (out(1)?, out(2)?);
@@ -192,9 +194,10 @@ impl ExecRequest {
         }
         let shared = match (&stdout, &stderr) {
             (Fd { kind: FdKind::Closed | FdKind::Null, .. }, _) => false,
-            (Fd { dup: Some(a), kind: x }, Fd { dup: Some(b), kind: y }) if x == y => {
+            (Fd { dup: Some(a), kind: x, anew: false }, Fd { dup: Some(b), kind: y, .. }) if x == y => {
                 memory::same_description(a.as_fd(), b.as_fd()).unwrap_or_else(|| same_file(a, b))
             }
+            (Fd { dup: Some(a), kind: x, .. }, Fd { dup: Some(b), kind: y, .. }) if x == y => same_file(a, b),
             _ => false,
         };
         let mut others = Vec::new();
@@ -230,7 +233,7 @@ fn kind_of(fd: &OwnedFd) -> FdKind {
 }
 
 fn output_of(fd: OwnedFd) -> Fd {
-    Fd { kind: kind_of(&fd), dup: Some(fd) }
+    Fd { kind: kind_of(&fd), dup: Some(fd), anew: false }
 }
 
 fn stdin_of(fd: OwnedFd) -> Stdin {

@@ -135,6 +135,7 @@ pub struct Session {
     go: Option<OwnedFd>,
     keeper: Keeper,
     threads: usize,
+    hits: bool,
 }
 
 /// Finds `name` as a shell would: as a path if it has a slash, else in `path`.
@@ -169,12 +170,17 @@ impl Session {
         launch::become_subreaper();
         let filter = crate::filter::build();
         let start = |filter| launch::launch(o.program, o.argv, o.env, filter);
+        let attaching = crate::sys::ptrace::probe();
+        let step = || match &attaching {
+            Ok(()) => start(None).map_err(SpawnError::from),
+            Err(e) => Err(SpawnError::Attach(std::io::Error::from(e.kind()))),
+        };
         let l = match o.backend {
             Some(Backend::Seccomp) => start(Some(&filter))?,
-            Some(Backend::Ptrace) => start(None)?,
+            Some(Backend::Ptrace) => step()?,
             None => match start(Some(&filter)) {
                 // Somebody further out has a listener already, or filters are forbidden.
-                Err(LaunchError::Listener(_) | LaunchError::NoNewPrivs(_)) => start(None)?,
+                Err(LaunchError::Listener(_) | LaunchError::NoNewPrivs(_)) => step()?,
                 other => other?,
             },
         };
@@ -191,7 +197,12 @@ impl Session {
                 (Transport::Step(Stepper::new(l.pid).map_err(SpawnError::Attach)?), keeper, Some(go))
             }
         };
-        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1) })
+        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1), hits: attaching.is_ok() })
+    }
+
+    /// Can a command be ended before it starts? If not (ptrace is forbidden), there are no hits.
+    pub fn can_hit(&self) -> bool {
+        self.hits
     }
 
     /// How this session observes.

@@ -122,8 +122,12 @@ pub fn image(pid: i32) -> Option<(u64, u64)> {
 }
 
 /// A descriptor of ours for what the task has open as `fd`, opened anew (the fallback where
-/// `pidfd_getfd` is refused). Works for pipes, terminals and files.
+/// `pidfd_getfd` is refused). Works for pipes, terminals and devices.
 pub fn reopen(pid: i32, fd: i32) -> Option<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
-    rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+    // A regular file opened anew has an offset of its own: that would not be the same thing.
+    let access = if fd == 0 { OFlags::RDONLY | OFlags::NONBLOCK } else { OFlags::WRONLY };
+    (!is_regular(pid, fd))
+        .then(|| rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), access | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok())
+        .flatten()
 }

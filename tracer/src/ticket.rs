@@ -81,6 +81,10 @@ impl ExecTicket {
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
     /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
     pub fn hit(mut self, code: i32, text: &[Chunk], d: &Descriptors) -> Result<(), Box<(HitError, Self)>> {
+        // To be known before a word is printed.
+        if self.inner.transport.is_taken(&self.note) {
+            return Err(Box::new((HitError::Seize(std::io::Error::from_raw_os_error(libc::EPERM)), self)));
+        }
         // The parent may wait for this very exec (vfork, posix_spawn) before it reads: only what fits without waiting is
         // written now, the rest once the task has ended. Our duplicates keep its pipes open until then.
         let mut rest = Vec::new();

@@ -55,6 +55,11 @@ impl Transport {
         };
     }
 
+    /// Would [`Transport::exit_instead`] be refused? A debugger of the build's own may be attached.
+    pub fn is_taken(&self, n: &Notification) -> bool {
+        matches!(self, Self::Notify(_)) && ptrace::is_traced(n.tid.cast_signed())
+    }
+
     /// Ends the blocked task with exit code `code`. On an error the call is still unanswered.
     pub fn exit_instead(&self, n: &Notification, code: i32) -> io::Result<()> {
         match self {

@@ -23,8 +23,12 @@ fn main() -> ExitCode {
 }
 
 fn step(name: &str, program: &str, args: &[&str]) -> bool {
+    step_with(&[], name, program, args)
+}
+
+fn step_with(vars: &[(&str, &str)], name: &str, program: &str, args: &[&str]) -> bool {
     eprintln!("== {name}");
-    match Command::new(program).args(args).status() {
+    match Command::new(program).args(args).envs(vars.iter().copied()).status() {
         Ok(s) if s.success() => true,
         Ok(s) => {
             eprintln!("xtask: {name} failed: {s}");
@@ -44,8 +48,11 @@ fn ci(full: bool) -> bool {
     ok &= tidy::run();
     ok &= step("lints", &cargo, &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
     ok &= step("tests", &cargo, &["test", "--release", "--workspace", "--quiet"]);
+    // The whole suite once more with the other transport.
+    ok &= step_with(&[("XL_BACKEND", "ptrace")], "tests, ptrace", &cargo, &["test", "--release", "--test", "e2e", "--quiet"]);
     if full {
-        ok &= step("long tests", &cargo, &["test", "--release", "--test", "e2e", "--", "--ignored", "--test-threads", "1"]);
+        let long = ["test", "--release", "--test", "e2e", "--", "--include-ignored", "--test-threads", "1"];
+        ok &= step_with(&[("XL_LONG_TESTS", "1")], "long tests", &cargo, &long);
     }
     ok
 }

@@ -1,7 +1,7 @@
 //! `xl run` and `xl exec`.
 
 use super::{SESSION, become_command, config, launch, open_cache, shell_code};
-use crate::app::RunArgs;
+use crate::app::{Backend, RunArgs};
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
 use engine::Mode;
@@ -20,7 +20,14 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let log = a.log.as_deref().map(log_file).transpose()?;
     let inherited = tracer::inherited();
-    let session = launch(&a.cmd, a.backend, Some(&config.cache_dir))?;
+    let session = match launch(&a.cmd, a.backend, Some(&config.cache_dir)) {
+        // Whoever asks for a backend wants that one or none; everybody else wants the build.
+        Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict => {
+            warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
+            return Err(become_command(&a.cmd));
+        }
+        other => other?,
+    };
     let pid = session.pid();
     tracer::forward_signals(pid);
     let cache = match open_cache(&config) {
@@ -40,8 +47,18 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
             None
         }
     };
-    let switches =
-        Switches { mode, backend: session.backend(), read: !a.no_cache_read, write: !a.no_cache_write, recheck: a.recheck, inherited };
+    let can_read = session.can_hit();
+    if !can_read {
+        warning("ptrace is forbidden here, so that no command can be skipped: everything runs, results are stored");
+    }
+    let switches = Switches {
+        mode,
+        backend: session.backend(),
+        read: can_read && !a.no_cache_read,
+        write: !a.no_cache_write,
+        recheck: a.recheck,
+        inherited,
+    };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let progress = progress::Progress::start();
     let report = progress.reporter();

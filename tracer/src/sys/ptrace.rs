@@ -7,6 +7,36 @@
 
 use std::io;
 
+/// Tries whether tasks can be ended here, by attaching to one. Must be called while the process has one thread.
+pub fn probe() -> io::Result<()> {
+    // SAFETY: the child only makes async-signal-safe calls; the parent attaches to it, kills it and reaps it.
+    unsafe {
+        let child = libc::fork();
+        if child < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if child == 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            loop {
+                libc::pause();
+            }
+        }
+        let attached = libc::ptrace(libc::PTRACE_SEIZE, child, 0usize, 0usize);
+        let result = if attached == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        libc::kill(child, libc::SIGKILL);
+        let mut status = 0;
+        libc::waitpid(child, &raw mut status, libc::__WALL);
+        result
+    }
+}
+
+/// Is somebody attached to this task already?
+pub fn is_traced(tid: i32) -> bool {
+    let status = std::fs::read(format!("/proc/{tid}/status")).unwrap_or_default();
+    let line = status.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"TracerPid:"));
+    line.is_some_and(|l| l.trim_ascii() != b"0")
+}
+
 /// Ends the blocked task `tid` with exit code `code`. `answer` must answer its notification with an error;
 /// it is called once the stop is pending. On an error before that, the notification is untouched.
 pub fn exit_instead(tid: i32, code: i32, answer: impl FnOnce()) -> io::Result<()> {
