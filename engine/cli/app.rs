@@ -63,6 +63,9 @@ pub struct RunArgs {
     /// Really run this many of a hundred hits, and compare
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub recheck: u8,
+    /// The most commands that really run at once, whatever the build tool starts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub local_jobs: Option<u16>,
     /// A cache that cannot be used is an error, not a warning
     #[arg(long)]
     pub strict: bool,

@@ -14,6 +14,7 @@ pub mod policy;
 mod publish;
 pub mod record;
 pub mod run;
+mod slots;
 mod start;
 pub mod trace;
 pub mod weak;

@@ -54,6 +54,7 @@ impl Engine {
     /// The root of a pip is held in its exit: collect, judge, publish, let go.
     pub(crate) fn finish(&self, t: ExitTicket, pip: &Arc<Pip>) {
         let wall_us = micros(pip.started);
+        drop(pip.slot.lock().expect("slot").take());
         let (scope, code) = (t.scope, t.code);
         if t.survivors() > 0 {
             pip.recorder.problem("a process that it started outlives it".into());

@@ -10,6 +10,7 @@ use crate::lookup::Reason;
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
+use crate::slots::Slots;
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
 use cache::{Cas, Digest, Entry, PathBytes, Store};
@@ -37,6 +38,8 @@ pub struct Switches {
     pub write: bool,
     /// How many of a hundred hits really run, and are compared.
     pub recheck: u8,
+    /// How many commands may really run at once.
+    pub local_jobs: Option<usize>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<Vec<u8>>,
 }
@@ -69,6 +72,7 @@ pub struct Engine {
     /// The same moment, milliseconds since the epoch.
     pub(crate) opened: u64,
     pub(crate) rechecked: Mutex<Rechecks>,
+    pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) items: Mutex<Vec<Item>>,
     pub(crate) used: Mutex<Vec<Digest>>,
     pub(crate) warnings: Mutex<Vec<String>>,
@@ -116,6 +120,7 @@ impl Engine {
             started: Instant::now(),
             opened: cache::store::now_ms(),
             rechecked: Mutex::default(),
+            slots: switches.local_jobs.map(Slots::new),
             items: Mutex::default(),
             used: Mutex::default(),
             warnings: Mutex::new(warnings),
@@ -294,6 +299,13 @@ impl Supervisor for Run {
             jobs.extend(self.wait_for(path));
         }
         if let ScopeKind::Pip(p) = &kind
+            && self.slots.is_some()
+            && access.path.file_type() == Some(tracer::FileType::Fifo)
+            && let Some(s) = &mut *p.slot.lock().expect("slot")
+        {
+            s.lend();
+        }
+        if let ScopeKind::Pip(p) = &kind
             && !self.config.ignores(path)
         {
             jobs.extend(p.recorder.access(process, access));
@@ -368,6 +380,7 @@ impl Supervisor for Run {
         let ended = self.scopes.write().expect("scopes").remove(&scope);
         if let Some(ScopeKind::Pip(p)) = ended {
             drop(p.tap.lock().expect("tap").take());
+            drop(p.slot.lock().expect("slot").take());
             self.settle(&p.writes);
             self.journal_ended(scope);
             let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
@@ -381,6 +394,7 @@ impl Supervisor for Run {
         let ended = self.scopes.write().expect("scopes").remove(&scope);
         if let Some(ScopeKind::Pip(p)) = ended {
             drop(p.tap.lock().expect("tap").take());
+            drop(p.slot.lock().expect("slot").take());
             self.settle(&p.writes);
             self.journal_ended(scope);
         }

@@ -121,7 +121,12 @@ impl Engine {
         expected: Option<Entry>,
         started: Instant,
     ) {
+        let [input, output, error] = std::mem::take(&mut d.pipes);
+        let live = matches!(d.stdin, Stdin::Live);
+        let slot = self.slots.as_ref().map(|s| s.take(if live { input } else { Vec::new() }, &[output, error]));
+        let started = if slot.is_some() { Instant::now() } else { started };
         let pip = Arc::new(Pip {
+            slot: Mutex::new(slot),
             fixed,
             recorder: Recorder::default(),
             tap: Mutex::new(None),
@@ -295,6 +300,7 @@ impl Engine {
         self.journal_ended(scope);
         // The capture goes on forwarding by itself.
         drop(pip.tap.lock().expect("tap").take());
+        drop(pip.slot.lock().expect("slot").take());
         self.exec_by_driver(t);
     }
 

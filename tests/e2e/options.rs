@@ -71,6 +71,26 @@ fn log_and_summaries() {
     assert!(!w.path("made").exists(), "a mistyped name is told before anything starts");
 }
 
+/// However many the build tool starts, one runs; and nobody waits for somebody who waits.
+#[test]
+fn one_local_job() {
+    let w = World::new();
+    w.write(
+        "step.sh",
+        "mkdir busy || { echo two at once; exit 1; }; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; rmdir busy; echo $1 > $1.out\n",
+    );
+    w.write("Makefile", "all: 1.out 2.out 3.out 4.out 5.out 6.out\n%.out:\n\tsh step.sh $*\n");
+    let run = |cmd: &[&str]| {
+        let o = w.xl(&["run", "--no-cache-read", "--local-jobs", "1", "--"]).args(cmd).output().unwrap();
+        (String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned(), o.status.code())
+    };
+    let (out, err, code) = run(&["make", "-s", "-j6"]);
+    assert_eq!((out.as_str(), code), ("", Some(0)), "{err}");
+    w.write("pipes.sh", "sh -c 'seq 1 100000; :' | sh -c 'sort -n; :' | sh -c 'tail -1; :'\nmkfifo p\nsh -c 'echo through > p; :' &\nsh -c 'cat p; :'\nwait\nmkfifo q; sh -c 'cat; :' < q & sh -c 'echo again; :' > q; wait\n");
+    let (out, err, code) = run(&["sh", "pipes.sh"]);
+    assert_eq!((out.as_str(), code), ("100000\nthrough\nagain\n", Some(0)), "{err}");
+}
+
 #[test]
 fn limits_by_number_and_age() {
     let w = World::new();

@@ -138,6 +138,9 @@ pub struct Descriptors {
     pub stderr: Fd,
     /// 1 and 2 are one open file description.
     pub shared: bool,
+    /// The kernel's names of 0, 1 and 2 where they are pipes; empty otherwise.
+    pub pipes: [Vec<u8>; 3],
+    /// Inherited descriptors above 2.
     pub others: Vec<Inherited>,
 }
 
@@ -207,7 +210,11 @@ impl ExecRequest {
             let file = take(fd).ok().filter(|_| regular).and_then(|dup| InheritedFile::new(dup, [&stdout, &stderr]));
             others.push(Inherited { fd, link, file });
         }
-        Some(Descriptors { stdin, stdout, stderr, shared, others })
+        let is_pipe = |fd| {
+            std::fs::metadata(format!("/proc/{}/fd/{fd}", p.pid)).is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_fifo(&m.file_type()))
+        };
+        let pipes = [0, 1, 2].map(|fd| task_files::fd_link(p.pid, fd).filter(|_| is_pipe(fd)).unwrap_or_default());
+        Some(Descriptors { stdin, stdout, stderr, shared, pipes, others })
     }
 }
 

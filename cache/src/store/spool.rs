@@ -25,10 +25,24 @@ impl Spool {
     pub fn create(dir: &Path) -> Result<Self> {
         let folder = folder(dir);
         std::fs::create_dir_all(&folder).at("create", &folder)?;
-        let path = folder.join(format!("{}-{}", std::process::id(), super::now()));
-        let file = OpenOptions::new().create(true).append(true).open(&path).at("create", &path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).at("lock", &path)?;
-        Ok(Self { file, path })
+        // Process ids are unique within one container, and several may share the directory.
+        let mut tries = 0;
+        loop {
+            let since = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
+            let path = folder.join(format!("{}-{since}-{tries}", std::process::id()));
+            let made = OpenOptions::new().create_new(true).append(true).open(&path).and_then(|file| {
+                flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+                // Between the two a writer may have taken it for an abandoned one.
+                let here = rustix::fs::fstat(&file)?.st_nlink > 0;
+                if here { Ok(file) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+            });
+            match made {
+                Err(e) if tries < 10 && matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::AlreadyExists) => {
+                    tries += 1
+                }
+                made => return made.at("create", &path).map(|file| Self { file, path }),
+            }
+        }
     }
 
     pub fn append(&mut self, changes: &[Change]) -> Result<()> {

@@ -57,6 +57,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         read: can_read && !a.no_cache_read,
         write: !a.no_cache_write,
         recheck: a.recheck,
+        local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
