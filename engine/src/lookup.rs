@@ -69,6 +69,20 @@ const CROWD: usize = 5;
 /// Observations in this share of its path sets are part of the second-level fingerprint, percent.
 const COMMON: usize = 40;
 
+/// Looks under `weak`, then under fingerprints whose results would do as well. The reason of a miss is that of `weak`.
+pub fn first(weak: &Digest, others: &[Digest], store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
+    let own = lookup(weak, store, cas, w)?;
+    if own.is_ok() {
+        return Ok(own);
+    }
+    for o in others {
+        if let Ok(found) = lookup(o, store, cas, w)? {
+            return Ok(Ok(found));
+        }
+    }
+    Ok(own)
+}
+
 /// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.
 pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
     match one_level(weak, store, cas, w)? {

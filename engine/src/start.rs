@@ -39,10 +39,10 @@ impl Engine {
         let world = self.world(&r.env, &r.cwd);
         let weak = match self.obstacle(&t, &d) {
             Some(why) => Err(why),
-            None => weak::weak_fingerprint(r, &d, &c, &world, &self.meaning),
+            None => weak::weak_fingerprints(r, &d, &c, &world, &self.meaning),
         };
         let mut fixed = Static {
-            weak: weak.as_ref().ok().copied(),
+            weak: weak.as_ref().ok().map(|w| w.0),
             command,
             program: r.program.path.to_vec(),
             argv: r.argv.clone(),
@@ -53,7 +53,7 @@ impl Engine {
         let mut expected = None;
         let reason = match (weak, &self.cache) {
             (Err(why), _) => Reason::Uncacheable { why },
-            (Ok(w), Some(cache)) if self.switches.read => match lookup::lookup(&w, &cache.store, &cache.cas, &world) {
+            (Ok((w, others)), Some(cache)) if self.switches.read => match lookup::first(&w, &others, &cache.store, &cache.cas, &world) {
                 Ok(Ok(found)) if self.samples(&found.strong) => {
                     expected = Some(found.entry);
                     Reason::Rechecked

@@ -18,8 +18,46 @@ pub fn command_key(r: &ExecRequest) -> Digest {
     f.finish()
 }
 
-/// Computes the weak fingerprint; `Err` says why the pip cannot be cached.
-pub fn weak_fingerprint(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Digest, String> {
+/// What a command can tell of its output descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outputs {
+    stdout: u64,
+    stderr: u64,
+    shared: bool,
+}
+
+/// Computes the weak fingerprint, and others under which a result would do as well: text that went to a pipe may go to
+/// `/dev/null`, though not the other way round. `Err` says why the pip cannot be cached.
+pub fn weak_fingerprints(
+    r: &ExecRequest,
+    d: &Descriptors,
+    c: &Credentials,
+    w: &World<'_>,
+    meaning: &[u8],
+) -> Result<(Digest, Vec<Digest>), String> {
+    let exact = Outputs { stdout: kind(&d.stdout.kind), stderr: kind(&d.stderr.kind), shared: d.shared };
+    let piped = |k| if k == kind(&FdKind::Null) { kind(&FdKind::Pipe) } else { k };
+    let as_pipe = Outputs { stdout: piped(exact.stdout), stderr: piped(exact.stderr), ..exact };
+    let mut others = Vec::new();
+    if as_pipe != exact {
+        others.push(as_pipe);
+    }
+    if as_pipe.stdout != exact.stdout && as_pipe.stderr != exact.stderr {
+        // Nothing is printed at all: it does not matter either which text came from which.
+        others.push(Outputs { shared: !as_pipe.shared, ..as_pipe });
+    }
+    let first = weak_fingerprint(r, d, exact, c, w, meaning)?;
+    Ok((first, others.into_iter().filter_map(|o| weak_fingerprint(r, d, o, c, w, meaning).ok()).collect()))
+}
+
+fn weak_fingerprint(
+    r: &ExecRequest,
+    d: &Descriptors,
+    outputs: Outputs,
+    c: &Credentials,
+    w: &World<'_>,
+    meaning: &[u8],
+) -> Result<Digest, String> {
     let mut f = Fingerprint::new("weak");
     f.bytes("rules", meaning);
     f.bytes("program", &r.program.path);
@@ -36,10 +74,9 @@ pub fn weak_fingerprint(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &W
     f.list("argv", r.argv.iter().map(Vec::as_slice));
     f.bytes("cwd", &r.cwd);
     stdin(&mut f, &d.stdin)?;
-    for (what, fd) in [("stdout", &d.stdout), ("stderr", &d.stderr)] {
-        f.number(what, kind(&fd.kind));
-    }
-    f.number("stdout is stderr", u64::from(d.shared));
+    f.number("stdout", outputs.stdout);
+    f.number("stderr", outputs.stderr);
+    f.number("stdout is stderr", u64::from(outputs.shared));
     for i in &d.others {
         let Some(file) = &i.file else { continue };
         f.number("inherited", u64::from(i.fd.cast_unsigned()));

@@ -9,6 +9,7 @@ mod crash;
 mod options;
 mod places;
 mod property;
+mod safety;
 mod trace;
 mod traps;
 mod warm;

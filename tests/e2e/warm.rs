@@ -137,6 +137,32 @@ fn recursive_make_in_a_shell_is_a_driver() {
     assert_eq!(r.outcome("-c y.c"), "miss", "{}", r.story());
 }
 
+/// Text that was kept may be thrown away; text that was thrown away is not there to be printed.
+#[test]
+fn output_to_nowhere() {
+    let w = World::new();
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let text = "echo out; echo err >&2; echo made > f";
+    let run = |to: &str| {
+        let o = w.sh(&format!("rm -f f; {xl} exec --summary off --json ../r.json -- sh -c '{text}' {to}"));
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).unwrap()).unwrap();
+        assert_eq!(w.read("f"), "made\n");
+        (
+            r["pips"]["hit"].as_u64().unwrap(),
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+        )
+    };
+    let s = str::to_owned;
+    assert_eq!(run(">/dev/null"), (0, s(""), s("err\n")));
+    assert_eq!(run(""), (0, s("out\n"), s("err\n")));
+    assert_eq!(run(">/dev/null 2>&1"), (1, s(""), s("")));
+    assert_eq!(run("2>/dev/null"), (1, s("out\n"), s("")));
+    assert_eq!(run(">/dev/null"), (1, s(""), s("err\n")));
+    assert_eq!(run("2>&1"), (0, s("out\nerr\n"), s("")));
+    assert_eq!(run("2>&1"), (1, s("out\nerr\n"), s("")));
+}
+
 #[test]
 fn the_summary_names_the_backend() {
     let mut w = World::new();

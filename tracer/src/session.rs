@@ -244,7 +244,7 @@ impl Session {
             root: self.pid,
             calls: AtomicU64::new(0),
         });
-        inner.processes.add_root(self.pid);
+        let root = inner.processes.add_root(self.pid);
         let (tx, end) = mpsc::channel();
         if let Some(go) = self.go {
             let inner = inner.clone();
@@ -273,6 +273,9 @@ impl Session {
             // Whoever is attached learns of the end first, and the only time.
             Transport::Step(_) => end.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::BrokenPipe.into()))?,
         };
+        if let Some(p) = &root {
+            inner.has_ended(p);
+        }
         inner.pool.drain();
         let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.processes.births() };
         Ok((exited, stats))
@@ -308,15 +311,20 @@ impl Inner {
     fn watch_ends(&self) {
         loop {
             for p in self.processes.wait_ends() {
-                if self.is_root(&p) && !p.ending.load(Ordering::Acquire) {
-                    let scope = p.scope();
-                    self.end_scope(scope);
-                    self.supervisor.root_killed(scope);
-                }
+                self.has_ended(&p);
                 if p.pid != self.root {
                     crate::sys::signals::reap(p.pid);
                 }
             }
+        }
+    }
+
+    /// A process is gone: if it was the root of a scope and was not let go, it was killed.
+    fn has_ended(&self, p: &Arc<Process>) {
+        if self.is_root(p) && !p.ending.swap(true, Ordering::AcqRel) {
+            let scope = p.scope();
+            self.end_scope(scope);
+            self.supervisor.root_killed(scope);
         }
     }
 

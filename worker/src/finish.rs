@@ -68,7 +68,10 @@ fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
 
 /// Does the file have any extended attribute? (An access list that says no more than the mode is none.)
 fn has_attributes(path: &[u8]) -> bool {
-    rustix::fs::llistxattr(path, &mut [0u8; 0][..]).is_ok_and(|n| n > 0)
+    match rustix::fs::llistxattr(path, &mut [0u8; 256][..]) {
+        Ok(n) => n > 0,
+        Err(e) => e == rustix::io::Errno::RANGE,
+    }
 }
 
 /// What the pip has written so far, by the states of the names it meant to write. Directories that were moved

@@ -290,14 +290,25 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         }
         b"gzip" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
+            // A shell looks at its own directory to know where it is, unless it is told to compare that one.
+            let text = || argv.iter().skip(1).flat_map(|a| a.split_str(" ")).filter(|w| !w.is_empty()).collect::<Vec<_>>();
             let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
-            if asks { Times::All } else { when(script(), Times::Elsewhere) }
+            if asks && compares_directories(&text()) { Times::All } else { when(asks || script(), Times::Elsewhere) }
         }
         b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
         name if name.starts_with(b"python") => Times::Modules,
         b"perl" | b"ruby" | b"tclsh" => when(script(), Times::Elsewhere),
         _ => Times::None,
     }
+}
+
+/// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
+fn compares_directories(words: &[&[u8]]) -> bool {
+    let plain = |w: Option<&&[u8]>| w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)));
+    words
+        .iter()
+        .enumerate()
+        .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
 }
 
 /// `-xyz` holds one of `letters`.
@@ -349,7 +360,9 @@ mod tests {
         };
         assert_eq!(of(&["cp", "-pR", "a", "b"]), Times::All);
         assert_eq!(of(&["cp", "a", "b"]), Times::None);
-        assert_eq!(of(&["sh", "-c", "test a -nt b"]), Times::All);
+        assert_eq!(of(&["sh", "-c", "test a -nt b"]), Times::Elsewhere);
+        assert_eq!(of(&["sh", "-c", "test . -nt b"]), Times::All);
+        assert_eq!(of(&["sh", "-c", "test a -ot $b"]), Times::All);
         assert_eq!(of(&["tar", "cf", "x"]), Times::All);
         assert_eq!(of(&["python3.11", "x.py"]), Times::Modules);
         let of = |t: Times, path: &str, directory| t.of(path.as_bytes(), directory, b"/d/e");
