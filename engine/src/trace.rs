@@ -129,7 +129,7 @@ impl Tracer {
             (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, exclusive: false, .. }, Some(n))
                 if n.kind != Kind::Directory =>
             {
-                if a.call.starts_with("rename") {
+                if a.call.starts_with("rename") || (made && a.op == Op::LinkSource) {
                     return;
                 }
                 t.read.insert(name);

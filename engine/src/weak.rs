@@ -1,6 +1,7 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
 use crate::world::World;
+use bstr::ByteSlice;
 use cache::{Digest, Fingerprint};
 use std::os::fd::{AsFd, BorrowedFd};
 use tracer::ExecRequest;
@@ -92,27 +93,39 @@ fn weak_fingerprint(
     f.bytes("limits", &c.limits);
     f.bytes("personality", &c.personality);
     f.bytes("architecture", std::env::consts::ARCH.as_bytes());
-    for a in &r.argv {
-        use bstr::ByteSlice;
-        if a.contains_str("native") {
-            f.bytes("processor", &processor_features());
+    if r.argv.iter().any(|a| a.contains_str("native")) {
+        f.bytes("processor", &processor_features());
+    }
+    for (file, is_response) in static_inputs(r) {
+        if file.is_empty() || !(is_response || is_source(file)) {
+            continue;
         }
-        for word in a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')) {
-            let (file, is_response) = match word.strip_prefix(b"@") {
-                Some(rest) => (rest, true),
-                None => (word, false),
-            };
-            if file.is_empty() || !(is_response || is_source(file)) {
-                continue;
-            }
-            let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
-            if let Some(c) = w.files.stat(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
-                f.bytes("static input", file);
-                f.digest("static input content", &c.digest);
-            }
+        let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
+        if let Some(c) = w.files.stat(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
+            f.bytes("static input", file);
+            f.digest("static input content", &c.digest);
         }
     }
     Ok(f.finish())
+}
+
+/// The words of a compiler's command line that may be its sources, and whether each is a response file. What follows `-o`
+/// is none: that it is there already must not matter. Other programs may name what they make anywhere.
+fn static_inputs(r: &ExecRequest) -> Vec<(&[u8], bool)> {
+    let words: Vec<&[u8]> = r
+        .argv
+        .iter()
+        .flat_map(|a| a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')))
+        .filter(|w| !w.is_empty())
+        .collect();
+    let shell = crate::policy::is_shell(&r.program.path);
+    let first = if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program.path[..]) };
+    if !first.is_some_and(crate::policy::is_toolchain) {
+        return Vec::new();
+    }
+    let made = |i: usize| i > 0 && words[i - 1] == b"-o";
+    let all = words.iter().enumerate().filter(|(i, _)| !made(*i));
+    all.map(|(_, w)| w.strip_prefix(b"@").map_or((*w, false), |rest| (rest, true))).collect()
 }
 
 fn is_source(word: &[u8]) -> bool {

@@ -13,9 +13,11 @@ fn strace(w: &World, cmd: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut read, mut absent) = (BTreeSet::new(), BTreeSet::new());
     for l in text.lines() {
         let Some((_, call)) = l.split_once(' ') else { continue };
-        let Some(name) = call.split('"').nth(1).filter(|n| n.starts_with('/')) else { continue };
+        let Some(name) = call.split('"').nth(1) else { continue };
         if call.contains("ENOENT") {
-            absent.insert(name.to_owned());
+            if name.starts_with('/') {
+                absent.insert(name.to_owned());
+            }
         } else if call.trim_start().starts_with("open")
             && !call.contains("O_WRONLY")
             && !call.contains("O_RDWR")
@@ -41,9 +43,10 @@ fn agrees(files: &[(&str, &str)], cmd: &str) {
     let w = World::new();
     prepare(&w);
     let (read, absent) = strace(&w, cmd);
-    let clean = |w: &World| drop(w.sh("rm -rf -- * ; touch xl.toml"));
+    let clean = |w: &World| drop(w.sh("find . -mindepth 1 -delete; touch xl.toml"));
     clean(&w);
     prepare(&w);
+    let before = states(&w);
     let out = w.xl(&["trace", "--json", "--", "sh", "-c", &format!("exec {cmd}")]).output().expect("xl");
     let text = String::from_utf8_lossy(&out.stdout);
     let json = text.find("{\n").map(|i| &text[i..]).unwrap_or_default();
@@ -51,7 +54,9 @@ fn agrees(files: &[(&str, &str)], cmd: &str) {
     let ordinary = |p: &String| !p.starts_with("/proc") && !p.starts_with("/dev") && !p.starts_with("/sys") && !p.starts_with("/tmp/cc");
     let (seen_read, seen_absent) = (set(&t, "read"), set(&t, "absent"));
     let known: BTreeSet<String> = ["inputs", "probed", "listed", "written", "temps", "symlinks"].iter().flat_map(|k| set(&t, k)).collect();
-    let lost: Vec<_> = read.iter().filter(|p| ordinary(p) && !seen_read.contains(*p)).collect();
+    // Scratch files have another name each time.
+    let scratch = |p: &String| std::path::Path::new(p).starts_with(w.tree()) && !std::path::Path::new(p).exists();
+    let lost: Vec<_> = read.iter().filter(|p| ordinary(p) && !scratch(p) && !seen_read.contains(*p)).collect();
     assert!(lost.is_empty(), "{cmd}: strace saw these read, xl did not: {lost:?}");
     let canonical = |p: &String| {
         let p = &p.trim_end_matches('/').to_owned();
@@ -62,9 +67,26 @@ fn agrees(files: &[(&str, &str)], cmd: &str) {
         .iter()
         .filter(|p| ordinary(p))
         .map(canonical)
-        .filter(|p| !p.contains("/..") && !seen_absent.contains(p) && !known.contains(p))
+        .filter(|p| !p.contains("/..") && !p.contains(".txt.tmp") && !seen_absent.contains(p) && !known.contains(p))
         .collect();
     assert!(lost.is_empty(), "{cmd}: strace saw these missing, xl did not: {lost:?}");
+    // In the tree nothing is made up either: what was written is what has changed, what was read strace saw, too.
+    let root = w.tree().canonicalize().expect("the tree").display().to_string() + "/";
+    let here = |s: BTreeSet<String>| -> BTreeSet<String> { s.iter().filter_map(|p| p.strip_prefix(&root)).map(str::to_owned).collect() };
+    let changed: BTreeSet<String> = states(&w).into_iter().filter(|(p, s)| before.get(p) != Some(s)).map(|(p, _)| p).collect();
+    assert_eq!(here(set(&t, "outputs")), changed, "{cmd}: outputs");
+    let gone: BTreeSet<String> = before.keys().filter(|p| !states(&w).contains_key(*p)).cloned().collect();
+    assert_eq!(here(set(&t, "deleted")), gone, "{cmd}: deleted");
+    let invented: Vec<String> =
+        here(seen_read).difference(&here(read)).filter(|p| !changed.contains(*p) && w.path(p).exists()).cloned().collect();
+    assert!(invented.is_empty(), "{cmd}: xl says that these were read, strace does not: {invented:?}");
+}
+
+/// Every file and link of the tree, with what changes when it is written.
+fn states(w: &World) -> std::collections::BTreeMap<String, String> {
+    let out = w.sh("find . -mindepth 1 -not -type d -printf '%P\\t%i %s %T@ %C@ %m\\n'");
+    let text = String::from_utf8(out.stdout).expect("names that are text");
+    text.lines().filter_map(|l| l.split_once('\t')).map(|(p, s)| (p.to_owned(), s.to_owned())).collect()
 }
 
 #[test]
@@ -83,4 +105,39 @@ fn scripts_and_text_tools() {
     agrees(&[("m.py", "X = 1\n"), ("p.py", "import json, os, m\nprint(os.listdir('.'), m.X)\n")], "python3 -B p.py");
     agrees(&[("Makefile", "all: o\no: i\n\tcp i o\n"), ("i", "x")], "make -s");
     agrees(&[("f", "x")], "cp -p f g");
+}
+
+#[test]
+fn twenty_more_tools() {
+    let hello = ("h.c", "#include <stdio.h>\nint main(void) { puts(\"x\"); return 0; }\n");
+    let made = |w: &str| format!("sh -c '{w}'");
+    agrees(&[hello], "clang -c h.c -o h.o");
+    agrees(&[hello], &made("gcc -c h.c && gcc -fuse-ld=lld h.o -o p"));
+    agrees(&[hello], &made("gcc -c h.c && ld -r h.o -o r.o"));
+    agrees(&[hello], &made("gcc -c h.c && ar cr l.a h.o && ranlib l.a && nm l.a"));
+    agrees(&[hello], &made("gcc -g h.c -o p && strip p && objcopy --only-section=.text p t && objdump -h t"));
+    agrees(&[("g.y", "%{\nint yylex(void); void yyerror(const char *s) {}\n%}\n%%\ns: ;\n%%\n")], "bison -d g.y");
+    agrees(&[("l.l", "%option noyywrap\n%%\na ;\n")], "flex l.l");
+    agrees(&[("m/M.pm", "package M; 1;\n"), ("p.pl", "use M; open(F, \">o\"); print F 1;\n")], "perl -Im p.pl");
+    agrees(&[("in", "1 2\n")], &made("awk \"{ print > FILENAME \\\".o\\\" }\" in"));
+    agrees(&[("f", "x")], &made("install -m 755 f g && install -d d/e && install -p f d/e/h"));
+    agrees(&[("f", "x")], "mv f g");
+    agrees(&[("d/f", "x"), ("d/e/g", "y")], &made("tar cf t.tar d && mkdir o && tar xf t.tar -C o"));
+    agrees(&[("f", "x")], &made("git init -q . && git add f && git status --short"));
+    agrees(&[("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p NONE)\nfile(WRITE made x)\n")], "cmake -S . -B b");
+    agrees(&[("f", "3\n1\n")], &made("sort f -o f && uniq f u && split -l 1 u part. && cat part.* > all"));
+    agrees(&[("f", "x")], &made("ln f hard && ln -s f soft && cp -P soft copy && rm hard"));
+    agrees(&[("f", "x")], &made("gzip -k f && gunzip -c f.gz > g && touch f"));
+    agrees(&[("a", "1\n"), ("b", "2\n")], &made("diff a b > d; patch -s a d; cmp a b"));
+    agrees(&[("d/x", "1"), ("d/y", "2")], &made("find d -name x -exec cp {} c \\; && rm -r d"));
+    agrees(
+        &[
+            (
+                "s.rs",
+                "fn main() { println!(\"{}\", std::fs::read_to_string(\"f\").unwrap().len()); std::fs::write(\"o\", \"1\").unwrap(); }\n",
+            ),
+            ("f", "abc"),
+        ],
+        &made("rustc -C target-feature=+crt-static s.rs 2>/dev/null && ./s"),
+    );
 }

@@ -137,6 +137,27 @@ fn recursive_make_in_a_shell_is_a_driver() {
     assert_eq!(r.outcome("-c y.c"), "miss", "{}", r.story());
 }
 
+/// What is there from an earlier build does not matter to commands that replace it anyway.
+#[test]
+fn the_first_rebuild_in_place() {
+    let w = World::new();
+    w.write("a.c", "int a;\n");
+    for text in [
+        "gcc -c a.c -MD -MF a.Tpo && mv -f a.Tpo a.Po",
+        "cp a.c b.c",
+        "install -m 644 a.c i.c",
+        "ln -sf a.c l.c",
+        "gcc -c a.c -o x.o && ar crD l.a x.o && strip -g x.o",
+        "rm -f gone; gcc -S a.c",
+    ] {
+        w.sh("rm -f a.Po b.c i.c l.c x.o l.a a.s");
+        w.pip(text);
+        w.sh("for f in a.Po x.o a.s; do echo an older and longer one > $f; done; rm -f l.a");
+        let r = w.pip(text);
+        assert_eq!(r.pips("hit"), 1, "{text}: {}", r.story());
+    }
+}
+
 /// Text that was kept may be thrown away; text that was thrown away is not there to be printed.
 #[test]
 fn output_to_nowhere() {

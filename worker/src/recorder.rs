@@ -290,12 +290,13 @@ impl Accesses {
                 if *keeps && !own && is_file && !*exclusive {
                     r.read = true;
                 }
-                r.exclusive |= new && *exclusive;
+                r.exclusive |= new && *exclusive && !running.probes_output;
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
             Op::Create { exclusive } => {
-                r.exclusive |= new && *exclusive;
+                // `mv` tries without overwriting first, and then with: that is a probe like any other.
+                r.exclusive |= new && *exclusive && !running.probes_output;
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;
