@@ -30,7 +30,7 @@ pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::Resolved;
 pub use rustix::fs::FileType;
-pub use session::{Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, search_path};
+pub use session::{Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, search_path};
 pub use sys::signals::{forward_signals, ignore_sigpipe};
 pub use task_files::own_inherited as inherited;
 pub use ticket::{ExecTicket, ExitTicket, Tap};

@@ -147,6 +147,11 @@ pub fn search_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|d| d.join(name)).find(executable)
 }
 
+/// Tries whether processes can be attached to: what a hit needs, and the `ptrace` backend.
+pub fn probe_attaching() -> std::io::Result<()> {
+    crate::sys::ptrace::probe()
+}
+
 /// Tries the `seccomp` backend by using it: launches a command that exits at once.
 pub fn probe() -> Result<(), SpawnError> {
     let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&crate::filter::build()))?;

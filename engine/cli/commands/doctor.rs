@@ -6,6 +6,7 @@ use crate::messages::CommandError;
 
 pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     // First, while this process has one thread.
+    let attach = tracer::probe_attaching();
     let gate = tracer::probe();
     let mut bad = 0;
     let mut say = |what: &str, r: Result<String, String>| match r {
@@ -15,19 +16,19 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
             println!("FAIL  {what:<22} {why}");
         }
     };
-    say("gate and observer", gate.map(|()| "seccomp user notification".into()).map_err(|e| e.to_string()));
-    println!("--    {:<22} not part of this version", "eBPF observer");
+    let usable = match (&gate, &attach) {
+        (Ok(()), _) => "seccomp",
+        (_, Ok(())) => "ptrace",
+        _ => "none: commands run as if there were no xl",
+    };
+    say("backend `seccomp`", gate.map(|()| "system calls are notified".into()).map_err(|e| e.to_string()));
+    // Containers and hardened kernels forbid it in their own ways.
+    let hint = "nothing can hit: allow ptrace (kernel.yama.ptrace_scope below 2; in a container --cap-add SYS_PTRACE)";
+    say("ptrace", attach.map(|()| "hits work; backend `ptrace` works".into()).map_err(|e| format!("{e}: {hint}")));
+    println!("--    {:<22} {usable}", "`--backend auto` takes");
+    println!("--    {:<22} not part of this version", "backend `ebpf`");
     let kernel = rustix::system::uname();
     say("kernel", Ok(kernel.release().to_string_lossy().into_owned()));
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").map(|s| s.trim().to_owned());
-    say(
-        "ptrace (for hits)",
-        match scope.as_deref() {
-            Ok("2" | "3") => Err("kernel.yama.ptrace_scope forbids it: nothing can hit; sysctl kernel.yama.ptrace_scope=1".into()),
-            Ok(s) => Ok(format!("kernel.yama.ptrace_scope = {s}")),
-            Err(_) => Ok("no Yama".into()),
-        },
-    );
     let config = config(a)?;
     say("workspace root", Ok(config.root.display().to_string()));
     let cache = open_cache(&config).map(|(c, notices)| {
