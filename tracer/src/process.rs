@@ -31,9 +31,8 @@ pub struct Process {
     pub start: u64,
     pub(crate) pidfd: OwnedFd,
     scope: AtomicU32,
-    /// Working directory, as last read, of which task, and in which generation of the resolver; dropped when it may have
-    /// changed. Threads may have their own (`CLONE_FS`).
-    pub(crate) cwd: Mutex<Option<(i32, u64, Arc<[u8]>)>>,
+    /// Working directory, as last read; dropped when it may have changed.
+    pub(crate) cwd: Mutex<Option<Cwd>>,
     /// A call is under way after which resolved directories may be stale.
     pub(crate) unsettled: AtomicBool,
     /// How many programs it has been: accesses of one do not speak for the next.
@@ -43,6 +42,10 @@ pub struct Process {
     /// An `execve` was let go whose success is not known yet.
     pub(crate) exec_pending: Mutex<Option<PendingExec>>,
 }
+
+/// A working directory: of which task (threads may have their own, without `CLONE_FS`), in which generation of the resolver,
+/// and its path.
+type Cwd = (i32, u64, Arc<[u8]>);
 
 /// What to undo if the `execve` turns out to have failed.
 #[derive(Debug)]

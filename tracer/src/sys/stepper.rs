@@ -396,11 +396,8 @@ impl Inside {
             }
             let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
             match (signal, event) {
-                (s, 0) if s == libc::SIGTRAP | 0x80 => {
-                    if entry(self.tid).is_some() == to_entry {
-                        return Ok(());
-                    }
-                }
+                (s, 0) if s == libc::SIGTRAP | 0x80 && entry(self.tid).is_some() == to_entry => return Ok(()),
+                (s, 0) if s == libc::SIGTRAP | 0x80 => {}
                 (s, 0) => self.signals.push(s),
                 _ => {}
             }
