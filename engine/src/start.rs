@@ -282,7 +282,8 @@ impl Engine {
 
     pub(crate) fn note_exec(&self, pip: &Pip, t: &ExecTicket) {
         let r = &t.request;
-        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, r.image.is_some(), &r.cwd);
+        let interpreter = r.image.map(|i| &*r.interpreters[i].path);
+        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
                 let _ = pip.recorder.access(&r.process, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve" });

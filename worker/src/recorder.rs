@@ -102,11 +102,12 @@ pub struct Recorder {
 pub type Before = Box<dyn FnOnce() + Send>;
 
 impl Recorder {
-    /// Process `pid` becomes `program`; `script` when that is a `#!` file. `cwd` is its working directory.
-    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], script: bool, cwd: &[u8]) {
+    /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
+    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8]) {
+        let script = interpreter.is_some();
         let tool = if script { None } else { tools::tool(program) };
         let probes_output = tool.is_some_and(|t| tools::probes_output(t, program, argv));
-        let seeds = tools::own_seeds(program);
+        let seeds = tools::own_seeds(interpreter.unwrap_or(program));
         let mut times = tools::reads_times(program, argv, cwd);
         if script && tools::compares_times(program) {
             times = Times::Elsewhere;

@@ -128,6 +128,7 @@ pub const TOOLS: &[Tool] = &[
 /// Programs that exist to say something that changes from run to run: never cached.
 pub const VOLATILE: &[(&str, &str)] = &[
     ("date", "it tells the time"),
+    ("help2man", "its page shows the month"),
     ("uuidgen", "it makes random identifiers"),
     ("uptime", "it tells the time"),
     ("ps", "it looks at other processes"),
@@ -288,7 +289,7 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
             when(arg(&|a| long(a) || short_flag(a, b"lgnotcu")), Times::All)
         }
-        b"gzip" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
+        b"gzip" | b"pod2man" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             // A shell looks at its own directory to know where it is, unless it is told to compare that one.
             let text = || argv.iter().skip(1).flat_map(|a| a.split_str(" ")).filter(|w| !w.is_empty()).collect::<Vec<_>>();

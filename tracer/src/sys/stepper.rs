@@ -60,7 +60,8 @@ pub struct Stepper {
     root: i32,
     thread: OnceLock<ThreadId>,
     wake: OwnedFd,
-    orders: Mutex<Vec<Order>>,
+    /// What the attached thread is to do; `None` once it has ended.
+    orders: Mutex<Option<Vec<Order>>>,
     /// Tasks that were asked about, by the cookie of the question.
     asked: Mutex<FxHashMap<u64, i32>>,
     /// Where a replaced descriptor was put: by task and number.
@@ -126,7 +127,7 @@ impl Stepper {
             root,
             thread: OnceLock::new(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            orders: Mutex::default(),
+            orders: Mutex::new(Some(Vec::new())),
             asked: Mutex::default(),
             replaced: Mutex::default(),
             next: AtomicU64::new(1),
@@ -136,6 +137,12 @@ impl Stepper {
     /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of the
     /// root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
     pub fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
+        self.serve_all(go, ask, ended);
+        // Whoever still waits for an answer learns that there is no task left to give one to.
+        self.orders.lock().expect("orders").take();
+    }
+
+    fn serve_all(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         let _ = self.thread.set(std::thread::current().id());
         let attached = request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize)
             .and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0))
@@ -147,7 +154,8 @@ impl Stepper {
         let _ = rustix::io::write(go, b"!");
         let rules = filter::build();
         loop {
-            for o in std::mem::take(&mut *self.orders.lock().expect("orders")) {
+            let orders = self.orders.lock().expect("orders").as_mut().map(std::mem::take);
+            for o in orders.unwrap_or_default() {
                 let _ = o.done.send(self.carry_out(o.id, o.answer));
             }
             match wait(-1, libc::WNOHANG) {
@@ -280,7 +288,10 @@ impl Stepper {
             return self.carry_out(id, answer);
         }
         let (done, result) = mpsc::channel();
-        self.orders.lock().expect("orders").push(Order { id, answer, done });
+        match &mut *self.orders.lock().expect("orders") {
+            Some(all) => all.push(Order { id, answer, done }),
+            None => return Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         result.recv().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::ESRCH)))
     }
