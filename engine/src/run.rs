@@ -41,7 +41,7 @@ pub struct Switches {
     /// How many commands may really run at once.
     pub local_jobs: Option<usize>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
-    pub inherited: Vec<Vec<u8>>,
+    pub inherited: Vec<(i32, Vec<u8>)>,
 }
 
 /// The cache of a run, if it could be opened.
@@ -61,7 +61,7 @@ pub struct Engine {
     pub(crate) journal: Option<Journal>,
     pub(crate) no_key: [u8; 32],
     /// Pipes and sockets that were open when `xl` was started.
-    pub(crate) inherited: Vec<Vec<u8>>,
+    pub(crate) inherited: Vec<(i32, Vec<u8>)>,
     pub(crate) meaning: Vec<u8>,
     pub(crate) scopes: RwLock<FxHashMap<Scope, ScopeKind>>,
     /// Outputs of pips that have ended and are not collected yet: writers wait.
@@ -276,8 +276,9 @@ impl Supervisor for Run {
         }
         if access.op.writes() {
             self.files.writing(path);
-            if access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
-                // Everything below is about to have another name.
+            let moves = matches!(access.op, tracer::Op::Create { .. });
+            if moves || access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
+                // Everything below is about to have another name, or to be there at all.
                 self.files.forget_below(path);
             }
             let count = |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
@@ -377,17 +378,7 @@ impl Supervisor for Run {
     }
 
     fn root_killed(&self, scope: Scope) {
-        let ended = self.scopes.write().expect("scopes").remove(&scope);
-        if let Some(ScopeKind::Pip(p)) = ended {
-            drop(p.tap.lock().expect("tap").take());
-            drop(p.slot.lock().expect("slot").take());
-            self.settle(&p.writes);
-            self.journal_ended(scope);
-            let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
-            let mut item = self.item(&p.fixed.argv, &p.fixed.cwd, Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
-            item.not_stored = Some(Reason::Killed.to_string());
-            self.push(item);
-        }
+        self.killed(scope);
     }
 
     fn exec_failed(&self, scope: Scope) {
@@ -410,6 +401,21 @@ impl Engine {
     fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<&str> {
         let looks = matches!(access.op, tracer::Op::Stat | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
         if matches!(kind, ScopeKind::Driver) || looks { None } else { self.config.deny.find(&access.path.path) }
+    }
+
+    /// The root of a scope is gone without having been let go. To be told twice does no harm.
+    pub(crate) fn killed(&self, scope: Scope) {
+        let ended = self.scopes.write().expect("scopes").remove(&scope);
+        if let Some(ScopeKind::Pip(p)) = ended {
+            drop(p.tap.lock().expect("tap").take());
+            drop(p.slot.lock().expect("slot").take());
+            self.settle(&p.writes);
+            self.journal_ended(scope);
+            let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
+            let mut item = self.item(&p.fixed.argv, &p.fixed.cwd, Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
+            item.not_stored = Some(Reason::Killed.to_string());
+            self.push(item);
+        }
     }
 
     fn in_workspace(&self, path: &[u8]) -> bool {

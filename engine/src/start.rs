@@ -100,11 +100,10 @@ impl Engine {
         let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
         for Inherited { fd, link, file } in &d.others {
             let pipe = link.starts_with(b"pipe:") || link.starts_with(b"/dev/fd/");
-            let terminal =
-                matches!(&link[..], b"/dev/null" | b"/dev/tty") || link.starts_with(b"/dev/pts/") || link.starts_with(b"/dev/tty");
-            // What `xl` itself was born with belongs to whoever called it, not to the build.
-            let ours = link.first() != Some(&b'/') && self.inherited.contains(link);
-            if !(terminal || ours || file.is_some() || pipe && (job_server || console())) {
+            let null = link == b"/dev/null";
+            // What `xl` itself was born with belongs to whoever called it, not to the build; using it is an escape.
+            let ours = self.inherited.iter().any(|(n, l)| n == fd && l == link);
+            if !(null || ours || file.is_some() || pipe && (job_server || console())) {
                 return Some(format!("it inherits descriptor {fd} (`{}`)", text(link)));
             }
         }
@@ -124,6 +123,10 @@ impl Engine {
         let [input, output, error] = std::mem::take(&mut d.pipes);
         let live = matches!(d.stdin, Stdin::Live);
         let slot = self.slots.as_ref().map(|s| s.take(if live { input } else { Vec::new() }, &[output, error]));
+        if t.request.process.has_ended() {
+            // Killed while it waited.
+            return;
+        }
         let started = if slot.is_some() { Instant::now() } else { started };
         let pip = Arc::new(Pip {
             slot: Mutex::new(slot),
@@ -148,9 +151,15 @@ impl Engine {
         let scope = self.new_scope(ScopeKind::Pip(pip.clone()));
         // Held until the tap is in place: the root's exit must not overtake it.
         let mut tap = pip.tap.lock().expect("tap");
+        let process = t.request.process.clone();
         *tap = t.enter_captured(scope, &d);
         if tap.is_none() {
             pip.recorder.problem("its text could not be captured".into());
+        }
+        drop(tap);
+        if process.has_ended() {
+            // Killed before anybody knew that it was the root of a scope.
+            self.killed(scope);
         }
     }
 
@@ -188,6 +197,9 @@ impl Engine {
             let noted = self.journal_restore(&e.outputs);
             for o in &e.outputs {
                 self.files.writing(&o.path);
+                if !matches!(o.kind, cache::OutputKind::File { .. }) {
+                    self.files.forget_below(&o.path);
+                }
             }
             let r = materialise::restore(&cache.cas, &e.outputs);
             for (i, o) in e.outputs.iter().enumerate() {

@@ -91,6 +91,20 @@ fn one_local_job() {
     assert_eq!((out.as_str(), code), ("100000\nthrough\nagain\n", Some(0)), "{err}");
 }
 
+/// A command that is killed while it waits takes no slot with it.
+#[test]
+fn killed_while_waiting_for_a_slot() {
+    let w = World::new();
+    w.write(
+        "build.sh",
+        "sh -c 'while [ ! -e go ]; do :; done; :' & slow=$!\ni=0; while [ $i -lt 100000 ]; do i=$((i+1)); done\nsh -c 'echo never; :' & pid=$!\ni=0; while [ $i -lt 300000 ]; do i=$((i+1)); done\nkill -9 $pid; wait $pid 2>/dev/null\n: > go; wait $slow\nfor i in 1 2 3; do sh -c 'echo quick; :'; done\n",
+    );
+    let started = std::time::Instant::now();
+    let o = w.xl(&["run", "--no-cache-read", "--local-jobs", "1", "--", "sh", "build.sh"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&o.stdout), "quick\nquick\nquick\n", "{}", String::from_utf8_lossy(&o.stderr));
+    assert!(started.elapsed() < std::time::Duration::from_secs(18), "{:?}", started.elapsed());
+}
+
 #[test]
 fn limits_by_number_and_age() {
     let w = World::new();

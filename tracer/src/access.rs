@@ -38,6 +38,8 @@ pub enum EscapeKind {
     Listener,
     /// Live standard input (a terminal, a pipe with writers) was read or duplicated.
     LiveStdin,
+    /// A descriptor that `xl` itself was started with is used: whoever has the other end is not part of the build.
+    BornDescriptor,
     /// A process whose parent is not known.
     Orphan,
     /// It traces a process (a debugger, a leak checker), which the `ptrace` backend makes fail.
@@ -64,6 +66,7 @@ impl std::fmt::Display for Escape {
             EscapeKind::Listener => "it wants a seccomp listener of its own, which fails with EBUSY under xl",
             EscapeKind::LiveStdin => "it reads live standard input",
             EscapeKind::Tracing => "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp",
+            EscapeKind::BornDescriptor => "it uses a descriptor that xl was started with",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };
         f.write_str(what)?;

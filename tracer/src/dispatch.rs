@@ -30,7 +30,10 @@ impl Inner {
             return Some(cwd.clone());
         }
         let cwd: Arc<[u8]> = task_files::cwd(tid)?.into();
-        *memo = Some((tid, now, cwd.clone()));
+        // Another thread may be about to change it.
+        if p.moving.load(Ordering::Acquire) == 0 {
+            *memo = Some((tid, now, cwd.clone()));
+        }
         Some(cwd)
     }
 
@@ -138,6 +141,7 @@ impl Inner {
                     Some(at) if reads => one(at, Op::Chdir, true),
                     _ => Flow::Go,
                 };
+                p.moving.store(n.tid.cast_signed(), Ordering::Release);
                 p.cwd.lock().expect("cwd").take();
                 flow
             }
@@ -265,18 +269,18 @@ impl Inner {
             path.state = crate::resolve::lstat(&path.path);
         }
         if op.writes() {
-            self.about_to_write(p, scope, &op, &path);
+            self.about_to_write(tid, p, scope, &op, &path);
         }
         self.supervisor.access(scope, p, &Access { op, path, call })
     }
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
-    fn about_to_write(&self, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
+    fn about_to_write(&self, tid: i32, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
         let moves =
             matches!(op, Op::Remove | Op::Create { .. }) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
             self.resolver.forget();
-            p.unsettled.store(true, Ordering::Release);
+            p.unsettled.store(tid, Ordering::Release);
             if let Some(s) = self.scope_state(scope) {
                 s.seen.lock().expect("seen").clear();
             }

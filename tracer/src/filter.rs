@@ -20,6 +20,7 @@ const LD_ABS: u16 = 0x20;
 const JEQ: u16 = 0x15;
 const JGE: u16 = 0x35;
 const JGT: u16 = 0x25;
+const JA: u16 = 0x05;
 const RET: u16 = 0x06;
 
 const ALLOW: u32 = 0x7fff_0000;
@@ -44,9 +45,19 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 /// The flags with which the launcher sends: a combination that means nothing on a local socket, so that nobody else uses it.
 pub const LAUNCHER_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_FIN | libc::MSG_SYN | libc::MSG_RST;
 
-/// Builds the filter of the `seccomp` observer and gate.
-pub fn build() -> Vec<Instruction> {
+/// How many descriptors can be watched.
+pub const MOST_WATCHED: usize = 8;
+
+/// Builds the filter of the `seccomp` observer and gate. Every use of the descriptors `watched` is notified.
+pub fn build(watched: &[i32]) -> Vec<Instruction> {
+    let watched = &watched[..watched.len().min(MOST_WATCHED)];
     let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
+    let k = watched.len() as u8;
+    for (nr, arg) in arch::DESCRIPTOR_USERS.iter().filter(|_| k > 0) {
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, k + 4), stmt(LD_ABS, offset_arg(*arg))]);
+        v.extend((0..).zip(watched).map(|(i, fd)| jump(JEQ, fd.cast_unsigned(), k + 1 - i, 0)));
+        v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, 1), stmt(RET, NOTIFY)]);
+    }
     for (nr, arg) in arch::STDIN_READERS {
         v.extend([
             jump(JEQ, nr.cast_unsigned(), 0, 4),
@@ -126,6 +137,7 @@ fn run(p: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> u32 {
                     k => args[(k as usize - 16) / 8],
                 }
             }
+            JA => pc += i.k as usize,
             RET => return i.k,
             code => {
                 let yes = match code {
@@ -170,13 +182,33 @@ mod tests {
             (0x4000_0001, [0; 6], NOTIFY, "an x32 call"),
         ];
         for (nr, args, want, what) in cases {
-            assert_eq!(run(&build(), nr, arch::AUDIT_ARCH, args), want, "{what}");
+            assert_eq!(run(&build(&[]), nr, arch::AUDIT_ARCH, args), want, "{what}");
         }
-        assert_eq!(run(&build(), 5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+        assert_eq!(run(&build(&[]), 5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+    }
+
+    #[test]
+    fn watched_descriptors_are_notified() {
+        let p = build(&[3, 7]);
+        for (nr, args, want) in [
+            (1, [3, 0, 0, 0, 0, 0], NOTIFY),
+            (1, [7, 0, 0, 0, 0, 0], NOTIFY),
+            (1, [4, 0, 0, 0, 0, 0], ALLOW),
+            (0, [7, 0, 0, 0, 0, 0], NOTIFY),
+            (0, [0; 6], NOTIFY),
+            (33, [3, 1, 0, 0, 0, 0], NOTIFY),
+            (33, [5, 3, 0, 0, 0, 0], ALLOW),
+            (275, [9, 0, 3, 0, 0, 0], NOTIFY),
+            (40, [3, 9, 0, 0, 0, 0], NOTIFY),
+            (257, [3, 0, 0, 0, 0, 0], NOTIFY),
+            (3, [3, 0, 0, 0, 0, 0], ALLOW),
+        ] {
+            assert_eq!(run(&p, nr, arch::AUDIT_ARCH, args), want, "{nr} {args:?}");
+        }
     }
 
     #[test]
     fn fits_the_kernel() {
-        assert!(build().len() < 4096, "BPF_MAXINSNS");
+        assert!(build(&[3; MOST_WATCHED]).len() < 4096, "BPF_MAXINSNS");
     }
 }

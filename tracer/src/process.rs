@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// The group that a process belongs to. 0 is the build tool and whatever else is not a pip.
@@ -33,8 +33,10 @@ pub struct Process {
     scope: AtomicU32,
     /// Working directory, as last read; dropped when it may have changed.
     pub(crate) cwd: Mutex<Option<Cwd>>,
-    /// A call is under way after which resolved directories may be stale.
-    pub(crate) unsettled: AtomicBool,
+    /// The task with a call under way after which resolved directories may be stale; 0 when there is none.
+    pub(crate) unsettled: AtomicI32,
+    /// The task that is changing its directory; 0 when none is.
+    pub(crate) moving: AtomicI32,
     /// How many programs it has been: accesses of one do not speak for the next.
     pub(crate) execs: AtomicU32,
     /// It has been let into `exit_group`.
@@ -62,6 +64,13 @@ pub(crate) struct PendingExec {
 impl Process {
     pub fn scope(&self) -> Scope {
         Scope(self.scope.load(Ordering::Acquire))
+    }
+
+    /// Is it gone?
+    pub fn has_ended(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
     }
 
     /// CPU time of its main thread so far, microseconds (`/proc/PID/schedstat`).
@@ -240,7 +249,8 @@ fn open(pid: i32, scope: Scope) -> Option<Arc<Process>> {
         pidfd,
         scope: AtomicU32::new(scope.0),
         cwd: Mutex::new(None),
-        unsettled: AtomicBool::new(false),
+        unsettled: AtomicI32::new(0),
+        moving: AtomicI32::new(0),
         execs: AtomicU32::new(0),
         ending: AtomicBool::new(false),
         exec_pending: Mutex::new(None),

@@ -61,6 +61,8 @@ pub struct Options<'a> {
     pub backend: Option<Backend>,
     /// Threads that receive notifications.
     pub threads: usize,
+    /// Descriptors above 2 that this process was started with, from [`crate::inherited`]: using them is an escape.
+    pub watched: Vec<(i32, Vec<u8>)>,
     /// The journal that the keeper removes if the build outlives its supervisor.
     pub journal: Option<PathBuf>,
 }
@@ -124,6 +126,7 @@ pub(crate) struct Inner {
     pub(crate) scopes: RwLock<FxHashMap<Scope, Arc<ScopeState>>>,
     pub(crate) shapes: Vec<Option<(&'static str, Shape)>>,
     pub(crate) root: i32,
+    pub(crate) watched: Vec<(i32, Vec<u8>)>,
     pub(crate) calls: AtomicU64,
 }
 
@@ -136,6 +139,7 @@ pub struct Session {
     keeper: Keeper,
     threads: usize,
     hits: bool,
+    watched: Vec<(i32, Vec<u8>)>,
 }
 
 /// Finds `name` as a shell would: as a path if it has a slash, else in `path`.
@@ -154,7 +158,7 @@ pub fn probe_attaching() -> std::io::Result<()> {
 
 /// Tries the `seccomp` backend by using it: launches a command that exits at once.
 pub fn probe() -> Result<(), SpawnError> {
-    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&crate::filter::build()))?;
+    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&crate::filter::build(&[])))?;
     let Way::Listener(listener) = l.way else { return Ok(()) };
     let listener = Listener::new(listener);
     while let Ok(n) = listener.receive() {
@@ -173,7 +177,8 @@ impl Session {
     /// Forks the launcher and the keeper. Must be called while the process has one thread.
     pub fn launch(o: &Options<'_>) -> Result<Self, SpawnError> {
         launch::become_subreaper();
-        let filter = crate::filter::build();
+        let watched: Vec<i32> = o.watched.iter().map(|(fd, _)| *fd).collect();
+        let filter = crate::filter::build(&watched);
         let start = |filter| launch::launch(o.program, o.argv, o.env, filter);
         let attaching = crate::sys::ptrace::probe();
         let step = || match &attaching {
@@ -199,10 +204,10 @@ impl Session {
             }
             Way::Waits(go) => {
                 let keeper = keep(None)?;
-                (Transport::Step(Stepper::new(l.pid).map_err(SpawnError::Attach)?), keeper, Some(go))
+                (Transport::Step(Stepper::new(l.pid, watched).map_err(SpawnError::Attach)?), keeper, Some(go))
             }
         };
-        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1), hits: attaching.is_ok() })
+        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1), hits: attaching.is_ok(), watched: o.watched.clone() })
     }
 
     /// Can a command be ended before it starts? If not (ptrace is forbidden), there are no hits.
@@ -247,6 +252,7 @@ impl Session {
             scopes: RwLock::default(),
             shapes,
             root: self.pid,
+            watched: self.watched,
             calls: AtomicU64::new(0),
         });
         let root = inner.processes.add_root(self.pid);
@@ -362,8 +368,14 @@ impl Inner {
                 return self.transport.proceed(n.id);
             }
         };
-        if p.unsettled.swap(false, Ordering::AcqRel) {
+        if p.moving.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            p.cwd.lock().expect("cwd").take();
+        }
+        if p.unsettled.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             self.resolver.forget();
+            if let Some(s) = self.scope_state(p.scope()) {
+                s.seen.lock().expect("seen").clear();
+            }
         }
         self.settle_exec(&p, &n);
         let scope = p.scope();
@@ -371,19 +383,22 @@ impl Inner {
             self.escape(Some(scope), EscapeKind::ForeignAbi, format!("number {}", n.nr));
             return self.transport.proceed(n.id);
         }
+        if !self.watched.is_empty() {
+            self.born_used(&n, scope);
+        }
         match n.nr {
             arch::EXECVE | arch::EXECVEAT => return self.exec(n, p),
             arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
             // Only the transport that is in their way asks about these.
-            arch::PTRACE | arch::CLONE => self.escape(Some(scope), EscapeKind::Tracing, ""),
+            arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
                 Some((name, shape)) => return self.call(&n, &p, scope, name, shape),
                 None if nr.cast_unsigned() > arch::HIGHEST_KNOWN => {
                     self.escape(Some(scope), EscapeKind::UnknownCall, format!("number {nr}"));
                 }
-                None => self.stdin_touched(&p, scope),
+                None => self.stdin_used(&n, &p, scope),
             },
         }
         self.transport.proceed(n.id);
@@ -421,6 +436,25 @@ impl Inner {
         let live = s.live_stdin.lock().expect("stdin");
         if live.is_some() && *live == task_files::fd_link(p.pid, 0) {
             self.escape(Some(scope), EscapeKind::LiveStdin, "");
+        }
+    }
+
+    fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
+        let reads = arch::STDIN_READERS.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
+        if reads || n.nr == arch::FCNTL && n.args[0] as i32 == 0 {
+            self.stdin_touched(p, scope);
+        }
+    }
+
+    /// A descriptor that `xl` was started with?
+    fn born_used(&self, n: &Notification, scope: Scope) {
+        let of = |table: &'static [(i32, u8)]| table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32);
+        for fd in of(arch::DESCRIPTOR_USERS) {
+            let born = self.watched.iter().find(|(number, _)| *number == fd);
+            // The number may stand for something else by now.
+            if born.is_some_and(|(_, link)| task_files::fd_link(n.tid.cast_signed(), fd).as_ref() == Some(link)) {
+                self.escape(Some(scope), EscapeKind::BornDescriptor, format!("{fd}"));
+            }
         }
     }
 

@@ -102,10 +102,13 @@ pub fn is_regular(pid: i32, fd: i32) -> bool {
     std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|m| m.is_file())
 }
 
-/// What this process's own descriptors above 2 are, by the kernel's names.
-pub fn own_inherited() -> Vec<Vec<u8>> {
+/// This process's own descriptors above 2, as many as can be watched, with the kernel's names.
+pub fn own_inherited() -> Vec<(i32, Vec<u8>)> {
     let me = std::process::id().cast_signed();
-    inherited_fds(me).unwrap_or_default().into_iter().filter_map(|fd| fd_link(me, fd)).collect()
+    let all = inherited_fds(me).unwrap_or_default();
+    // Regular files are looked at pip by pip.
+    let others = all.into_iter().filter(|fd| !is_regular(me, *fd));
+    others.filter_map(|fd| Some((fd, fd_link(me, fd)?))).take(crate::filter::MOST_WATCHED).collect()
 }
 
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.

@@ -92,7 +92,11 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
         let mut parts = rest.splitn(2, |b| *b == b'/');
         let who = parts.next().unwrap_or_default();
         if who == b"self" || who == b"thread-self" || who.iter().all(u8::is_ascii_digit) {
-            let what = parts.next().unwrap_or_default().split(|b| *b == b'/').next().unwrap_or_default();
+            let mut inner = parts.next().unwrap_or_default().splitn(2, |b| *b == b'/');
+            let what = inner.next().unwrap_or_default();
+            if matches!(what, b"cwd" | b"root") && inner.next().is_some_and(|rest| !rest.is_empty()) {
+                return Special::Volatile("it looks through another process's directory");
+            }
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
             return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
         }
@@ -128,6 +132,8 @@ mod tests {
             ("/dev/shm/file", true, Special::No),
             ("/proc/self/maps", true, Special::Ignore),
             ("/proc/123/fd/4", true, Special::Ignore),
+            ("/proc/123/cwd", false, Special::Ignore),
+            ("/proc/123/cwd/f", false, Special::Volatile("it looks through another process's directory")),
             ("/proc/cpuinfo", true, Special::Fact(Fact::Processor)),
             ("/sys/devices/system/cpu/online", true, Special::Fact(Fact::Cpus)),
             ("/dev/null", true, Special::Ignore),

@@ -176,6 +176,8 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     let mut options = argv.iter().skip(1).filter(|a| a.first() == Some(&b'-'));
     match base_name(path) {
         // Not overwriting, only if older, asking, with a backup: all depend on what is there.
+        // Without -f an old name is an error.
+        b"ln" if !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f")) => false,
         b"cp" | b"mv" | b"ln" | b"install" => !options.any(|a| {
             let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix"];
             long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS")
@@ -232,7 +234,13 @@ pub fn library_stem(name: &[u8], exact: bool) -> Option<Vec<u8>> {
 pub fn compares_times(script: &[u8]) -> bool {
     use bstr::ByteSlice;
     use std::os::unix::ffi::OsStrExt;
-    let text = std::fs::read(std::path::Path::new(std::ffi::OsStr::from_bytes(script))).unwrap_or_default();
+    // Never anything that opening or reading would change: pipes, terminals, devices.
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(script));
+    let readable = !script.starts_with(b"/dev/") && !script.starts_with(b"/proc/") && path.metadata().is_ok_and(|m| m.is_file());
+    let mut text = Vec::new();
+    if readable && let Ok(f) = std::fs::File::open(path) {
+        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4 << 20), &mut text);
+    }
     [" -nt ", " -ot ", "-newer", "mtime", " -M "].iter().any(|w| text.contains_str(w))
 }
 

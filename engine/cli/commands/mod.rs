@@ -60,7 +60,12 @@ pub fn become_command(cmd: &[OsString]) -> CommandError {
 pub const SESSION: &str = "XL_SESSION";
 
 /// Launches a command under supervision.
-pub fn launch(cmd: &[OsString], backend: Backend, cache_dir: Option<&std::path::Path>) -> Result<tracer::Session, CommandError> {
+pub fn launch(
+    cmd: &[OsString],
+    backend: Backend,
+    watched: Vec<(i32, Vec<u8>)>,
+    cache_dir: Option<&std::path::Path>,
+) -> Result<tracer::Session, CommandError> {
     let program = find_program(cmd)?;
     let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
     let session = OsString::from(std::process::id().to_string());
@@ -76,6 +81,7 @@ pub fn launch(cmd: &[OsString], backend: Backend, cache_dir: Option<&std::path::
         env: &env,
         backend: backend.choice(),
         threads,
+        watched,
         journal,
     })?)
 }

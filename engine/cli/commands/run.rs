@@ -19,8 +19,10 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     let config = config(&a.common)?;
     let log = a.log.as_deref().map(log_file).transpose()?;
-    let inherited = tracer::inherited();
-    let session = match launch(&a.cmd, a.backend, Some(&config.cache_dir)) {
+    // The slots of a make further out are nobody's input.
+    let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
+    let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, _)| !slots.contains(fd)).collect();
+    let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir)) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
         Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict => {
             warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
@@ -90,6 +92,12 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         }
     }
     Ok(code)
+}
+
+/// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").
+fn job_slots(makeflags: &str) -> Vec<i32> {
+    let found = makeflags.split(' ').filter_map(|w| w.strip_prefix("--jobserver-auth=").or_else(|| w.strip_prefix("--jobserver-fds=")));
+    found.flat_map(|pair| pair.split(',')).filter_map(|n| n.parse().ok()).collect()
 }
 
 /// Opened before anything starts: a mistyped name should not cost a build.

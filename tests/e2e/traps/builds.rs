@@ -220,3 +220,90 @@ fn a_scratch_file_that_is_somebodys() {
     w.write("tmp.aaaaaa", "mine");
     assert_eq!(w.pip(text).pips("hit"), 1);
 }
+
+/// Descriptors that `xl` was started with: what goes through them is neither captured nor known.
+#[test]
+fn descriptors_from_outside() {
+    let w = World::new();
+    let xl = env!("CARGO_BIN_EXE_xl");
+    w.write("m.mk", "all:\n\t@sh step.sh\n\t@gcc -c a.c\n");
+    w.write("step.sh", "echo compiling >&3; echo x > out\n");
+    w.write("a.c", "int a;\n");
+    for n in 0..2 {
+        w.sh("rm -f a.o");
+        let o = w.sh(&format!("exec 3>&1; {xl} run --json ../r.json -- make -s -f m.mk | cat"));
+        assert_eq!(String::from_utf8_lossy(&o.stdout), "compiling\n", "{n}");
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).unwrap()).unwrap();
+        // Whoever only inherits it is none the worse.
+        assert_eq!(r["pips"]["hit"].as_u64(), Some(n), "{r}");
+    }
+}
+
+/// A directory, or a link to one, that arrives under a name that was looked below before.
+#[test]
+fn directories_that_arrive() {
+    for arrive in ["mv E D", "ln -s E D", "cp -r E D", "mkdir D; cp E/x D/x"] {
+        let w = World::new();
+        w.write("t.sh", "if test -e D/x; then echo yes; else echo no; fi; /bin/true\n");
+        w.write("build.sh", &format!("sh t.sh; {arrive}; sh t.sh\n"));
+        for time in 0..3 {
+            w.sh("rm -rf D E; mkdir E; echo x > E/x");
+            let r = w.run(&["sh", "build.sh"]);
+            assert_eq!(r.stdout(), "no\nyes\n", "{arrive}, {time}\n{}", r.story());
+        }
+    }
+}
+
+/// Names that must not exist: commands that fail on them must fail.
+#[test]
+fn names_that_are_taken() {
+    let w = World::new();
+    for text in [
+        "ln -s v1 cur",
+        "ln v1 cur",
+        "cp v1 x; ln x cur",
+        "mkdir cur",
+        "if mkdir lock 2>/dev/null; then echo got; rmdir lock; else echo busy; fi",
+    ] {
+        let free = || drop(w.sh("rm -rf cur lock x; echo 1 > v1"));
+        for _ in 0..2 {
+            free();
+            assert_eq!(w.pip(text).code(), Some(0), "{text}");
+        }
+        free();
+        w.sh("echo precious > cur; mkdir lock");
+        let r = w.pip(text);
+        if text.contains("lock") {
+            assert_eq!(r.stdout(), "busy\n", "{}", r.story());
+        } else {
+            assert_eq!((r.code(), w.read("cur").as_str()), (Some(1), "precious\n"), "{text}: {}", r.story());
+        }
+    }
+}
+
+/// A script that comes through standard input is the shell's to read.
+#[test]
+fn scripts_from_nowhere() {
+    let w = World::new();
+    w.write("build.sh", "echo 'echo hello' | sh /dev/stdin; echo left: $(cat)\n");
+    for _ in 0..2 {
+        let o = w.sh(&format!("printf 'precious\\n' | {} run --summary off -- sh build.sh", env!("CARGO_BIN_EXE_xl")));
+        assert_eq!(String::from_utf8_lossy(&o.stdout), "hello\nleft: precious\n");
+    }
+}
+
+/// Somebody's way of not having zombies.
+#[test]
+fn a_parent_that_ignores_its_children() {
+    let w = World::new();
+    let start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    for command in ["exit 3", "cat /etc/hostname >/dev/null; exit 4"] {
+        let o = w.sh(&format!("timeout 20 python3 -c '{start}' {} run -- sh -c '{command}'", env!("CARGO_BIN_EXE_xl")));
+        assert_eq!(
+            o.status.code(),
+            command.chars().last().and_then(|c| c.to_digit(10)).map(|d| d as i32),
+            "{}",
+            String::from_utf8_lossy(&o.stderr)
+        );
+    }
+}

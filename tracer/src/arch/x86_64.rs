@@ -13,6 +13,7 @@ pub const HIGHEST_KNOWN: u32 = 470;
 pub const EXECVE: i32 = 59;
 pub const EXECVEAT: i32 = 322;
 pub const CLONE: i32 = 56;
+pub const CLONE3: i32 = 435;
 pub const EXIT: i32 = 60;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
@@ -28,6 +29,36 @@ pub const OPEN_BY_HANDLE_AT: i32 = 304;
 /// read, pread64, readv, preadv, preadv2, splice, sendfile, copy_file_range, dup, dup2, dup3, tee.
 pub const STDIN_READERS: &[(i32, u8)] =
     &[(0, 0), (17, 0), (19, 0), (295, 0), (327, 0), (275, 0), (40, 1), (326, 0), (32, 0), (33, 0), (292, 0), (276, 0)];
+
+/// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv, writev,
+/// preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom, recvmsg, sendto, sendmsg.
+pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
+    (0, 0),
+    (1, 0),
+    (17, 0),
+    (18, 0),
+    (19, 0),
+    (20, 0),
+    (295, 0),
+    (296, 0),
+    (327, 0),
+    (328, 0),
+    (275, 0),
+    (275, 2),
+    (276, 0),
+    (276, 1),
+    (278, 0),
+    (40, 0),
+    (40, 1),
+    (32, 0),
+    (33, 0),
+    (292, 0),
+    (FCNTL, 0),
+    (45, 0),
+    (47, 0),
+    (SENDTO, 0),
+    (SENDMSG, 0),
+];
 
 /// Turns the registers of a task stopped inside a system call into "call exit_group(code) instead": back
 /// over the two-byte `syscall` instruction, no restart (`orig_rax` = -1).

@@ -87,6 +87,9 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
         unsafe {
             let socket = theirs.as_raw_fd();
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            if CHILDREN_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
+                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+            }
             if !listens {
                 let mut go = 0u8;
                 // The end of the socket means that nobody will attach.
@@ -221,8 +224,18 @@ pub fn fork_helper(keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> io::Result<i
     }
 }
 
+static CHILDREN_IGNORED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Whoever started us may ignore SIGCHLD: then ends of children would pass unnoticed. The build gets it as it was.
+fn notice_children() {
+    // SAFETY: SIG_DFL is a valid disposition.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    CHILDREN_IGNORED.store(before == libc::SIG_IGN, std::sync::atomic::Ordering::Relaxed);
+}
+
 /// Makes this process the reaper of its orphaned descendants, so that their parentage stays visible.
 pub fn become_subreaper() {
+    notice_children();
     // SAFETY: prctl with integers only.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }

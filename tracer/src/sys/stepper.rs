@@ -22,7 +22,11 @@ use std::thread::ThreadId;
 
 const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
 const OP_ENTRY: u8 = 1;
-const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK | libc::PTRACE_O_TRACECLONE;
+const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC;
 
 /// `struct ptrace_syscall_info` of `linux/ptrace.h`, its entry form.
 #[repr(C)]
@@ -58,6 +62,8 @@ struct Order {
 /// See the module's documentation.
 pub struct Stepper {
     root: i32,
+    /// Descriptors whose every use matters.
+    watched: Vec<i32>,
     thread: OnceLock<ThreadId>,
     wake: OwnedFd,
     /// What the attached thread is to do; `None` once it has ended.
@@ -113,7 +119,7 @@ fn resume(tid: i32, signal: i32) {
 
 impl Stepper {
     /// For the tree of `root`, a child of this process that has not executed anything yet.
-    pub fn new(root: i32) -> io::Result<Self> {
+    pub fn new(root: i32, watched: Vec<i32>) -> io::Result<Self> {
         // SAFETY: a signal set that is filled before it is used; only this process's mask changes.
         unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
@@ -125,6 +131,7 @@ impl Stepper {
         }
         Ok(Self {
             root,
+            watched,
             thread: OnceLock::new(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             orders: Mutex::new(Some(Vec::new())),
@@ -137,9 +144,15 @@ impl Stepper {
     /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of the
     /// root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
     pub fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
+        /// Whoever still waits for an answer learns that there is no task left to give one to.
+        struct Close<'a>(&'a Stepper);
+        impl Drop for Close<'_> {
+            fn drop(&mut self) {
+                self.0.orders.lock().expect("orders").take();
+            }
+        }
+        let _close = Close(self);
         self.serve_all(go, ask, ended);
-        // Whoever still waits for an answer learns that there is no task left to give one to.
-        self.orders.lock().expect("orders").take();
     }
 
     fn serve_all(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
@@ -152,7 +165,7 @@ impl Stepper {
             Err(e) => return ended(Err(e)),
         };
         let _ = rustix::io::write(go, b"!");
-        let rules = filter::build();
+        let rules = filter::build(&self.watched);
         loop {
             let orders = self.orders.lock().expect("orders").as_mut().map(std::mem::take);
             for o in orders.unwrap_or_default() {
@@ -186,6 +199,7 @@ impl Stepper {
         ended: &impl Fn(io::Result<Exited>),
     ) {
         if !libc::WIFSTOPPED(status) {
+            self.forget(tid);
             if tid == self.root {
                 let signal = libc::WIFSIGNALED(status).then(|| Exited::Signal(libc::WTERMSIG(status)));
                 ended(Ok(signal.unwrap_or_else(|| Exited::Code(libc::WEXITSTATUS(status)))));
@@ -203,13 +217,24 @@ impl Stepper {
                 let _ = request(libc::PTRACE_LISTEN, tid, 0, 0);
             }
             (s, 0) => resume(tid, s),
+            (_, libc::PTRACE_EVENT_EXEC) => {
+                // A thread may have taken over the number of its process's first one, whose call nobody waits for any more.
+                self.forget(tid);
+                resume(tid, 0);
+            }
             _ => resume(tid, 0),
         }
     }
 
+    /// What was asked of a task that is gone, or is another program now, needs no answer.
+    fn forget(&self, tid: i32) {
+        self.asked.lock().expect("asked").retain(|_, t| *t != tid);
+        self.replaced.lock().expect("replaced").retain(|(t, _), _| *t != tid);
+    }
+
     fn entered(&self, tid: i32, call: &SyscallInfo, rules: &[filter::Instruction], ask: &impl Fn(Notification)) {
         let nr = (call.nr & 0xffff_ffff) as u32;
-        let verdict = if hindered(nr.cast_signed(), call) {
+        let verdict = if hindered(tid, nr.cast_signed(), call) {
             Verdict::Notify
         } else {
             filter::decide(rules, nr.cast_signed(), call.arch, call.args.map(|a| a as u32))
@@ -252,9 +277,10 @@ impl Stepper {
             Answer::Restore(target) => {
                 let saved = self.replaced.lock().expect("replaced").remove(&(tid, target)).ok_or_else(gone)?;
                 let mut task = Inside::new(tid)?;
-                task.call(libc::SYS_dup3, [saved as u64, target as u64, 0])?;
-                task.call(libc::SYS_close, [saved as u64, 0, 0])?;
-                task.leave()
+                let put_back = task.call(libc::SYS_dup3, [saved as u64, target as u64, 0]);
+                let closed = task.call(libc::SYS_close, [saved as u64, 0, 0]);
+                task.leave()?;
+                put_back.and(closed).map(drop)
             }
         }
     }
@@ -271,14 +297,15 @@ impl Stepper {
         let path = format!("/proc/{}/fd/{}\0", std::process::id(), fd.as_raw_fd());
         let mut task = Inside::new(tid)?;
         let name = task.scratch(path.as_bytes())?;
-        let saved = task.call(libc::SYS_fcntl, [target as u64, libc::F_DUPFD_CLOEXEC as u64, 100])?;
         let flags = u64::from(flags) | (libc::O_NOCTTY | libc::O_CLOEXEC) as u64;
-        let opened = task.call(libc::SYS_openat, [libc::AT_FDCWD as u64, name, flags]).and_then(|new| {
+        let saved = task.call(libc::SYS_fcntl, [target as u64, libc::F_DUPFD_CLOEXEC as u64, 100]).and_then(|saved| {
+            let new = task.call(libc::SYS_openat, [libc::AT_FDCWD as u64, name, flags])?;
             task.call(libc::SYS_dup3, [new, target as u64, 0])?;
-            task.call(libc::SYS_close, [new, 0, 0])
+            task.call(libc::SYS_close, [new, 0, 0])?;
+            Ok(saved)
         });
         task.leave()?;
-        opened?;
+        let saved = saved?;
         self.replaced.lock().expect("replaced").insert((tid, target), saved as i32);
         Ok(())
     }
@@ -326,13 +353,15 @@ impl Stepper {
 
 /// Does this call fail, or work differently, because we are attached? One tracer per task is all that there is; LeakSanitizer
 /// makes itself an untraced helper first.
-fn hindered(nr: i32, call: &SyscallInfo) -> bool {
+fn hindered(tid: i32, nr: i32, call: &SyscallInfo) -> bool {
     const SEIZE: u64 = 0x4206;
     let attaches = matches!(call.args[0], 0 | 16 | SEIZE);
     call.arch == arch::AUDIT_ARCH
         && match nr {
             arch::PTRACE => attaches,
             arch::CLONE => call.args[0] & libc::CLONE_UNTRACED as u64 != 0,
+            // `struct clone_args` begins with the flags.
+            arch::CLONE3 => super::memory::read_u64(tid, call.args[0]).map_or(true, |flags| flags & libc::CLONE_UNTRACED as u64 != 0),
             _ => false,
         }
 }
