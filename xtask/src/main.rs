@@ -1,7 +1,7 @@
-//! What developers run: `cargo xtask ci`, `tidy`.
+//! What developers run: `cargo xtask ci`, `long`, `tidy`.
 //!
 //! `ci` is what `.ci/run` calls: format, lints, tidy, all tests, in one profile, so that nothing is compiled twice.
-//! `ci --full` adds the checks that take longer.
+//! `ci --full` is `ci` and then `long`.
 
 mod tidy;
 
@@ -13,9 +13,10 @@ fn main() -> ExitCode {
     let ok = match words.as_slice() {
         ["ci"] => ci(false),
         ["ci", "--full"] => ci(true),
+        ["long"] => long(),
         ["tidy"] => tidy::run(),
         _ => {
-            eprintln!("usage: cargo xtask ci [--full] | tidy");
+            eprintln!("usage: cargo xtask ci [--full] | long | tidy");
             false
         }
     };
@@ -50,9 +51,14 @@ fn ci(full: bool) -> bool {
     ok &= step("tests", &cargo, &["test", "--release", "--workspace", "--quiet"]);
     // The whole suite once more with the other transport.
     ok &= step_with(&[("XL_BACKEND", "ptrace")], "tests, ptrace", &cargo, &["test", "--release", "--test", "e2e", "--quiet"]);
-    if full {
-        let long = ["test", "--release", "--test", "e2e", "--", "--include-ignored", "--test-threads", "1"];
-        ok &= step_with(&[("XL_LONG_TESTS", "1")], "long tests", &cargo, &long);
-    }
-    ok
+    ok && (!full || long())
+}
+
+/// The checks that take minutes: real archives, hundreds of kills, hundreds of generated commands.
+fn long() -> bool {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let e2e = ["test", "--release", "--test", "e2e", "--"];
+    let ignored = [&e2e[..], &["--ignored", "--test-threads", "1"]].concat();
+    let generated = [&e2e[..], &["property"]].concat();
+    step("long tests", &cargo, &ignored) & step_with(&[("XL_LONG_TESTS", "1")], "generated commands", &cargo, &generated)
 }
