@@ -220,21 +220,21 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
             look.stat(&path[..cut]).is_some_and(|d| d.mode & 0o1000 != 0)
         };
         let taken = if remained { r.exclusive } else { !r.exclusive || !shared_dir() };
-        if r.looked_first || r.probed || !r.created || taken {
+        if r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken {
             f.observations.push((Observation::Absent(path.clone()), value::absent()));
         }
         return Ok(());
     };
     // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
     let deleted = own && now.is_none();
-    let looked = r.read || r.probed || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted;
+    let looked = r.read || r.probed || r.soft_by.is_some() || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted;
     if !looked {
         return Ok(());
     }
     if !own && changed(r.first.as_ref(), now.as_ref()) {
         return Err(Problem(format!("`{}` changed while it ran", text(path))));
     }
-    let probed = r.probed || (r.soft_probe && !own);
+    let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);
     match first.kind {
         Kind::Directory => {
             if let Some(members) = &r.listing {

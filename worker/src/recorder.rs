@@ -35,6 +35,8 @@ pub struct Record {
     pub created: bool,
     /// It was probed by a tool that looks at what it is about to replace.
     pub soft_probe: bool,
+    /// The process that did so, until it does replace the name: before that it may have been no output of it at all.
+    pub soft_by: Option<i32>,
     /// Its owner was set.
     pub sets_owner: bool,
     /// Extended attributes were set.
@@ -195,7 +197,7 @@ impl Recorder {
         for l in &access.path.links {
             a.links.entry(l.clone()).or_insert_with(|| (FileStat::of(l), cache::collect::read_link(l).unwrap_or_default()));
         }
-        a.apply(access, state, &running).then(|| {
+        a.apply(access, state, &running, process.pid).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
@@ -221,7 +223,7 @@ impl Accesses {
     }
 
     /// Returns whether the old content must be hashed before the call goes on.
-    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running) -> bool {
+    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, pid: i32) -> bool {
         let op = &access.op;
         let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create { .. } | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
@@ -236,6 +238,7 @@ impl Accesses {
             in_place: false,
             created: false,
             soft_probe: false,
+            soft_by: None,
             sets_owner: false,
             sets_attributes: false,
             removed: false,
@@ -273,6 +276,11 @@ impl Accesses {
                     if running.probes_output && access.path.links.is_empty() {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;
+                        // A compiler's driver looks, its assembler writes; of `mv` and the like each does both itself.
+                        if running.tool.is_some_and(|t| t.class == tools::Class::Utility) {
+                            r.probed |= r.soft_by.is_some_and(|p| p != pid);
+                            r.soft_by = Some(pid);
+                        }
                         r.probed |= r.looked_first;
                     } else {
                         r.probed = true;
@@ -319,6 +327,9 @@ impl Accesses {
             Op::SetTimes { .. } => r.read |= !own && is_file,
         }
         if op.writes() {
+            if r.soft_by == Some(pid) {
+                r.soft_by = None;
+            }
             hash = r.read && is_file && r.before.is_none() && !own;
             r.intent = true;
         }

@@ -173,6 +173,11 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     if !tool.probes_output {
         return false;
     }
+    // What is made from itself is refused if it is there.
+    let operands: Vec<&Vec<u8>> = argv.iter().skip(1).filter(|a| a.first() != Some(&b'-')).collect();
+    if tool.class == Class::Utility && operands.len() == 2 && operands[0] == operands[1] {
+        return false;
+    }
     let mut options = argv.iter().skip(1).filter(|a| a.first() == Some(&b'-'));
     match base_name(path) {
         // Not overwriting, only if older, asking, with a backup: all depend on what is there.
