@@ -5,8 +5,9 @@
 
 use crate::Digest;
 
-/// Raise this whenever the meaning of any fingerprint changes.
-pub const FORMAT: u32 = 1;
+/// Raise this whenever the meaning of any fingerprint changes, or what is observed: an older version's result that lacks an
+/// observation must not be found. 2: names that must not be there, directories that a creation needs.
+pub const FORMAT: u32 = 2;
 
 /// A fingerprint under construction.
 pub struct Fingerprint {

@@ -382,13 +382,8 @@ impl Supervisor for Run {
     }
 
     fn exec_failed(&self, scope: Scope) {
-        let ended = self.scopes.write().expect("scopes").remove(&scope);
-        if let Some(ScopeKind::Pip(p)) = ended {
-            drop(p.tap.lock().expect("tap").take());
-            drop(p.slot.lock().expect("slot").take());
-            self.settle(&p.writes);
-            self.journal_ended(scope);
-        }
+        // It never was a pip.
+        let _ = self.withdraw(scope);
     }
 
     fn observes_reads(&self, scope: Scope) -> bool {
@@ -403,14 +398,20 @@ impl Engine {
         if matches!(kind, ScopeKind::Driver) || looks { None } else { self.config.deny.find(&access.path.path) }
     }
 
+    /// Takes a pip out of the run without a result: its text is only forwarded, its slot is free, its names are at rest.
+    fn withdraw(&self, scope: Scope) -> Option<Arc<crate::pip::Pip>> {
+        let ended = self.scopes.write().expect("scopes").remove(&scope);
+        let Some(ScopeKind::Pip(p)) = ended else { return None };
+        drop(p.tap.lock().expect("tap").take());
+        drop(p.slot.lock().expect("slot").take());
+        self.settle(&p.writes);
+        self.journal_ended(scope);
+        Some(p)
+    }
+
     /// The root of a scope is gone without having been let go. To be told twice does no harm.
     pub(crate) fn killed(&self, scope: Scope) {
-        let ended = self.scopes.write().expect("scopes").remove(&scope);
-        if let Some(ScopeKind::Pip(p)) = ended {
-            drop(p.tap.lock().expect("tap").take());
-            drop(p.slot.lock().expect("slot").take());
-            self.settle(&p.writes);
-            self.journal_ended(scope);
+        if let Some(p) = self.withdraw(scope) {
             let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
             let mut item = self.item(&p.fixed.argv, &p.fixed.cwd, Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
             item.not_stored = Some(Reason::Killed.to_string());

@@ -1,4 +1,5 @@
-//! The seccomp filter: which calls become notifications.
+//! The seccomp filter: which calls become notifications. A transport that stops at every call runs the same program
+//! itself ([`decide`]), so that the two cannot drift.
 //!
 //! One linear classic-BPF program. Calls that never notify are answered by the kernel's bitmap cache, so
 //! their cost does not depend on the length. Denied: `io_uring_setup` (ENOSYS, programs fall back) and
