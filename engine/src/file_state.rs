@@ -9,6 +9,7 @@ use cache::digest::Content;
 use cache::{FileStat, PathBytes, Store};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const TRUST: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ struct Inner {
 #[derive(Default)]
 pub struct FileStates {
     inner: Mutex<Inner>,
+    /// Names are not known to be what they seem: nothing is believed without a look.
+    distrusted: AtomicBool,
     /// Devices on which a change after a look always shows in the times.
     fine: FxHashSet<u64>,
 }
@@ -64,7 +67,7 @@ fn fine_grained(dir: &std::path::Path) -> Option<u64> {
 impl FileStates {
     /// `scratch` directories tell which file systems have a fine clock.
     pub fn new(scratch: &[&std::path::Path]) -> Self {
-        Self { inner: Mutex::default(), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
+        Self { inner: Mutex::default(), distrusted: AtomicBool::new(false), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -77,6 +80,7 @@ impl FileStates {
             let inner = self.lock();
             if let Some((s, at)) = inner.states.get(path)
                 && at.elapsed() < TRUST
+                && !self.distrusted.load(Ordering::Relaxed)
                 && !inner.unsteady.contains_key(path)
             {
                 return *s;
@@ -90,6 +94,12 @@ impl FileStates {
         let s = FileStat::of(path);
         self.lock().states.insert(path.into(), (s, Instant::now()));
         s
+    }
+
+    /// From now on every name is looked at afresh: a process may change files under names that are not known.
+    pub fn distrust(&self) {
+        self.distrusted.store(true, Ordering::Relaxed);
+        self.lock().settled.clear();
     }
 
     /// A process is about to write this name.

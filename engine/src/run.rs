@@ -332,6 +332,10 @@ impl Supervisor for Run {
             // Not only is it not cached: it does not work.
             self.warn(format!("a command of this build is disturbed: {escape}"));
         }
+        if escape.kind == tracer::EscapeKind::Namespace {
+            // From here on the names that some process uses may not be the names that we know.
+            self.files.distrust();
+        }
         if escape.kind == tracer::EscapeKind::Unreadable {
             // A call of which nobody knows what it changes.
             self.files.forget_below(b"");

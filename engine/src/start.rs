@@ -86,6 +86,9 @@ impl Engine {
         if let Some(why) = self.config.uncached(&r.program.path) {
             return Some(format!("by rule: {why}"));
         }
+        if !r.shares_our_files() {
+            return Some("it runs below another root or with other mounts than xl".into());
+        }
         if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) = (&d.stdout.kind, &d.stderr.kind)
             && (dev, ino) == (d2, i2)
             && !d.shared

@@ -36,6 +36,13 @@ fn killed_at_two_hundred_moments() {
     killed(200);
 }
 
+/// A number from 0 to 1, another one at each call and in each run.
+fn chance() -> f64 {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    random as f64 / u64::MAX as f64
+}
+
 fn killed(times: u32) {
     let w = project();
     w.sh("make -j2");
@@ -54,8 +61,8 @@ fn killed(times: u32) {
         let mut c = w.xl(&["run", "--summary", "off", "--", "make", "-j2"]);
         c.process_group(0).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut child = c.spawn().expect("xl");
-        // The moment is the test's subject: spread over the whole run.
-        std::thread::sleep(whole.mul_f64(f64::from(i) / f64::from(times)) + Duration::from_millis(3));
+        // The moment is the test's subject: anywhere in the run.
+        std::thread::sleep(whole.mul_f64(chance()) + Duration::from_millis(3));
         let pid = rustix::process::Pid::from_child(&child);
         let _ = if group {
             rustix::process::kill_process_group(pid, rustix::process::Signal::KILL)

@@ -16,6 +16,9 @@ use rustix::fs::FileType;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// See `PATH_MAX` in path_resolution(7).
+const TOO_DEEP: &str = "a path is longer than the kernel takes";
+
 /// The directory that a path argument is relative to, and the argument.
 type Operand = (Arc<[u8]>, Vec<u8>);
 
@@ -58,6 +61,7 @@ impl Inner {
         } else {
             match task_files::fd_path(tid, dirfd) {
                 Some(d) => d.into(),
+                None if task_files::is_too_deep(tid, dirfd) => return Err(TOO_DEEP),
                 // Not a directory, or not open: the call fails. Or a deleted directory: nothing can be found there.
                 None => return Ok(None),
             }
@@ -240,6 +244,11 @@ impl Inner {
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
     fn access(&self, tid: i32, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
         let mut path = self.resolver.resolve(base, raw, follow);
+        if path.path.len().max(base.len() + raw.len()) >= libc::PATH_MAX as usize {
+            // It has a name for whoever stands near it, and none that we could use.
+            self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
+            return Flow::Go;
+        }
         for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p, tid)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
             if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
                 && rest.first() == Some(&b'/')
@@ -255,7 +264,7 @@ impl Inner {
             }
             match task_files::fd_path(tid, fd) {
                 Some(real) => path = self.resolver.resolve(b"/", &real, false),
-                None => return Flow::Go,
+                None => return self.nameless(tid, scope, fd),
             }
         }
         // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
@@ -291,8 +300,16 @@ impl Inner {
         let tid = n.tid.cast_signed();
         match task_files::fd_path(tid, fd) {
             Some(path) => self.access(tid, p, scope, name, op, b"/", &path, false),
-            None => Flow::Go,
+            None => self.nameless(tid, scope, fd),
         }
+    }
+
+    /// A descriptor without a path is no file of the tree, unless the path is only too long.
+    fn nameless(&self, tid: i32, scope: Scope, fd: i32) -> Flow {
+        if task_files::is_too_deep(tid, fd) {
+            self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
+        }
+        Flow::Go
     }
 
     /// rename and link: what happens to the source, then to the target.

@@ -167,6 +167,13 @@ impl ExecRequest {
         })
     }
 
+    /// Does a path mean the same file to the task as to us? Not in another mount namespace, or below another root.
+    pub fn shares_our_files(&self) -> bool {
+        static OURS: std::sync::OnceLock<Option<(u64, u64, Vec<u8>)>> = std::sync::OnceLock::new();
+        let ours = OURS.get_or_init(|| task_files::view(std::process::id().cast_signed()));
+        ours.is_some() && task_files::view(self.process.pid) == *ours
+    }
+
     /// Reads what the descriptors are; `None` when the task may not be looked into.
     pub fn descriptors(&self) -> Option<Descriptors> {
         let p = &self.process;

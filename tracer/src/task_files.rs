@@ -74,6 +74,11 @@ pub fn fd_path(pid: i32, fd: i32) -> Option<Vec<u8>> {
     live(link, || rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok())
 }
 
+/// Is the path behind a descriptor longer than the kernel can tell?
+pub fn is_too_deep(pid: i32, fd: i32) -> bool {
+    rustix::fs::readlink(format!("/proc/{pid}/fd/{fd}"), Vec::new()).is_err_and(|e| e == rustix::io::Errno::NAMETOOLONG)
+}
+
 /// A name that ends in ` (deleted)` is either gone, or really called that.
 fn live(link: Vec<u8>, stat: impl FnOnce() -> Option<rustix::fs::Stat>) -> Option<Vec<u8>> {
     if !link.ends_with(b" (deleted)") {
@@ -116,6 +121,13 @@ pub fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
     let b = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;
     let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(b"flags:"))?;
     u32::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 8).ok()
+}
+
+/// What the task's paths start from: device and inode of its root directory, and its mount namespace.
+pub fn view(pid: i32) -> Option<(u64, u64, Vec<u8>)> {
+    let root = rustix::fs::stat(format!("/proc/{pid}/root/")).ok()?;
+    let namespace = rustix::fs::readlink(format!("/proc/{pid}/ns/mnt"), Vec::new()).ok()?;
+    Some((root.st_dev, root.st_ino, namespace.into_bytes()))
 }
 
 /// Device and inode of the running program image.

@@ -14,11 +14,14 @@ const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> 
 }
 
 fn same(b: &Build<'_>) {
+    same_in(World::new(), b);
+}
+
+fn same_in(w: World, b: &Build<'_>) {
     let prepare = |w: &World| {
         w.sh(b.setup);
         w.write("build.sh", b.script);
     };
-    let w = World::new();
     prepare(&w);
     let o = w.sh("sh build.sh");
     let want = (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot());
@@ -91,9 +94,29 @@ fn shell_scripts() {
         build("a set-uid program", "", "sh -c 'su --version > v 2>&1; test -s v && echo ran; :'"),
         build("closing standard output", "", "sh -c 'exec >&-; echo x 2>/dev/null || exit 7; :'; echo $?"),
         build("a name that comes and goes", "", "sh -c 'echo 1 > t; :'; rm t; sh -c 'test -e t || echo gone > t2; :'; cat t2"),
+        build(
+            "paths beyond PATH_MAX",
+            "",
+            "n=$(head -c 200 /dev/zero | tr '\\0' n); (i=0; while [ $i -lt 30 ]; do mkdir $n && cd -P $n || exit 9; i=$((i+1)); done; echo deep > f; sh -c 'cat f; cp f g; cat g; :'; gcc -E -P -x c f); rm -rf n*; ls",
+        ),
+        build(
+            "1.5 MB of arguments",
+            "",
+            "a=$(head -c 100000 /dev/zero | tr '\\0' x); sh -c 'echo $# ${#1} > n; :' x $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a; cat n",
+        ),
         build("a daemon", "", "sh -c 'sleep 300 >/dev/null 2>&1 & echo $! > pid; :'; kill $(cat pid); rm pid; echo done"),
     ];
     builds.iter().for_each(same);
+}
+
+#[test]
+fn a_debugger() {
+    let mut w = World::new();
+    // One tracer per task: it cannot work with the ptrace backend.
+    w.env.insert("XL_BACKEND".into(), "seccomp".into());
+    let script = "gcc -g d.c -o d; sh -c 'gdb -q -nx -batch -ex \"break f\" -ex run -ex \"print n\" -ex continue ./d > log 2>&1; \
+                  grep -c \"= 6\" log; grep -o \"exited with code 07\" log; rm log; :'";
+    same_in(w, &build("a debugger", "echo 'int f(int n) { return n + 1; } int main(void) { return f(6); }' > d.c", script));
 }
 
 #[test]
@@ -305,5 +328,64 @@ fn a_parent_that_ignores_its_children() {
             "{}",
             String::from_utf8_lossy(&o.stderr)
         );
+    }
+}
+
+/// A build that changes its mounts: a name there is another file than the same name here.
+#[test]
+fn another_mount_namespace() {
+    let w = World::new();
+    w.write("one/x.c", "int one;\n");
+    w.write("two/x.c", "int two;\n");
+    w.sh("mkdir -p at");
+    w.write("build.sh", "mount --bind $1 at && gcc -c at/x.c -o x.o && nm x.o | cut -c18- && echo $1 > at/made\n");
+    w.write("all.sh", "for d in one two one; do unshare -m sh build.sh $d; cat $d/made; rm $d/made; done; gcc -c one/x.c -o y.o\n");
+    for time in 0..3 {
+        let r = w.run(&["sh", "all.sh"]);
+        assert_eq!(r.stdout(), "B one\none\nB two\ntwo\nB one\none\n", "{time}\n{}\n{}", r.stderr(), r.story());
+        assert_eq!(r.outcome("one/x.c"), if time == 0 { "miss" } else { "hit" }, "{}", r.story());
+        assert_eq!(w.sh("ls at").stdout, b"", "nothing lands below the mount point");
+    }
+}
+
+/// The kernel hands out a process id again as soon as it is free: what one command did is not the next one's.
+#[test]
+fn a_process_id_twice() {
+    let w = World::new();
+    for n in ["a", "b", "c"] {
+        w.write(&format!("{n}.c"), &format!("#include \"{n}.h\"\nint {n} = V;\n"));
+        w.write(&format!("{n}.h"), "#define V 1\n");
+    }
+    // Each command gets the id of the one before; the second is killed before it can say that it ends.
+    w.write(
+        "build.py",
+        "import os, signal
+def start(argv, like):
+    while True:
+        if like:
+            with open('/proc/sys/kernel/ns_last_pid', 'w') as f: f.write(str(like - 1))
+        pid = os.fork()
+        if pid == 0:
+            if like and os.getpid() != like: os._exit(99)
+            os.execvp(argv[0], argv)
+        if not like or pid == like: return pid
+        os.waitpid(pid, 0)
+first = start(['gcc', '-S', 'a.c'], 0)
+os.waitpid(first, 0)
+second = start(['sh', '-c', 'cat b.h; kill -9 $$; :'], first)
+os.waitpid(second, 0)
+for n in 'bc': os.waitpid(start(['gcc', '-S', n + '.c'], first), 0)
+",
+    );
+    for (v, outcome) in [(1, "miss"), (1, "hit"), (2, "miss")] {
+        w.write("c.h", &format!("#define V {v}\n"));
+        w.sh("rm -f *.s");
+        let r = w.run(&["/usr/bin/python3", "-B", "build.py"]);
+        assert_eq!(r.code(), Some(0), "{}", r.stderr());
+        assert_eq!(r.outcome("c.c"), outcome, "{}", r.story());
+        assert!(w.read("c.s").contains(&format!("long\t{v}")), "{}", r.story());
+        // What changed was read by the third only.
+        assert_eq!(r.outcome("b.c"), if v == 1 { outcome } else { "hit" }, "{}", r.story());
+        assert_eq!(r.outcome("a.c"), if v == 1 { outcome } else { "hit" }, "{}", r.story());
     }
 }
