@@ -78,6 +78,8 @@ pub struct RunArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
     Auto,
+    /// Looks are reported by eBPF programs, changes are notified: needs CAP_BPF and CAP_PERFMON
+    Ebpf,
     /// System calls are notified by a seccomp filter
     Seccomp,
     /// Processes stop at every system call: slow, for places where filters are forbidden
@@ -89,6 +91,7 @@ impl Backend {
     pub fn choice(self) -> Option<tracer::Backend> {
         match self {
             Self::Auto => None,
+            Self::Ebpf => Some(tracer::Backend::Ebpf),
             Self::Seccomp => Some(tracer::Backend::Seccomp),
             Self::Ptrace => Some(tracer::Backend::Ptrace),
         }

@@ -2,6 +2,7 @@
 
 mod app;
 mod commands;
+mod ebpf_memo;
 mod exit_code;
 mod messages;
 mod progress;

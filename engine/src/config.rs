@@ -196,6 +196,12 @@ pub fn workspace_root(cwd: &Path) -> PathBuf {
     up("xl.toml").or_else(|| up(".git")).unwrap_or_else(|| cwd.to_owned())
 }
 
+/// Where a user's caches are (XDG Base Directory Specification); `var` gives environment variables.
+pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(var("HOME")?).join(".cache"));
+    Some(var("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("xl"))
+}
+
 impl Config {
     /// Reads everything for a run in `cwd`; `var` reads an environment variable.
     pub fn load(cwd: &Path, o: &Overrides, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
@@ -276,8 +282,7 @@ impl Config {
             c.origins.push(("cache.dir".into(), d.display().to_string(), "--cache-dir".into()));
             dir = Some(d.clone());
         }
-        let default = || var("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home.map(|h| h.join(".cache"))).map(|d| d.join("xl"));
-        c.cache_dir = cwd.join(dir.or_else(default).ok_or(ConfigError::NoHome)?);
+        c.cache_dir = cwd.join(dir.or_else(|| user_cache_dir(&var)).ok_or(ConfigError::NoHome)?);
         c.evict_bytes = evict.unwrap_or(c.max_bytes / 10);
         Ok(c)
     }

@@ -13,6 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const TRUST: Duration = Duration::from_secs(1);
+/// A file that was written longer ago than this is told from a later one by its times, on every file system.
+const RECENT: Duration = Duration::from_millis(100);
+
+/// By the clock that stamps files, without its coarseness.
+fn now() -> i128 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec)
+}
 
 type Identity = (u64, u64, u64, i128, i128);
 
@@ -24,7 +32,10 @@ fn identity(s: &FileStat) -> Identity {
 struct Inner {
     states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
     unsteady: FxHashMap<PathBytes, u32>,
-    settled: FxHashMap<PathBytes, FileStat>,
+    /// States that were seen when nobody of the build wrote, with the time of the look, nanoseconds after the epoch.
+    settled: FxHashMap<PathBytes, (FileStat, i128)>,
+    /// What drivers wrote lately.
+    driven: FxHashMap<PathBytes, Instant>,
     contents: FxHashMap<Identity, Content>,
     fresh: Vec<(FileStat, Content)>,
 }
@@ -133,14 +144,41 @@ impl FileStates {
         }
         inner.states.insert(path.clone(), (state, Instant::now()));
         match state {
-            Some(s) => drop(inner.settled.insert(path.clone(), s)),
+            Some(s) => drop(inner.settled.insert(path.clone(), (s, now()))),
             None => drop(inner.settled.remove(path)),
         }
     }
 
-    /// Would a change after `state` was seen show?
-    pub fn settled(&self, path: &[u8], state: &FileStat) -> bool {
-        self.fine.contains(&state.dev) || self.lock().settled.get(path) == Some(state)
+    /// A driver is about to write this name. Nobody says when it is done.
+    pub fn written_by_driver(&self, path: &PathBytes) {
+        self.lock().driven.insert(path.clone(), Instant::now());
+    }
+
+    /// Looks at what drivers wrote lately. On a file system with a fine clock, whatever happens to it after this shows.
+    pub fn seal(&self) {
+        let driven: Vec<PathBytes> = self.lock().driven.keys().cloned().collect();
+        for path in driven {
+            let s = FileStat::of(&path);
+            let mut inner = self.lock();
+            match s {
+                Some(s) if self.fine.contains(&s.dev) => drop(inner.settled.insert(path.clone(), (s, now()))),
+                _ => drop(inner.settled.remove(&path)),
+            }
+            // What is old enough is told apart by its times alone.
+            if inner.driven.get(&path).is_some_and(|t| t.elapsed() > RECENT) {
+                inner.driven.remove(&path);
+            }
+        }
+    }
+
+    /// Would a change after `state` was seen show? It was seen when it was looked at, or, if the look is told of later, it
+    /// must have been seen `before` that.
+    pub fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
+        let seen = |b: Option<i128>| self.lock().settled.get(path).is_some_and(|(s, at)| s == state && b.is_none_or(|b| *at <= b));
+        match before {
+            None => self.fine.contains(&state.dev) || seen(None),
+            Some(b) => seen(Some(b)),
+        }
     }
 
     fn trusted(&self, s: &FileStat) -> bool {

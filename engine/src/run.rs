@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Instant;
-use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Process, Scope, Supervisor};
+use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Scope, Supervisor};
 
 /// What the root command is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,7 +266,7 @@ impl Supervisor for Run {
         }
     }
 
-    fn access(&self, scope: Scope, process: &Process, access: &Access) -> Flow {
+    fn access(&self, scope: Scope, pid: i32, access: &Access) -> Flow {
         let kind = self.kind(scope);
         let path = &access.path.path;
         let mut jobs: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
@@ -295,7 +295,7 @@ impl Supervisor for Run {
                     }
                 }
                 ScopeKind::Bypassed(b) => count(&b.writes),
-                ScopeKind::Driver => {}
+                ScopeKind::Driver => self.files.written_by_driver(path),
             }
             jobs.extend(self.wait_for(path));
         }
@@ -309,12 +309,12 @@ impl Supervisor for Run {
         if let ScopeKind::Pip(p) = &kind
             && !self.config.ignores(path)
         {
-            jobs.extend(p.recorder.access(process, access));
+            jobs.extend(p.recorder.access(pid, access));
         }
         if jobs.is_empty() { Flow::Go } else { Flow::After(Box::new(move || jobs.into_iter().for_each(|j| j()))) }
     }
 
-    fn fact(&self, scope: Scope, process: &Process, fact: tracer::access::Fact) {
+    fn fact(&self, scope: Scope, pid: i32, fact: tracer::access::Fact) {
         use tracer::access::Fact as T;
         if let ScopeKind::Pip(p) = self.kind(scope) {
             let f = match fact {
@@ -323,7 +323,13 @@ impl Supervisor for Run {
                 T::Cpus => cache::Fact::Cpus,
                 T::Memory => cache::Fact::Memory,
             };
-            p.recorder.fact(process, f);
+            p.recorder.fact(pid, f);
+        }
+    }
+
+    fn forked(&self, scope: Scope, parent: i32, child: i32) {
+        if let ScopeKind::Pip(p) = self.kind(scope) {
+            p.recorder.forked(parent, child);
         }
     }
 

@@ -151,6 +151,8 @@ impl Engine {
             writes: Mutex::default(),
         });
         self.note_exec(&pip, &t);
+        // What the build tool wrote a moment ago (a response file) is seen now: a later change would show.
+        self.files.seal();
         let scope = self.new_scope(ScopeKind::Pip(pip.clone()));
         // Held until the tap is in place: the root's exit must not overtake it.
         let mut tap = pip.tap.lock().expect("tap");
@@ -301,7 +303,8 @@ impl Engine {
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
-                let _ = pip.recorder.access(&r.process, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve" });
+                let _ =
+                    pip.recorder.access(r.process.pid, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve", late: None });
             }
         }
     }

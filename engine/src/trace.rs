@@ -4,7 +4,8 @@ use cache::{FileStat, Kind, PathBytes};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Process, Scope, Supervisor};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor};
 
 /// Names by what was done to them. A name may be in several sets; whether its first access was a look or a change
 /// decides if it is an input.
@@ -52,6 +53,7 @@ struct State {
 #[derive(Default)]
 pub struct Tracer {
     state: Mutex<State>,
+    entered: AtomicBool,
 }
 
 fn text(b: &[u8]) -> String {
@@ -144,18 +146,25 @@ impl Supervisor for Tracer {
     fn exec(&self, t: ExecTicket) {
         let r = &t.request;
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
-            self.record(&Access { op: Op::Exec, path: path.clone(), call: "execve" });
+            self.record(&Access { op: Op::Exec, path: path.clone(), call: "execve", late: None });
         }
         self.state.lock().expect("trace").trace.executed.push(r.argv.iter().map(|a| text(a)).collect());
-        t.proceed();
+        if self.entered.swap(true, Ordering::AcqRel) {
+            t.proceed();
+        } else {
+            // From the first program on.
+            t.enter(Scope::DRIVER, false);
+        }
     }
 
-    fn access(&self, _: Scope, _: &Process, a: &Access) -> Flow {
+    fn access(&self, _: Scope, _: i32, a: &Access) -> Flow {
         self.record(a);
         Flow::Go
     }
 
-    fn fact(&self, _: Scope, _: &Process, _: tracer::access::Fact) {}
+    fn fact(&self, _: Scope, _: i32, _: tracer::access::Fact) {}
+
+    fn forked(&self, _: Scope, _: i32, _: i32) {}
 
     fn escape(&self, _: Option<Scope>, e: Escape) {
         self.state.lock().expect("trace").trace.escapes.insert(e.to_string());

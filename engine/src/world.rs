@@ -118,8 +118,8 @@ impl Look for World<'_> {
             .ok_or_else(|| Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path))))
     }
 
-    fn settled(&self, path: &[u8], state: &FileStat) -> bool {
-        self.files.settled(path, state)
+    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
+        self.files.settled(path, state, before)
     }
 
     fn value(&self, o: &Observation) -> Value {

@@ -1,4 +1,4 @@
-/* refuse WHAT... -- CMD: runs CMD where the kernel refuses ptrace, seccomp listeners, or pidfd_getfd, as containers do. */
+/* refuse WHAT... -- CMD: runs CMD where the kernel refuses ptrace, seccomp listeners, bpf, or pidfd_getfd, as containers do. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/filter.h>
@@ -36,6 +36,7 @@ int main(int c, char **v) {
     for (; i < c && strcmp(v[i], "--"); i++) {
         if (!strcmp(v[i], "listener")) bad |= listener();
         else if (!strcmp(v[i], "ptrace")) bad |= call(SYS_ptrace);
+        else if (!strcmp(v[i], "bpf")) bad |= call(SYS_bpf);
         else if (!strcmp(v[i], "getfd")) bad |= call(SYS_pidfd_getfd);
         else return 2;
     }

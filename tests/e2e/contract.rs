@@ -99,3 +99,8 @@ fn seccomp() {
 fn ptrace() {
     contract("ptrace");
 }
+
+#[test]
+fn ebpf() {
+    contract("ebpf");
+}

@@ -187,7 +187,7 @@ fn output_to_nowhere() {
 #[test]
 fn the_summary_names_the_backend() {
     let mut w = World::new();
-    for backend in ["seccomp", "ptrace"] {
+    for backend in ["seccomp", "ptrace", "ebpf"] {
         w.env.insert("XL_BACKEND".into(), backend.into());
         let r = w.run(&["true"]);
         assert!(r.stderr().lines().any(|l| l.starts_with("xl: ") && l.ends_with(backend)), "{}", r.stderr());

@@ -1,38 +1,32 @@
-//! The record layout that the eBPF programs and `tracer` will share.
+//! The eBPF programs, and what they share with their loader.
 //!
-//! One record is one access, as the kernel side writes it into the ring: this header, then the path bytes. The
-//! programs themselves are not part of this version. Knows nothing of anything else.
+//! `src/layout.txt` is the one definition of the records, of a task's state and of the call descriptions: the structures here
+//! and the programs' header are made of it. The programs are compiled when the crate is built, if clang is there. How they are
+//! loaded, and what a record means, is the business of `tracer`.
 
-/// Header of one record; little endian, eight-byte aligned.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RecordHeader {
-    /// Boot-time nanoseconds at the call's return.
-    pub time: u64,
-    /// Scope of the task, as set by the gate.
-    pub scope: u32,
-    /// Task id in the initial pid namespace.
-    pub tid: u32,
-    /// Per-task counter: a gap is a lost record, attributable to its scope.
-    pub sequence: u32,
-    /// System call number.
-    pub number: u32,
-    /// Its result: a descriptor, 0, or a negative errno.
-    pub result: i32,
-    /// open(2) or `AT_*` flags, as far as the call has any.
-    pub flags: u32,
-    /// Bytes of path that follow.
-    pub path_length: u32,
-    /// Kept zero.
-    pub reserved: u32,
-}
+include!(concat!(env!("OUT_DIR"), "/layout.rs"));
+include!(concat!(env!("OUT_DIR"), "/object.rs"));
+
+/// ELF structures are read in place.
+#[repr(C, align(8))]
+#[allow(dead_code, reason = "unused in a build without programs")]
+struct Aligned<T>(T);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_layout_is_fixed() {
-        assert_eq!((size_of::<RecordHeader>(), align_of::<RecordHeader>()), (40, 8));
+    fn a_structure_survives_the_way_there_and_back() {
+        let r = Record { time: 1, inode: 2, scope: 3, result: -2, marks: MARK_TARGET, ..Record::default() };
+        assert_eq!(Record::read(&r.bytes()), Some(r));
+        assert_eq!(Record::read(&r.bytes()[1..]), None);
+        assert_eq!((Record::SIZE, Task::SIZE, State::SIZE), (64, 32, 32));
+    }
+
+    #[test]
+    fn the_programs_are_there_where_clang_is() {
+        let clang = std::process::Command::new("clang").arg("--version").output().is_ok_and(|o| o.status.success());
+        assert!(!clang || OBJECT.is_some(), "{WHY_NOT}");
     }
 }

@@ -42,6 +42,10 @@ pub enum EscapeKind {
     BornDescriptor,
     /// A process whose parent is not known.
     Orphan,
+    /// Accesses came faster than they could be taken note of.
+    Lost,
+    /// The observer could not be started.
+    Unobserved,
     /// It traces a process (a debugger, a leak checker), which the `ptrace` backend makes fail.
     Tracing,
 }
@@ -67,6 +71,8 @@ impl std::fmt::Display for Escape {
             EscapeKind::LiveStdin => "it reads live standard input",
             EscapeKind::Tracing => "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp",
             EscapeKind::BornDescriptor => "it uses a descriptor that xl was started with",
+            EscapeKind::Lost => "its accesses came faster than they could be recorded",
+            EscapeKind::Unobserved => "it could not be observed",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };
         f.write_str(what)?;
@@ -129,4 +135,17 @@ pub struct Access {
     pub path: Resolved,
     /// Name of the system call, as evidence.
     pub call: &'static str,
+    /// Told after it happened: `path.state` is what is there now, and this is what is known of then.
+    pub late: Option<Late>,
+}
+
+/// What an observer that learns of a look afterwards knows of the moment itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Nanoseconds after the epoch, by the clock that stamps files.
+    pub time: i128,
+    /// Did the call find something? `None`: its result does not tell.
+    pub found: Option<bool>,
+    /// Inode number of what it found; 0: not known.
+    pub inode: u64,
 }

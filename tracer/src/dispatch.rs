@@ -1,8 +1,9 @@
 //! From a blocked system call to a reported access: operands read, path resolved, supervisor asked, call let go.
 //!
-//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`].
+//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls that
+//! are told of afterwards take another way here; see [`crate::late`].
 
-use crate::access::{Access, EscapeKind, Op};
+use crate::access::{Access, EscapeKind, Late, Op};
 use crate::arch::{self, At, Follow, Shape};
 use crate::process::{Process, Scope};
 use crate::request::ExecRequest;
@@ -17,7 +18,44 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// See `PATH_MAX` in path_resolution(7).
-const TOO_DEEP: &str = "a path is longer than the kernel takes";
+pub(crate) const TOO_DEEP: &str = "a path is longer than the kernel takes";
+
+/// The task that makes a call, and how it is asked for what only it knows.
+pub(crate) enum Caller<'a> {
+    /// It waits for us.
+    Blocked { tid: i32, process: &'a Process },
+    /// It went on long ago: what is not in the record cannot be had.
+    Gone { pid: i32, cwd: Option<Arc<[u8]>>, target: Target, late: Late },
+}
+
+/// What is behind a descriptor that was named by a path.
+pub(crate) enum Target {
+    Path(Vec<u8>),
+    /// No file with a name.
+    Nameless,
+    /// It was not recorded.
+    Unknown,
+}
+
+impl Caller<'_> {
+    pub fn pid(&self) -> i32 {
+        match self {
+            Self::Blocked { process, .. } => process.pid,
+            Self::Gone { pid, .. } => *pid,
+        }
+    }
+
+    fn cwd(&self, inner: &Inner) -> Option<Arc<[u8]>> {
+        match self {
+            Self::Blocked { tid, process } => inner.cwd(process, *tid),
+            Self::Gone { cwd, .. } => cwd.clone(),
+        }
+    }
+
+    fn late(&self) -> Option<Late> {
+        if let Self::Gone { late, .. } = self { Some(*late) } else { None }
+    }
+}
 
 /// The directory that a path argument is relative to, and the argument.
 type Operand = (Arc<[u8]>, Vec<u8>);
@@ -86,18 +124,12 @@ impl Inner {
     fn report(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) -> Flow {
         let reads = self.supervisor.observes_reads(scope);
         let flag = |i: u8, bit: i32| n.args[i as usize] & u64::from(bit.cast_unsigned()) != 0;
-        let follows = |f: Follow| match f {
-            Follow::Yes => true,
-            Follow::No => false,
-            Follow::UnlessFlag(i) => !flag(i, libc::AT_SYMLINK_NOFOLLOW),
-            Follow::IfFlag(i) => flag(i, libc::AT_SYMLINK_FOLLOW),
-        };
+        let follows = |f: Follow| follows(f, |i| n.args[i as usize]);
         let one = |at, op, follow| self.one(n, p, scope, name, at, op, follow, reads);
+        if let Some((at, op, follow)) = look(shape, |i| n.args[i as usize]) {
+            return one(at, op, follow);
+        }
         match shape {
-            Shape::Open(at, flags) => {
-                let (op, follow) = open_op(n.args[flags as usize]);
-                one(at, op, follow)
-            }
             Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
                 Ok(flags) => {
                     let (op, follow) = open_op(flags);
@@ -109,8 +141,6 @@ impl Inner {
                 }
             },
             Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false }, true),
-            Shape::Stat(at, f) => one(at, Op::Stat, follows(f)),
-            Shape::Readlink(at) => one(at, Op::Readlink, false),
             Shape::Unlink(at) => one(at, Op::Remove, false),
             Shape::Make(at) => one(at, Op::Create { exclusive: true }, false),
             Shape::SetMeta(at, f) => one(at, Op::SetMeta, follows(f)),
@@ -151,7 +181,7 @@ impl Inner {
             }
             Shape::Fact(fact) => {
                 if reads {
-                    self.supervisor.fact(scope, p, fact);
+                    self.supervisor.fact(scope, p.pid, fact);
                 }
                 Flow::Go
             }
@@ -181,6 +211,7 @@ impl Inner {
                 self.escape(Some(scope), kind, name);
                 Flow::Go
             }
+            Shape::Open(..) | Shape::Stat(..) | Shape::Readlink(_) => unreachable!("a look"),
         }
     }
 
@@ -198,14 +229,15 @@ impl Inner {
                 return Flow::Go;
             }
         };
+        let caller = Caller::Blocked { tid: n.tid.cast_signed(), process: p };
         if raw.is_empty() {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes { self.access(n.tid.cast_signed(), p, scope, name, op, &base, b".", true) } else { Flow::Go };
+            return if writes { self.access(&caller, scope, name, op, &base, b".", true) } else { Flow::Go };
         }
-        if !writes && !self.first_time(scope, p, &op, follow, &base, &raw) {
+        if !writes && !self.first_time(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw) {
             return Flow::Go;
         }
-        let flow = self.access(n.tid.cast_signed(), p, scope, name, op, &base, &raw, follow);
+        let flow = self.access(&caller, scope, name, op, &base, &raw, follow);
         if let (Flow::Refuse, Some(s)) = (&flow, self.scope_state(scope)) {
             // The next try is to be refused, too.
             s.seen.lock().expect("seen").clear();
@@ -214,8 +246,8 @@ impl Inner {
     }
 
     /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
-    /// program is reported.
-    fn first_time(&self, scope: Scope, p: &Process, op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
+    /// program is reported. `program` is a process, and which of its programs it runs.
+    pub(crate) fn first_time(&self, scope: Scope, program: (i32, u32), op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
         // Each look at a device may show something else.
         if raw.starts_with(b"/dev/") {
             return true;
@@ -230,8 +262,8 @@ impl Inner {
             _ => return true,
         };
         let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
-        key.extend_from_slice(&p.pid.to_ne_bytes());
-        key.extend_from_slice(&p.execs.load(Ordering::Relaxed).to_ne_bytes());
+        key.extend_from_slice(&program.0.to_ne_bytes());
+        key.extend_from_slice(&program.1.to_ne_bytes());
         key.extend_from_slice(&[tag, u8::from(follow)]);
         if raw.first() != Some(&b'/') {
             key.extend_from_slice(base);
@@ -242,29 +274,31 @@ impl Inner {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn access(&self, tid: i32, p: &Arc<Process>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
+    pub(crate) fn access(&self, who: &Caller<'_>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
         let mut path = self.resolver.resolve(base, raw, follow);
         if path.path.len().max(base.len() + raw.len()) >= libc::PATH_MAX as usize {
             // It has a name for whoever stands near it, and none that we could use.
             self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
             return Flow::Go;
         }
-        for (magic, real) in [(&b"/proc/self/cwd"[..], self.cwd(p, tid)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
-            if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
-                && rest.first() == Some(&b'/')
-            {
-                path = self.resolver.resolve(&real, &rest[1..], follow);
-                break;
+        if path.path.starts_with(b"/proc/self/") {
+            for (magic, real) in [(&b"/proc/self/cwd"[..], who.cwd(self)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
+                if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
+                    && rest.first() == Some(&b'/')
+                {
+                    path = self.resolver.resolve(&real, &rest[1..], follow);
+                    break;
+                }
             }
         }
         if let Some(fd) = path.path.strip_prefix(b"/proc/self/fd/").and_then(|n| std::str::from_utf8(n).ok()?.parse().ok()) {
             // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew.
             if fd == 0 {
-                self.stdin_touched(p, scope);
+                self.stdin_touched(who, scope);
             }
-            match task_files::fd_path(tid, fd) {
+            match self.target(who, scope, fd) {
                 Some(real) => path = self.resolver.resolve(b"/", &real, false),
-                None => return self.nameless(tid, scope, fd),
+                None => return Flow::Go,
             }
         }
         // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
@@ -277,10 +311,34 @@ impl Inner {
             path.path = path.path[..cut].into();
             path.state = crate::resolve::lstat(&path.path);
         }
-        if op.writes() {
-            self.about_to_write(tid, p, scope, &op, &path);
+        if let (true, Caller::Blocked { tid, process }) = (op.writes(), who) {
+            self.about_to_write(*tid, process, scope, &op, &path);
         }
-        self.supervisor.access(scope, p, &Access { op, path, call })
+        let late = who.late();
+        if late.is_some_and(|l| l.found == Some(false)) {
+            // Whatever is there now, it was not there then.
+            path.state = None;
+        }
+        self.supervisor.access(scope, who.pid(), &Access { op, path, call, late })
+    }
+
+    /// The file behind descriptor `fd`, if it has a name.
+    fn target(&self, who: &Caller<'_>, scope: Scope, fd: i32) -> Option<Vec<u8>> {
+        match who {
+            Caller::Blocked { tid, .. } => {
+                let path = task_files::fd_path(*tid, fd);
+                if path.is_none() {
+                    self.nameless(*tid, scope, fd);
+                }
+                path
+            }
+            Caller::Gone { target: Target::Path(p), .. } => Some(p.clone()),
+            Caller::Gone { target: Target::Nameless, .. } => None,
+            Caller::Gone { target: Target::Unknown, .. } => {
+                self.escape(Some(scope), EscapeKind::Unreadable, "it names a descriptor in an unusual way");
+                None
+            }
+        }
     }
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
@@ -288,7 +346,7 @@ impl Inner {
         let moves =
             matches!(op, Op::Remove | Op::Create { .. }) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
-            self.resolver.forget();
+            self.moved();
             p.unsettled.store(tid, Ordering::Release);
             if let Some(s) = self.scope_state(scope) {
                 s.seen.lock().expect("seen").clear();
@@ -299,7 +357,7 @@ impl Inner {
     fn on_fd(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
         let tid = n.tid.cast_signed();
         match task_files::fd_path(tid, fd) {
-            Some(path) => self.access(tid, p, scope, name, op, b"/", &path, false),
+            Some(path) => self.access(&Caller::Blocked { tid, process: p }, scope, name, op, b"/", &path, false),
             None => self.nameless(tid, scope, fd),
         }
     }
@@ -408,7 +466,7 @@ impl Inner {
         let Some((interpreters, image)) = image.ok().flatten() else {
             // It will fail (a PATH search tries many): only that it was looked for counts.
             if reads {
-                let _ = self.supervisor.access(scope, &p, &Access { op: Op::Stat, path: program, call: "execve" });
+                let _ = self.supervisor.access(scope, p.pid, &Access { op: Op::Stat, path: program, call: "execve", late: None });
             }
             return self.transport.proceed(n.id);
         };
@@ -435,6 +493,29 @@ fn own_image(raw: Vec<u8>, pid: i32) -> Vec<u8> {
         rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()).map_or(raw, std::ffi::CString::into_bytes)
     } else {
         raw
+    }
+}
+
+/// What a call looks at and how, if all that it does can be told from its arguments; `arg` gives those.
+pub(crate) fn look(shape: Shape, arg: impl Fn(u8) -> u64) -> Option<(At, Op, bool)> {
+    match shape {
+        Shape::Open(at, flags) => {
+            let (op, follow) = open_op(arg(flags));
+            Some((at, op, follow))
+        }
+        Shape::Stat(at, f) => Some((at, Op::Stat, follows(f, arg))),
+        Shape::Readlink(at) => Some((at, Op::Readlink, false)),
+        _ => None,
+    }
+}
+
+fn follows(f: Follow, arg: impl Fn(u8) -> u64) -> bool {
+    let flag = |i: u8, bit: i32| arg(i) & u64::from(bit.cast_unsigned()) != 0;
+    match f {
+        Follow::Yes => true,
+        Follow::No => false,
+        Follow::UnlessFlag(i) => !flag(i, libc::AT_SYMLINK_NOFOLLOW),
+        Follow::IfFlag(i) => flag(i, libc::AT_SYMLINK_FOLLOW),
     }
 }
 

@@ -5,7 +5,7 @@
 //! their cost does not depend on the length. Denied: `io_uring_setup` (ENOSYS, programs fall back) and
 //! `open_by_handle_at` (EPERM): both would escape observation.
 
-use crate::arch;
+use crate::arch::{self, Looks};
 
 /// `struct sock_filter` of `linux/filter.h`.
 #[repr(C)]
@@ -21,6 +21,7 @@ const LD_ABS: u16 = 0x20;
 const JEQ: u16 = 0x15;
 const JGE: u16 = 0x35;
 const JGT: u16 = 0x25;
+const JSET: u16 = 0x45;
 const JA: u16 = 0x05;
 const RET: u16 = 0x06;
 
@@ -49,8 +50,17 @@ pub const LAUNCHER_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_FIN | libc::MSG_S
 /// How many descriptors can be watched.
 pub const MOST_WATCHED: usize = 8;
 
-/// Builds the filter of the `seccomp` observer and gate. Every use of the descriptors `watched` is notified.
-pub fn build(watched: &[i32]) -> Vec<Instruction> {
+/// What is notified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// Every call of the table.
+    All,
+    /// The gate's: what only looks is somebody else's to report (see [`Looks`]).
+    Gate,
+}
+
+/// Builds the filter. Every use of the descriptors `watched` is notified.
+pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     let watched = &watched[..watched.len().min(MOST_WATCHED)];
     let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
     let k = watched.len() as u8;
@@ -98,8 +108,18 @@ pub fn build(watched: &[i32]) -> Vec<Instruction> {
     for nr in [arch::EXECVE, arch::EXECVEAT, arch::EXIT, arch::EXIT_GROUP] {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
     }
-    for (nr, _, _) in arch::TABLE.iter().filter(|r| !matches!(r.0, arch::SENDTO | arch::SENDMSG)) {
-        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]);
+    for (nr, _, shape) in arch::TABLE.iter().filter(|r| !matches!(r.0, arch::SENDTO | arch::SENDMSG)) {
+        match if calls == Calls::All { Looks::No } else { shape.looks() } {
+            Looks::No => v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, NOTIFY)]),
+            Looks::Yes => {}
+            Looks::UnlessChanging(flags) => v.extend([
+                jump(JEQ, nr.cast_unsigned(), 0, 4),
+                stmt(LD_ABS, offset_arg(flags)),
+                jump(JSET, tracer_ebpf::OPEN_CHANGES, 0, 1),
+                stmt(RET, NOTIFY),
+                stmt(RET, ALLOW),
+            ]),
+        }
     }
     for (nr, errno) in [(arch::IO_URING_SETUP, libc::ENOSYS), (arch::OPEN_BY_HANDLE_AT, libc::EPERM)] {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, ERRNO | errno.cast_unsigned())]);
@@ -145,6 +165,7 @@ fn run(p: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> u32 {
                     JEQ => a == i.k,
                     JGE => a >= i.k,
                     JGT => a > i.k,
+                    JSET => a & i.k != 0,
                     c => panic!("unknown instruction {c:#x}"),
                 };
                 pc += usize::from(if yes { i.jt } else { i.jf });
@@ -183,14 +204,39 @@ mod tests {
             (0x4000_0001, [0; 6], NOTIFY, "an x32 call"),
         ];
         for (nr, args, want, what) in cases {
-            assert_eq!(run(&build(&[]), nr, arch::AUDIT_ARCH, args), want, "{what}");
+            assert_eq!(run(&build(&[], Calls::All), nr, arch::AUDIT_ARCH, args), want, "{what}");
         }
-        assert_eq!(run(&build(&[]), 5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+        assert_eq!(run(&build(&[], Calls::All), 5, 0x4000_0003, [0; 6]), NOTIFY, "an i386 call");
+    }
+
+    #[test]
+    fn the_gate_alone_does_not_ask_about_looks() {
+        let p = build(&[], Calls::Gate);
+        let open = |flags: i32| [0, 0, flags.cast_unsigned(), 0, 0, 0];
+        for (nr, args, want, what) in [
+            (4, [0; 6], ALLOW, "stat"),
+            (89, [0; 6], ALLOW, "readlink"),
+            (63, [0; 6], ALLOW, "uname"),
+            (257, open(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY), ALLOW, "openat to read"),
+            (257, open(libc::O_PATH), ALLOW, "openat of a name"),
+            (257, open(libc::O_WRONLY), NOTIFY, "openat to write"),
+            (257, open(libc::O_CREAT), NOTIFY, "openat that creates"),
+            (257, open(libc::O_TRUNC), NOTIFY, "openat that cuts"),
+            (257, open(libc::O_TMPFILE | libc::O_RDWR), NOTIFY, "openat of a nameless file"),
+            (2, [0, 1, 0, 0, 0, 0], NOTIFY, "open to write"),
+            (437, [0; 6], NOTIFY, "openat2: its flags are in memory"),
+            (217, [0; 6], NOTIFY, "getdents64"),
+            (80, [0; 6], NOTIFY, "chdir"),
+            (87, [0; 6], NOTIFY, "unlink"),
+            (59, [0; 6], NOTIFY, "execve"),
+        ] {
+            assert_eq!(run(&p, nr, arch::AUDIT_ARCH, args), want, "{what}");
+        }
     }
 
     #[test]
     fn watched_descriptors_are_notified() {
-        let p = build(&[3, 7]);
+        let p = build(&[3, 7], Calls::All);
         for (nr, args, want) in [
             (1, [3, 0, 0, 0, 0, 0], NOTIFY),
             (1, [7, 0, 0, 0, 0, 0], NOTIFY),
@@ -210,6 +256,6 @@ mod tests {
 
     #[test]
     fn fits_the_kernel() {
-        assert!(build(&[3; MOST_WATCHED]).len() < 4096, "BPF_MAXINSNS");
+        assert!(build(&[3; MOST_WATCHED], Calls::All).len() < 4096, "BPF_MAXINSNS");
     }
 }

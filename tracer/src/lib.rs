@@ -13,6 +13,9 @@ mod capture;
 mod dispatch;
 mod filter;
 mod keeper;
+mod late;
+mod loader;
+mod observer;
 mod pool;
 mod process;
 pub mod request;
@@ -24,13 +27,16 @@ mod terminal;
 mod ticket;
 mod transport;
 
-pub use access::{Access, Escape, EscapeKind, Op};
+pub use access::{Access, Escape, EscapeKind, Late, Op};
 pub use capture::{Chunk, Stream};
+pub use observer::Unavailable as EbpfUnavailable;
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::Resolved;
 pub use rustix::fs::FileType;
-pub use session::{Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, search_path};
+pub use session::{
+    Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, probe_ebpf, search_path,
+};
 pub use sys::signals::{forward_signals, ignore_sigpipe};
-pub use task_files::own_inherited as inherited;
+pub use task_files::{own_inherited as inherited, parent_of};
 pub use ticket::{ExecTicket, ExitTicket, Tap};

@@ -81,7 +81,7 @@ impl Process {
 
     /// Process id of the parent, now.
     pub fn parent(&self) -> Option<i32> {
-        task_files::stat(self.pid).map(|s| s.parent)
+        task_files::parent_of(self.pid)
     }
 
     /// Name of the program that the parent runs, now.
@@ -165,6 +165,11 @@ impl ProcessTable {
             return Found::Known(p.clone());
         }
         self.register(tid, 0)
+    }
+
+    /// The process of task `tid`, if it was seen before.
+    pub fn known(&self, tid: i32) -> Option<Arc<Process>> {
+        self.tasks.lock().expect("tasks").get(&tid).cloned()
     }
 
     fn register(&self, tid: i32, depth: u32) -> Found {

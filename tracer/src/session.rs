@@ -5,7 +5,12 @@
 
 use crate::access::{Access, Escape, EscapeKind, Fact};
 use crate::arch::{self, Shape};
+use crate::dispatch::Caller;
+use crate::filter::{self, Calls};
 use crate::keeper::Keeper;
+use crate::late::Bases;
+use crate::loader::Loader;
+use crate::observer::{Observer, RING, Unavailable};
 use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
 use crate::resolve::Resolver;
@@ -19,8 +24,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, mpsc};
 
 /// What to do with a task whose access was reported.
 pub enum Flow {
@@ -36,10 +41,13 @@ pub enum Flow {
 pub trait Supervisor: Send + Sync + 'static {
     /// An `execve` that would succeed. Answer the ticket now or later.
     fn exec(&self, ticket: ExecTicket);
-    /// A process of an observed scope (or, for writes, of any scope) is about to do this.
-    fn access(&self, scope: Scope, process: &Process, access: &Access) -> Flow;
+    /// Process `pid` of an observed scope (or, for writes, of any scope) is about to do this, or has done it if the access
+    /// is [`Access::late`]: then it can be neither delayed nor refused.
+    fn access(&self, scope: Scope, pid: i32, access: &Access) -> Flow;
     /// A process of an observed scope asked for a fact.
-    fn fact(&self, scope: Scope, process: &Process, fact: Fact);
+    fn fact(&self, scope: Scope, pid: i32, fact: Fact);
+    /// Process `parent` of an observed scope has a new child. Not every backend tells.
+    fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
     fn escape(&self, scope: Option<Scope>, escape: Escape);
     /// The root of a scope is about to exit; it is held until the ticket is dropped.
@@ -65,11 +73,17 @@ pub struct Options<'a> {
     pub watched: Vec<(i32, Vec<u8>)>,
     /// The journal that the keeper removes if the build outlives its supervisor.
     pub journal: Option<PathBuf>,
+    /// The eBPF programs were loaded before on this machine since it was started: they need not be tried again.
+    pub ebpf_works: bool,
+    /// Reads may have to be refused or held, which cannot be done after the fact: `seccomp` is taken instead of `ebpf`.
+    pub needs_entry: bool,
 }
 
 /// How calls are observed and held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// The gate by seccomp, looks by eBPF.
+    Ebpf,
     Seccomp,
     Ptrace,
 }
@@ -77,6 +91,7 @@ pub enum Backend {
 impl std::fmt::Display for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Ebpf => "ebpf",
             Self::Seccomp => "seccomp",
             Self::Ptrace => "ptrace",
         })
@@ -97,6 +112,12 @@ pub struct TracerStats {
     pub calls: u64,
     /// Processes seen.
     pub processes: u64,
+    /// Records of calls that were not notified.
+    pub records: u64,
+    /// Records that were lost.
+    pub lost: u64,
+    /// The observer was needed, and could not be loaded.
+    pub unobserved: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +128,8 @@ pub enum SpawnError {
     Keeper(std::io::Error),
     #[error("cannot trace the command: {0}")]
     Attach(std::io::Error),
+    #[error("the eBPF observer does not work here: {0}")]
+    Observer(#[from] Unavailable),
 }
 
 #[derive(Default)]
@@ -128,6 +151,11 @@ pub(crate) struct Inner {
     pub(crate) root: i32,
     pub(crate) watched: Vec<(i32, Vec<u8>)>,
     pub(crate) calls: AtomicU64,
+    /// With the backend `ebpf`, from the first observed command on.
+    pub(crate) observer: OnceLock<Option<Observer>>,
+    pub(crate) bases: Mutex<Bases>,
+    reading: AtomicBool,
+    loader: Option<Loader>,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -140,6 +168,7 @@ pub struct Session {
     threads: usize,
     hits: bool,
     watched: Vec<(i32, Vec<u8>)>,
+    backend: Backend,
 }
 
 /// Finds `name` as a shell would: as a path if it has a slash, else in `path`.
@@ -158,7 +187,7 @@ pub fn probe_attaching() -> std::io::Result<()> {
 
 /// Tries the `seccomp` backend by using it: launches a command that exits at once.
 pub fn probe() -> Result<(), SpawnError> {
-    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&crate::filter::build(&[])))?;
+    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&filter::build(&[], Calls::All)))?;
     let Way::Listener(listener) = l.way else { return Ok(()) };
     let listener = Listener::new(listener);
     while let Ok(n) = listener.receive() {
@@ -173,12 +202,28 @@ pub fn probe() -> Result<(), SpawnError> {
     Ok(())
 }
 
+/// Tries the `ebpf` backend by loading it.
+pub fn probe_ebpf() -> Result<(), Unavailable> {
+    Observer::load(1 << 16).map(drop)
+}
+
 impl Session {
     /// Forks the launcher and the keeper. Must be called while the process has one thread.
     pub fn launch(o: &Options<'_>) -> Result<Self, SpawnError> {
         launch::become_subreaper();
         let watched: Vec<i32> = o.watched.iter().map(|(fd, _)| *fd).collect();
-        let filter = crate::filter::build(&watched);
+        let ebpf = match o.backend {
+            Some(Backend::Ebpf) if o.needs_entry => false,
+            Some(Backend::Ebpf) => {
+                if !o.ebpf_works {
+                    probe_ebpf()?;
+                }
+                true
+            }
+            None => !o.needs_entry && (o.ebpf_works || probe_ebpf().is_ok()),
+            Some(_) => false,
+        };
+        let filter = filter::build(&watched, if ebpf { Calls::Gate } else { Calls::All });
         let start = |filter| launch::launch(o.program, o.argv, o.env, filter);
         let attaching = crate::sys::ptrace::probe();
         let step = || match &attaching {
@@ -186,7 +231,7 @@ impl Session {
             Err(e) => Err(SpawnError::Attach(std::io::Error::from(e.kind()))),
         };
         let l = match o.backend {
-            Some(Backend::Seccomp) => start(Some(&filter))?,
+            Some(Backend::Seccomp | Backend::Ebpf) => start(Some(&filter))?,
             Some(Backend::Ptrace) => step()?,
             None => match start(Some(&filter)) {
                 // Somebody further out has a listener already, or filters are forbidden.
@@ -207,7 +252,21 @@ impl Session {
                 (Transport::Step(Stepper::new(l.pid, watched).map_err(SpawnError::Attach)?), keeper, Some(go))
             }
         };
-        Ok(Self { pid: l.pid, transport, go, keeper, threads: o.threads.max(1), hits: attaching.is_ok(), watched: o.watched.clone() })
+        let backend = match &transport {
+            Transport::Step(_) => Backend::Ptrace,
+            Transport::Notify(_) if ebpf => Backend::Ebpf,
+            Transport::Notify(_) => Backend::Seccomp,
+        };
+        Ok(Self {
+            backend,
+            pid: l.pid,
+            transport,
+            go,
+            keeper,
+            threads: o.threads.max(1),
+            hits: attaching.is_ok(),
+            watched: o.watched.clone(),
+        })
     }
 
     /// Can a command be ended before it starts? If not (ptrace is forbidden), there are no hits.
@@ -217,10 +276,7 @@ impl Session {
 
     /// How this session observes.
     pub fn backend(&self) -> Backend {
-        match self.transport {
-            Transport::Notify(_) => Backend::Seccomp,
-            Transport::Step(_) => Backend::Ptrace,
-        }
+        self.backend
     }
 
     /// Process id of the root command.
@@ -236,6 +292,7 @@ impl Session {
 
     /// Serves the run until the root command has ended and every job is done.
     pub fn run(self, supervisor: Arc<dyn Supervisor>) -> std::io::Result<(Exited, TracerStats)> {
+        let loader = (self.backend == Backend::Ebpf).then(Loader::start);
         // A descriptor for every live process: the soft limit is made for programs that use select(2).
         raise_descriptor_limit();
         let mut shapes = vec![None; arch::HIGHEST_KNOWN as usize + 1];
@@ -254,6 +311,10 @@ impl Session {
             root: self.pid,
             watched: self.watched,
             calls: AtomicU64::new(0),
+            observer: OnceLock::new(),
+            loader,
+            bases: Mutex::default(),
+            reading: AtomicBool::new(false),
         });
         let root = inner.processes.add_root(self.pid);
         let (tx, end) = mpsc::channel();
@@ -288,7 +349,14 @@ impl Session {
             inner.has_ended(p);
         }
         inner.pool.drain();
-        let stats = TracerStats { calls: inner.calls.load(Ordering::Relaxed), processes: inner.processes.births() };
+        inner.drain();
+        let stats = TracerStats {
+            calls: inner.calls.load(Ordering::Relaxed),
+            processes: inner.processes.births(),
+            records: inner.bases.lock().expect("bases").records,
+            lost: inner.observer().map_or(0, |o| o.lost().0),
+            unobserved: inner.observer.get().is_some_and(Option::is_none),
+        };
         Ok((exited, stats))
     }
 }
@@ -355,8 +423,11 @@ impl Inner {
     fn handle(self: &Arc<Self>, n: Notification) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let tid = n.tid.cast_signed();
+        // What was looked at before is judged before anything else happens.
+        self.drain();
         let p = match self.processes.find(tid) {
             Found::Known(p) | Found::New(p) => p,
+            Found::Orphan(p) if self.known_to_kernel(&p) => p,
             Found::Orphan(p) => {
                 self.escape(None, EscapeKind::Orphan, format!("process {tid}"));
                 p
@@ -372,10 +443,7 @@ impl Inner {
             p.cwd.lock().expect("cwd").take();
         }
         if p.unsettled.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            self.resolver.forget();
-            if let Some(s) = self.scope_state(p.scope()) {
-                s.seen.lock().expect("seen").clear();
-            }
+            self.settle_names(&p);
         }
         self.settle_exec(&p, &n);
         let scope = p.scope();
@@ -402,6 +470,76 @@ impl Inner {
             },
         }
         self.transport.proceed(n.id);
+    }
+
+    /// A call that moved directories or links has happened: believe nothing that was seen before.
+    pub(crate) fn settle_names(&self, p: &Process) {
+        self.moved();
+        if let Some(s) = self.scope_state(p.scope()) {
+            s.seen.lock().expect("seen").clear();
+        }
+    }
+
+    /// Directories or links may have other names.
+    pub(crate) fn moved(&self) {
+        self.resolver.forget();
+        if let Some(o) = self.observer() {
+            o.moved();
+        }
+    }
+
+    /// The observer, if it was needed so far.
+    pub(crate) fn observer(&self) -> Option<&Observer> {
+        self.observer.get()?.as_ref()
+    }
+
+    /// The kernel keeps a child's scope whatever became of its parents.
+    fn known_to_kernel(&self, p: &Process) -> bool {
+        match self.observer().and_then(|o| o.followed(p)) {
+            Some(scope) => {
+                p.set_scope(scope);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Task `tid` of `p` is about to enter `scope`: from then on its looks are recorded, if anybody wants them. Loads the
+    /// observer when it is needed for the first time.
+    pub(crate) fn follow(self: &Arc<Self>, p: &Process, tid: i32, scope: Scope) {
+        let Some(loader) = &self.loader else { return };
+        let wanted = |s| self.supervisor.observes_reads(s).then_some(s);
+        let (scope, before) = (wanted(scope), wanted(p.scope()));
+        if scope.is_none() && self.observer().is_none() {
+            return;
+        }
+        let observer = self.observer.get_or_init(|| match loader.load(RING) {
+            Ok(o) => Some(o),
+            Err(e) => {
+                self.escape(None, EscapeKind::Unobserved, e.to_string());
+                None
+            }
+        });
+        if observer.is_some() && !self.reading.swap(true, Ordering::AcqRel) {
+            let inner = self.clone();
+            // If there is no thread to be had, the ring is read at every gated call all the same.
+            drop(std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()));
+        }
+        let followed = match observer {
+            Some(o) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),
+            None => Err("the eBPF programs could not be loaded".to_owned()),
+        };
+        if let (Some(scope), Err(why)) = (scope, followed) {
+            self.escape(Some(scope), EscapeKind::Unobserved, why);
+        }
+    }
+
+    /// Reads what piles up while nobody asks.
+    pub(crate) fn read_on(self: &Arc<Self>) {
+        while let Some(o) = self.observer() {
+            o.wait();
+            self.drain();
+        }
     }
 
     /// The first call after an `execve` was let go tells whether it happened.
@@ -431,10 +569,12 @@ impl Inner {
         }
     }
 
-    pub(crate) fn stdin_touched(&self, p: &Process, scope: Scope) {
+    pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope) {
         let Some(s) = self.scope_state(scope) else { return };
         let live = s.live_stdin.lock().expect("stdin");
-        if live.is_some() && *live == task_files::fd_link(p.pid, 0) {
+        // Of a task that went on nobody knows any more what its descriptor was.
+        let still = || matches!(who, Caller::Gone { .. }) || *live == task_files::fd_link(who.pid(), 0);
+        if live.is_some() && still() {
             self.escape(Some(scope), EscapeKind::LiveStdin, "");
         }
     }
@@ -442,7 +582,7 @@ impl Inner {
     fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
         let reads = arch::STDIN_READERS.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
         if reads || n.nr == arch::FCNTL && n.args[0] as i32 == 0 {
-            self.stdin_touched(p, scope);
+            self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope);
         }
     }
 
@@ -461,6 +601,9 @@ impl Inner {
     fn exit(self: &Arc<Self>, n: Notification, p: &Arc<Process>) {
         self.processes.adopt_children(p);
         let is_root = self.is_root(p);
+        if is_root {
+            self.admit_losses(p.scope());
+        }
         p.ending.store(true, Ordering::Release);
         if is_root {
             self.supervisor.root_exit(ExitTicket {

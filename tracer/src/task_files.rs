@@ -27,6 +27,11 @@ pub fn stat(pid: i32) -> Option<Stat> {
     Some(Stat { state: *f.first()?.first()?, parent: number(f.get(1)?)?, start: number(f.get(19)?)? })
 }
 
+/// Process id of the parent, now.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    stat(pid).map(|s| s.parent)
+}
+
 /// The id of the process that thread `tid` belongs to.
 pub fn thread_group(tid: i32) -> Option<i32> {
     status_field(tid, b"Tgid:")

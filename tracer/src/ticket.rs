@@ -144,6 +144,7 @@ impl ExecTicket {
             image: image.map_or((0, 0), |s| (rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino)),
             originals,
         });
+        self.inner.follow(p, self.request.tid, scope);
         p.set_scope(scope);
         if root {
             self.inner.set_root(scope, p);

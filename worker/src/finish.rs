@@ -5,7 +5,7 @@
 //! under the pip, other than by its own doing, forbids storing.
 
 use crate::environment;
-use crate::recorder::{Accesses, Record};
+use crate::recorder::{Accesses, Link, Record};
 use crate::tools;
 use cache::collect::Written;
 use cache::digest::Content;
@@ -19,8 +19,9 @@ pub trait Look {
     fn stat(&self, path: &[u8]) -> Option<FileStat>;
     /// Content of a file in this state; `Err` if it has another one by now.
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
-    /// Would any later change show in the state, although its time is recent?
-    fn settled(&self, path: &[u8], state: &FileStat) -> bool;
+    /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
+    /// access: was it seen `before` that?
+    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool;
     /// Value of an environment observation or a fact.
     fn value(&self, o: &Observation) -> Value;
     fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>>;
@@ -150,9 +151,13 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
             f.problems.push(why);
         }
     }
-    for (path, (first, target)) in &a.links {
+    for (path, Link { state: first, target, late }) in &a.links {
         if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
             continue;
+        }
+        let recent = |s: &FileStat, seen: i128| s.ctime >= seen - cache::file_stat::TICK && !look.settled(path, s, Some(seen));
+        if first.zip(*late).is_some_and(|(s, seen)| recent(&s, seen)) {
+            f.problems.push(format!("the symbolic link `{}` was made just before or while it ran", text(path)));
         }
         if !outputs.contains(path) && look.read_link(path).as_ref() != Some(target) || first.is_none() {
             f.problems.push(format!("the symbolic link `{}` changed while it ran", text(path)));
@@ -256,7 +261,8 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         Kind::Special => f.observations.push((Observation::FileProbe { path: path.clone(), times: false }, value::probe(&first, false))),
         Kind::File => {
             let recent = first.ctime >= r.seen - cache::file_stat::TICK;
-            if recent && !own && !look.settled(path, &first) {
+            let before = r.late.then_some(r.seen);
+            if recent && (r.late || !own) && !look.settled(path, &first, before) {
                 return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
             }
             if r.read {

@@ -12,7 +12,7 @@ use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use tracer::{Access, Op, Process};
+use tracer::{Access, Late, Op};
 
 /// How a name was used, and what it was before.
 #[derive(Clone, Debug)]
@@ -55,6 +55,8 @@ pub struct Record {
     pub search: bool,
     /// When it was first accessed, by the clock that stamps files.
     pub seen: i128,
+    /// Its state was read only after that.
+    pub late: bool,
 }
 
 /// The accesses of one pip.
@@ -62,12 +64,21 @@ pub struct Record {
 pub struct Accesses {
     pub names: FxHashMap<PathBytes, Record>,
     /// Links that were crossed, with state and target when that happened.
-    pub links: FxHashMap<PathBytes, (Option<FileStat>, Vec<u8>)>,
+    pub links: FxHashMap<PathBytes, Link>,
     pub facts: BTreeSet<Fact>,
     /// Every exec.
     pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
     pub problems: Vec<String>,
+}
+
+/// A symbolic link that was crossed.
+#[derive(Clone, Debug)]
+pub struct Link {
+    pub state: Option<FileStat>,
+    pub target: Vec<u8>,
+    /// When it was crossed, if it was read only after that.
+    pub late: Option<i128>,
 }
 
 /// One program that the pip executed.
@@ -132,20 +143,28 @@ impl Recorder {
         a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool });
     }
 
-    /// What `process` runs. A fork runs what its parent ran.
-    fn running(&self, process: &Process) -> Running {
+    /// What process `pid` runs. A fork runs what its parent ran.
+    fn running(&self, pid: i32) -> Running {
         let mut all = self.running.lock().expect("running");
-        if let Some(r) = all.get(&process.pid) {
+        if let Some(r) = all.get(&pid) {
             return r.clone();
         }
-        let r = process.parent().and_then(|p| all.get(&p).cloned()).unwrap_or_default();
-        all.insert(process.pid, r.clone());
+        let r = tracer::parent_of(pid).and_then(|p| all.get(&p).cloned()).unwrap_or_default();
+        all.insert(pid, r.clone());
         r
     }
 
+    /// Process `parent` has a new child, which runs what it runs.
+    pub fn forked(&self, parent: i32, child: i32) {
+        let mut all = self.running.lock().expect("running");
+        if let Some(r) = all.get(&parent).cloned() {
+            all.insert(child, r);
+        }
+    }
+
     /// A fact was asked for.
-    pub fn fact(&self, process: &Process, f: Fact) {
-        let toolchain = self.running(process).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
+    pub fn fact(&self, pid: i32, f: Fact) {
+        let toolchain = self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
         // Compilers use processors and memory to go faster, not to make something else.
         if !(toolchain && matches!(f, Fact::Cpus | Fact::Memory)) {
             self.accesses.lock().expect("accesses").facts.insert(f);
@@ -168,23 +187,29 @@ impl Recorder {
         a.names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p.clone()).collect()
     }
 
-    /// Records one access of `process`. The result must run before the call goes on.
-    pub fn access(&self, process: &Process, access: &Access) -> Option<Before> {
-        let running = self.running(process);
+    /// Records one access of process `pid`. The result must run before the call goes on.
+    pub fn access(&self, pid: i32, access: &Access) -> Option<Before> {
+        let running = self.running(pid);
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
         match special::classify(&access.path.path, reads) {
+            Special::No if reads && state.is_some_and(|s| s.kind == Kind::Special) => {
+                if special::is_job_server(&access.path.path) {
+                    return None;
+                }
+                a.problem(format!("what goes through `{}` is not kept", String::from_utf8_lossy(&access.path.path)));
+            }
             Special::No => {}
             Special::Ignore => return None,
             Special::Fact(f) => {
                 drop(a);
-                self.fact(process, f);
+                self.fact(pid, f);
                 return None;
             }
             Special::Volatile(_) if running.seeds > 0 && access.path.path.ends_with(b"random") => {
                 // What a script reads after that is the script's.
-                if let Some(r) = self.running.lock().expect("running").get_mut(&process.pid) {
+                if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
                     r.seeds -= 1;
                 }
                 return None;
@@ -195,12 +220,25 @@ impl Recorder {
             }
         }
         for l in &access.path.links {
-            a.links.entry(l.clone()).or_insert_with(|| (FileStat::of(l), cache::collect::read_link(l).unwrap_or_default()));
+            a.links.entry(l.clone()).or_insert_with(|| Link {
+                state: FileStat::of(l),
+                target: cache::collect::read_link(l).unwrap_or_default(),
+                late: access.late.map(|l| l.time),
+            });
         }
-        a.apply(access, state, &running, process.pid).then(|| {
+        a.apply(access, state, &running, pid).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
+    }
+}
+
+/// Is there now what the call found then? Times are judged later, when more is known.
+fn is_what_was_seen(l: &Late, now: Option<&FileStat>) -> bool {
+    match (l.found, now) {
+        (Some(true), None) => false,
+        (Some(true), Some(s)) => l.inode == 0 || l.inode == s.ino,
+        _ => true,
     }
 }
 
@@ -247,7 +285,8 @@ impl Accesses {
             before: None,
             listing: None,
             search: true,
-            seen: cache::file_stat::coarse_now(),
+            seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
+            late: access.late.is_some(),
         });
         // After a confirmed change of its own, what the pip sees is its own doing.
         // A directory's times change with its members: it is another one only if it was replaced.
@@ -257,6 +296,15 @@ impl Accesses {
                 (Some(a), Some(b)) => !same(a, b),
                 (a, b) => a.is_some() != b.is_some() || r.removed,
             };
+        if let Some(l) = access.late
+            && !own
+            && !is_what_was_seen(&l, state.as_ref())
+        {
+            let why = format!("`{}` changed while it ran", String::from_utf8_lossy(&access.path.path));
+            if !self.problems.contains(&why) {
+                self.problems.push(why);
+            }
+        }
         let is_file = r.first.is_some_and(|s| s.is_file());
         let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
         let mut hash = false;

@@ -83,6 +83,11 @@ fn below(path: &[u8], dir: &str) -> bool {
     path.strip_prefix(dir.as_bytes()).is_some_and(|r| matches!(r.first(), None | Some(b'/')))
 }
 
+/// The slots of a make: from version 4.4 on they may be in a FIFO (`--jobserver-style=fifo`), which is nobody's input.
+pub fn is_job_server(path: &[u8]) -> bool {
+    crate::tools::base_name(path).starts_with(b"GMfifo")
+}
+
 /// Classifies `path`; `reads` says whether its content is wanted or only its existence.
 pub fn classify(path: &[u8], reads: bool) -> Special {
     if !(below(path, "/proc") || below(path, "/sys") || below(path, "/dev")) || below(path, "/dev/shm") {

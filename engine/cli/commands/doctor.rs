@@ -8,6 +8,7 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     // First, while this process has one thread.
     let attach = tracer::probe_attaching();
     let gate = tracer::probe();
+    let ebpf = tracer::probe_ebpf();
     let mut bad = 0;
     let mut say = |what: &str, r: Result<String, String>| match r {
         Ok(text) => println!("ok    {what:<22} {text}"),
@@ -16,9 +17,10 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
             println!("FAIL  {what:<22} {why}");
         }
     };
-    let usable = match (&gate, &attach) {
-        (Ok(()), _) => "seccomp",
-        (_, Ok(())) => "ptrace",
+    let usable = match (&ebpf, &gate, &attach) {
+        (Ok(()), Ok(()), _) => "ebpf",
+        (_, Ok(()), _) => "seccomp",
+        (_, _, Ok(())) => "ptrace",
         _ => "none: commands run as if there were no xl",
     };
     say("backend `seccomp`", gate.map(|()| "system calls are notified".into()).map_err(|e| e.to_string()));
@@ -26,7 +28,11 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     let hint = "nothing can hit: allow ptrace (kernel.yama.ptrace_scope below 2; in a container --cap-add SYS_PTRACE)";
     say("ptrace", attach.map(|()| "hits work; backend `ptrace` works".into()).map_err(|e| format!("{e}: {hint}")));
     println!("--    {:<22} {usable}", "`--backend auto` takes");
-    println!("--    {:<22} not part of this version", "backend `ebpf`");
+    match ebpf {
+        Ok(()) => println!("ok    {:<22} looks are reported by the kernel", "backend `ebpf`"),
+        // The other backends see the same; this one is faster.
+        Err(e) => println!("--    {:<22} {e}{}", "backend `ebpf`", ebpf_hint(&e)),
+    }
     let kernel = rustix::system::uname();
     say("kernel", Ok(kernel.release().to_string_lossy().into_owned()));
     let config = config(a)?;
@@ -41,4 +47,14 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
         println!("      {key} = {value}  (from {from})");
     }
     Ok(i32::from(bad > 0))
+}
+
+/// How to get the fast backend.
+fn ebpf_hint(e: &tracer::EbpfUnavailable) -> String {
+    let me = std::env::current_exe().map_or_else(|_| "xl".into(), |p| p.display().to_string());
+    match e {
+        tracer::EbpfUnavailable::NotBuilt(_) => "; install clang and build xl again".into(),
+        _ if !rustix::process::geteuid().is_root() => format!("; to let every user have it: sudo setcap cap_bpf,cap_perfmon+ep {me}"),
+        _ => String::new(),
+    }
 }

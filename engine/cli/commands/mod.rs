@@ -8,8 +8,9 @@ mod summary;
 pub mod trace;
 
 use crate::app::{Backend, CommonArgs};
+use crate::ebpf_memo::EbpfMemo;
 use crate::exit_code;
-use crate::messages::CommandError;
+use crate::messages::{CommandError, warning};
 use engine::config::{Config, Overrides};
 use engine::run::CacheHandle;
 use std::ffi::{OsStr, OsString};
@@ -65,6 +66,7 @@ pub fn launch(
     backend: Backend,
     watched: Vec<(i32, Vec<u8>)>,
     cache_dir: Option<&std::path::Path>,
+    needs_entry: bool,
 ) -> Result<tracer::Session, CommandError> {
     let program = find_program(cmd)?;
     let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
@@ -75,7 +77,9 @@ pub fn launch(
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let journal = cache_dir.map(engine::journal::Journal::place);
     tracer::ignore_sigpipe();
-    Ok(tracer::Session::launch(&tracer::session::Options {
+    let memo = EbpfMemo::new();
+    let ebpf_works = memo.as_ref().is_some_and(EbpfMemo::is_kept);
+    let session = tracer::Session::launch(&tracer::session::Options {
         program: &program,
         argv: &argv,
         env: &env,
@@ -83,7 +87,23 @@ pub fn launch(
         threads,
         watched,
         journal,
-    })?)
+        ebpf_works,
+        needs_entry,
+    })?;
+    if backend == Backend::Ebpf && session.backend() != tracer::Backend::Ebpf {
+        warning("`[[deny]]` and --local-jobs need to know of reads before they happen: the backend is seccomp");
+    }
+    if let (Some(m), tracer::Backend::Ebpf, false) = (memo, session.backend(), ebpf_works) {
+        m.keep();
+    }
+    Ok(session)
+}
+
+/// The programs could not be loaded after all: the next run tries before it relies on them.
+pub fn forget_ebpf() {
+    if let Some(m) = EbpfMemo::new() {
+        m.forget();
+    }
 }
 
 /// The exit code that a shell would show.

@@ -22,7 +22,9 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     // The slots of a make further out are nobody's input.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
     let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, _)| !slots.contains(fd)).collect();
-    let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir)) {
+    // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
+    let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some();
+    let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
         Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict => {
             warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
@@ -76,12 +78,15 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
+    if stats.unobserved {
+        super::forget_ebpf();
+    }
     let code = shell_code(exited);
     if std::env::var_os("XL_LOG").is_some() {
-        say(&format!("{} calls observed, {} processes", stats.calls, stats.processes));
+        say(&format!("{} calls notified, {} recorded, {} lost, {} processes", stats.calls, stats.records, stats.lost, stats.processes));
     }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
-    let record = engine.close(engine::record::redact(&command), cwd, code, 0);
+    let record = engine.close(engine::record::redact(&command), cwd, code, stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     super::summary::show(&record, mode, a.summary);

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 pub fn run(a: &TraceArgs) -> Result<i32, CommandError> {
-    let session = launch(&a.cmd, a.backend, Vec::new(), None)?;
+    let session = launch(&a.cmd, a.backend, Vec::new(), None, false)?;
     tracer::forward_signals(session.pid());
     let t = Arc::new(Tracer::default());
     let (exited, _) = session

@@ -4,7 +4,7 @@ mod x86_64;
 
 pub use x86_64::{
     AUDIT_ARCH, CLONE, CLONE3, DESCRIPTOR_USERS, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP,
-    OPEN_BY_HANDLE_AT, PTRACE, RENAMEAT2, SENDMSG, SENDTO, STDIN_READERS, TABLE, UTIMENSAT, call_again, exit_group_registers,
+    OPEN_BY_HANDLE_AT, PTRACE, RENAMEAT2, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_READERS, TABLE, UTIMENSAT, call_again, exit_group_registers,
 };
 
 /// Where a call's path is, and whether its last symbolic link is followed.
@@ -69,4 +69,39 @@ pub enum Shape {
     Message(u8),
     /// Something that no observation can describe.
     Escape(super::access::EscapeKind),
+}
+
+/// Can a call be told of after it has happened, because it changes nothing that matters?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looks {
+    /// No: the state before it counts, or it may have to wait, or its arguments are behind pointers.
+    No,
+    Yes,
+    /// Unless argument `.0` has one of the bits of `OPEN_CHANGES`.
+    UnlessChanging(u8),
+}
+
+impl Shape {
+    /// What an observer that learns of calls afterwards may have to itself; everything else is the gate's. Listings are the
+    /// gate's, too: what a directory held a moment ago cannot be found out.
+    pub fn looks(&self) -> Looks {
+        match self {
+            Self::Open(_, flags) => Looks::UnlessChanging(*flags),
+            Self::Stat(..) | Self::Readlink(_) | Self::Fact(_) => Looks::Yes,
+            _ => Looks::No,
+        }
+    }
+
+    /// Index of the argument whose bits decide what a look means.
+    pub fn flags(&self) -> Option<u8> {
+        match self {
+            Self::Open(_, i) | Self::Stat(_, Follow::UnlessFlag(i) | Follow::IfFlag(i)) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// Does it give names to files, or take them away?
+    pub fn renames(&self) -> bool {
+        matches!(self, Self::Rename(..) | Self::Link(..) | Self::Make(_) | Self::Unlink(_))
+    }
 }

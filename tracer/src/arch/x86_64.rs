@@ -60,6 +60,9 @@ pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
     (SENDMSG, 0),
 ];
 
+/// Calls that fill a `struct stat`, or, if `true`, a `struct statx`, with the index of the argument that points to it.
+pub const STAT_BUFFERS: &[(i32, u8, bool)] = &[(4, 1, false), (6, 1, false), (262, 2, false), (332, 4, true)];
+
 /// Turns the registers of a task stopped inside a system call into "call exit_group(code) instead": back
 /// over the two-byte `syscall` instruction, no restart (`orig_rax` = -1).
 pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {

@@ -90,6 +90,7 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
             if CHILDREN_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
                 libc::signal(libc::SIGCHLD, libc::SIG_IGN);
             }
+            crate::loader::drop_capabilities();
             if !listens {
                 let mut go = 0u8;
                 // The end of the socket means that nobody will attach.
@@ -201,6 +202,7 @@ pub fn fork_helper(keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> io::Result<i
     // without running the parent's destructors.
     unsafe {
         libc::setsid();
+        crate::loader::drop_capabilities();
         for s in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
             libc::signal(s, libc::SIG_IGN);
         }

@@ -3,6 +3,7 @@
 //! What `rustix` or `std` offer safely is not repeated here. Sources: seccomp(2), seccomp_unotify(2),
 //! ptrace(2), process_vm_readv(2), kcmp(2), `linux/seccomp.h`.
 
+pub mod bpf;
 pub mod closed;
 pub mod launch;
 pub mod memory;

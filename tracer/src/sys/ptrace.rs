@@ -9,6 +9,7 @@ use std::io;
 
 /// Tries whether tasks can be ended here, by attaching to one. Must be called while the process has one thread.
 pub fn probe() -> io::Result<()> {
+    crate::loader::stay_visible();
     // SAFETY: the child only makes async-signal-safe calls; the parent attaches to it, kills it and reaps it.
     unsafe {
         let child = libc::fork();

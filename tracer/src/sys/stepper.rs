@@ -165,7 +165,7 @@ impl Stepper {
             Err(e) => return ended(Err(e)),
         };
         let _ = rustix::io::write(go, b"!");
-        let rules = filter::build(&self.watched);
+        let rules = filter::build(&self.watched, filter::Calls::All);
         loop {
             let orders = self.orders.lock().expect("orders").as_mut().map(std::mem::take);
             for o in orders.unwrap_or_default() {

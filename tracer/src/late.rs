@@ -1,0 +1,156 @@
+//! From a record of the eBPF observer to a reported access: the same report as a blocked call gives, after the fact.
+//!
+//! Records are taken note of in the order in which the calls returned, and all of them before the gate lets the next change
+//! happen. So the file that a record names is still in the state in which the task saw it, unless somebody outside the build
+//! changed it; the report carries what is needed to find that out ([`Late`]).
+
+use crate::access::{EscapeKind, Late};
+use crate::arch::Shape;
+use crate::dispatch::{Caller, TOO_DEEP, Target, look};
+use crate::process::Scope;
+use crate::session::Inner;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tracer_ebpf as layout;
+use tracer_ebpf::Record;
+
+/// What one record leaves for the next.
+#[derive(Default)]
+pub(crate) struct Bases {
+    /// The working directory of a task, as it was sent last.
+    cwd: FxHashMap<u32, Arc<[u8]>>,
+    /// How many records were read.
+    pub records: u64,
+}
+
+/// Names, leaf first, each with a zero byte at its end.
+fn path_of(names: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(names.len() + 1);
+    for name in names.split(|b| *b == 0).rev().filter(|n| !n.is_empty()) {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    if path.is_empty() {
+        path.push(b'/');
+    }
+    path
+}
+
+/// What is to be added to the programs' clock to get that of files, nanoseconds.
+fn clock_offset() -> i128 {
+    use rustix::time::{ClockId, clock_gettime};
+    let ns = |c| {
+        let t = clock_gettime(c);
+        i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec)
+    };
+    ns(ClockId::Realtime) - ns(ClockId::Monotonic)
+}
+
+impl Inner {
+    /// Takes note of everything that was looked at so far.
+    pub(crate) fn drain(&self) {
+        let Some(observer) = self.observer() else { return };
+        let mut offset = None;
+        observer.drain(|r, text| {
+            let mut bases = self.bases.lock().expect("bases");
+            bases.records += 1;
+            self.record(r, text, &mut bases, *offset.get_or_insert_with(clock_offset));
+        });
+    }
+
+    fn record(&self, r: &Record, text: &[u8], bases: &mut Bases, offset: i128) {
+        let (pid, tid) = (r.tgid.cast_signed(), r.tid.cast_signed());
+        let Some(scope) = r.scope.checked_sub(1).map(Scope) else { return };
+        if let Some(p) = self.processes.known(pid)
+            && p.unsettled.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            self.settle_names(&p);
+        }
+        if !self.supervisor.observes_reads(scope) {
+            return;
+        }
+        if r.kind == layout::KIND_FORK {
+            return self.supervisor.forked(scope, pid, r.result);
+        }
+        let Some((name, shape)) = self.shapes.get(r.number as usize).copied().flatten() else { return };
+        if r.kind != layout::KIND_CALL {
+            return;
+        }
+        if let Shape::Fact(fact) = shape {
+            return self.supervisor.fact(scope, pid, fact);
+        }
+        let Some((_, op, follow)) = look(shape, |_| u64::from(r.flags)) else { return };
+        let marked = |bit| r.marks & bit != 0;
+        let unreadable = |why| self.escape(Some(scope), EscapeKind::Unreadable, why);
+        if marked(layout::MARK_FAULT) {
+            return unreadable("its memory cannot be read");
+        }
+        if marked(layout::MARK_LONG) {
+            return unreadable(TOO_DEEP);
+        }
+        let (path, rest) = text.split_at((r.path as usize).min(text.len()));
+        let (base, rest) = rest.split_at((r.base as usize).min(rest.len()));
+        let raw = path.split(|b| *b == 0).next().unwrap_or_default();
+        // The kernel has refused a path that is too long before it looked at anything.
+        let refused = r.result == -libc::ENAMETOOLONG && raw.len() + 1 >= libc::PATH_MAX as usize;
+        if raw.is_empty() || refused || marked(layout::MARK_NO_BASE) {
+            return;
+        }
+        let absolute = raw.first() == Some(&b'/');
+        if marked(layout::MARK_GONE) && !absolute {
+            return unreadable("its working directory is gone");
+        }
+        let mut cwd = None;
+        if marked(layout::MARK_CWD) {
+            if !marked(layout::MARK_SAME_BASE) {
+                bases.cwd.insert(r.tid, path_of(base).into());
+            }
+            cwd = bases.cwd.get(&r.tid).cloned();
+            if cwd.is_none() {
+                return unreadable("its working directory is not known");
+            }
+        }
+        let base: Arc<[u8]> = match &cwd {
+            _ if absolute => Arc::from(&b"/"[..]),
+            Some(d) => d.clone(),
+            None => path_of(base).into(),
+        };
+        if !self.first_time(scope, (pid, r.execs), &op, follow, &base, raw) {
+            return;
+        }
+        let target = match marked(layout::MARK_TARGET) {
+            false => Target::Unknown,
+            true if marked(layout::MARK_TARGET_GONE) => Target::Nameless,
+            true => Target::Path(path_of(rest)),
+        };
+        let found = match r.result {
+            0.. => Some(true),
+            e if e == -libc::ENOENT => Some(false),
+            _ => None,
+        };
+        let late = Late { time: i128::from(r.time) + offset, found, inode: r.inode };
+        // Nothing can be refused or delayed any more.
+        let _ = self.access(&Caller::Gone { pid, cwd, target, late }, scope, name, op, &base, raw, follow);
+    }
+
+    /// The scope is about to end: is everything known that it did?
+    pub(crate) fn admit_losses(&self, scope: Scope) {
+        let Some(o) = self.observer() else { return };
+        let (own, nobodys) = (o.lost_of(scope), o.lost().1);
+        if own + nobodys > 0 {
+            self.escape(Some(scope), EscapeKind::Lost, format!("{} were lost", own + nobodys));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_a_path() {
+        assert_eq!(path_of(b"c\0b\0a\0"), b"/a/b/c");
+        assert_eq!(path_of(b""), b"/");
+    }
+}

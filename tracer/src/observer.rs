@@ -1,0 +1,239 @@
+//! The eBPF observer's loader: which programs, which calls, whose tasks; and the way records come back.
+//!
+//! The programs are attached when the first pip starts, not before: a build that only hits never pays for them. They see what
+//! the tasks look at *after* it has happened. That is early enough, because everything that changes a file still stops at the
+//! gate, and before the gate decides anything it reads the ring to its end: each look is judged before the next change is let
+//! go. Nothing here knows what a record means; see [`crate::late`].
+
+use crate::arch::{self, Looks, Shape};
+use crate::process::{Process, Scope};
+use crate::sys::bpf::{self, Ring, SharedState};
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::BtfTracePoint;
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Mutex;
+use tracer_ebpf as layout;
+
+/// Bytes of the ring: some 400,000 records.
+pub const RING: u32 = 64 << 20;
+
+/// Why the observer cannot be used here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("this build has no programs: {0}")]
+    NotBuilt(&'static str),
+    #[error("the kernel tells nothing of its types (/sys/kernel/btf/vmlinux): {0}")]
+    Types(String),
+    #[error("the programs cannot be loaded: {0}")]
+    Load(String),
+    #[error("`{0}` cannot be attached: {1}")]
+    Attach(&'static str, String),
+    #[error("its memory cannot be mapped: {0}")]
+    Memory(std::io::Error),
+    #[error("its loader has ended")]
+    Twice,
+}
+
+/// The loaded programs. They are detached when this is dropped, or the process ends in whatever way.
+pub struct Observer {
+    /// Holds the links.
+    _programs: Ebpf,
+    ring: Mutex<Ring>,
+    events: Map,
+    tasks: Map,
+    state: SharedState,
+    lost: Mutex<HashMap<MapData, u32, u64>>,
+    stopped: Mutex<HashMap<MapData, u32, u32>>,
+}
+
+/// The programs and their tracepoints.
+const PROGRAMS: &[(&str, &str)] = &[("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_sys_exit", "sys_exit")];
+
+/// What the programs are told of each call, from the one table of calls.
+fn calls() -> Vec<u64> {
+    let mut all = vec![0u64; layout::CALLS as usize];
+    let index = |i: Option<u8>, shift: u32| i.map_or(0, |i| (u64::from(i) + 1) << shift);
+    for (nr, _, shape) in arch::TABLE {
+        let bits = match shape.looks() {
+            Looks::No if shape.renames() => layout::CALL_DONE,
+            Looks::No => 0,
+            Looks::Yes => layout::CALL_SEES,
+            Looks::UnlessChanging(_) => layout::CALL_SEES | layout::CALL_OPENS,
+        };
+        let moves = if matches!(shape, Shape::Rename(..)) { layout::CALL_MOVES } else { 0 };
+        let operand = match shape {
+            Shape::Open(at, _) | Shape::Stat(at, _) | Shape::Readlink(at) => {
+                index(Some(at.1), layout::CALL_PATH) | index(at.0, layout::CALL_DIRECTORY)
+            }
+            _ => 0,
+        };
+        all[nr.cast_unsigned() as usize] = u64::from(bits | moves) | operand | index(shape.flags(), layout::CALL_FLAGS);
+    }
+    for (nr, buffer, statx) in arch::STAT_BUFFERS {
+        let kind = if *statx { layout::CALL_STATXES } else { layout::CALL_STATS };
+        all[nr.cast_unsigned() as usize] |= u64::from(kind) | index(Some(*buffer), layout::CALL_BUFFER);
+    }
+    for nr in [arch::EXECVE, arch::EXECVEAT] {
+        all[nr.cast_unsigned() as usize] = u64::from(layout::CALL_EXECS);
+    }
+    all
+}
+
+impl Observer {
+    /// Loads and attaches the programs. Takes about a tenth of a second.
+    pub fn load(ring: u32) -> Result<Self, Unavailable> {
+        let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
+        let types = Btf::from_sys_fs().map_err(|e| Unavailable::Types(e.to_string()))?;
+        let load = |e: &dyn std::error::Error| Unavailable::Load(chain(e));
+        let calls = calls();
+        let size = u64::from(ring);
+        let mut programs = EbpfLoader::new()
+            .btf(Some(&types))
+            // aya knows no task storage; the kernel does.
+            .allow_unsupported_maps()
+            .verifier_log_level(if std::env::var_os("XL_LOG").is_some() { VerifierLogLevel::VERBOSE } else { VerifierLogLevel::DISABLE })
+            .override_global("CALLS_BY_NUMBER", calls.as_slice(), true)
+            .override_global("RING_SIZE", &size, true)
+            .map_max_entries("EVENTS", ring)
+            .load(object)
+            .map_err(|e| load(&e))?;
+        for (name, tracepoint) in PROGRAMS {
+            let p = programs.program_mut(name).ok_or_else(|| Unavailable::Load(format!("no program `{name}`")))?;
+            let p: &mut BtfTracePoint = p.try_into().map_err(|e: aya::programs::ProgramError| load(&e))?;
+            p.load(tracepoint, &types).map_err(|e| load(&e))?;
+            p.attach().map_err(|e| Unavailable::Attach(tracepoint, chain(&e)))?;
+        }
+        let mut take = |name: &'static str| programs.take_map(name).ok_or_else(|| Unavailable::Load(format!("no map `{name}`")));
+        let (events, tasks, state) = (take("EVENTS")?, take("TASKS")?, take("STATE")?);
+        let lost = HashMap::try_from(take("LOST")?).map_err(|e| load(&e))?;
+        let stopped = HashMap::try_from(take("STOPPED")?).map_err(|e| load(&e))?;
+        let reader = Ring::new(descriptor(&events), ring).map_err(Unavailable::Memory)?;
+        let state = SharedState::new(descriptor(&state)).map_err(Unavailable::Memory)?;
+        Ok(Self {
+            _programs: programs,
+            ring: Mutex::new(reader),
+            events,
+            tasks,
+            state,
+            lost: Mutex::new(lost),
+            stopped: Mutex::new(stopped),
+        })
+    }
+
+    /// From now on, and from the next program on if this one is replaced, task `tid` of `p` is observed for `scope`; its
+    /// children inherit that. `before` is what an `execve` that fails returns it to. `None` is not to be observed.
+    pub fn follow(&self, p: &Process, tid: i32, scope: Option<Scope>, before: Option<Scope>) -> std::io::Result<()> {
+        let number = |s: Option<Scope>| s.map_or(0, |s| s.0 + 1);
+        let task = layout::Task { scope: number(scope), before: number(before), ..layout::Task::default() };
+        if tid == p.pid {
+            return bpf::set_task(descriptor(&self.tasks), &p.pidfd, &task);
+        }
+        // A thread that executes becomes the process.
+        const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+        let pid = Pid::from_raw(tid).ok_or(std::io::ErrorKind::NotFound)?;
+        bpf::set_task(descriptor(&self.tasks), &pidfd_open(pid, THREAD)?, &task)
+    }
+
+    /// For which scope the kernel observes the main task of `p`.
+    pub fn followed(&self, p: &Process) -> Option<Scope> {
+        bpf::get_task(descriptor(&self.tasks), &p.pidfd).ok()?.scope.checked_sub(1).map(Scope)
+    }
+
+    /// Directories may have got other names.
+    pub fn moved(&self) {
+        self.state.moved();
+    }
+
+    /// Hands over all records up to this moment. What others are still handing over is waited for.
+    pub fn drain(&self, mut f: impl FnMut(&layout::Record, &[u8])) {
+        let mut ring = self.ring.lock().expect("ring");
+        if ring.is_empty() {
+            return;
+        }
+        ring.drain(|bytes| {
+            if let Some(r) = layout::Record::read(bytes) {
+                f(&r, &bytes[layout::Record::SIZE..]);
+            }
+        });
+        drop(ring);
+        if self.state.get().stops > 0 {
+            self.resume();
+        }
+    }
+
+    /// There is room again.
+    fn resume(&self) {
+        let mut stopped = self.stopped.lock().expect("stopped");
+        let all: Vec<u32> = stopped.keys().filter_map(Result::ok).collect();
+        for pid in all {
+            let _ = stopped.remove(&pid);
+            if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+                let _ = rustix::process::kill_process(pid, Signal::CONT);
+            }
+        }
+    }
+
+    /// Waits until the ring is filling up.
+    pub fn wait(&self) {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let fd = descriptor(&self.events);
+        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
+    }
+
+    /// How many records of all scopes found no room, and of how many nobody knows whose.
+    pub fn lost(&self) -> (u64, u64) {
+        let s = self.state.get();
+        (s.dropped, s.unattributed)
+    }
+
+    /// How many records of `scope` found no room.
+    pub fn lost_of(&self, scope: Scope) -> u64 {
+        if self.state.get().dropped == 0 { 0 } else { self.lost.lock().expect("lost").get(&(scope.0 + 1), 0).unwrap_or(0) }
+    }
+}
+
+fn descriptor(map: &Map) -> BorrowedFd<'_> {
+    match map {
+        Map::Array(m) | Map::RingBuf(m) | Map::Unsupported(m) => m.fd().as_fd(),
+        _ => unreachable!("no other kinds are asked for"),
+    }
+}
+
+/// An error and what caused it, in one line.
+fn chain(e: &dyn std::error::Error) -> String {
+    let mut text = e.to_string();
+    let mut next = e.source();
+    while let Some(e) = next {
+        text = format!("{text}: {e}");
+        next = e.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_either_the_gates_or_the_programs() {
+        use crate::filter::{Calls, Verdict, build, decide};
+        let (gate, all) = (build(&[], Calls::Gate), build(&[], Calls::All));
+        let calls = calls();
+        for (nr, name, shape) in arch::TABLE {
+            let flags = shape.flags().map_or(5, usize::from);
+            for value in [0, libc::O_RDONLY | libc::O_CLOEXEC, libc::O_WRONLY, libc::O_RDWR | libc::O_CREAT, libc::O_TRUNC, libc::O_PATH] {
+                let mut args = [9; 6];
+                args[flags] = value.cast_unsigned();
+                let notified = |p| decide(p, *nr, arch::AUDIT_ARCH, args) == Verdict::Notify;
+                let call = calls[nr.cast_unsigned() as usize];
+                let changes = call & u64::from(layout::CALL_OPENS) != 0 && value.cast_unsigned() & layout::OPEN_CHANGES != 0;
+                let emitted = call & u64::from(layout::CALL_SEES) != 0 && !changes;
+                if notified(&all) {
+                    assert_eq!(notified(&gate), !emitted, "{name} with {value:o}");
+                }
+            }
+        }
+    }
+}
