@@ -69,7 +69,7 @@ fn layout(text: &str) -> (String, String) {
         c.push_str("};\n");
         rust.push_str("}\n");
         let size: usize = fields.iter().map(|(_, t)| width(t)).sum();
-        assert!(size % 8 == 0, "{name} would be padded");
+        assert!(size.is_multiple_of(8), "{name} would be padded");
         let camel = camel(name);
         let _ = write!(rust, "impl {camel} {{\n/// Bytes that one takes.\npub const SIZE: usize = {size};\n");
         let _ = write!(rust, "/// `None` when there are too few bytes.\npub fn read(b: &[u8]) -> Option<Self> {{\nSome(Self {{\n");
@@ -97,7 +97,7 @@ fn layout(text: &str) -> (String, String) {
             "struct" => {
                 close(&mut name, &mut fields, &mut c, &mut rust);
                 name = second.to_owned();
-                let _ = write!(c, "struct {name} {{\n");
+                let _ = writeln!(c, "struct {name} {{");
                 let meaning = words.collect::<Vec<_>>().join(" ");
                 let _ =
                     write!(rust, "/// {meaning}\n#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]\npub struct {} {{\n", camel(&name));

@@ -37,6 +37,7 @@ int main(int c, char **v) {
         if (!strcmp(v[i], "listener")) bad |= listener();
         else if (!strcmp(v[i], "ptrace")) bad |= call(SYS_ptrace);
         else if (!strcmp(v[i], "bpf")) bad |= call(SYS_bpf);
+        else if (!strcmp(v[i], "nothing")) bad |= call(SYS_acct);
         else if (!strcmp(v[i], "getfd")) bad |= call(SYS_pidfd_getfd);
         else return 2;
     }

@@ -8,7 +8,8 @@
 //! 1. answers the calls that were received and never answered. Their cookies count upwards; the newest one is in
 //!    a page shared with the supervisor;
 //! 2. answers "go on" to everything else until the filter has no users left;
-//! 3. goes on forwarding what the captured commands print.
+//! 3. goes on forwarding what the captured commands print;
+//! 4. continues those that the eBPF observer had stopped until its ring had room.
 
 use crate::sys::launch::fork_helper;
 use crate::sys::seccomp::Listener;
@@ -42,12 +43,16 @@ impl Keeper {
     pub fn start(listener: Option<&Listener>, root: i32, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
+        let (root_pid, supervisor) = (root, std::process::id().cast_signed());
         let root = rustix::process::Pid::from_raw(root).map(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
         let root = root.and_then(Result::ok);
         let mut fds = vec![theirs.as_fd()];
         fds.extend(listener.map(Listener::fd));
-        fds.extend(root.as_ref().map(AsFd::as_fd));
-        fork_helper(&fds, || keep(listener, root.as_ref(), &theirs, &newest, journal.as_deref()))?;
+        let supervisor = rustix::process::Pid::from_raw(supervisor);
+        let supervisor = supervisor.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
+        let build = Build { supervisor, root, root_pid };
+        fds.extend([&build.root, &build.supervisor].into_iter().flatten().map(AsFd::as_fd));
+        fork_helper(&fds, || keep(listener, &build, &theirs, &newest, journal.as_deref()))?;
         Ok(Self { socket: Arc::new(ours), next: Arc::default(), newest })
     }
 
@@ -74,9 +79,16 @@ impl Keeper {
     }
 }
 
+/// Whom the keeper looks after: descriptors that become readable when the process is gone.
+struct Build {
+    supervisor: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+    root_pid: i32,
+}
+
 fn keep(
     listener: Option<&Listener>,
-    root: Option<&OwnedFd>,
+    build: &Build,
     socket: &OwnedFd,
     newest: &crate::sys::shared::SharedCounter,
     journal: Option<&std::path::Path>,
@@ -99,14 +111,39 @@ fn keep(
             _ => drop(held.remove(&id)),
         }
     }
-    let relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
+    let mut relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
+    let (supervisor, root_pid) = (build.supervisor.as_ref().and_then(|s| s.try_clone().ok()), build.root_pid);
+    relays.push(std::thread::spawn(move || {
+        // What the supervisor had attached is detached once it is gone.
+        let _ = supervisor.map(|s| rustix::event::poll(&mut [PollFd::new(&s, PollFlags::IN)], None));
+        continue_stopped(root_pid);
+    }));
     match listener {
         Some(l) => answer_all(l, newest.get(), journal),
         // Nobody waits for an answer: the kernel has let go of every task that we were attached to.
-        None => watch(root, journal),
+        None => watch(build.root.as_ref(), journal),
     }
     for r in relays {
         let _ = r.join();
+    }
+}
+
+/// Continues every stopped descendant of the build's root. One that its user stopped goes on with it: whoever kills a
+/// supervisor with a build on hold has lost that.
+fn continue_stopped(root: i32) {
+    let Ok(all) = std::fs::read_dir("/proc") else { return };
+    let pids = all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let known: HashMap<i32, crate::task_files::Stat> = pids.filter_map(|p| Some((p, crate::task_files::stat(p)?))).collect();
+    for (pid, s) in known.iter().filter(|(_, s)| s.state == b'T') {
+        let mut above = Some(s.parent);
+        let mut steps = 0;
+        while let Some(p) = above.filter(|p| *p != root && *pid != root && steps < 1000) {
+            above = known.get(&p).map(|s| s.parent);
+            steps += 1;
+        }
+        if *pid == root || above == Some(root) {
+            crate::sys::signals::send(*pid, libc::SIGCONT);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ mod transport;
 
 pub use access::{Access, Escape, EscapeKind, Late, Op};
 pub use capture::{Chunk, Stream};
-pub use observer::Unavailable as EbpfUnavailable;
+pub use observer::{RingSize, Unavailable as EbpfUnavailable};
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::Resolved;

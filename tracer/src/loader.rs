@@ -4,7 +4,7 @@
 //! when a thread starts; so the loader starts first, and everybody after it has nothing left to abuse. What is done with the
 //! loaded programs needs descriptors only (since Linux 5.19, bpf(2)). Root keeps what it has: its build needs it.
 
-use crate::observer::{Observer, Unavailable};
+use crate::observer::{Observer, RingSize, Unavailable};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use std::sync::{Mutex, mpsc};
 
@@ -14,7 +14,7 @@ pub(crate) enum Loader {
     /// Whoever asks may do it.
     Anybody,
     /// A thread that waits to be asked, once.
-    Thread(Mutex<Option<(mpsc::Sender<u32>, mpsc::Receiver<Loaded>)>>),
+    Thread(Mutex<Option<(mpsc::Sender<RingSize>, mpsc::Receiver<Loaded>)>>),
 }
 
 impl Loader {
@@ -39,7 +39,7 @@ impl Loader {
     }
 
     /// Loads the programs.
-    pub fn load(&self, ring: u32) -> Loaded {
+    pub fn load(&self, ring: RingSize) -> Loaded {
         let Self::Thread(slot) = self else { return Observer::load(ring) };
         let (ask, answered) = slot.lock().expect("loader").take().ok_or(Unavailable::Twice)?;
         ask.send(ring).ok().and_then(|()| answered.recv().ok()).unwrap_or(Err(Unavailable::Twice))

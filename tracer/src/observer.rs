@@ -12,12 +12,26 @@ use aya::maps::{HashMap, Map, MapData};
 use aya::programs::BtfTracePoint;
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracer_ebpf as layout;
 
-/// Bytes of the ring: some 400,000 records.
-pub const RING: u32 = 64 << 20;
+/// The ring between the programs and us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    /// A power of two, and at least a page.
+    pub bytes: u32,
+    /// Tasks that fill it faster than it is read are stopped until there is room. If not, records are lost.
+    pub waits: bool,
+}
+
+impl Default for RingSize {
+    /// Room for some 400,000 records.
+    fn default() -> Self {
+        Self { bytes: 64 << 20, waits: true }
+    }
+}
 
 /// Why the observer cannot be used here.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +60,9 @@ pub struct Observer {
     state: SharedState,
     lost: Mutex<HashMap<MapData, u32, u64>>,
     stopped: Mutex<HashMap<MapData, u32, u32>>,
+    /// How many stops were known of when the ring was read last, and an event for when there are more.
+    noticed: AtomicU64,
+    nudge: OwnedFd,
 }
 
 /// The programs and their tracepoints.
@@ -83,12 +100,12 @@ fn calls() -> Vec<u64> {
 
 impl Observer {
     /// Loads and attaches the programs. Takes about a tenth of a second.
-    pub fn load(ring: u32) -> Result<Self, Unavailable> {
+    pub fn load(ring: RingSize) -> Result<Self, Unavailable> {
         let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
         let types = Btf::from_sys_fs().map_err(|e| Unavailable::Types(e.to_string()))?;
         let load = |e: &dyn std::error::Error| Unavailable::Load(chain(e));
         let calls = calls();
-        let size = u64::from(ring);
+        let (size, waits) = (u64::from(ring.bytes), u64::from(ring.waits));
         let mut programs = EbpfLoader::new()
             .btf(Some(&types))
             // aya knows no task storage; the kernel does.
@@ -96,7 +113,8 @@ impl Observer {
             .verifier_log_level(if std::env::var_os("XL_LOG").is_some() { VerifierLogLevel::VERBOSE } else { VerifierLogLevel::DISABLE })
             .override_global("CALLS_BY_NUMBER", calls.as_slice(), true)
             .override_global("RING_SIZE", &size, true)
-            .map_max_entries("EVENTS", ring)
+            .override_global("WAITS", &waits, true)
+            .map_max_entries("EVENTS", ring.bytes)
             .load(object)
             .map_err(|e| load(&e))?;
         for (name, tracepoint) in PROGRAMS {
@@ -109,9 +127,13 @@ impl Observer {
         let (events, tasks, state) = (take("EVENTS")?, take("TASKS")?, take("STATE")?);
         let lost = HashMap::try_from(take("LOST")?).map_err(|e| load(&e))?;
         let stopped = HashMap::try_from(take("STOPPED")?).map_err(|e| load(&e))?;
-        let reader = Ring::new(descriptor(&events), ring).map_err(Unavailable::Memory)?;
+        let reader = Ring::new(descriptor(&events), ring.bytes).map_err(Unavailable::Memory)?;
         let state = SharedState::new(descriptor(&state)).map_err(Unavailable::Memory)?;
+        let nudge = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK);
+        let nudge = nudge.map_err(|e| Unavailable::Memory(e.into()))?;
         Ok(Self {
+            noticed: AtomicU64::new(0),
+            nudge,
             _programs: programs,
             ring: Mutex::new(reader),
             events,
@@ -158,28 +180,53 @@ impl Observer {
             }
         });
         drop(ring);
-        if self.state.get().stops > 0 {
-            self.resume();
+        let stops = self.stops();
+        if self.noticed.swap(stops, Ordering::AcqRel) != stops {
+            // Whoever waits for room is the waiting thread's to continue.
+            let _ = rustix::io::write(&self.nudge, &1u64.to_ne_bytes());
         }
     }
 
-    /// There is room again.
-    fn resume(&self) {
+    /// Continues who was stopped. `false` when somebody may be stopped who is not known yet: to be asked again.
+    ///
+    /// A task is counted in `stops`, then named in `STOPPED`, then stopped, then counted in `stopped`. Equal counts around
+    /// the reading of the names mean that everybody named is stopped already, and that nobody else is.
+    fn resume(&self) -> bool {
+        let before = self.state.get();
+        if before.stops == 0 {
+            return true;
+        }
         let mut stopped = self.stopped.lock().expect("stopped");
         let all: Vec<u32> = stopped.keys().filter_map(Result::ok).collect();
+        if before.stops != before.stopped || self.state.get().stops != before.stops {
+            return false;
+        }
         for pid in all {
+            // First the name, then the signal: it may be stopped again at once.
             let _ = stopped.remove(&pid);
             if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, Signal::CONT);
             }
         }
+        self.state.get().stops == before.stops
     }
 
-    /// Waits until the ring is filling up.
+    /// Waits until the ring is filling up, and lets those go on who were stopped because it was full.
     pub fn wait(&self) {
         use rustix::event::{PollFd, PollFlags, poll};
+        let soon = rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+        let quiet = self.resume();
         let fd = descriptor(&self.events);
-        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], None);
+        let mut both = [PollFd::new(&fd, PollFlags::IN), PollFd::new(&self.nudge, PollFlags::IN)];
+        let _ = poll(&mut both, (!quiet).then_some(&soon));
+        if both[1].revents().contains(PollFlags::IN) {
+            let _ = rustix::io::read(&self.nudge, &mut [0u8; 8]);
+        }
+    }
+
+    /// How often a task had to wait for the ring.
+    pub fn stops(&self) -> u64 {
+        self.state.get().stops
     }
 
     /// How many records of all scopes found no room, and of how many nobody knows whose.

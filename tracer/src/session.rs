@@ -10,7 +10,7 @@ use crate::filter::{self, Calls};
 use crate::keeper::Keeper;
 use crate::late::Bases;
 use crate::loader::Loader;
-use crate::observer::{Observer, RING, Unavailable};
+use crate::observer::{Observer, RingSize, Unavailable};
 use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
 use crate::resolve::Resolver;
@@ -75,6 +75,8 @@ pub struct Options<'a> {
     pub journal: Option<PathBuf>,
     /// The eBPF programs were loaded before on this machine since it was started: they need not be tried again.
     pub ebpf_works: bool,
+    /// Of the backend `ebpf`.
+    pub ring: RingSize,
     /// Reads may have to be refused or held, which cannot be done after the fact: `seccomp` is taken instead of `ebpf`.
     pub needs_entry: bool,
 }
@@ -116,6 +118,8 @@ pub struct TracerStats {
     pub records: u64,
     /// Records that were lost.
     pub lost: u64,
+    /// How often a task was stopped because it was looking at things faster than that could be recorded.
+    pub stops: u64,
     /// The observer was needed, and could not be loaded.
     pub unobserved: bool,
 }
@@ -156,6 +160,7 @@ pub(crate) struct Inner {
     pub(crate) bases: Mutex<Bases>,
     reading: AtomicBool,
     loader: Option<Loader>,
+    ring: RingSize,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -169,6 +174,7 @@ pub struct Session {
     hits: bool,
     watched: Vec<(i32, Vec<u8>)>,
     backend: Backend,
+    ring: RingSize,
 }
 
 /// Finds `name` as a shell would: as a path if it has a slash, else in `path`.
@@ -204,7 +210,7 @@ pub fn probe() -> Result<(), SpawnError> {
 
 /// Tries the `ebpf` backend by loading it.
 pub fn probe_ebpf() -> Result<(), Unavailable> {
-    Observer::load(1 << 16).map(drop)
+    Observer::load(RingSize { bytes: 1 << 16, waits: false }).map(drop)
 }
 
 impl Session {
@@ -258,6 +264,7 @@ impl Session {
             Transport::Notify(_) => Backend::Seccomp,
         };
         Ok(Self {
+            ring: o.ring,
             backend,
             pid: l.pid,
             transport,
@@ -313,6 +320,7 @@ impl Session {
             calls: AtomicU64::new(0),
             observer: OnceLock::new(),
             loader,
+            ring: self.ring,
             bases: Mutex::default(),
             reading: AtomicBool::new(false),
         });
@@ -355,6 +363,7 @@ impl Session {
             processes: inner.processes.births(),
             records: inner.bases.lock().expect("bases").records,
             lost: inner.observer().map_or(0, |o| o.lost().0),
+            stops: inner.observer().map_or(0, Observer::stops),
             unobserved: inner.observer.get().is_some_and(Option::is_none),
         };
         Ok((exited, stats))
@@ -513,7 +522,7 @@ impl Inner {
         if scope.is_none() && self.observer().is_none() {
             return;
         }
-        let observer = self.observer.get_or_init(|| match loader.load(RING) {
+        let observer = self.observer.get_or_init(|| match loader.load(self.ring) {
             Ok(o) => Some(o),
             Err(e) => {
                 self.escape(None, EscapeKind::Unobserved, e.to_string());

@@ -218,13 +218,13 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         }
         // Absence counts if it was looked for, or if the one thing done would do something else to an existing name
         // (`rm -f`, a creation that must be the first, a scratch file whose making and removal would destroy it). Scratch
-        // files that were made with O_EXCL in a directory for everybody's got a name that was free.
+        // files that were made with O_EXCL in a directory for everybody's, or by a compiler, got a name that was free.
         let remained = own && now.is_some();
         let shared_dir = || {
             let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
             look.stat(&path[..cut]).is_some_and(|d| d.mode & 0o1000 != 0)
         };
-        let taken = if remained { r.exclusive } else { !r.exclusive || !shared_dir() };
+        let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
         if r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken {
             f.observations.push((Observation::Absent(path.clone()), value::absent()));
         }

@@ -29,6 +29,8 @@ pub struct Record {
     pub intent: bool,
     /// It was created with a call that fails if it exists, as the first thing.
     pub exclusive: bool,
+    /// If it had been there, another name would have done as well.
+    pub any_name: bool,
     /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
     pub in_place: bool,
     /// A call that creates was made on it.
@@ -263,7 +265,8 @@ impl Accesses {
     /// Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, pid: i32) -> bool {
         let op = &access.op;
-        let looks = !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::Create { .. } | Op::Remove);
+        let looks =
+            !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
             first: state,
@@ -273,6 +276,7 @@ impl Accesses {
             times: false,
             intent: false,
             exclusive: false,
+            any_name: false,
             in_place: false,
             created: false,
             soft_probe: false,
@@ -347,7 +351,10 @@ impl Accesses {
                 if *keeps && !own && is_file && !*exclusive {
                     r.read = true;
                 }
-                r.exclusive |= new && *exclusive && !running.probes_output;
+                // `cp` asks for a new name where it has just seen none; a compiler's driver wants one that nobody has.
+                let class = running.tool.map(|t| t.class);
+                r.exclusive |= new && *exclusive && !(running.probes_output && class == Some(tools::Class::Utility));
+                r.any_name |= new && *exclusive && class == Some(tools::Class::Toolchain);
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }

@@ -248,6 +248,20 @@ impl Store {
         Ok(out)
     }
 
+    /// Every result, with what it depends on.
+    pub fn results(&self) -> Result<Vec<(Digest, PathSet)>> {
+        let mut out = Vec::new();
+        for (k, _) in self.backend.scan(Table::Links, b"")? {
+            let part = |from: usize| k.get(from..from + 32).and_then(|b| b.try_into().ok()).map(Digest);
+            if let (Some(set), Some(strong)) = (part(32), part(64))
+                && let Some(set) = self.path_set(&set)?
+            {
+                out.push((strong, set));
+            }
+        }
+        Ok(out)
+    }
+
     /// Drops these results and every link to them.
     pub fn drop_entries(&self, strong: &std::collections::HashSet<Digest>) -> Result<()> {
         let mut batch = Vec::new();

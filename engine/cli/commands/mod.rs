@@ -87,6 +87,7 @@ pub fn launch(
         threads,
         watched,
         journal,
+        ring: ring_size(std::env::var("XL_EBPF_RING").ok().as_deref()),
         ebpf_works,
         needs_entry,
     })?;
@@ -97,6 +98,13 @@ pub fn launch(
         m.keep();
     }
     Ok(session)
+}
+
+/// `XL_EBPF_RING`: bytes of the ring, and a `!` if nobody waits for room in it. For those who try what happens then.
+fn ring_size(setting: Option<&str>) -> tracer::RingSize {
+    let text = setting.unwrap_or_default();
+    let bytes = text.trim_end_matches('!').parse::<u32>().ok().filter(|n| n.is_power_of_two() && *n >= 4096);
+    bytes.map_or_else(tracer::RingSize::default, |bytes| tracer::RingSize { bytes, waits: !text.ends_with('!') })
 }
 
 /// The programs could not be loaded after all: the next run tries before it relies on them.

@@ -83,7 +83,8 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     let code = shell_code(exited);
     if std::env::var_os("XL_LOG").is_some() {
-        say(&format!("{} calls notified, {} recorded, {} lost, {} processes", stats.calls, stats.records, stats.lost, stats.processes));
+        let tracer::TracerStats { calls, records, lost, stops, processes, .. } = stats;
+        say(&format!("{calls} calls notified, {records} recorded, {lost} lost, {stops} stops, {processes} processes"));
     }
     let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let record = engine.close(engine::record::redact(&command), cwd, code, stats.lost);

@@ -37,6 +37,8 @@ struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4096); __type(key,
 /* By call number: bits and shifts of CALL_*. */
 const volatile u64 CALLS_BY_NUMBER[CALLS] = {};
 const volatile u64 RING_SIZE = 64 << 20;
+/* 0: what finds no room is lost at once. */
+const volatile u64 WAITS = 1;
 
 static inlined struct state *state(void)
 {
@@ -82,18 +84,18 @@ static inlined struct scratch *begin(struct task_struct *task, struct task *t, u
 	return s;
 }
 
-/* Whoever fills the ring faster than it is read waits: there is no other way to wait in here than to be stopped. */
+/* Whoever fills the ring faster than it is read waits: there is no other way to wait in here than to be stopped. Who is in
+ * STOPPED before the signal is sent, is counted after it: see the reader. */
 static inlined void slow_down(struct scratch *s, u64 used)
 {
-	if (used < RING_SIZE / 4 * 3)
+	struct state *all = WAITS && used >= RING_SIZE / 4 * 3 ? state() : 0;
+	if (!all)
 		return;
 	u32 tgid = s->r.tgid, one = 1;
-	if (bpf_map_update_elem(&STOPPED, &tgid, &one, 0))
-		return;
-	bpf_send_signal_thread(SIGSTOP);
-	struct state *all = state();
-	if (all)
-		__sync_fetch_and_add(&all->stops, 1);
+	__sync_fetch_and_add(&all->stops, 1);
+	if (!bpf_map_update_elem(&STOPPED, &tgid, &one, 0))
+		bpf_send_signal_thread(SIGSTOP);
+	__sync_fetch_and_add(&all->stopped, 1);
 }
 
 /* Whether the record went into the ring. The reader is woken early enough; before every decision it looks by itself. */

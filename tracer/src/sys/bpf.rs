@@ -41,13 +41,13 @@ impl Mapping {
     }
 
     fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset % 8 == 0 && offset + 8 <= self.length);
+        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
         // SAFETY: inside the mapping, aligned, and of a type for which every bit pattern is valid.
         unsafe { self.at.add(offset).cast::<AtomicU64>().as_ref() }
     }
 
     fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset % 4 == 0 && offset + 4 <= self.length);
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
         // SAFETY: as above.
         unsafe { self.at.add(offset).cast::<AtomicU32>().as_ref() }
     }

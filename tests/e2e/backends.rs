@@ -1,0 +1,196 @@
+//! The backends see the same: what one stores, another finds, and neither stores anything that the other would not.
+//! And the one that records after the fact, when it cannot keep up.
+
+use crate::world::World;
+use std::collections::BTreeMap;
+
+/// Every result by its strong fingerprint, which stands for command, path set and all values; with the path set, to be shown.
+fn results(w: &World) -> BTreeMap<String, Vec<String>> {
+    let (store, _) = cache::Store::open(&w.cache()).expect("a cache");
+    let sets = store.results().expect("its results");
+    store.close();
+    sets.into_iter().map(|(d, set)| (format!("{d:?}"), set.observations().iter().map(|o| format!("{o:?}")).collect())).collect()
+}
+
+/// What is in `now` and was not in `before`, next to the likest of those.
+fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
+    let mut text = String::new();
+    for (_, new) in now.iter().filter(|(k, _)| !before.contains_key(*k)) {
+        let apart = |old: &&Vec<String>| old.iter().filter(|o| !new.contains(o)).count() + new.iter().filter(|o| !old.contains(o)).count();
+        let Some(old) = before.values().min_by_key(apart) else { continue };
+        text += "one more:\n";
+        old.iter().filter(|o| !new.contains(o)).for_each(|o| text += &format!("  - {o}\n"));
+        new.iter().filter(|o| !old.contains(o)).for_each(|o| text += &format!("  + {o}\n"));
+    }
+    text
+}
+
+fn same(w: &mut World, prepare: impl Fn(&World), command: &[&str]) {
+    let mut stored: Option<BTreeMap<_, _>> = None;
+    // Python looks at times.
+    let fresh = |w: &World| {
+        w.wipe();
+        prepare(w);
+        w.sh("find . -exec touch -h -d @1000000000 {} +");
+    };
+    for backend in ["seccomp", "ebpf", "ptrace"] {
+        fresh(w);
+        w.env.insert("XL_BACKEND".into(), backend.into());
+        let all = [&["--no-cache-read"][..], &["--"], command].concat();
+        let o = w.xl(&["run"]).args(&all).output().expect("xl");
+        let said = String::from_utf8_lossy(&o.stderr);
+        assert!(o.status.success() && said.contains(backend) && !said.contains("not deterministic"), "{said}");
+        let now = results(w);
+        // In one cache: whatever differs is added.
+        if let Some(before) = &stored {
+            assert!(now == *before, "{backend}: {}", differences(before, &now));
+        }
+        assert!(now.len() > 3, "{said}");
+        stored = Some(now);
+        fresh(w);
+        let warm = w.run(command);
+        assert_eq!((warm.pips("miss"), warm.pips("uncacheable")), (0, 0), "{backend}: {}", warm.story());
+    }
+}
+
+#[test]
+fn make_and_the_usual_tools() {
+    same(
+        &mut World::new(),
+        |w| {
+            w.write("inc/deep/v.h", "#define V 3\n");
+            w.write("a.c", "#include \"v.h\"\n#include <stdio.h>\n#if __has_include(\"none.h\")\n#error\n#endif\nint a(void) { return printf(\"%d\", V); }\n");
+            w.write(
+                "b.cc",
+                "#include <vector>\nextern \"C\" int a(void);\nint main() { std::vector<int> v(3); return a() + (int)v.size(); }\n",
+            );
+            w.write("gen.py", "import os, sys, json\nopen(sys.argv[1], 'w').write('int g = %d;\\n' % len(os.listdir('inc')))\n");
+            w.write("t.sh", "for f in inc/*; do test -d $f && echo $f; done > list\nsed s/inc/out/ list | sort > list2\nrm list; [ -e nothing ] || echo none >> list2\n");
+            w.sh("ln -s inc/deep include");
+            w.write(
+                "Makefile",
+                "all: prog lib.a list2\nprog: a.o b.o g.o\n\tg++ -o $@ $^\nlib.a: a.o g.o\n\tar cr $@ $^\n\tranlib $@\na.o: a.c\n\tgcc -MD -Iinclude -c $<\n\
+                 b.o: b.cc\n\tg++ -O1 -c $<\ng.c:\n\tpython3 -I -B gen.py $@\ng.o: g.c\n\tgcc -c $<\nlist2:\n\tsh t.sh\ninstall: all\n\tinstall -m 755 prog bin\n",
+            );
+        },
+        &["make", "-j2", "all", "install"],
+    );
+}
+
+#[test]
+fn ninja_with_response_files() {
+    same(
+        &mut World::new(),
+        |w| {
+            w.write(
+                "build.ninja",
+                "rule cc\n  command = gcc -MD -MF $out.d @$out.rsp -c $in -o $out\n  depfile = $out.d\n  deps = gcc\n  rspfile = $out.rsp\n  rspfile_content = -DN=1 -Iinc\n\
+                 rule link\n  command = gcc -o $out @$out.rsp\n  rspfile = $out.rsp\n  rspfile_content = $in\n\
+                 rule cat\n  command = cat $in > $out && cp $out $out.copy && mv $out.copy $out.2\n\
+                 build o/a.o: cc a.c\nbuild o/b.o: cc b.c\nbuild p: link o/a.o o/b.o\nbuild text: cat a.c b.c\n",
+            );
+            w.write("inc/n.h", "int f(int);\n");
+            w.write("a.c", "#include \"n.h\"\nint main(void) { return f(N); }\n");
+            w.write("b.c", "#include \"n.h\"\nint f(int n) { return n - 1; }\n");
+        },
+        &["ninja", "-j2"],
+    );
+}
+
+/// A program that looks at `processes` × `names` names that are not there.
+fn flood(w: &World) {
+    w.write(
+        "flood.c",
+        "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/stat.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
+         int main(int c, char **v) {\n  for (int p = 0; p < atoi(v[1]); p++)\n    if (!fork()) {\n      char n[64]; struct stat s;\n\
+         for (int i = 0; i < atoi(v[2]); i++) { sprintf(n, \"no/%d.%d\", p, i); stat(n, &s); }\n      _exit(0);\n    }\n  while (wait(0) > 0);\n  return 0;\n}\n",
+    );
+    w.sh("gcc -O1 flood.c -o flood");
+    w.write("a.c", "int a;\n");
+    w.write("build.sh", "gcc -c a.c\n./flood 4 100000\ngcc -S a.c\n");
+}
+
+/// Recorded, lost and stops, as `XL_LOG` tells them.
+fn counts(said: &str) -> (u64, u64, u64) {
+    let number = |what: &str| {
+        let before = said.split(what).next().expect("its text");
+        before.rsplit([' ', ',']).find(|w| !w.is_empty()).and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("{what}: {said}"))
+    };
+    (number(" recorded"), number(" lost"), number(" stops"))
+}
+
+#[test]
+fn a_flood_is_kept_up_with_or_admitted() {
+    let mut w = World::new();
+    flood(&w);
+    w.env.insert("XL_BACKEND".into(), "ebpf".into());
+    w.env.insert("XL_LOG".into(), "1".into());
+    let mut run = |ring: &str| {
+        w.env.insert("XL_EBPF_RING".into(), ring.into());
+        w.sh("rm -rf a.o a.s ../cache");
+        let r = w.run(&["sh", "build.sh"]);
+        assert_eq!(r.code(), Some(0), "{}", r.stderr());
+        let outcomes = ["gcc -c", "flood", "gcc -S"].map(|c| r.outcome(c));
+        (counts(&r.stderr()), outcomes, r.record["lost_events"].as_u64().unwrap(), r.stderr())
+    };
+    let ((all, lost, stops), outcomes, told, said) = run("");
+    assert_eq!((lost, stops, told, outcomes), (0, 0, 0, ["miss", "miss", "miss"].map(str::to_owned)), "{said}");
+    assert!(all > 400_000, "{said}");
+    // Too small, and nobody waits: every record is accounted for, and only whose they are has no result.
+    let ((some, lost, _), outcomes, told, said) = run("65536!");
+    assert!(lost > 1000 && some + lost >= all - 50 && some + lost <= all + 50, "{some} + {lost}, not {all}: {said}");
+    assert_eq!((told, outcomes), (lost, ["miss", "uncacheable", "miss"].map(str::to_owned)), "{said}");
+    assert!(said.contains("faster than they could be recorded"), "{said}");
+    // Too small, and they wait.
+    let ((some, lost, stops), outcomes, _, said) = run("65536");
+    assert_eq!((lost, outcomes), (0, ["miss", "miss", "miss"].map(str::to_owned)), "{said}");
+    assert!(stops > 0 && some.abs_diff(all) < 50, "{said}");
+}
+
+/// Killed while somebody waits for the ring: the build goes on.
+#[test]
+fn nobody_stays_stopped() {
+    let mut w = World::new();
+    flood(&w);
+    w.env.insert("XL_BACKEND".into(), "ebpf".into());
+    w.env.insert("XL_EBPF_RING".into(), "65536".into());
+    for _ in 0..5 {
+        w.sh("rm -f done a.s");
+        let mut c = w.xl(&["run", "--summary", "off", "--", "sh", "-c", "./flood 4 100000; touch done"]);
+        let mut child = c.spawn().expect("xl");
+        // As soon as somebody is stopped.
+        while !w.sh("pgrep -r T -x flood").status.success() && child.try_wait().expect("its state").is_none() {}
+        drop(child.kill());
+        drop(child.wait());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while !w.path("done").exists() {
+            assert!(std::time::Instant::now() < deadline, "the build stands still");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Programs are loaded for who needs them: a build that only hits goes without, even where none can be loaded any more.
+/// One that is not what it was runs, and what it could not observe it does not store.
+#[test]
+fn a_warm_build_loads_no_programs() {
+    let mut w = World::new();
+    let refuse = crate::places::refuse(&w);
+    w.env.insert("XDG_CACHE_HOME".into(), w.path("../user").display().to_string());
+    w.write("a.c", "int a;\n");
+    let run = |what: &str| {
+        w.sh("rm -f a.o");
+        let o = w.sh(&format!("{refuse} {what} -- {} run --backend ebpf -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
+        assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+        String::from_utf8_lossy(&o.stderr).into_owned()
+    };
+    assert!(run("nothing").contains("1 ran, 0 uncacheable"));
+    let said = run("bpf");
+    assert!(said.contains("1 hit, 0 ran") && said.contains("ebpf") && said.lines().count() == 1, "{said}");
+    w.write("a.c", "int a, b;\n");
+    let said = run("bpf");
+    assert!(said.contains("1 ran, 1 uncacheable") && said.contains("could not be observed"), "{said}");
+    // And it has learned.
+    let o = w.sh(&format!("{refuse} bpf -- {} run -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
+    assert!(String::from_utf8_lossy(&o.stderr).contains("seccomp"), "{}", String::from_utf8_lossy(&o.stderr));
+}
