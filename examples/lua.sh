@@ -7,22 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export XL_CACHE_DIR="$work/cache"
 
-# Source packages are not enabled on most machines: ask the same archive for them, with an apt state of our own.
-mkdir -p "$work/apt/lists/partial"
-for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-  [ -e "$f" ] && sed -n 's/^deb /deb-src /p' "$f" >>"$work/apt/src.list"
-done
-for f in /etc/apt/sources.list.d/*.sources; do
-  [ -e "$f" ] && sed 's/^Types:.*/Types: deb-src/' "$f" >"$work/apt/$(basename "$f")"
-done
-mkdir "$work/apt/parts"
-find "$work/apt" -maxdepth 1 \( -name '*.list' -o -name '*.sources' \) -exec cp {} "$work/apt/parts/" \;
-apt="-o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$work/apt/parts -o Dir::State::lists=$work/apt/lists -o APT::Sandbox::User=root"
-cd "$work"
-apt-get -qq $apt update
-apt-get -qq $apt source --download-only lua5.4 >/dev/null
-dpkg-source --no-check --skip-patches -x lua5.4_*.dsc lua >/dev/null 2>&1
-cd lua
+"$(dirname "$0")/fetch.sh" lua5.4 "$work/lua"
+cd "$work/lua"
 
 seconds() { # seconds LABEL CMD...
   local label=$1 begin end; shift

@@ -191,6 +191,6 @@ fn a_warm_build_loads_no_programs() {
     let said = run("bpf");
     assert!(said.contains("1 ran, 1 uncacheable") && said.contains("could not be observed"), "{said}");
     // And it has learned.
-    let o = w.sh(&format!("{refuse} bpf -- {} run -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
+    let o = w.sh(&format!("{refuse} bpf -- {} run --backend auto -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
     assert!(String::from_utf8_lossy(&o.stderr).contains("seccomp"), "{}", String::from_utf8_lossy(&o.stderr));
 }

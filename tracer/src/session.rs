@@ -159,6 +159,7 @@ pub(crate) struct Inner {
     pub(crate) observer: OnceLock<Option<Observer>>,
     pub(crate) bases: Mutex<Bases>,
     reading: AtomicBool,
+    ends: Mutex<()>,
     loader: Option<Loader>,
     ring: RingSize,
 }
@@ -323,6 +324,7 @@ impl Session {
             ring: self.ring,
             bases: Mutex::default(),
             reading: AtomicBool::new(false),
+            ends: Mutex::default(),
         });
         let root = inner.processes.add_root(self.pid);
         let (tx, end) = mpsc::channel();
@@ -409,6 +411,8 @@ impl Inner {
 
     /// A process is gone: if it was the root of a scope and was not let go, it was killed.
     fn has_ended(&self, p: &Arc<Process>) {
+        // Both the reaper and the end of the session come here: whoever is second waits until the first is done.
+        let _one = self.ends.lock().expect("ends");
         if self.is_root(p) && !p.ending.swap(true, Ordering::AcqRel) {
             let scope = p.scope();
             self.end_scope(scope);

@@ -239,6 +239,13 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
     if !own && changed(r.first.as_ref(), now.as_ref()) {
         return Err(Problem(format!("`{}` changed while it ran", text(path))));
     }
+    // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip knows what
+    // it found, if that was looked up in time. A directory's times tell of its members.
+    let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
+    let recent = first.ctime >= r.seen - cache::file_stat::TICK;
+    if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen)) {
+        return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
+    }
     let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);
     match first.kind {
         Kind::Directory => {
@@ -260,11 +267,6 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         }
         Kind::Special => f.observations.push((Observation::FileProbe { path: path.clone(), times: false }, value::probe(&first, false))),
         Kind::File => {
-            let recent = first.ctime >= r.seen - cache::file_stat::TICK;
-            let before = r.late.then_some(r.seen);
-            if recent && (r.late || !own) && !look.settled(path, &first, before) {
-                return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
-            }
             if r.read {
                 let content = match r.before {
                     Some(b) => b,

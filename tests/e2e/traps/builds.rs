@@ -209,6 +209,49 @@ fn an_input_edited_in_between() {
     assert_eq!(w.read("out"), "new\n");
 }
 
+/// Somebody outside the build changes what a program has just looked at, and the program does nothing that would be noticed
+/// before it ends: an observer that learns of looks afterwards must find out that it sees another file than the program did.
+#[test]
+fn what_was_seen_is_gone_before_anybody_asks() {
+    use std::io::BufRead;
+    for (look, change) in [
+        ("open('d/f').read()", "mv d d2 && mv e d"),
+        ("open('d/f').read()", "cp -p e/f d/f.new && mv d/f.new d/f"),
+        ("open('l/f').read()", "ln -sfn e l"),
+        ("os.readlink('l')", "ln -sfn e l"),
+        ("os.path.exists('n')", "touch -d @1000 n"),
+        ("os.path.exists('d/f')", "mv d/f gone"),
+        ("os.stat('d/f').st_size", "rm d/f; touch -d @1000 d/f"),
+        ("sorted(os.listdir('d'))", "touch d/more"),
+    ] {
+        let w = World::new();
+        w.write("xl.toml", "[[ignore]]\npath = \"changed\"\nreason = \"how the test makes it wait\"\n");
+        let wait = "print('ready', flush=True)\nwhile not os.path.exists('changed'): pass\n";
+        w.write("look.py", &format!("import os\nseen = {look}\n{wait}print(seen)\n"));
+        let prepare = || {
+            w.sh("rm -rf d d2 e l n gone changed; mkdir d e; echo one > d/f; echo two > e/f; ln -s d l; touch -h -d @1000 d/f e/f d e l look.py");
+        };
+        prepare();
+        let mut c = w.xl(&["exec", "--json", "../r.json", "--", "/usr/bin/python3", "-I", "-B", "look.py"]);
+        let mut child = c.stdout(std::process::Stdio::piped()).spawn().expect("xl");
+        let mut said = String::new();
+        std::io::BufReader::new(child.stdout.take().expect("its output")).read_line(&mut said).expect("a line");
+        w.sh(&format!("{change}; touch changed"));
+        child.wait().expect("its end");
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        assert_eq!(r["pips"]["uncacheable"].as_u64(), Some(1), "{look}, {change}: {r}");
+        // Both states, from the start.
+        let run = |change: &str| {
+            prepare();
+            w.sh(&format!("{change}; touch changed"));
+            w.xl_run("exec", &["/usr/bin/python3", "-I", "-B", "look.py"]).stdout()
+        };
+        let (old, new) = (run("true"), run(change));
+        assert_ne!(old, new, "{look}, {change}");
+        assert_eq!((run("true"), run(change)), (old, new), "{look}, {change}");
+    }
+}
+
 /// A header is saved by its author while the build runs: what was compiled before and what is compiled after differ.
 #[test]
 fn a_header_saved_during_the_build() {

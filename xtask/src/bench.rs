@@ -1,0 +1,281 @@
+//! `cargo xtask bench`: what `xl` costs and saves on builds that nobody here wrote, against the plain build, ccache and strace.
+//!
+//! Sources come from Debian's archive (`examples/fetch.sh`). In every round each way of building is run once, in turn, so that
+//! a machine that gets slower is slower for all; every build starts from a copy of the configured tree at the same path. CPU is
+//! that of all processes together, `xl` included, as the shell's `time` tells it. Medians are printed, and written as JSON.
+//! This measures; it tests nothing.
+
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A build: Debian's source package, how it is configured, how it is built.
+struct Workload {
+    name: &'static str,
+    package: &'static str,
+    configure: &'static str,
+    build: &'static str,
+}
+
+const WORKLOADS: &[Workload] = &[
+    Workload { name: "lua", package: "lua5.4", configure: ":", build: "make -j2 CC=\"$CC\" linux" },
+    Workload { name: "bzip2", package: "bzip2", configure: ":", build: "make -j2 CC=\"$CC\"" },
+    Workload {
+        name: "yaml-cpp",
+        package: "yaml-cpp",
+        configure: "cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
+        build: "ninja -C build -j2",
+    },
+    Workload {
+        name: "wayland",
+        package: "wayland",
+        configure: "meson setup build -Ddocumentation=false -Ddtd_validation=false",
+        build: "ninja -C build -j2",
+    },
+    Workload {
+        name: "jq",
+        package: "jq",
+        configure: "autoreconf -fi && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
+        build: "make -j2",
+    },
+];
+
+/// Wall and CPU seconds of one build.
+type Cost = (f64, f64);
+
+struct Bench {
+    xl: PathBuf,
+    dir: PathBuf,
+    ccache: bool,
+    strace: bool,
+}
+
+/// `args`: names of workloads, `--rounds N`, `--dir DIR`, `--json FILE`.
+pub fn run(args: &[&str]) -> bool {
+    let value = |name: &str| args.iter().position(|a| *a == name).and_then(|i| args.get(i + 1).copied());
+    let rounds: usize = value("--rounds").and_then(|v| v.parse().ok()).unwrap_or(3);
+    let dir = value("--dir").map_or_else(|| std::env::temp_dir().join("xl-bench"), PathBuf::from);
+    let options = ["--rounds", "--dir", "--json"];
+    let named: Vec<&str> = args
+        .iter()
+        .enumerate()
+        .filter(|(i, a)| !a.starts_with("--") && (*i == 0 || !options.contains(&args[i - 1])))
+        .map(|(_, a)| *a)
+        .collect();
+    if let Some(unknown) = named.iter().find(|n| **n != "calls" && WORKLOADS.iter().all(|w| w.name != **n)) {
+        eprintln!("bench: there is no workload `{unknown}`: {}, calls", WORKLOADS.iter().map(|w| w.name).collect::<Vec<_>>().join(", "));
+        return false;
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let Ok(xl) = target.join("release/xl").canonicalize() else {
+        eprintln!("bench: build xl first: cargo build --release");
+        return false;
+    };
+    let has =
+        |tool: &str| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let b = Bench { xl, dir, ccache: has("ccache") && Path::new("/usr/lib/ccache").is_dir(), strace: has("strace") };
+    for (there, tool) in [(b.ccache, "ccache"), (b.strace, "strace")] {
+        if !there {
+            eprintln!("bench: no {tool}: its column is left out (apt-get install {tool})");
+        }
+    }
+    let mut results = serde_json::Map::new();
+    for w in WORKLOADS.iter().filter(|w| named.is_empty() || named.contains(&w.name)) {
+        match b.workload(w, rounds) {
+            Ok(v) => drop(results.insert(w.name.into(), v)),
+            Err(why) => {
+                eprintln!("bench: {}: {why}", w.name);
+                return false;
+            }
+        }
+    }
+    if named.is_empty() || named.contains(&"calls") {
+        match b.calls(rounds) {
+            Ok(v) => drop(results.insert("calls".into(), v)),
+            Err(why) => {
+                eprintln!("bench: calls: {why}");
+                return false;
+            }
+        }
+    }
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let text = serde_json::to_string_pretty(&json!({ "rounds": rounds, "kernel": kernel.trim(), "results": results })).unwrap_or_default();
+    match value("--json") {
+        Some(file) => std::fs::write(file, text).is_ok(),
+        None => true,
+    }
+}
+
+fn median(mut v: Vec<f64>) -> f64 {
+    v.sort_by(f64::total_cmp);
+    match v.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => v[n / 2],
+        n => f64::midpoint(v[n / 2 - 1], v[n / 2]),
+    }
+}
+
+fn medians(v: &[Cost]) -> Cost {
+    (median(v.iter().map(|c| c.0).collect()), median(v.iter().map(|c| c.1).collect()))
+}
+
+/// Runs a shell text and tells what it and everything below it cost.
+fn timed(text: &str, vars: &[(&str, &str)], cwd: &Path) -> Result<Cost, String> {
+    let script = format!("TIMEFORMAT='%R %U %S'; time {{ {text}\n}} >/dev/null 2>\"$XL_BENCH_LOG\" </dev/null");
+    let log = cwd.with_extension("log");
+    let o = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(cwd)
+        .env("XL_BENCH_LOG", &log)
+        .envs([("CC", "gcc"), ("CXX", "g++"), ("LC_ALL", "C.UTF-8")])
+        .envs(vars.iter().copied())
+        .output()
+        .map_err(|e| e.to_string())?;
+    let said = String::from_utf8_lossy(&o.stderr);
+    if !o.status.success() {
+        return Err(format!("`{text}` failed: {}", std::fs::read_to_string(&log).unwrap_or_default()));
+    }
+    let n: Vec<f64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+    let [wall, user, system] = n[..] else { return Err(format!("no times from bash: {said}")) };
+    Ok((wall, user + system))
+}
+
+impl Bench {
+    fn workload(&self, w: &Workload, rounds: usize) -> Result<Value, String> {
+        let base = self.dir.join(w.name);
+        // ccache is configured for in a tree of its own: its compiler is another program.
+        let mut kinds = vec![("plain", "")];
+        if self.ccache {
+            kinds.push(("ccache", "/usr/lib/ccache:"));
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        let tree = base.join("src");
+        for (kind, prefix) in &kinds {
+            let kept = base.join(kind);
+            if kept.exists() {
+                continue;
+            }
+            std::fs::create_dir_all(&base).map_err(|e| e.to_string())?;
+            eprintln!("bench: {}: preparing ({kind})", w.name);
+            let fetch = Command::new("examples/fetch.sh").arg(w.package).arg(&tree).status().map_err(|e| e.to_string())?;
+            if !fetch.success() {
+                return Err("its sources cannot be had".into());
+            }
+            timed(w.configure, &[("PATH", &format!("{prefix}{path}"))], &tree)?;
+            std::fs::rename(&tree, &kept).map_err(|e| e.to_string())?;
+        }
+        let reset = |kind: &str| {
+            let copy = format!("rm -rf {0}/src && cp -a {0}/{kind} {0}/src", base.display());
+            if Command::new("sh").args(["-c", &copy]).status().is_ok_and(|s| s.success()) {
+                Ok(())
+            } else {
+                Err("no room for a copy".to_owned())
+            }
+        };
+        let cache = base.join("cache").display().to_string();
+        let empty = || drop(std::fs::remove_dir_all(&cache));
+        let mut all: Vec<(String, Vec<Cost>)> = Vec::new();
+        let mut add = |what: String, cost: Cost| match all.iter_mut().find(|(n, _)| *n == what) {
+            Some((_, v)) => v.push(cost),
+            None => all.push((what, vec![cost])),
+        };
+        for _ in 0..rounds {
+            reset("plain")?;
+            add("plain".into(), timed(w.build, &[], &tree)?);
+            for backend in ["ebpf", "seccomp"] {
+                empty();
+                let command = format!("{} run --backend {backend} -- sh -c '{}'", self.xl.display(), w.build);
+                let vars = [("XL_CACHE_DIR", cache.as_str())];
+                for kind in ["cold", "warm", "no-op"] {
+                    if kind != "no-op" {
+                        reset("plain")?;
+                    }
+                    add(format!("xl {backend}, {kind}"), timed(&command, &vars, &tree)?);
+                }
+            }
+            if self.ccache {
+                empty();
+                let wrapped = format!("/usr/lib/ccache:{path}");
+                let vars = [("CCACHE_DIR", cache.as_str()), ("PATH", &wrapped)];
+                for kind in ["cold", "warm", "no-op"] {
+                    if kind != "no-op" {
+                        reset("ccache")?;
+                    }
+                    add(format!("ccache, {kind}"), timed(w.build, &vars, &tree)?);
+                }
+            }
+            if self.strace {
+                reset("plain")?;
+                let command = format!("strace -f --seccomp-bpf -qq -e trace=%file,getdents64 -o /dev/null sh -c '{}'", w.build);
+                add("strace".into(), timed(&command, &[], &tree)?);
+            }
+        }
+        let plain = medians(&all[0].1);
+        println!("\n{} ({rounds} rounds; plain: {:.2} s CPU, {:.2} s wall)\n", w.name, plain.1, plain.0);
+        println!("| | CPU s | of plain | wall s | of plain |\n|---|---|---|---|---|");
+        let mut out = serde_json::Map::new();
+        for (what, costs) in &all {
+            let (wall, cpu) = medians(costs);
+            println!("| {what} | {cpu:.2} | {:.3} | {wall:.2} | {:.3} |", cpu / plain.1, wall / plain.0);
+            out.insert(what.clone(), json!({ "cpu_s": cpu, "cpu_ratio": cpu / plain.1, "wall_s": wall, "wall_ratio": wall / plain.0 }));
+        }
+        Ok(Value::Object(out))
+    }
+
+    /// One call in a loop: observed by each backend, and by none while somebody else is.
+    fn calls(&self, rounds: usize) -> Result<Value, String> {
+        const N: u32 = 200_000;
+        let dir = self.dir.join("calls");
+        std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+        let source = "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/stat.h>\nint main(int c, char **v) {\n  char n[64]; struct stat s;\n\
+                      for (int i = 0; i < atoi(v[1]); i++) { sprintf(n, v[2], i % atoi(v[3])); stat(n, &s); }\n  return 0;\n}\n";
+        std::fs::write(dir.join("loop.c"), source).map_err(|e| e.to_string())?;
+        timed("gcc -O1 -w loop.c -o loop", &[], &dir)?;
+        let xl = self.xl.display();
+        // The same few names over and over, as compilers do, and never the same.
+        let loops = [("repeated", format!("./loop {N} ./n%d 20")), ("new", format!("./loop {N} ./n%d {N}"))];
+        let mut all: Vec<(String, Vec<Cost>)> = Vec::new();
+        let mut add = |what: String, cost: Cost| match all.iter_mut().find(|(n, _)| *n == what) {
+            Some((_, v)) => v.push(cost),
+            None => all.push((what, vec![cost])),
+        };
+        for _ in 0..rounds {
+            for (name, command) in &loops {
+                add(format!("plain, {name}"), timed(command, &[], &dir)?);
+                for backend in ["ebpf", "seccomp", "ptrace"] {
+                    let text = format!("{xl} trace --backend {backend} -o /dev/null -- {command}");
+                    let nothing = timed(&format!("{xl} trace --backend {backend} -o /dev/null -- ./loop 0 x 1"), &[], &dir)?;
+                    let cost = timed(&text, &[], &dir)?;
+                    add(format!("{backend}, {name}"), (cost.0 - nothing.0, cost.1 - nothing.1));
+                }
+                if self.strace {
+                    add(
+                        format!("strace, {name}"),
+                        timed(&format!("strace -f --seccomp-bpf -qq -e trace=%file -o /dev/null {command}"), &[], &dir)?,
+                    );
+                }
+            }
+            // Somebody else is observed meanwhile: one side of a FIFO holds its session open.
+            let held = format!(
+                "rm -f go up; mkfifo go; {xl} trace --backend ebpf -o /dev/null -- sh -c 'stat -c %n . >up; read x <go' & \
+                 while [ ! -s up ]; do :; done; {{ time {} ; }} 2>inner; echo >go; wait",
+                loops[0].1
+            );
+            timed(&held, &[], &dir)?;
+            let said = std::fs::read_to_string(dir.join("inner")).unwrap_or_default();
+            let n: Vec<f64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+            if let [wall, user, system] = n[..] {
+                add("plain, while another is observed by ebpf".into(), (wall, user + system));
+            }
+        }
+        let plain = medians(&all[0].1).1;
+        println!("\none stat of {N} ({rounds} rounds)\n\n| | µs CPU | of plain |\n|---|---|---|");
+        let mut out = serde_json::Map::new();
+        for (what, costs) in &all {
+            let cpu = medians(costs).1;
+            println!("| {what} | {:.2} | {:.2} |", cpu * 1e6 / f64::from(N), cpu / plain);
+            out.insert(what.clone(), json!({ "cpu_us": cpu * 1e6 / f64::from(N) }));
+        }
+        Ok(Value::Object(out))
+    }
+}
