@@ -2,12 +2,13 @@
 //!
 //! Records are taken note of in the order in which the calls returned, and all of them before the gate lets the next change
 //! happen. So the file that a record names is still in the state in which the task saw it, unless somebody outside the build
-//! changed it; the report carries what is needed to find that out ([`Late`]).
+//! changed it; the report carries what is needed to find that out ([`Late`]). Here is also who is followed, and from when on.
 
 use crate::access::{EscapeKind, Late};
 use crate::arch::Shape;
 use crate::dispatch::{Caller, TOO_DEEP, Target, look};
-use crate::process::Scope;
+use crate::observer::Observer;
+use crate::process::{Process, Scope};
 use crate::session::Inner;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -132,6 +133,76 @@ impl Inner {
         let late = Late { time: i128::from(r.time) + offset, found, inode: r.inode };
         // Nothing can be refused or delayed any more.
         let _ = self.access(&Caller::Gone { pid, cwd, target, late }, scope, name, op, &base, raw, follow);
+    }
+
+    /// A call that moved directories or links has happened: believe nothing that was seen before.
+    pub(crate) fn settle_names(&self, p: &Process) {
+        self.moved();
+        if let Some(s) = self.scope_state(p.scope()) {
+            s.seen.lock().expect("seen").clear();
+        }
+    }
+
+    /// Directories or links may have other names.
+    pub(crate) fn moved(&self) {
+        self.resolver.forget();
+        if let Some(o) = self.observer() {
+            o.moved();
+        }
+    }
+
+    /// The observer, if it was needed so far.
+    pub(crate) fn observer(&self) -> Option<&Observer> {
+        self.observer.get()?.as_ref()
+    }
+
+    /// The kernel keeps a child's scope whatever became of its parents.
+    pub(crate) fn known_to_kernel(&self, p: &Process) -> bool {
+        match self.observer().and_then(|o| o.followed(p)) {
+            Some(scope) => {
+                p.set_scope(scope);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Task `tid` of `p` is about to enter `scope`: from then on its looks are recorded, if anybody wants them. Loads the
+    /// observer when it is needed for the first time.
+    pub(crate) fn follow(self: &Arc<Self>, p: &Process, tid: i32, scope: Scope) {
+        let Some(loader) = &self.loader else { return };
+        let wanted = |s| self.supervisor.observes_reads(s).then_some(s);
+        let (scope, before) = (wanted(scope), wanted(p.scope()));
+        if scope.is_none() && self.observer().is_none() {
+            return;
+        }
+        let observer = self.observer.get_or_init(|| match loader.load(self.ring) {
+            Ok(o) => Some(o),
+            Err(e) => {
+                self.escape(None, EscapeKind::Unobserved, e.to_string());
+                None
+            }
+        });
+        if observer.is_some() && !self.reading.swap(true, Ordering::AcqRel) {
+            let inner = self.clone();
+            // If there is no thread to be had, the ring is read at every gated call all the same.
+            drop(std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()));
+        }
+        let followed = match observer {
+            Some(o) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),
+            None => Err("the eBPF programs could not be loaded".to_owned()),
+        };
+        if let (Some(scope), Err(why)) = (scope, followed) {
+            self.escape(Some(scope), EscapeKind::Unobserved, why);
+        }
+    }
+
+    /// Reads what piles up while nobody asks.
+    pub(crate) fn read_on(self: &Arc<Self>) {
+        while let Some(o) = self.observer() {
+            o.wait();
+            self.drain();
+        }
     }
 
     /// The scope is about to end: is everything known that it did?

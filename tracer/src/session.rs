@@ -158,10 +158,10 @@ pub(crate) struct Inner {
     /// With the backend `ebpf`, from the first observed command on.
     pub(crate) observer: OnceLock<Option<Observer>>,
     pub(crate) bases: Mutex<Bases>,
-    reading: AtomicBool,
+    pub(crate) reading: AtomicBool,
     ends: Mutex<()>,
-    loader: Option<Loader>,
-    ring: RingSize,
+    pub(crate) loader: Option<Loader>,
+    pub(crate) ring: RingSize,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -483,76 +483,6 @@ impl Inner {
             },
         }
         self.transport.proceed(n.id);
-    }
-
-    /// A call that moved directories or links has happened: believe nothing that was seen before.
-    pub(crate) fn settle_names(&self, p: &Process) {
-        self.moved();
-        if let Some(s) = self.scope_state(p.scope()) {
-            s.seen.lock().expect("seen").clear();
-        }
-    }
-
-    /// Directories or links may have other names.
-    pub(crate) fn moved(&self) {
-        self.resolver.forget();
-        if let Some(o) = self.observer() {
-            o.moved();
-        }
-    }
-
-    /// The observer, if it was needed so far.
-    pub(crate) fn observer(&self) -> Option<&Observer> {
-        self.observer.get()?.as_ref()
-    }
-
-    /// The kernel keeps a child's scope whatever became of its parents.
-    fn known_to_kernel(&self, p: &Process) -> bool {
-        match self.observer().and_then(|o| o.followed(p)) {
-            Some(scope) => {
-                p.set_scope(scope);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Task `tid` of `p` is about to enter `scope`: from then on its looks are recorded, if anybody wants them. Loads the
-    /// observer when it is needed for the first time.
-    pub(crate) fn follow(self: &Arc<Self>, p: &Process, tid: i32, scope: Scope) {
-        let Some(loader) = &self.loader else { return };
-        let wanted = |s| self.supervisor.observes_reads(s).then_some(s);
-        let (scope, before) = (wanted(scope), wanted(p.scope()));
-        if scope.is_none() && self.observer().is_none() {
-            return;
-        }
-        let observer = self.observer.get_or_init(|| match loader.load(self.ring) {
-            Ok(o) => Some(o),
-            Err(e) => {
-                self.escape(None, EscapeKind::Unobserved, e.to_string());
-                None
-            }
-        });
-        if observer.is_some() && !self.reading.swap(true, Ordering::AcqRel) {
-            let inner = self.clone();
-            // If there is no thread to be had, the ring is read at every gated call all the same.
-            drop(std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()));
-        }
-        let followed = match observer {
-            Some(o) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),
-            None => Err("the eBPF programs could not be loaded".to_owned()),
-        };
-        if let (Some(scope), Err(why)) = (scope, followed) {
-            self.escape(Some(scope), EscapeKind::Unobserved, why);
-        }
-    }
-
-    /// Reads what piles up while nobody asks.
-    pub(crate) fn read_on(self: &Arc<Self>) {
-        while let Some(o) = self.observer() {
-            o.wait();
-            self.drain();
-        }
     }
 
     /// The first call after an `execve` was let go tells whether it happened.
