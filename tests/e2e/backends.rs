@@ -97,6 +97,51 @@ fn ninja_with_response_files() {
     );
 }
 
+/// A mount over the tree, as long as this lives.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+/// Paths go through mounts, and inode numbers are not the same wherever one asks.
+#[test]
+fn on_other_file_systems() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::world::skip("mounts need root");
+    }
+    for mount in [
+        "mkdir -p ../l ../u ../k && mount -t overlay overlay -o lowerdir=../l,upperdir=../u,workdir=../k",
+        "mkdir -p ../real/deep && mount --bind ../real/deep",
+        "mount -t tmpfs tmpfs",
+    ] {
+        let mut w = World::new();
+        let tree = w.tree();
+        w.sh("echo '#define LOWER 1' > ../lower.h; mkdir ../l; cp ../lower.h ../l");
+        let o = w
+            .command("sh")
+            .current_dir(tree.parent().expect("its parent"))
+            .args(["-c", &format!("cd t; {mount} \"$PWD\"")])
+            .output()
+            .expect("sh");
+        assert!(o.status.success(), "{mount}: {}", String::from_utf8_lossy(&o.stderr));
+        let _mounted = Mounted(tree);
+        same(
+            &mut w,
+            |w| {
+                w.write("in/a.h", "#define A 1\n");
+                w.sh("cp ../lower.h lower.h");
+                w.write("src/a.c", "#include \"a.h\"\n#include \"../lower.h\"\nint a = A;\n");
+                w.write("src/b.c", "#include <stdio.h>\nint b(void) { return puts(\"b\"); }\n");
+                w.write("Makefile", "all: a.o b.o l.a\n\tcd src && cat ../in/a.h a.c > ../all.txt; sort ../all.txt > ../sorted\na.o b.o: %.o: src/%.c\n\tgcc -Iin -c $<\nl.a: a.o b.o\n\tar cr $@ $^\n");
+            },
+            &["make", "-j2"],
+        );
+    }
+}
+
 /// A program that looks at `processes` × `names` names that are not there.
 fn flood(w: &World) {
     w.write(
