@@ -6,6 +6,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Settings of a run.
@@ -27,6 +28,8 @@ pub struct Config {
     pub salt: String,
     pub rules: Vec<Rule>,
     pub ignore: Hatches,
+    /// Programs of which only what they write counts.
+    pub ignored_tools: Vec<Rule>,
     pub deny: Hatches,
     /// Workspace root.
     pub root: PathBuf,
@@ -45,7 +48,23 @@ pub struct Rule {
     /// Why; shown in reports.
     pub reason: String,
     #[serde(skip)]
-    used: std::sync::Arc<AtomicBool>,
+    used: Arc<AtomicBool>,
+}
+
+impl Rule {
+    /// Is it about this program? If so it was of use.
+    fn names(&self, program: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(program);
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let found = globset::Glob::new(&self.tool).is_ok_and(|g| {
+            let m = g.compile_matcher();
+            m.is_match(&*text) || m.is_match(name)
+        });
+        if found {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        found
+    }
 }
 
 fn yes() -> bool {
@@ -101,7 +120,7 @@ struct File {
     #[serde(default)]
     rule: Vec<Rule>,
     #[serde(default)]
-    ignore: Vec<PathEntry>,
+    ignore: Vec<IgnoreEntry>,
     #[serde(default)]
     deny: Vec<PathEntry>,
 }
@@ -141,6 +160,15 @@ struct PathEntry {
     reason: String,
 }
 
+/// A path, or a program: one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IgnoreEntry {
+    path: Option<String>,
+    tool: Option<String>,
+    reason: String,
+}
+
 /// Every key that a file may hold, for suggestions.
 const KEYS: &[&str] = &[
     "cache",
@@ -174,6 +202,8 @@ pub enum ConfigError {
     Glob { path: PathBuf, glob: String, message: String },
     #[error("`max_age = \"{}\"` in `{}` is no time", value, path.display())]
     Age { path: PathBuf, value: String },
+    #[error("an `[[ignore]]` in `{}` needs either `path` or `tool`", path.display())]
+    Ignore { path: PathBuf },
     #[error("XL_CACHE_MAX_BYTES is `{0}`, which is not a number of bytes")]
     Number(String),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
@@ -221,6 +251,7 @@ impl Config {
             salt: String::new(),
             rules: Vec::new(),
             ignore: Hatches::default(),
+            ignored_tools: Vec::new(),
             deny: Hatches::default(),
             root: root.clone(),
             origins: Vec::new(),
@@ -266,7 +297,15 @@ impl Config {
             c.track.extend(f.env.track);
             c.drivers.extend(f.build.drivers);
             c.rules.extend(f.rule);
-            c.ignore.add(&path, &root, f.ignore)?;
+            let mut ignored = Vec::new();
+            for entry in f.ignore {
+                match (entry.path, entry.tool, entry.reason) {
+                    (Some(path), None, reason) => ignored.push(PathEntry { path, reason }),
+                    (None, Some(tool), reason) => c.ignored_tools.push(Rule { tool, cache: true, reason, used: Arc::default() }),
+                    _ => return Err(ConfigError::Ignore { path }),
+                }
+            }
+            c.ignore.add(&path, &root, ignored)?;
             c.deny.add(&path, &root, f.deny)?;
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
@@ -295,6 +334,7 @@ impl Config {
                 s.push_str(&format!(" {what} {glob:?}"));
             }
         }
+        self.ignored_tools.iter().for_each(|r| s.push_str(&format!(" ignore tool {:?}", r.tool)));
         s.into_bytes()
     }
 
@@ -308,26 +348,19 @@ impl Config {
         let rules = self.rules.iter().filter(|r| !r.cache && !r.used.load(Ordering::Relaxed));
         let ignores = self.ignore.unused().map(|g| format!("[[ignore]] path = \"{g}\""));
         let denials = self.deny.unused().map(|g| format!("[[deny]] path = \"{g}\""));
+        let tools = self.ignored_tools.iter().filter(|r| !r.used.load(Ordering::Relaxed));
+        let ignores = ignores.chain(tools.map(|r| format!("[[ignore]] tool = \"{}\"", r.tool)));
         ignores.chain(denials).chain(rules.map(|r| format!("[[rule]] tool = \"{}\"", r.tool))).collect()
+    }
+
+    /// Does what this program looks at count?
+    pub fn ignores_tool(&self, program: &[u8]) -> bool {
+        self.ignored_tools.iter().any(|r| r.names(program))
     }
 
     /// Why the user wants this program's results not to be cached.
     pub fn uncached(&self, program: &[u8]) -> Option<&str> {
-        let text = String::from_utf8_lossy(program);
-        let name = text.rsplit('/').next().unwrap_or_default();
-        self.rules
-            .iter()
-            .filter(|r| !r.cache)
-            .find(|r| {
-                globset::Glob::new(&r.tool).is_ok_and(|g| {
-                    let m = g.compile_matcher();
-                    m.is_match(&*text) || m.is_match(name)
-                })
-            })
-            .map(|r| {
-                r.used.store(true, Ordering::Relaxed);
-                r.reason.as_str()
-            })
+        self.rules.iter().filter(|r| !r.cache).find(|r| r.names(program)).map(|r| r.reason.as_str())
     }
 }
 
@@ -429,6 +462,9 @@ mod tests {
         assert!(!c.ignores(c.root.join("src/a").as_os_str().as_encoded_bytes()));
         assert_eq!(c.uncached(b"/opt/gen-x"), Some("random"));
         assert_eq!(c.uncached(b"/usr/bin/gcc"), None);
+        assert!(matches!(load("[[ignore]]\nreason = 'x'"), Err(ConfigError::Ignore { .. })));
+        let c = load("[[ignore]]\ntool = 'spell*'\nreason = 'only warns'\n").unwrap();
+        assert!(c.ignores_tool(b"/usr/bin/spellcheck") && !c.ignores_tool(b"/usr/bin/gcc") && c.unused().is_empty());
         assert!(matches!(load("[[ignore]]\npath = 'a[' \nreason = 'x'"), Err(ConfigError::Glob { .. })));
         assert!(matches!(load("[cache\n"), Err(ConfigError::Parse { .. })));
         let c = load("[cache]\nmax_age = '2w'\nmax_count = 7\n[[deny]]\npath = '/etc/secret*'\nreason = 'not ours'\n").unwrap();

@@ -301,6 +301,9 @@ impl Engine {
         let r = &t.request;
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
+        if self.config.ignores_tool(&r.program.path) {
+            pip.recorder.ignore(r.process.pid);
+        }
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
                 let _ =

@@ -125,3 +125,21 @@ fn limits_by_number_and_age() {
     w.write("xl.toml", "");
     assert_eq!(w.pip("echo 5 > f5").pips("hit"), 0);
 }
+
+/// A tool whose looks do not count, by the user's word: what it writes still does.
+#[test]
+fn an_ignored_tool() {
+    let w = World::new();
+    w.write("xl.toml", "[[ignore]]\ntool = 'cat'\nreason = 'shows the time of day'\n");
+    w.write("in", "1\n");
+    let text = "cat in > out; sort out";
+    w.pip(text);
+    w.write("in", "2\n");
+    w.sh("rm out");
+    let r = w.pip(text);
+    assert_eq!((r.pips("hit"), w.read("out").as_str()), (1, "1\n"), "{}", r.story());
+    w.write("xl.toml", "");
+    assert_eq!(w.pip(text).stdout(), "2\n");
+    w.write("xl.toml", "[[ignore]]\nreason = 'nothing'\n");
+    assert_eq!(w.pip(text).code(), Some(65));
+}

@@ -102,6 +102,8 @@ struct Running {
     probes_output: bool,
     /// It lists directories only to find libraries.
     searches: bool,
+    /// The user says that what it looks at does not count.
+    ignored: bool,
     /// How often it may still read random bytes for its own needs.
     seeds: u8,
 }
@@ -128,10 +130,10 @@ impl Recorder {
             times = Times::Elsewhere;
         }
         let cwd = cwd.into();
-        self.running
-            .lock()
-            .expect("running")
-            .insert(pid, Running { tool, times, cwd, probes_output, searches: !script && tools::searches_libraries(program), seeds });
+        self.running.lock().expect("running").insert(
+            pid,
+            Running { tool, times, cwd, probes_output, searches: !script && tools::searches_libraries(program), ignored: false, seeds },
+        );
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
@@ -143,6 +145,13 @@ impl Recorder {
             a.problem(format!("its text uses ${v}"));
         }
         a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool });
+    }
+
+    /// What the program that process `pid` runs now looks at does not count; what it writes does.
+    pub fn ignore(&self, pid: i32) {
+        if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
+            r.ignored = true;
+        }
     }
 
     /// What process `pid` runs. A fork runs what its parent ran.
@@ -192,6 +201,9 @@ impl Recorder {
     /// Records one access of process `pid`. The result must run before the call goes on.
     pub fn access(&self, pid: i32, access: &Access) -> Option<Before> {
         let running = self.running(pid);
+        if running.ignored && !access.op.writes() {
+            return None;
+        }
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
