@@ -301,14 +301,15 @@ impl Engine {
         let r = &t.request;
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
-        if self.config.ignores_tool(&r.program.path) {
-            pip.recorder.ignore(r.process.pid);
-        }
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
                 let _ =
                     pip.recorder.access(r.process.pid, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve", late: None });
             }
+        }
+        // The program itself always counts.
+        if self.config.ignores_tool(&r.program.path) {
+            pip.recorder.ignore(r.process.pid);
         }
     }
 

@@ -199,12 +199,18 @@ fn nobody_stays_stopped() {
     flood(&w);
     w.env.insert("XL_BACKEND".into(), "ebpf".into());
     w.env.insert("XL_EBPF_RING".into(), "65536".into());
+    let mut stopped = 0;
     for _ in 0..5 {
         w.sh("rm -f done a.s");
         let mut c = w.xl(&["run", "--summary", "off", "--", "sh", "-c", "./flood 4 100000; touch done"]);
         let mut child = c.spawn().expect("xl");
         // As soon as somebody is stopped.
-        while !w.sh("pgrep -r T -x flood").status.success() && child.try_wait().expect("its state").is_none() {}
+        while child.try_wait().expect("its state").is_none() {
+            if w.sh("pgrep -r T -x flood").status.success() {
+                stopped += 1;
+                break;
+            }
+        }
         drop(child.kill());
         drop(child.wait());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -213,6 +219,7 @@ fn nobody_stays_stopped() {
             std::thread::yield_now();
         }
     }
+    assert!(stopped > 0, "nobody ever waited");
 }
 
 /// Programs are loaded for who needs them: a build that only hits goes without, even where none can be loaded any more.

@@ -138,6 +138,14 @@ fn an_ignored_tool() {
     w.sh("rm out");
     let r = w.pip(text);
     assert_eq!((r.pips("hit"), w.read("out").as_str()), (1, "1\n"), "{}", r.story());
+    // The tool itself is an input all the same.
+    w.write("xl.toml", "[[ignore]]\ntool = 'mytool'\nreason = 'only the tool counts'\n");
+    w.sh("cp /bin/cat mytool");
+    for outcome in ["miss", "hit"] {
+        assert_eq!(w.pip("./mytool in > out; :").pips(outcome), 1);
+    }
+    w.sh("cp /bin/tac mytool");
+    assert_eq!(w.pip("./mytool in > out; :").pips("miss"), 1);
     w.write("xl.toml", "");
     assert_eq!(w.pip(text).stdout(), "2\n");
     w.write("xl.toml", "[[ignore]]\nreason = 'nothing'\n");

@@ -21,7 +21,7 @@ mod tests {
         let r = Record { time: 1, inode: 2, scope: 3, result: -2, marks: MARK_TARGET, ..Record::default() };
         assert_eq!(Record::read(&r.bytes()), Some(r));
         assert_eq!(Record::read(&r.bytes()[1..]), None);
-        assert_eq!((Record::SIZE, Task::SIZE, State::SIZE), (64, 32, 64));
+        assert_eq!((Record::SIZE, Task::SIZE, State::SIZE), (64, 32, 40));
     }
 
     #[test]

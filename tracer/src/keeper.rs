@@ -112,12 +112,17 @@ fn keep(
         }
     }
     let mut relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
-    let (supervisor, root_pid) = (build.supervisor.as_ref().and_then(|s| s.try_clone().ok()), build.root_pid);
-    relays.push(std::thread::spawn(move || {
-        // What the supervisor had attached is detached once it is gone.
-        let _ = supervisor.map(|s| rustix::event::poll(&mut [PollFd::new(&s, PollFlags::IN)], None));
-        continue_stopped(root_pid);
-    }));
+    let copy = |fd: &Option<OwnedFd>| fd.as_ref().and_then(|fd| fd.try_clone().ok());
+    if let (Some(supervisor), Some(root), root_pid) = (copy(&build.supervisor), copy(&build.root), build.root_pid) {
+        relays.push(std::thread::spawn(move || {
+            let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+            let gone = |fd: &OwnedFd, timeout| rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout) != Ok(0);
+            // What the supervisor had attached is detached once it is gone. Mostly the build has ended before.
+            if gone(&supervisor, None) && !gone(&root, Some(&now)) {
+                continue_stopped(root_pid);
+            }
+        }));
+    }
     match listener {
         Some(l) => answer_all(l, newest.get(), journal),
         // Nobody waits for an answer: the kernel has let go of every task that we were attached to.

@@ -46,6 +46,14 @@ impl Loader {
     }
 }
 
+/// May this thread load tracing programs (capabilities(7))? Asked before anything is read or prepared: for most users the
+/// answer is no, in every run.
+pub(crate) fn may_load() -> bool {
+    let enough = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    let has = capabilities(None).is_ok_and(|c| c.effective.contains(enough) || c.effective.contains(CapabilitySet::SYS_ADMIN));
+    has && crate::sys::bpf::is_permitted()
+}
+
 /// Takes the two capabilities from the calling thread. In a fork, too, and before the build starts: a task that has more than
 /// we have cannot be looked into.
 pub(crate) fn drop_capabilities() {

@@ -38,6 +38,8 @@ impl Default for RingSize {
 pub enum Unavailable {
     #[error("this build has no programs: {0}")]
     NotBuilt(&'static str),
+    #[error("they cannot be loaded without CAP_BPF and CAP_PERFMON, or the bpf system call is refused")]
+    Forbidden,
     #[error("the kernel tells nothing of its types (/sys/kernel/btf/vmlinux): {0}")]
     Types(String),
     #[error("the programs cannot be loaded: {0}")]
@@ -102,6 +104,9 @@ impl Observer {
     /// Loads and attaches the programs. Takes about a tenth of a second.
     pub fn load(ring: RingSize) -> Result<Self, Unavailable> {
         let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
+        if !crate::loader::may_load() {
+            return Err(Unavailable::Forbidden);
+        }
         let types = Btf::from_sys_fs().map_err(|e| Unavailable::Types(e.to_string()))?;
         let load = |e: &dyn std::error::Error| Unavailable::Load(chain(e));
         let calls = calls();

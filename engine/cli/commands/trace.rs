@@ -13,10 +13,16 @@ pub fn run(a: &TraceArgs) -> Result<i32, CommandError> {
     let session = launch(&a.cmd, a.backend, Vec::new(), None, false)?;
     tracer::forward_signals(session.pid());
     let t = Arc::new(Tracer::default());
-    let (exited, _) = session
+    let (exited, stats) = session
         .run(t.clone())
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
-    let trace = t.finish();
+    let mut trace = t.finish();
+    if stats.lost > 0 {
+        trace.escapes.insert(format!("{} accesses came faster than they could be recorded, and are missing here", stats.lost));
+    }
+    if stats.unobserved {
+        super::forget_ebpf();
+    }
     let out = if a.json { serde_json::to_string_pretty(&trace).unwrap_or_default() + "\n" } else { plain(&trace) };
     let written = match &a.output {
         Some(f) => std::fs::write(f, out).map_err(|e| (f.display().to_string(), e)),
