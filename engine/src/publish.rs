@@ -8,7 +8,7 @@ use crate::policy;
 use crate::record::{Outcome, one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
 use cache::entry::{INLINE_TEXT, TextContent};
-use cache::{Entry, FileStat, PathBytes, PathSet, Text, collect};
+use cache::{Cas, Entry, FileStat, PathBytes, PathSet, Text, collect};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -32,8 +32,21 @@ impl Drop for Held<'_> {
     }
 }
 
+/// What went to standard output and to standard error. In which order it came on two pipes is a matter of timing.
+fn streams(e: &Entry, cas: &Cas) -> Option<[Vec<u8>; 2]> {
+    let mut all = [Vec::new(), Vec::new()];
+    for t in &e.text {
+        let into = &mut all[usize::from(t.stream == 2)];
+        match &t.content {
+            TextContent::Inline(b) => into.extend_from_slice(b),
+            TextContent::Blob(d) => into.extend_from_slice(&cas.read(d).ok()?),
+        }
+    }
+    Some(all)
+}
+
 /// In what two results of one command differ.
-fn differences(known: &Entry, made: &Entry) -> Option<String> {
+fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<String> {
     if known.same_result(made) {
         return None;
     }
@@ -44,10 +57,10 @@ fn differences(known: &Entry, made: &Entry) -> Option<String> {
     if known.exit_code != made.exit_code {
         what.push(format!("exit code {} instead of {}", made.exit_code, known.exit_code));
     }
-    if known.text != made.text {
+    if known.text != made.text && streams(known, cas) != streams(made, cas) {
         what.push("its text".to_owned());
     }
-    Some(what.join(", "))
+    (!what.is_empty()).then(|| what.join(", "))
 }
 
 impl Engine {
@@ -166,11 +179,11 @@ impl Engine {
         let command = || one_line(&redact(&pip.fixed.argv));
         if let Some(e) = &pip.expected {
             let mut r = self.rechecked.lock().expect("rechecks");
-            match differences(e, &entry) {
+            match differences(e, &entry, &cache.cas) {
                 None => r.same += 1,
                 Some(what) => r.different.push(format!("`{}`: {what}", command())),
             }
-        } else if let Some(what) = earlier.and_then(|e| differences(&e, &entry)) {
+        } else if let Some(what) = earlier.and_then(|e| differences(&e, &entry, &cache.cas)) {
             self.warn(format!("not deterministic: `{}` made {what} anew with other content", command()));
         }
         self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);

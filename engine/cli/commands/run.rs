@@ -19,9 +19,9 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     }
     let config = config(&a.common)?;
     let log = a.log.as_deref().map(log_file).transpose()?;
-    // The slots of a make further out are nobody's input.
+    // The slots of a make further out are nobody's input, and what is read from /dev/null comes from nobody.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
-    let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, _)| !slots.contains(fd)).collect();
+    let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
     let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some();
     let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
