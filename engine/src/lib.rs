@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod file_state;
+pub mod frontend;
 pub mod gc;
 pub mod journal;
 pub mod lookup;

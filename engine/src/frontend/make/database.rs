@@ -1,0 +1,197 @@
+//! What GNU make prints for `-n -B -p --trace`: commands by target, then the data base.
+//!
+//! Written against the output of 4.3 and 4.4 (`file.c: print_file`, `remake.c`, `job.c` of GNU make say what is printed). The data base
+//! has one paragraph a file: `target: inputs | order-only` between comments that tell what make knows of it.
+
+use crate::frontend::{Declared, Place, Step, Tool, absolute, command_key, os_path};
+use cache::PathBytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Parses what a make in `dir` has printed; `None` if there is no data base in it.
+pub fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
+    let lines: Vec<&[u8]> = out.split(|b| *b == b'\n').collect();
+    let base = lines.iter().rposition(|l| l.starts_with(b"# Make data base, printed on"))?;
+    let commands = commands(&lines[..base]);
+    let files = base + lines[base..].iter().position(|l| *l == b"# Files")?;
+    let mut d = Declared {
+        tool: Tool::Make,
+        collects_depfiles: lines[base..files].iter().any(|l| l.starts_with(b"CMAKE_COMMAND = ")),
+        ..Declared::default()
+    };
+    let makefiles = lines[base..files].iter().find_map(|l| l.strip_prefix(b"MAKEFILE_LIST := "));
+    d.files = words(makefiles.unwrap_or_default()).map(|f| absolute(dir, f)).collect();
+    let mut wanted: FxHashSet<PathBytes> = FxHashSet::default();
+    for paragraph in lines[files + 1..].split(|l| l.is_empty()) {
+        if let Some(step) = file(paragraph, dir, &commands) {
+            wanted.extend(step.inputs.iter().cloned());
+            d.steps.push(step);
+        }
+    }
+    let targets: FxHashMap<PathBytes, bool> =
+        d.steps.iter().flat_map(|s| s.outputs.iter().map(|o| (o.clone(), s.phony))).collect();
+    // A prerequisite that never becomes a file makes everything that needs it run each time.
+    let absent: FxHashSet<PathBytes> = wanted
+        .into_iter()
+        .filter(|p| targets.get(p).copied() == Some(true) || (std::fs::symlink_metadata(os_path(p)).is_err() && targets.contains_key(p)))
+        .collect();
+    for s in &mut d.steps {
+        let made = s.outputs.iter().any(|o| std::fs::symlink_metadata(os_path(o)).is_ok());
+        s.always = s.phony || !made || s.inputs.iter().any(|i| absent.contains(i));
+    }
+    Some(d)
+}
+
+fn words(l: &[u8]) -> impl Iterator<Item = &[u8]> {
+    l.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty())
+}
+
+/// The text between `before` and the next `'` that is followed by `after`.
+fn quoted<'a>(line: &'a [u8], before: &[u8], after: &[u8]) -> Option<&'a [u8]> {
+    let from = line.windows(before.len()).position(|w| w == before)? + before.len();
+    let rest = &line[from..];
+    let to = rest.windows(after.len()).position(|w| w == after)?;
+    Some(&rest[..to])
+}
+
+/// Which commands each target has, in the form of [`command_key`].
+fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
+    let mut all: FxHashMap<Vec<u8>, Vec<Vec<u8>>> = FxHashMap::default();
+    let mut target: Option<Vec<u8>> = None;
+    let mut text: Vec<u8> = Vec::new();
+    for l in lines.iter().filter(|l| !(l.starts_with(b"# GNU Make ") || l.starts_with(b"make: ") || l.starts_with(b"make["))) {
+        let traced = quoted(l, b": update target '", b"' due to:").or_else(|| quoted(l, b": target '", b"' does not exist"));
+        if let (Some(t), true) = (traced, text.is_empty()) {
+            target = Some(t.to_vec());
+            continue;
+        }
+        text.extend_from_slice(l);
+        // A line that goes on is one command.
+        if l.ends_with(b"\\") {
+            text.push(b'\n');
+            continue;
+        }
+        let command = command_key(&std::mem::take(&mut text));
+        if let Some(t) = &target
+            && !command.is_empty()
+        {
+            all.entry(t.clone()).or_default().push(command);
+        }
+    }
+    all
+}
+
+/// One paragraph of the data base.
+fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>) -> Option<Step> {
+    let head = paragraph.iter().find(|l| !l.starts_with(b"#") && !l.starts_with(b"\t"))?;
+    let has = |text: &[u8]| paragraph.iter().any(|l| l.starts_with(text));
+    // A name with a colon in it ends where the colon is followed by a blank, another colon or nothing.
+    let end = (0..head.len()).find(|i| head[*i] == b':' && matches!(head.get(i + 1), None | Some(b' ' | b':')))?;
+    let name = &head[..end];
+    if has(b"# Not a target:") || is_special(name) || name.contains(&b'%') {
+        return None;
+    }
+    let rest = head[end..].strip_prefix(b"::").unwrap_or(&head[end + 1..]);
+    let cut = rest.iter().position(|b| *b == b'|').unwrap_or(rest.len());
+    let full = |v: &[u8]| words(v).map(|w| absolute(dir, w)).collect::<Vec<_>>();
+    let recipe = paragraph.iter().find(|l| l.starts_with(b"#  recipe to execute"));
+    let place = recipe.and_then(|l| {
+        let line = quoted(l, b", line ", b")")?;
+        Some(Place { file: absolute(dir, quoted(l, b"(from '", b"', line")?).to_vec(), line: std::str::from_utf8(line).ok()?.parse().ok()? })
+    });
+    let mut outputs = vec![absolute(dir, name)];
+    for l in paragraph {
+        if let Some(more) = l.strip_prefix(b"#  Also makes:") {
+            outputs.extend(full(more));
+        }
+    }
+    Some(Step {
+        outputs,
+        inputs: full(&rest[..cut]),
+        order_only: full(rest.get(cut + 1..).unwrap_or_default()),
+        commands: commands.get(name).cloned().unwrap_or_default(),
+        phony: has(b"#  Phony target"),
+        place: place.unwrap_or_default(),
+        ..Step::default()
+    })
+}
+
+/// `.PHONY`, `.SUFFIXES`, `.DEFAULT` … are no files.
+fn is_special(name: &[u8]) -> bool {
+    name.first() == Some(&b'.') && name.len() > 1 && name[1..].iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANSWER: &str = "\
+Makefile:6: update target 'a.o' due to: a.c a.h
+echo CC a.o
+gcc -c a.c \\
+   -o a.o
+Makefile:11: target 'sub' does not exist
+cd out && : x
+make: *** something
+# GNU Make 4.3
+# Make data base, printed on Sun Nov 22
+# Variables
+# makefile (from 'Makefile', line 1)
+CC = gcc
+# makefile
+MAKEFILE_LIST := Makefile gen.mk
+# Files
+
+# Not a target:
+a.h:
+#  Implicit rule search has been done.
+
+a.o: a.c a.h FORCE | out
+#  Implicit/static pattern stem: 'a'
+#  recipe to execute (from 'Makefile', line 6):
+\t@echo CC $@
+\t$(CC) -c $< \\
+\t   -o $@
+
+sub:
+#  Phony target (prerequisite of .PHONY).
+#  recipe to execute (from 'Makefile', line 11):
+\tcd out && $(MAKE) x
+
+FORCE:
+#  File does not exist.
+
+.PHONY: sub
+
+odd:: b
+#  recipe to execute (from 'x y.mk', line 3):
+
+# files hash-table stats:
+# Finished Make data base on Sun Nov 22
+";
+
+    #[test]
+    fn targets_commands_and_places() {
+        let d = parse(ANSWER.as_bytes(), b"/w").unwrap();
+        let text = |v: &[PathBytes]| v.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>().join(" ");
+        let got: Vec<String> = d
+            .steps
+            .iter()
+            .map(|s| {
+                let commands: Vec<_> = s.commands.iter().map(|c| String::from_utf8_lossy(c)).collect();
+                format!("{}: {} | {} {commands:?} {} {}", text(&s.outputs), text(&s.inputs), text(&s.order_only), s.phony, s.place)
+            })
+            .collect();
+        assert_eq!(
+            got,
+            [
+                "/w/a.o: /w/a.c /w/a.h /w/FORCE | /w/out [\"echo CC a.o\", \"gcc -c a.c -o a.o\"] false /w/Makefile:6",
+                "/w/sub:  |  [\"cd out && : x\"] true /w/Makefile:11",
+                "/w/FORCE:  |  [] false ",
+                "/w/odd: /w/b |  [] false /w/x y.mk:3"
+            ]
+        );
+        assert_eq!(text(&d.files), "/w/Makefile /w/gen.mk");
+        assert!(!d.collects_depfiles && d.steps[0].always);
+        assert_eq!(parse(b"make: nothing", b"/w"), None);
+    }
+}

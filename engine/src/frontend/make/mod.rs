@@ -1,0 +1,102 @@
+//! GNU make: its data base, and which command belongs to which target, as the next `make` would have them.
+//!
+//! Each make process of a build is asked again, by itself, with its own words, directory and environment, in a throw-away layer
+//! ([`super::ask`]): `-n -B` says every command, `--trace` of which target, `-p` the data base after implicit rules were searched.
+//! `MAKE=:` keeps it from running the makes below, which are asked in turn. `MAKE_RESTARTS=1` keeps `-B` from remaking included
+//! makefiles. The run itself cannot be asked: its data base lacks what the dependency files say that it has just made.
+
+mod database;
+
+use super::ask::Sandbox;
+use super::{Declared, FrontendError, absolute};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// What is added to the words of the command.
+const QUESTION: &[&str] = &["-n", "-B", "-k", "-p", "-j1", "--trace", "--no-print-directory", "MAKE=:"];
+
+/// The directory in which a make command works: `-C` options, one after the other.
+pub fn directory(argv: &[Vec<u8>], cwd: &[u8]) -> Vec<u8> {
+    let mut dir = cwd.to_vec();
+    let mut words = argv.iter().skip(1).map(Vec::as_slice);
+    while let Some(w) = words.next() {
+        let to = match w {
+            b"-C" | b"--directory" => words.next().unwrap_or_default(),
+            b"-f" | b"--file" | b"--makefile" | b"-I" | b"--include-dir" | b"-o" | b"-W" | b"--eval" => {
+                words.next();
+                continue;
+            }
+            _ if w.starts_with(b"--directory=") => &w[12..],
+            _ if w.starts_with(b"-C") => &w[2..],
+            _ => continue,
+        };
+        dir = absolute(&dir, to).to_vec();
+    }
+    dir
+}
+
+/// `MAKEFLAGS` without the job slots, which are not there any more.
+fn without_slots(flags: &[u8]) -> Vec<u8> {
+    let keep = |w: &&[u8]| !(w.starts_with(b"-j") || w.starts_with(b"--jobserver"));
+    flags.split(|b| *b == b' ').filter(keep).collect::<Vec<_>>().join(&b' ')
+}
+
+/// What this make command declares. `covered` are the directories that a makefile may try to change.
+pub fn declared(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, covered: &[&Path]) -> Result<Declared, FrontendError> {
+    let shown = || argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
+    let failed = |why: String| FrontendError::Ask { command: shown(), why };
+    let words: Vec<OsString> =
+        argv.iter().map(|a| OsString::from_vec(a.clone())).chain(QUESTION.iter().map(OsString::from)).collect();
+    let vars = env.iter().filter_map(|v| {
+        let at = v.iter().position(|b| *b == b'=')?;
+        let (name, value) = (v[..at].to_vec(), v[at + 1..].to_vec());
+        let value = match &name[..] {
+            b"MAKEFLAGS" => without_slots(&value),
+            b"MFLAGS" | b"LC_ALL" | b"LANGUAGE" | b"MAKE_RESTARTS" => return None,
+            _ => value,
+        };
+        Some((OsString::from_vec(name), OsString::from_vec(value)))
+    });
+    // Its messages are read; the locale is one that sorts as before.
+    let vars = vars.chain([("LC_ALL".into(), "C.UTF-8".into()), ("MAKE_RESTARTS".into(), "1".into())]);
+    let out = s.run(&words, super::os_path(cwd), covered, vars).map_err(failed)?;
+    let dir = directory(argv, cwd);
+    database::parse(&out, &dir).ok_or_else(|| failed("it printed no data base; is it GNU make?".into()))
+}
+
+/// The key of a command that was executed by a make that was started as `name`, in the words of an answer, where `$(MAKE)` is `:`.
+pub fn key_with_make(key: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len());
+    let mut i = 0;
+    let ends_word = |b: Option<&u8>| b.is_none_or(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'.')));
+    while i < key.len() {
+        let begins = i == 0 || ends_word(key.get(i - 1));
+        if begins && !name.is_empty() && key[i..].starts_with(name) && ends_word(key.get(i + name.len())) {
+            out.push(b':');
+            i += name.len();
+        } else {
+            out.push(key[i]);
+            i += 1;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories() {
+        let v = |s: &str| s.split(' ').map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(directory(&v("make -C a -f -C --directory=../b all"), b"/x"), b"/x/b");
+        assert_eq!(directory(&v("make all"), b"/x"), b"/x");
+    }
+
+    #[test]
+    fn the_name_of_make_is_a_colon() {
+        assert_eq!(key_with_make(b"cd make && make -C make-dir x; make", b"make"), b"cd : && : -C make-dir x; :");
+        assert_eq!(without_slots(b" -j2 --jobserver-auth=3,4 -- A=b"), b" -- A=b");
+    }
+}

@@ -1,0 +1,152 @@
+//! What build files declare: one module per build tool, one shape for all.
+//!
+//! A front end reads what *the next run* of the build tool would know: it is asked when the build is over, so that
+//! generated manifests, included dependency files and the deps log count as the build tool will see them. It accuses
+//! nobody; that is [`crate::violation`]'s.
+
+pub mod ask;
+pub mod depfile;
+pub mod make;
+pub mod ninja;
+
+use cache::PathBytes;
+
+/// One step of a build file: what ninja calls an edge and make a rule with a recipe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What it says that it makes; a phony name too. Absolute.
+    pub outputs: Vec<PathBytes>,
+    /// A change of one of these makes the build tool run it again. Absolute.
+    pub inputs: Vec<PathBytes>,
+    /// Besides, from dependency files that the build tool reads.
+    pub discovered: Vec<PathBytes>,
+    /// These are only made before it.
+    pub order_only: Vec<PathBytes>,
+    /// The texts that it gives to the shell, or the words that it executes, in the form of [`command_key`].
+    pub commands: Vec<Vec<u8>>,
+    /// It makes no file: its outputs are names (make's `.PHONY`).
+    pub phony: bool,
+    /// It runs whenever it is asked for.
+    pub always: bool,
+    /// Where it is written: file and line, the latter 0 if not known.
+    pub place: Place,
+    /// Files that its command may write without being asked (a dependency file, a response file).
+    pub byproducts: Vec<PathBytes>,
+    /// Its outputs may stay as they are (ninja's `restat`).
+    pub restat: bool,
+}
+
+/// A line of a build file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub file: Vec<u8>,
+    pub line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.file))?;
+        if self.line > 0 { write!(f, ":{}", self.line) } else { Ok(()) }
+    }
+}
+
+/// Everything that one run of a build tool declares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    pub tool: Tool,
+    pub steps: Vec<Step>,
+    /// The build files themselves.
+    pub files: Vec<PathBytes>,
+    /// It is a generator's: dependency files that a compiler writes are read at the next start, into files of its own.
+    pub collects_depfiles: bool,
+}
+
+/// Whose syntax a suggestion has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tool {
+    #[default]
+    Ninja,
+    Make,
+    /// `[[rule]]` of `xl.toml`.
+    Rules,
+}
+
+/// Why nothing is known of what a build tool declares.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontendError {
+    #[error("cannot read `{path}`")]
+    Read { path: String, source: std::io::Error },
+    #[error("`{path}`, line {line}: {what}")]
+    Syntax { path: String, line: usize, what: String },
+    #[error("`{command}` could not be asked for its rules: {why}")]
+    Ask { command: String, why: String },
+}
+
+/// A command in a form in which what a build file says can be compared with what was executed: white space runs are one
+/// blank. The words of a command that was executed without a shell are joined.
+pub fn command_key(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let words = text.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty() && *w != b"\\");
+    for w in words {
+        if !out.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(w);
+    }
+    out
+}
+
+/// The key of an executed command: the text of `sh -c`, else its words.
+pub fn executed_key(argv: &[Vec<u8>]) -> Vec<u8> {
+    match argv {
+        [shell, flags, text, ..] if shell.ends_with(b"sh") && flags.first() == Some(&b'-') && flags.ends_with(b"c") => command_key(text),
+        words => command_key(&words.join(&b' ')),
+    }
+}
+
+/// A path as the standard library wants it.
+pub(crate) fn os_path(p: &[u8]) -> &std::path::Path {
+    use std::os::unix::ffi::OsStrExt;
+    std::path::Path::new(std::ffi::OsStr::from_bytes(p))
+}
+
+/// `name` as seen from `dir`, without `.` and `..` components. As build tools do, by text alone.
+pub fn absolute(dir: &[u8], name: &[u8]) -> PathBytes {
+    let joined = if name.first() == Some(&b'/') { name.to_vec() } else { [dir, b"/", name].concat() };
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in joined.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            p => parts.push(p),
+        }
+    }
+    let mut out = Vec::with_capacity(joined.len());
+    for p in parts {
+        out.push(b'/');
+        out.extend_from_slice(p);
+    }
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_absolute() {
+        for (dir, name, want) in [("/a/b", "c", "/a/b/c"), ("/a", "../x/./y", "/x/y"), ("/a", "/b//c", "/b/c"), ("/", "..", "/")] {
+            assert_eq!(&*absolute(dir.as_bytes(), name.as_bytes()), want.as_bytes());
+        }
+    }
+
+    #[test]
+    fn commands_are_compared_without_layout() {
+        let v = |s: &[&str]| s.iter().map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(command_key(b"gcc  -c a.c \\\n\t-o a.o"), executed_key(&v(&["gcc", "-c", "a.c", "-o", "a.o"])));
+        assert_eq!(executed_key(&v(&["/bin/sh", "-c", "cd x;  y"])), command_key(b"cd x; y"));
+    }
+}
