@@ -20,6 +20,8 @@ enum Command {
     Exec(RunArgs),
     /// Show what a command reads, probes, lists and writes; nothing is cached
     Trace(TraceArgs),
+    /// What a build does and its build files do not say; without a command, what the last audit here found
+    Audit(AuditArgs),
     /// Look after the cache
     Cache(CacheArgs),
     /// Past builds; with a number, what happened to each command of it
@@ -70,8 +72,40 @@ pub struct RunArgs {
     #[arg(long)]
     pub strict: bool,
     /// The command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub cmd: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Form of the report
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+    /// Write the report to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show notes too
+    #[arg(long)]
+    pub notes: bool,
+    /// Known violations; new ones count [default: `baseline` of the configuration]
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Write today's violations to the baseline, which may only shrink once it is there
+    #[arg(long)]
+    pub write_baseline: bool,
+}
+
+/// Forms of an audit's report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    /// SARIF 2.1.0, which code hosts show
+    Sarif,
+    /// One self-contained page
+    Html,
 }
 
 /// Ways to observe processes.
@@ -177,6 +211,7 @@ pub fn run() -> i32 {
         Command::Run(a) => commands::run::run(&a, engine::Mode::Build),
         Command::Exec(a) => commands::run::run(&a, engine::Mode::Single),
         Command::Trace(a) => commands::trace::run(&a),
+        Command::Audit(a) => commands::audit::run(&a),
         Command::Cache(a) => commands::cache::run(&a),
         Command::Log(a) => commands::log::run(&a),
         Command::Doctor(a) => commands::doctor::run(&a),

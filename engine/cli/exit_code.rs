@@ -1,5 +1,7 @@
 //! Every exit code of `xl` itself; `xl run` and `xl exec` otherwise exit as their command did (128 + n for a signal).
 
+/// `xl audit` found violations.
+pub const VIOLATIONS: u8 = 1;
 /// The command line cannot be understood.
 pub const USAGE: u8 = 2;
 /// Bad configuration or build file.
@@ -18,5 +20,5 @@ pub const NOT_FOUND: u8 = 127;
 /// For `--help`.
 pub const HELP: &str = "\
 Exit codes: the command's own for `run` and `exec`, 128+n if it died by signal n; otherwise
-  2 usage · 65 bad configuration · 70 internal error · 74 the cache cannot be used
+  1 violations found by `audit` · 2 usage · 65 bad configuration · 70 internal error · 74 the cache cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

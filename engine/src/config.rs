@@ -3,6 +3,7 @@
 //! Later wins: user's file, workspace's file, `XL_*` variables, flags. An unknown key is an error that names the
 //! nearest known one. Rules that change what a result depends on are part of every fingerprint.
 
+use crate::violation::policy::{self, Policy};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub struct Config {
     /// Programs of which only what they write counts.
     pub ignored_tools: Vec<Rule>,
     pub deny: Hatches,
+    pub audit: Policy,
     /// Workspace root.
     pub root: PathBuf,
     /// Where each value came from, for `xl doctor`.
@@ -123,6 +125,8 @@ struct File {
     ignore: Vec<IgnoreEntry>,
     #[serde(default)]
     deny: Vec<PathEntry>,
+    #[serde(default)]
+    audit: policy::Section,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,6 +208,8 @@ pub enum ConfigError {
     Age { path: PathBuf, value: String },
     #[error("an `[[ignore]]` in `{}` needs either `path` or `tool`", path.display())]
     Ignore { path: PathBuf },
+    #[error("cannot use `[audit]` of `{}`", path.display())]
+    Audit { path: PathBuf, source: policy::Wrong },
     #[error("XL_CACHE_MAX_BYTES is `{0}`, which is not a number of bytes")]
     Number(String),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
@@ -253,6 +259,7 @@ impl Config {
             ignore: Hatches::default(),
             ignored_tools: Vec::new(),
             deny: Hatches::default(),
+            audit: Policy::default(),
             root: root.clone(),
             origins: Vec::new(),
         };
@@ -307,6 +314,7 @@ impl Config {
             }
             c.ignore.add(&path, &root, ignored)?;
             c.deny.add(&path, &root, f.deny)?;
+            c.audit.add(f.audit, &root).map_err(|source| ConfigError::Audit { path, source })?;
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
             let text = n.to_string_lossy().into_owned();
@@ -418,7 +426,7 @@ fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, 
 
 /// The known key that `word` was probably meant to be.
 fn nearest(word: &str) -> Option<&'static str> {
-    KEYS.iter().map(|k| (distance(word, k), *k)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
+    KEYS.iter().chain(policy::KEYS).map(|k| (distance(word, k), *k)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
 }
 
 /// Edit distance (Levenshtein).

@@ -4,20 +4,25 @@
 //! known before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
 //! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Knows nothing of command lines or terminals.
 
+pub mod audit;
 pub mod config;
 pub mod file_state;
 pub mod frontend;
 pub mod gc;
+pub mod graph;
 pub mod journal;
 pub mod lookup;
+pub mod observed;
 pub mod pip;
 pub mod policy;
 mod publish;
 pub mod record;
+pub mod report;
 pub mod run;
 mod slots;
 mod start;
 pub mod trace;
+pub mod violation;
 pub mod weak;
 pub mod world;
 

@@ -3,6 +3,7 @@
 //! Nothing that happens here can fail the build: a result that cannot be stored is reported and forgotten.
 
 use crate::lookup::Reason;
+use crate::observed::{self, Fault, Seen};
 use crate::pip::Pip;
 use crate::policy;
 use crate::record::{Outcome, one_line, redact};
@@ -71,6 +72,7 @@ impl Engine {
         let (scope, code) = (t.scope, t.code);
         if t.survivors() > 0 {
             pip.recorder.problem("a process that it started outlives it".into());
+            self.fault(pip, Fault::Survivor);
         }
         let tap = pip.tap.lock().expect("tap").take();
         let texts = match tap.map(tracer::Tap::finish) {
@@ -114,6 +116,7 @@ impl Engine {
         }
         self.settle(&pip.writes);
         let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track };
+        let evidence = self.observer.as_ref().map(|_| observed::evidence(&accesses));
         let done = finish::finish(accesses, written, &world, &c);
         drop(held);
         self.journal_ended(scope);
@@ -131,6 +134,7 @@ impl Engine {
             cpu_us: 0,
             created: cache::store::now(),
         };
+        self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
         let mut item = self.item(&pip.fixed.argv, &pip.fixed.cwd, Outcome::Miss, Some(pip.reason.clone()), pip.started, code, &entry);
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
         if collectable && problem.is_none() {
@@ -149,6 +153,28 @@ impl Engine {
             item.not_stored = Some(Reason::Failed { code }.to_string());
         }
         self.push(item);
+    }
+
+    fn fault(&self, pip: &Pip, f: Fault) {
+        if let (Some(o), Some(l)) = (&self.observer, pip.fixed.launch) {
+            o.fault(l, f);
+        }
+    }
+
+    /// Tells the audit what a pip that ran has looked at and made.
+    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) {
+        let (Some(o), Some(launch)) = (&self.observer, pip.fixed.launch) else { return };
+        if done.time_macros && done.problems.iter().any(|p| p.contains("SOURCE_DATE_EPOCH")) {
+            self.fault(pip, Fault::Time);
+        }
+        let mut made = observed::made(&entry.outputs);
+        if made.is_empty() {
+            made = done.written.iter().map(observed::Made::of).collect();
+        }
+        let start_ms = pip.started.duration_since(self.started).as_secs_f64() * 1e3;
+        let end_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        let uses = observed::with_evidence(&done.observations, &made, evidence, |p| self.config.ignores(p));
+        o.ended(Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() });
     }
 
     pub(crate) fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {
@@ -181,9 +207,13 @@ impl Engine {
             let mut r = self.rechecked.lock().expect("rechecks");
             match differences(e, &entry, &cache.cas) {
                 None => r.same += 1,
-                Some(what) => r.different.push(format!("`{}`: {what}", command())),
+                Some(what) => {
+                    self.fault(pip, Fault::Different(what.clone()));
+                    r.different.push(format!("`{}`: {what}", command()));
+                }
             }
         } else if let Some(what) = earlier.and_then(|e| differences(&e, &entry, &cache.cas)) {
+            self.fault(pip, Fault::Different(what.clone()));
             self.warn(format!("not deterministic: `{}` made {what} anew with other content", command()));
         }
         self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);

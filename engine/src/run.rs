@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::file_state::FileStates;
 use crate::journal::Journal;
 use crate::lookup::Reason;
+use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
@@ -40,6 +41,8 @@ pub struct Switches {
     pub recheck: u8,
     /// How many commands may really run at once.
     pub local_jobs: Option<usize>,
+    /// Everything is observed, so that it can be held against what is declared.
+    pub audit: bool,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<(i32, Vec<u8>)>,
 }
@@ -80,6 +83,8 @@ pub struct Engine {
     pub(crate) stored: AtomicU64,
     pub(crate) saved_us: AtomicU64,
     pub(crate) progress: Box<dyn Fn(&Item) + Send + Sync>,
+    /// What an audit needs to know.
+    pub observer: Option<Observer>,
 }
 
 pub(crate) fn text(b: &[u8]) -> String {
@@ -128,7 +133,13 @@ impl Engine {
             stored: AtomicU64::new(0),
             saved_us: AtomicU64::new(0),
             progress,
+            observer: switches.audit.then(Observer::default),
         }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     pub(crate) fn kind(&self, s: Scope) -> ScopeKind {
@@ -254,7 +265,10 @@ impl Supervisor for Run {
             ScopeKind::Driver => {
                 if !self.root_seen.swap(true, Ordering::AcqRel) {
                     return match self.switches.mode {
-                        Mode::Build => t.proceed(),
+                        Mode::Build => {
+                            self.note_launch(&t, true);
+                            t.proceed()
+                        }
                         Mode::Single => {
                             let me = self.0.clone();
                             t.later(move |t| me.start(t));
@@ -349,6 +363,9 @@ impl Supervisor for Run {
         match scope {
             Some(s) => {
                 if let ScopeKind::Pip(p) = self.kind(s) {
+                    if let (Some(o), Some(l), tracer::EscapeKind::Network) = (&self.observer, p.fixed.launch, escape.kind) {
+                        o.fault(l, Fault::Network(escape.detail.clone()));
+                    }
                     p.recorder.problem(escape.to_string());
                 }
             }

@@ -4,6 +4,7 @@
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
 use crate::lookup::{self, Reason};
+use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
 use crate::policy;
 use crate::record::{Item, Outcome, one_line, redact};
@@ -24,12 +25,14 @@ impl Engine {
     pub(crate) fn start(self: &Arc<Self>, t: ExecTicket) {
         let command = weak::command_key(&t.request);
         let h = self.history(&command);
+        let launch = self.note_launch(&t, h.driver);
         if h.driver {
             return t.proceed();
         }
         let started = Instant::now();
-        // What is bypassed is not watched closely enough to deny it anything.
-        if self.switches.mode == Mode::Build && self.config.deny.is_empty() && policy::is_cheap(&h, &t.request.program.path) {
+        // What is bypassed is not watched closely enough to deny it anything, or to tell what it looked at.
+        let closely = !self.config.deny.is_empty() || self.observer.is_some();
+        if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path) {
             return self.bypass(t, command, Reason::Cheap, started);
         }
         let Some((d, c)) = t.request.descriptors().zip(t.request.credentials()) else {
@@ -49,6 +52,7 @@ impl Engine {
             env: r.env.clone(),
             cwd: r.cwd.clone(),
             umask: c.umask,
+            launch,
         };
         let mut expected = None;
         let reason = match (weak, &self.cache) {
@@ -241,6 +245,7 @@ impl Engine {
             self.warn(format!("a hit could not be served: {why}"));
             return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: why.to_string() }, None, started);
         }
+        self.note_hit(&fixed, &found, &item);
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
         self.push(item);
@@ -316,6 +321,9 @@ impl Engine {
     /// The pip launches pips itself: from here on it is a driver, now and in later runs.
     pub(crate) fn demote(self: &Arc<Self>, t: ExecTicket, scope: Scope, pip: &Arc<Pip>) {
         self.scopes.write().expect("scopes").insert(scope, ScopeKind::Driver);
+        if let (Some(o), Some(l)) = (&self.observer, pip.fixed.launch) {
+            o.is_driver(l);
+        }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
         // A driver's writes are never settled: its names are looked at afresh for the rest of the run.
@@ -330,10 +338,32 @@ impl Engine {
     pub(crate) fn exec_by_driver(self: &Arc<Self>, t: ExecTicket) {
         let r = &t.request;
         if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+            self.note_launch(&t, true);
             return t.enter(Scope::DRIVER, false);
         }
         let me = self.clone();
         t.later(move |t| me.start(t));
+    }
+
+    /// Tells the audit who starts.
+    pub(crate) fn note_launch(&self, t: &ExecTicket, driver: bool) -> Option<usize> {
+        self.observer.as_ref().map(|o| o.launch(&t.request, driver))
+    }
+
+    /// Tells the audit what a hit stands for: what its recorded run had looked at.
+    fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) {
+        let (Some(o), Some(launch), Some(cache)) = (&self.observer, fixed.launch, &self.cache) else { return };
+        let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_default();
+        o.ended(observed::Seen {
+            launch,
+            hit: true,
+            exit_code: found.entry.exit_code,
+            start_ms: item.start_ms,
+            end_ms: item.start_ms + item.wall_ms,
+            uses: observed::uses(set.observations().iter()),
+            made: observed::made(&found.entry.outputs),
+            faults: Vec::new(),
+        });
     }
 
     /// Notes what a restore is about to put in place; the result names it for [`Engine::journal_ended`].

@@ -59,6 +59,8 @@ pub struct Record {
     pub seen: i128,
     /// Its state was read only after that.
     pub late: bool,
+    /// System call and process of the first access, as evidence.
+    pub first_by: (&'static str, i32),
 }
 
 /// The accesses of one pip.
@@ -90,6 +92,8 @@ pub struct Program {
     pub argv: Vec<Vec<u8>>,
     /// What the table knows of it. A script is never known, whatever its name.
     pub tool: Option<&'static Tool>,
+    /// The process that became it.
+    pub pid: i32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -144,7 +148,7 @@ impl Recorder {
         {
             a.problem(format!("its text uses ${v}"));
         }
-        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool });
+        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, pid });
     }
 
     /// What the program that process `pid` runs now looks at does not count; what it writes does.
@@ -303,6 +307,7 @@ impl Accesses {
             search: true,
             seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
             late: access.late.is_some(),
+            first_by: (access.call, pid),
         });
         // After a confirmed change of its own, what the pip sees is its own doing.
         // A directory's times change with its members: it is another one only if it was replaced.

@@ -1,5 +1,6 @@
 //! One file per subcommand, and what they share: configuration, the cache, the launch.
 
+pub mod audit;
 pub mod cache;
 pub mod doctor;
 pub mod log;

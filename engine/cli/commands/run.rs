@@ -4,20 +4,33 @@ use super::{SESSION, become_command, config, launch, open_cache, shell_code};
 use crate::app::{Backend, RunArgs};
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
-use engine::Mode;
+use engine::{BuildRecord, Config, Mode};
 use engine::run::{Engine, Run, Switches};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A supervised build that is over.
+pub struct Done {
+    pub code: i32,
+    pub record: BuildRecord,
+    pub engine: Arc<Engine>,
+}
+
 pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
+    let done = build(a, config(&a.common)?, mode, false)?;
+    super::summary::show(&done.record, mode, a.summary);
+    Ok(done.code)
+}
+
+/// Runs the command, and tells what went wrong with `xl` itself. With `audit` everything is observed, for a comparison afterwards.
+pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Done, CommandError> {
     let nested = std::env::var_os(SESSION).is_some();
     if nested || std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1") {
         // Under an outer run the outer one sees everything already.
         return Err(become_command(&a.cmd));
     }
-    let config = config(&a.common)?;
     let log = a.log.as_deref().map(log_file).transpose()?;
     // The slots of a make further out are nobody's input, and what is read from /dev/null comes from nobody.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
@@ -61,6 +74,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
         read: can_read && !a.no_cache_read,
         write: !a.no_cache_write,
         recheck: a.recheck,
+        audit,
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
@@ -90,14 +104,13 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let record = engine.close(engine::record::redact(&command), cwd, code, stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
-    super::summary::show(&record, mode, a.summary);
     if let Some(file) = &a.json {
         let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
         if let Err(e) = std::fs::write(file, text) {
             warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
         }
     }
-    Ok(code)
+    Ok(Done { code, record, engine })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").

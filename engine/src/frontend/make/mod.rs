@@ -9,6 +9,8 @@ mod database;
 
 use super::ask::Sandbox;
 use super::{Declared, FrontendError, absolute};
+use cache::PathBytes;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -42,12 +44,61 @@ fn without_slots(flags: &[u8]) -> Vec<u8> {
     flags.split(|b| *b == b' ').filter(keep).collect::<Vec<_>>().join(&b' ')
 }
 
-/// What this make command declares. `covered` are the directories that a makefile may try to change.
-pub fn declared(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, covered: &[&Path]) -> Result<Declared, FrontendError> {
+/// What this make command declares. `root` is the workspace; `generated` is what the build has made: dependency files among that
+/// tell of changes, but a fresh build knows nothing of them and so takes no order from them.
+pub fn declared(
+    argv: &[Vec<u8>],
+    cwd: &[u8],
+    env: &[Vec<u8>],
+    s: &Sandbox,
+    root: &Path,
+    generated: &FxHashSet<PathBytes>,
+) -> Result<Declared, FrontendError> {
+    let now = ask(argv, cwd, env, s, root, &[])?;
+    let fragments: Vec<PathBytes> = now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
+    if fragments.is_empty() {
+        return Ok(now);
+    }
+    let fresh = ask(argv, cwd, env, s, root, &fragments)?;
+    let mut inputs: FxHashMap<&PathBytes, FxHashSet<&PathBytes>> = FxHashMap::default();
+    for step in &fresh.steps {
+        step.outputs.iter().for_each(|o| inputs.entry(o).or_default().extend(&step.inputs));
+    }
+    let mut d = now.clone();
+    for step in &mut d.steps {
+        let known = |i: &PathBytes| step.outputs.iter().any(|o| inputs.get(o).is_none_or(|all| all.contains(i)));
+        let (kept, discovered) = std::mem::take(&mut step.inputs).into_iter().partition(|i| known(i));
+        (step.inputs, step.discovered) = (kept, discovered);
+    }
+    Ok(d)
+}
+
+/// Does this included file hold nothing but dependencies, as compilers write them?
+fn is_fragment(path: &[u8]) -> bool {
+    let text = std::fs::read(super::os_path(path)).unwrap_or_default();
+    // A recipe, a variable or a directive makes it a makefile.
+    text.split(|b| *b == b'\n').all(|l| !l.starts_with(b"\t") && !l.contains(&b'=') && !l.starts_with(b"include"))
+        && !super::depfile::parse(&text).is_empty()
+}
+
+/// One question; the files `emptied` are empty for it.
+fn ask(
+    argv: &[Vec<u8>],
+    cwd: &[u8],
+    env: &[Vec<u8>],
+    s: &Sandbox,
+    root: &Path,
+    emptied: &[PathBytes],
+) -> Result<Declared, FrontendError> {
     let shown = || argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
     let failed = |why: String| FrontendError::Ask { command: shown(), why };
-    let words: Vec<OsString> =
-        argv.iter().map(|a| OsString::from_vec(a.clone())).chain(QUESTION.iter().map(OsString::from)).collect();
+    let mut words: Vec<OsString> = Vec::new();
+    if !emptied.is_empty() {
+        let text = r#"n=$1; shift; while [ "$n" -gt 0 ]; do : > "$1"; n=$((n - 1)); shift; done; exec "$@""#;
+        words.extend(["sh".into(), "-c".into(), text.into(), "sh".into(), emptied.len().to_string().into()]);
+        words.extend(emptied.iter().map(|p| OsString::from_vec(p.to_vec())));
+    }
+    words.extend(argv.iter().map(|a| OsString::from_vec(a.clone())).chain(QUESTION.iter().map(OsString::from)));
     let vars = env.iter().filter_map(|v| {
         let at = v.iter().position(|b| *b == b'=')?;
         let (name, value) = (v[..at].to_vec(), v[at + 1..].to_vec());
@@ -60,8 +111,11 @@ pub fn declared(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, cove
     });
     // Its messages are read; the locale is one that sorts as before.
     let vars = vars.chain([("LC_ALL".into(), "C.UTF-8".into()), ("MAKE_RESTARTS".into(), "1".into())]);
-    let out = s.run(&words, super::os_path(cwd), covered, vars).map_err(failed)?;
     let dir = directory(argv, cwd);
+    let outside = !super::os_path(&dir).starts_with(root);
+    let covered = [Some(root), outside.then(|| super::os_path(&dir))];
+    let covered: Vec<&Path> = covered.into_iter().flatten().collect();
+    let out = s.run(&words, super::os_path(cwd), &covered, vars).map_err(failed)?;
     database::parse(&out, &dir).ok_or_else(|| failed("it printed no data base; is it GNU make?".into()))
 }
 

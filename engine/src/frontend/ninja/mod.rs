@@ -30,10 +30,14 @@ fn options(argv: &[Vec<u8>]) -> (Option<&[u8]>, &[u8]) {
     (dir, file)
 }
 
+/// Where this command works.
+pub fn directory(argv: &[Vec<u8>], cwd: &[u8]) -> cache::PathBytes {
+    options(argv).0.map_or_else(|| cwd.into(), |d| absolute(cwd, d))
+}
+
 /// What the manifest of this command, started in `cwd`, declares.
 pub fn declared(argv: &[Vec<u8>], cwd: &[u8]) -> Result<Declared, FrontendError> {
-    let (dir, file) = options(argv);
-    let dir = dir.map_or_else(|| cwd.into(), |d| absolute(cwd, d));
+    let (dir, file) = (directory(argv, cwd), options(argv).1);
     let manifest = Manifest::load(&dir, file)?;
     let builddir = manifest.builddir();
     let log = absolute(&dir, &[&builddir[..], if builddir.is_empty() { b"" } else { b"/" }, b".ninja_deps"].concat());

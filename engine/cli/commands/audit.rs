@@ -1,0 +1,103 @@
+//! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
+
+use super::{config, run};
+use crate::app::{AuditArgs, Format};
+use crate::exit_code;
+use crate::messages::{CommandError, warning};
+use engine::Mode;
+use engine::report::{Report, VERSION, html, sarif, text};
+use engine::violation::baseline::Baseline;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
+    let mut report = if a.run.cmd.is_empty() { last(a)? } else { audited(a)? };
+    let config = config(&a.run.common)?;
+    if let Some(path) = a.baseline.clone().or(config.audit.baseline) {
+        apply(&mut report, &path, a.write_baseline)?;
+    } else if a.write_baseline {
+        return Err(CommandError::new(exit_code::USAGE, "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml"));
+    }
+    write(&report, a)?;
+    Ok(match (report.exit_code, report.failures()) {
+        (0, 0) => 0,
+        (0, _) => i32::from(exit_code::VIOLATIONS),
+        (code, _) => code,
+    })
+}
+
+/// Runs the command, compares, and keeps the result for the next time.
+fn audited(a: &AuditArgs) -> Result<Report, CommandError> {
+    let done = run::build(&a.run, config(&a.run.common)?, Mode::Build, true)?;
+    super::summary::show(&done.record, Mode::Build, a.run.summary);
+    let started = Instant::now();
+    let config = done.engine.config();
+    let seen = done.engine.observer.as_ref().map(engine::observed::Observer::take).unwrap_or_default();
+    let findings = engine::audit::audit(&seen, config);
+    let report = Report {
+        version: VERSION,
+        command: done.record.command.clone(),
+        root: config.root.display().to_string(),
+        exit_code: done.code,
+        backend: done.record.backend.clone(),
+        started: done.record.started,
+        pips: done.record.pips.total,
+        hits: done.record.pips.hit,
+        build_ms: done.record.wall_ms,
+        audit_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        findings,
+        unused: config.audit.unused(),
+    };
+    let kept = kept(&config.cache_dir, &config.root);
+    let text = serde_json::to_vec(&report).unwrap_or_default();
+    if let Err(e) = kept.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&kept, text)) {
+        warning(&format!("the audit cannot be kept for later in `{}`: {e}", kept.display()));
+    }
+    Ok(report)
+}
+
+/// Where the last audit of a workspace is kept.
+fn kept(cache: &Path, root: &Path) -> PathBuf {
+    let name = cache::Digest::of(root.as_os_str().as_encoded_bytes()).hex();
+    cache.join("audits").join(format!("{}.json", &name[..16]))
+}
+
+fn last(a: &AuditArgs) -> Result<Report, CommandError> {
+    let config = config(&a.run.common)?;
+    let path = kept(&config.cache_dir, &config.root);
+    let none = || CommandError::new(exit_code::USAGE, "no build was audited here yet").hint("xl audit -- make");
+    let bytes = std::fs::read(&path).map_err(|_| none())?;
+    let report: Report = serde_json::from_slice(&bytes).map_err(|e| none().cause(e.to_string()))?;
+    if report.version == VERSION { Ok(report) } else { Err(none().cause("the last audit was kept by another version of xl")) }
+}
+
+fn apply(report: &mut Report, path: &Path, write: bool) -> Result<(), CommandError> {
+    let failed = |e: engine::violation::baseline::BaselineError| {
+        let cause = std::error::Error::source(&e).map(ToString::to_string);
+        let error = CommandError::new(exit_code::CONFIG, e.to_string());
+        cause.into_iter().fold(error, CommandError::cause)
+    };
+    let before = Baseline::load(path).map_err(failed)?;
+    let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(failed)?) } else { before };
+    let Some(b) = now else {
+        return Err(CommandError::new(exit_code::CONFIG, format!("there is no baseline `{}`", path.display())).hint("--write-baseline makes it"));
+    };
+    let gone = b.apply(&mut report.findings);
+    report.unused.extend(gone.iter().map(|k| format!("in the baseline, and gone: {} `{}` ← `{}`", k.code.about().code, k.target, k.file)));
+    Ok(())
+}
+
+fn write(report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
+    let body = match a.format {
+        Format::Text => text::text(report, a.notes),
+        Format::Json => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
+        Format::Sarif => serde_json::to_string_pretty(&sarif::sarif(report)).unwrap_or_default() + "\n",
+        Format::Html => html::html(report),
+    };
+    let written = match &a.output {
+        Some(f) => std::fs::write(f, body).map_err(|e| (f.display().to_string(), e)),
+        None => std::io::stdout().write_all(body.as_bytes()).map_err(|e| ("standard output".to_owned(), e)),
+    };
+    written.map_err(|(to, e)| CommandError::new(exit_code::USAGE, format!("the report cannot be written to `{to}`")).cause(e.to_string()))
+}

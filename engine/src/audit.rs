@@ -1,0 +1,29 @@
+//! An audit: what a run was seen to do, held against what its build files declare, by the user's severities and exceptions.
+//!
+//! Runs after the build, on what [`crate::observed`] has collected. Its cost is that of asking the build tools again.
+
+use crate::config::Config;
+use crate::observed::Observed;
+use crate::violation::check::{Place, check};
+use crate::violation::declared::Declarations;
+use crate::violation::{Findings, Kind, Severity};
+use std::os::unix::ffi::OsStrExt;
+
+/// Compares, and applies the configuration.
+pub fn audit(seen: &Observed, config: &Config) -> Findings {
+    let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
+    let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).map(|d| d.as_bytes().into()).collect();
+    let place =
+        Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) };
+    let mut violations = check(seen, &declared, &place);
+    for v in &mut violations {
+        let paths = [config.root.join(&v.file), config.root.join(&v.target)];
+        if let Some(s) = config.audit.severity(v.code, &paths) {
+            v.severity = s;
+        }
+        v.allowed = config.audit.allows(v.code, &paths);
+    }
+    violations.retain(|v| v.severity != Severity::Off);
+    let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
+    Findings { violations, gaps: declared.gaps, compared, undeclared: seen.pips.len() as u64 - compared }
+}

@@ -1,0 +1,244 @@
+//! What an audited run was seen to do: who launched whom, and what each pip looked at and made.
+//!
+//! Collected while it runs, judged when it is over. A hit counts with what its recorded run had looked at, so that a warm build tells
+//! the same as a cold one. Knows nothing of what anybody declares.
+
+use cache::{Digest, Observation, PathBytes};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Mutex;
+use tracer::ExecRequest;
+
+/// A command that a build tool launched, or a build tool.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Who launched it: another launch.
+    pub parent: Option<usize>,
+    pub program: PathBytes,
+    pub argv: Vec<Vec<u8>>,
+    pub cwd: PathBytes,
+    /// `NAME=value`, of build tools.
+    pub env: Vec<Vec<u8>>,
+    /// It launches commands itself.
+    pub driver: bool,
+}
+
+/// How a name was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    Read,
+    Probed,
+    /// It was looked for and was not there.
+    Missed,
+    Listed,
+}
+
+/// Where an observation comes from, if this very run made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    pub program: String,
+    pub pid: i32,
+    /// The system call.
+    pub call: &'static str,
+    /// Milliseconds since the epoch.
+    pub time: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Use {
+    pub path: PathBytes,
+    pub how: How,
+    pub evidence: Option<Evidence>,
+}
+
+/// A name that a pip made, changed or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub path: PathBytes,
+    /// Content, of a file that was stored.
+    pub digest: Option<Digest>,
+    pub is_dir: bool,
+    pub deleted: bool,
+}
+
+/// What makes a result doubtful by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Network(String),
+    Survivor,
+    /// A compiled source asks for date or time.
+    Time,
+    /// The same inputs gave other outputs.
+    Different(String),
+}
+
+/// One pip that has ended.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub launch: usize,
+    pub hit: bool,
+    pub exit_code: i32,
+    /// Milliseconds after the build's start.
+    pub start_ms: f64,
+    pub end_ms: f64,
+    pub uses: Vec<Use>,
+    pub made: Vec<Made>,
+    pub faults: Vec<Fault>,
+}
+
+#[derive(Default)]
+struct Log {
+    launches: Vec<Launch>,
+    /// The newest launch of a process: number and start time of the process.
+    newest: FxHashMap<i32, (usize, u64)>,
+    pips: Vec<Seen>,
+    faults: FxHashMap<usize, Vec<Fault>>,
+    names: FxHashSet<PathBytes>,
+}
+
+/// Collects; shared by the threads of a run.
+#[derive(Default)]
+pub struct Observer(Mutex<Log>);
+
+/// Everything that was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub launches: Vec<Launch>,
+    /// In the order in which they started.
+    pub pips: Vec<Seen>,
+}
+
+impl Observer {
+    /// Notes a command, or a build tool, that is about to start.
+    pub fn launch(&self, r: &ExecRequest, driver: bool) -> usize {
+        let (pid, start) = (r.process.pid, r.process.start);
+        let mut ancestor = r.process.parent();
+        let mut log = self.0.lock().expect("observed");
+        // A process that becomes another program was launched by what it was before.
+        let mut parent = log.newest.get(&pid).filter(|(_, s)| *s == start).map(|(l, _)| *l);
+        while parent.is_none() {
+            let Some(p) = ancestor.filter(|p| *p > 1) else { break };
+            parent = log.newest.get(&p).map(|(l, _)| *l);
+            ancestor = tracer::parent_of(p);
+        }
+        let n = log.launches.len();
+        log.newest.insert(pid, (n, start));
+        log.launches.push(Launch {
+            parent,
+            program: r.program.path.clone(),
+            argv: r.argv.clone(),
+            cwd: r.cwd.clone(),
+            env: if driver { r.env.clone() } else { Vec::new() },
+            driver,
+        });
+        n
+    }
+
+    /// This launch turned out to launch commands itself.
+    pub fn is_driver(&self, launch: usize) {
+        if let Some(l) = self.0.lock().expect("observed").launches.get_mut(launch) {
+            l.driver = true;
+        }
+    }
+
+    pub fn fault(&self, launch: usize, f: Fault) {
+        let mut log = self.0.lock().expect("observed");
+        let all = log.faults.entry(launch).or_default();
+        if !all.contains(&f) {
+            all.push(f);
+        }
+    }
+
+    /// A pip has ended.
+    pub fn ended(&self, mut pip: Seen) {
+        let mut log = self.0.lock().expect("observed");
+        // Thousands of pips look at the same names.
+        for p in pip.uses.iter_mut().map(|u| &mut u.path).chain(pip.made.iter_mut().map(|m| &mut m.path)) {
+            match log.names.get(p) {
+                Some(known) => *p = known.clone(),
+                None => drop(log.names.insert(p.clone())),
+            }
+        }
+        log.pips.push(pip);
+    }
+
+    /// Takes everything; the run is over.
+    pub fn take(&self) -> Observed {
+        let mut log = std::mem::take(&mut *self.0.lock().expect("observed"));
+        for p in &mut log.pips {
+            p.faults.extend(log.faults.remove(&p.launch).unwrap_or_default());
+        }
+        log.pips.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+        Observed { launches: log.launches, pips: log.pips }
+    }
+}
+
+/// How an observation used its name, if it is about one that matters to build files.
+pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
+    Some(match o {
+        Observation::Absent(p) => (How::Missed, p),
+        Observation::DirListing(p, _) => (How::Listed, p),
+        Observation::FileContent(p) => (How::Read, p),
+        Observation::FileProbe { path, .. } => (How::Probed, path),
+        // A search looks for names that begin in one way only; that somebody makes others means nothing.
+        Observation::DirSearch { .. } | Observation::DirProbe(_) | Observation::Symlink(_) => return None,
+        Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => return None,
+    })
+}
+
+/// The uses that observations stand for.
+pub fn uses<'a>(observations: impl Iterator<Item = &'a Observation>) -> Vec<Use> {
+    observations.filter_map(how).map(|(how, path)| Use { path: path.clone(), how, evidence: None }).collect()
+}
+
+/// What was noted of a name while it was used: was it read, and by whom first?
+pub type ByName = FxHashMap<PathBytes, (bool, Evidence)>;
+
+/// Takes what counts as evidence from the accesses of a pip.
+pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
+    let one = |r: &worker::recorder::Record| {
+        let (call, pid) = r.first_by;
+        let program = a.programs.iter().rev().find(|p| p.pid == pid).or(a.programs.last());
+        let program = program.map(|p| String::from_utf8_lossy(&p.path).into_owned()).unwrap_or_default();
+        (r.read && r.first.is_some_and(|s| s.is_file()), Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) })
+    };
+    a.names.iter().map(|(path, r)| (path.clone(), one(r))).collect()
+}
+
+/// The uses of a pip that ran. What it read counts even where it changed meanwhile, so that nothing can be stored.
+pub fn with_evidence(
+    observations: &[(Observation, cache::Value)],
+    made: &[Made],
+    evidence: ByName,
+    ignored: impl Fn(&[u8]) -> bool,
+) -> Vec<Use> {
+    let mut all = uses(observations.iter().map(|(o, _)| o));
+    all.retain(|u| !ignored(&u.path));
+    let mut read: FxHashSet<PathBytes> = all.iter().filter(|u| u.how == How::Read).map(|u| u.path.clone()).collect();
+    read.extend(made.iter().map(|m| m.path.clone()));
+    let more = evidence.iter().filter(|(p, (r, _))| *r && !read.contains(*p) && !ignored(p));
+    all.extend(more.map(|(path, _)| Use { path: path.clone(), how: How::Read, evidence: None }));
+    for u in &mut all {
+        u.evidence = evidence.get(&u.path).map(|(_, e)| e.clone());
+    }
+    all.sort_by(|a, b| (&a.path, a.how).cmp(&(&b.path, b.how)));
+    all
+}
+
+impl Made {
+    /// Of an output whose content nobody has kept.
+    pub fn of(w: &cache::collect::Written) -> Self {
+        Self { path: w.path.clone(), digest: None, is_dir: w.state.is_some_and(|s| s.is_dir()), deleted: w.state.is_none() }
+    }
+}
+
+/// What the outputs of an entry stand for.
+pub fn made(outputs: &[cache::Output]) -> Vec<Made> {
+    use cache::OutputKind as K;
+    let one = |o: &cache::Output| Made {
+        path: o.path.clone(),
+        digest: if let K::File { digest, .. } = &o.kind { Some(*digest) } else { None },
+        is_dir: matches!(o.kind, K::Directory { .. }),
+        deleted: matches!(o.kind, K::Deleted),
+    };
+    outputs.iter().map(one).collect()
+}

@@ -1,0 +1,43 @@
+//! An audit as a document: text for a terminal, JSON for programs, SARIF for code hosts, one page for people.
+//!
+//! JSON is the versioned form that the others are made from; `docs/audit.md` describes it.
+
+pub mod html;
+pub mod sarif;
+pub mod text;
+
+use crate::violation::{Findings, Severity};
+use serde::{Deserialize, Serialize};
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
+
+/// The document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub version: u32,
+    pub command: Vec<String>,
+    /// The workspace root.
+    pub root: String,
+    /// Exit code of the build.
+    pub exit_code: i32,
+    pub backend: String,
+    /// Seconds since the epoch.
+    pub started: u64,
+    pub pips: u64,
+    pub hits: u64,
+    pub build_ms: u64,
+    /// What asking the build tools and comparing took.
+    pub audit_ms: u64,
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// Exceptions and baseline entries that covered nothing.
+    pub unused: Vec<String>,
+}
+
+impl Report {
+    /// Errors and warnings that nothing allows.
+    pub fn failures(&self) -> u64 {
+        self.findings.count(Severity::Error) + self.findings.count(Severity::Warning)
+    }
+}

@@ -1,0 +1,109 @@
+//! The report for a terminal: one block a target, worst first, then counts.
+
+use super::Report;
+use crate::violation::{KINDS, Severity, Violation};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Violations of one kind and target with the same other pip are shown together, so many files of them.
+const FILES: usize = 12;
+
+/// The report; with `notes`, what is no more than a note too.
+pub fn text(r: &Report, notes: bool) -> String {
+    let mut out = String::new();
+    let least = if notes { Severity::Note } else { Severity::Warning };
+    let shown = r.findings.violations.iter().filter(|v| v.severity >= least && v.allowed.is_none());
+    let mut groups: BTreeMap<_, Vec<&Violation>> = BTreeMap::new();
+    for v in shown {
+        groups.entry((std::cmp::Reverse(v.severity), v.code, v.target.as_str(), v.other.as_ref().map(|o| o.id))).or_default().push(v);
+    }
+    for ((severity, code, target, _), all) in &groups {
+        group(&mut out, severity.0, code.about().code, target, all);
+    }
+    counts(&mut out, r);
+    for g in &r.findings.gaps {
+        let _ = writeln!(out, "not compared: {g}");
+    }
+    for u in &r.unused {
+        let _ = writeln!(out, "unused: {u}");
+    }
+    out
+}
+
+fn group(out: &mut String, severity: Severity, code: &str, target: &str, all: &[&Violation]) {
+    let v = all[0];
+    let _ = match all {
+        [one] => writeln!(out, "{}[{code} {}]: {}", word(severity), v.name, one.message),
+        _ => writeln!(out, "{}[{code} {}]: `{target}`: {} files", word(severity), v.name, all.len()),
+    };
+    if all.len() > 1 {
+        for v in all.iter().take(FILES) {
+            let _ = writeln!(out, "      {}", v.file);
+        }
+        if all.len() > FILES {
+            let _ = writeln!(out, "      … and {} more (--format json has them all)", all.len() - FILES);
+        }
+    }
+    if !v.pip.declared_at.is_empty() {
+        let _ = writeln!(out, "   --> {}", v.pip.declared_at);
+    }
+    let _ = writeln!(out, "    by: {}", cut(&v.pip.command));
+    if let Some(o) = &v.other {
+        let _ = writeln!(out, "   and: {}", cut(&o.command));
+    }
+    if let Some(p) = v.evidence.first()
+        && let (Some(process), Some(call)) = (&p.process, &p.call)
+    {
+        let _ = writeln!(out, "  seen: {} by {process}, {call}", p.what);
+    }
+    let _ = writeln!(out, "   why: {}", v.why);
+    for v in all.iter().take(FILES) {
+        if let Some(f) = &v.fix {
+            let at = if f.place.is_empty() { String::new() } else { format!("  ({})", f.place) };
+            let _ = writeln!(out, "   fix: {}{at}", f.text);
+        }
+    }
+    if let Some(r) = &v.reproduce {
+        let _ = writeln!(out, "  show: {r}");
+    }
+    out.push('\n');
+}
+
+fn counts(out: &mut String, r: &Report) {
+    let f = &r.findings;
+    let mut kinds: Vec<String> = Vec::new();
+    for a in KINDS {
+        let n = f.violations.iter().filter(|v| v.code == a.kind && v.allowed.is_none()).count();
+        if n > 0 {
+            kinds.push(format!("{n} {} ({})", a.name, a.code));
+        }
+    }
+    let allowed = f.violations.iter().filter(|v| v.allowed.is_some()).count();
+    let allowed = if allowed > 0 { format!(", {allowed} allowed") } else { String::new() };
+    let _ = writeln!(
+        out,
+        "{} errors, {} warnings, {} notes{allowed} · {} of {} commands compared with what is declared · {} ms",
+        f.count(Severity::Error),
+        f.count(Severity::Warning),
+        f.count(Severity::Note),
+        f.compared,
+        f.compared + f.undeclared,
+        r.audit_ms
+    );
+    if !kinds.is_empty() {
+        let _ = writeln!(out, "{}", kinds.join(", "));
+    }
+}
+
+fn word(s: Severity) -> &'static str {
+    match s {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+        Severity::Off => "off",
+    }
+}
+
+fn cut(command: &str) -> String {
+    if command.chars().count() <= 160 { command.to_owned() } else { command.chars().take(159).chain(['…']).collect() }
+}

@@ -1,0 +1,582 @@
+//! The checks: each compares what pips did with what their steps declare, and accuses only with a reason.
+//!
+//! First every question is collected (is A made before B? does a change of F reach S?), then all are answered in two walks over the graph
+//! ([`super::links`]), then the answers are judged. Timing is never looked at: a defect is one whichever pip happened to be first.
+
+use super::declared::{Declarations, StepId};
+use super::links::{Answers, Asked, Links};
+use super::{Fix, Kind, PipRef, Proof, Severity, Violation, suggest};
+use crate::frontend::{Step, Tool, os_path};
+use crate::observed::{Fault, How, Made, Observed, Seen, Use};
+use crate::record::{one_line, redact};
+use cache::PathBytes;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
+const MACHINERY: &[&str] = &[
+    "libtool", "ltmain.sh", "config.status", "depcomp", "missing", "install-sh", "mkinstalldirs", "ylwrap", "compile", "test-driver",
+    "ar-lib", "config.guess", "config.sub", "configure", "move-if-change", "shtool",
+];
+
+/// Where every machine has its own tools and nobody keeps sources.
+const SYSTEM: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
+
+/// Where anybody may leave scratch files.
+const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
+
+/// What the checks need to know besides.
+pub struct Place<'a> {
+    /// The workspace root.
+    pub root: &'a Path,
+    /// Not part of the build.
+    pub cache_dir: &'a Path,
+    /// Scratch directories of this user besides `/tmp`.
+    pub scratch: Vec<PathBytes>,
+    /// Is `outside-read` asked for?
+    pub outside_reads: bool,
+}
+
+/// A question about a pip and a file, with what is asked of the graph.
+enum Case<'a> {
+    /// Read; a source for all that is known.
+    Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Asked)> },
+    /// Read or looked for in vain, and made by others: for each, is it before, is it after.
+    Generated { pip: usize, used: &'a Use, makers: Vec<(usize, Asked, Asked)>, noticed: Option<(StepId, Asked)> },
+    /// A directory was listed in which others make files.
+    Listed { pip: usize, used: &'a Use, others: Vec<(usize, PathBytes, Asked, Asked)> },
+    /// Two pips wrote it.
+    Written { path: PathBytes, first: usize, second: usize, same: bool, orders: (Asked, Asked) },
+}
+
+pub struct Checker<'a> {
+    seen: &'a Observed,
+    declared: &'a Declarations,
+    place: &'a Place<'a>,
+    links: Links,
+    makers: FxHashMap<PathBytes, Vec<usize>>,
+    /// Directories in which build tools work, besides the workspace.
+    grounds: Vec<PathBytes>,
+    /// Makefiles and manifests.
+    build_files: FxHashSet<PathBytes>,
+    out: Vec<Violation>,
+}
+
+fn below(path: &[u8], dir: &[u8]) -> bool {
+    dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+fn text(b: &[u8]) -> String {
+    String::from_utf8_lossy(b).into_owned()
+}
+
+/// The Python module that a compiled one stands for.
+fn source_of(path: &PathBytes) -> PathBytes {
+    let Some(at) = path.windows(13).position(|w| w == b"/__pycache__/") else { return path.clone() };
+    let name = &path[at + 13..];
+    let stem = &name[..name.iter().position(|b| *b == b'.').unwrap_or(name.len())];
+    [&path[..=at], stem, b".py"].concat().into()
+}
+
+/// Everything that is wrong, in the order of the codes.
+pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec<Violation> {
+    let mut makers: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
+    for (i, p) in seen.pips.iter().enumerate() {
+        for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
+            makers.entry(m.path.clone()).or_default().push(i);
+        }
+    }
+    let mut c = Checker {
+        seen,
+        declared,
+        place,
+        links: Links::new(declared),
+        makers,
+        grounds: declared.drivers.iter().map(|d| d.dir.clone()).collect(),
+        build_files: declared.drivers.iter().flat_map(|d| d.declared.files.iter().cloned()).collect(),
+        out: Vec::new(),
+    };
+    c.grounds.sort();
+    c.grounds.dedup();
+    c.run();
+    let mut out = c.out;
+    out.sort_by(|a, b| (a.code, &a.target, &a.file).cmp(&(b.code, &b.target, &b.file)));
+    out.dedup_by(|a, b| a.identity() == b.identity());
+    out
+}
+
+impl<'a> Checker<'a> {
+    fn run(&mut self) {
+        let mut cases = Vec::new();
+        let seen = self.seen;
+        for (i, p) in seen.pips.iter().enumerate() {
+            self.faults(i, p);
+            if p.exit_code != 0 {
+                continue;
+            }
+            self.outside(i, p);
+            if self.declared.steps[i].is_empty() {
+                continue;
+            }
+            for used in &p.uses {
+                cases.extend(self.case(i, used));
+            }
+        }
+        self.double_writes(&mut cases);
+        let answers = self.links.answer();
+        for c in cases {
+            self.judge(c, &answers);
+        }
+        self.steps();
+        self.source_writes();
+    }
+
+    /// Is it a file of this project, as far as one can tell?
+    fn inside(&self, path: &[u8]) -> bool {
+        let hidden = path.windows(6).any(|w| w == b"/.git/");
+        !hidden && (below(path, self.place.root.as_os_str().as_bytes()) || self.grounds.iter().any(|g| below(path, g)))
+    }
+
+    fn is_scratch(&self, path: &[u8]) -> bool {
+        SCRATCH.iter().any(|d| below(path, d.as_bytes()))
+            || self.place.scratch.iter().any(|d| below(path, d))
+            || below(path, self.place.cache_dir.as_os_str().as_bytes())
+    }
+
+    fn share_a_step(&self, a: usize, b: usize) -> bool {
+        a == b || self.declared.steps[a].iter().any(|s| self.declared.steps[b].contains(s))
+    }
+
+    fn innermost(&self, pip: usize) -> Option<StepId> {
+        self.declared.steps[pip].first().copied()
+    }
+
+    /// Others that made this name, as steps of their own.
+    fn others(&self, pip: usize, path: &PathBytes) -> Vec<usize> {
+        let all = self.makers.get(path).map(Vec::as_slice).unwrap_or_default();
+        all.iter().copied().filter(|q| !self.share_a_step(pip, *q) && self.innermost(*q).is_some()).collect()
+    }
+
+    fn ask_both(&mut self, a: usize, b: usize) -> Option<(Asked, Asked)> {
+        let (a, b) = (self.innermost(a)?, self.innermost(b)?);
+        Some((self.links.ask_order(a, b), self.links.ask_order(b, a)))
+    }
+
+    /// What is to be asked about one use of a pip.
+    fn case(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
+        let declared = self.declared;
+        let step = self.innermost(pip)?;
+        if used.how == How::Listed {
+            return self.listed(pip, used);
+        }
+        let mine = self.makers.get(&used.path).is_some_and(|all| all.iter().any(|q| self.share_a_step(pip, *q)));
+        if mine || used.how == How::Probed || declared.step(step).outputs.contains(&used.path) {
+            return None;
+        }
+        let others = self.others(pip, &used.path);
+        if !others.is_empty() {
+            let makers = others.into_iter().filter_map(|q| self.ask_both(pip, q).map(|(x, y)| (q, x, y))).collect();
+            let s = declared.step(step);
+            let noticed = (used.how == How::Read && !s.always).then(|| (step, self.links.ask_change(step, &used.path)));
+            return Some(Case::Generated { pip, used, makers, noticed });
+        }
+        let made_here = self.makers.contains_key(&used.path);
+        let path = source_of(&used.path);
+        if used.how != How::Read || made_here || !self.inside(&path) || self.build_files.contains(&path) {
+            return None;
+        }
+        // What only prints makes nothing that could be stale.
+        if self.seen.pips[pip].made.iter().all(|m| m.is_dir) {
+            return None;
+        }
+        let levels: Vec<_> = declared.steps[pip].iter().filter(|s| !declared.step(**s).always).copied().collect();
+        let levels = levels.into_iter().map(|s| (s, self.links.ask_change(s, &path))).collect();
+        Some(Case::Source { pip, used, path, levels })
+    }
+
+    fn listed(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
+        let prefix = [&used.path[..], b"/"].concat();
+        let mut found = Vec::new();
+        let names: Vec<(PathBytes, Vec<usize>)> = self
+            .makers
+            .iter()
+            .filter(|(p, _)| p.starts_with(&prefix) && !p[prefix.len()..].contains(&b'/'))
+            .map(|(p, q)| (p.clone(), q.clone()))
+            .collect();
+        for (path, makers) in names {
+            for q in makers {
+                if self.share_a_step(pip, q) {
+                    continue;
+                }
+                if let Some((x, y)) = self.ask_both(pip, q) {
+                    found.push((q, path.clone(), x, y));
+                }
+            }
+        }
+        (!found.is_empty()).then_some(Case::Listed { pip, used, others: found })
+    }
+
+    fn double_writes(&mut self, cases: &mut Vec<Case<'a>>) {
+        let several: Vec<(PathBytes, Vec<usize>)> =
+            self.makers.iter().filter(|(p, q)| q.len() > 1 && !self.is_scratch(p)).map(|(p, q)| (p.clone(), q.clone())).collect();
+        for (path, pips) in several {
+            let digest = |i: usize| self.seen.pips[i].made.iter().find(|m| m.path == path).and_then(|m| m.digest);
+            for (n, second) in pips.iter().enumerate() {
+                // One accusation per later writer is enough.
+                let Some(first) = pips[..n].iter().copied().find(|f| !self.share_a_step(*f, *second)) else { continue };
+                let same = digest(first).is_some() && digest(first) == digest(*second);
+                if let Some(orders) = self.ask_both(first, *second) {
+                    cases.push(Case::Written { path: path.clone(), first, second: *second, same, orders });
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, c: Case<'a>, a: &Answers) {
+        match c {
+            Case::Source { pip, used, path, levels } => {
+                // Further out: whoever launched the build tool must run again too.
+                let Some((step, _)) = levels.into_iter().find(|(_, asked)| !a.reached(*asked)) else { return };
+                let machinery = MACHINERY.iter().any(|m| worker::tools::base_name(&path) == m.as_bytes());
+                let s = self.declared.step(step);
+                let message = format!("`{}` reads `{}`, which nothing declares", self.target(step), self.shown(&path));
+                let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &path, message);
+                v.fix = suggest::input(self.declared, step, &path, self.place.root);
+                v.reproduce = suggest::stale(self.declared, step, &path);
+                if machinery {
+                    v.severity = Severity::Note;
+                }
+                if !s.discovered.is_empty() {
+                    v.message.push_str(", not even its dependency file");
+                }
+                self.prove(v, &[(pip, used)]);
+            }
+            Case::Generated { pip, used, makers, noticed } => self.generated(pip, used, &makers, noticed, a),
+            Case::Listed { pip, used, others } => {
+                let mut unordered = others.iter().filter(|(_, _, x, y)| !a.ordered(*x) && !a.ordered(*y));
+                let Some((other, name, ..)) = unordered.next() else { return };
+                let more = unordered.count();
+                let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let message = format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
+                let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
+                v.other = Some(self.pip(*other));
+                self.prove(v, &[(pip, used)]);
+            }
+            Case::Written { path, first, second, same, orders } => {
+                let ordered = a.ordered(orders.0) || a.ordered(orders.1);
+                let how = match (ordered, same) {
+                    (true, _) => "one after the other",
+                    (false, true) => "in no declared order, with the same content this time",
+                    (false, false) => "in no declared order",
+                };
+                let message = format!("`{}` is written by two commands, {how}", self.shown(&path));
+                let mut v = self.violation(Kind::DoubleWrite, second, None, &path, message);
+                v.severity = if ordered { Severity::Note } else { v.severity };
+                if same && !ordered {
+                    v.severity = v.severity.min(Severity::Warning);
+                }
+                v.target = self.shown(&path);
+                v.other = Some(self.pip(first));
+                self.out.push(v);
+            }
+        }
+    }
+
+    /// A name that others make was read, or missed.
+    fn generated(&mut self, pip: usize, used: &Use, makers: &[(usize, Asked, Asked)], noticed: Option<(StepId, Asked)>, a: &Answers) {
+        let waits = |m: &&(usize, Asked, Asked)| a.ordered(m.1);
+        let before = makers.iter().find(waits);
+        let unordered = makers.iter().find(|(_, x, y)| !a.ordered(*x) && !a.ordered(*y));
+        let (target, file) = (self.name(pip), self.shown(&used.path));
+        if used.how == How::Missed {
+            if let (None, Some((other, ..))) = (before, unordered) {
+                let message = format!("`{target}` looks for `{file}` in vain, which another command makes");
+                let mut v = self.violation(Kind::UndeclaredAbsent, pip, None, &used.path, message);
+                v.other = Some(self.pip(*other));
+                v.fix = self.edge(pip, *other, &used.path);
+                self.prove(v, &[(pip, used)]);
+            }
+            return;
+        }
+        match (before, unordered) {
+            (Some(_), Some((other, ..))) => {
+                let message = format!("`{target}` reads `{file}` while another command may be writing it again");
+                let mut v = self.violation(Kind::ReadWriteRace, pip, None, &used.path, message);
+                v.other = Some(self.pip(*other));
+                self.prove(v, &[(pip, used)]);
+            }
+            (None, Some((other, ..))) => {
+                let message = format!("`{target}` reads `{file}`, and nothing says that it is made first");
+                let mut v = self.violation(Kind::MissingEdge, pip, None, &used.path, message);
+                v.other = Some(self.pip(*other));
+                v.fix = self.edge(pip, *other, &used.path);
+                v.reproduce = self.innermost(pip).and_then(|s| suggest::race(self.declared, s, &used.path));
+                self.prove(v, &[(pip, used)]);
+            }
+            (None, None) => {
+                let Some((other, ..)) = makers.first() else { return };
+                let message = format!("`{target}` reads `{file}`, which is declared to be made from it");
+                let mut v = self.violation(Kind::Cycle, pip, None, &used.path, message);
+                v.other = Some(self.pip(*other));
+                self.prove(v, &[(pip, used)]);
+            }
+            (Some((other, ..)), None) => {
+                let Some((step, _)) = noticed.filter(|(_, asked)| !a.reached(*asked)) else { return };
+                let message = format!("`{target}` reads `{file}`, which is made first, but is no input of it");
+                let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &used.path, message);
+                v.other = Some(self.pip(*other));
+                v.fix = suggest::input(self.declared, step, &used.path, self.place.root);
+                v.reproduce = suggest::stale(self.declared, step, &used.path);
+                self.prove(v, &[(pip, used)]);
+            }
+        }
+    }
+
+    fn edge(&self, pip: usize, maker: usize, path: &PathBytes) -> Option<Fix> {
+        let (step, producer) = (self.innermost(pip)?, self.innermost(maker)?);
+        suggest::edge(self.declared, step, producer, path, self.place.root)
+    }
+
+    /// What a step declares and its pips did not do, and the other way round.
+    fn steps(&mut self) {
+        let mut pips_of: FxHashMap<StepId, Vec<usize>> = FxHashMap::default();
+        for (i, p) in self.seen.pips.iter().enumerate() {
+            for s in &self.declared.steps[i] {
+                pips_of.entry(*s).or_default().push(i);
+            }
+            let Some(s) = self.innermost(i).filter(|_| p.exit_code == 0) else { continue };
+            let step = self.declared.step(s);
+            if step.phony {
+                continue;
+            }
+            let undeclared: Vec<&Made> = p
+                .made
+                .iter()
+                .filter(|m| !m.is_dir && !m.deleted && self.inside(&m.path))
+                .filter(|m| !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d"))
+                .filter(|m| os_path(&m.path).symlink_metadata().is_ok())
+                .collect();
+            for m in undeclared {
+                let message = format!("`{}` also writes `{}`, which it does not declare", self.target(s), self.shown(&m.path));
+                let v = self.violation(Kind::UndeclaredOutput, i, Some(s), &m.path, message);
+                self.out.push(v);
+            }
+        }
+        let mut all: Vec<_> = pips_of.into_iter().collect();
+        all.sort_unstable_by_key(|(s, _)| *s);
+        for (s, pips) in all {
+            let step = self.declared.step(s);
+            if step.phony || pips.iter().any(|p| self.seen.pips[*p].exit_code != 0) {
+                continue;
+            }
+            self.missing_outputs(s, step, pips[0]);
+            self.unused(s, step, &pips);
+        }
+    }
+
+    fn missing_outputs(&mut self, s: StepId, step: &Step, pip: usize) {
+        let tool = self.declared.drivers[s.driver].declared.tool;
+        for o in &step.outputs {
+            if os_path(o).symlink_metadata().is_ok() {
+                continue;
+            }
+            let message = format!("`{}` declares `{}` and does not make it", self.target(s), self.shown(o));
+            let mut v = self.violation(Kind::MissingOutput, pip, Some(s), o, message);
+            if tool == Tool::Make {
+                // A name for a group of commands: it works, and only misses a word.
+                v.severity = Severity::Note;
+                v.fix = Some(Fix { place: step.place.to_string(), text: format!(".PHONY: {}", self.target(s)) });
+            }
+            self.out.push(v);
+        }
+    }
+
+    fn unused(&mut self, s: StepId, step: &Step, pips: &[usize]) {
+        let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
+        let is_file = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
+        for (list, kind) in [(&step.inputs, Kind::UnusedInput), (&step.discovered, Kind::StaleDepfile)] {
+            for i in list.iter().filter(|i| !used.contains(i)).filter(is_file) {
+                if !self.inside(i) {
+                    continue;
+                }
+                let message = match kind {
+                    Kind::UnusedInput => format!("`{}` declares `{}` and never reads it", self.target(s), self.shown(i)),
+                    _ => format!("the dependency file of `{}` names `{}`, which it does not read", self.target(s), self.shown(i)),
+                };
+                let v = self.violation(kind, pips[0], Some(s), i, message);
+                self.out.push(v);
+            }
+        }
+    }
+
+    /// Files that git tracks and that a pip wrote.
+    fn source_writes(&mut self) {
+        let written: Vec<(PathBytes, usize)> = self
+            .makers
+            .iter()
+            .filter(|(p, _)| below(p, self.place.root.as_os_str().as_bytes()))
+            .map(|(p, pips)| (p.clone(), pips[0]))
+            .collect();
+        let tracked = tracked(self.place.root, written.iter().map(|(p, _)| p));
+        for (path, pip) in written {
+            let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
+            let changed = match &tracked {
+                Some(t) => t.contains(&path),
+                // Without git: it was there, was read, and nobody declares to make it.
+                None => {
+                    let p = &self.seen.pips[pip];
+                    self.makers[&path].len() == 1
+                        && p.uses.iter().any(|u| u.path == path && u.how == How::Read)
+                        && self.innermost(pip).is_some()
+                        && !declared()
+                }
+            };
+            if changed {
+                let message = format!("`{}` changes `{}`, a source", self.name(pip), self.shown(&path));
+                let v = self.violation(Kind::SourceWrite, pip, None, &path, message);
+                self.out.push(v);
+            }
+        }
+    }
+
+    /// What is wrong with a pip whatever is declared.
+    fn faults(&mut self, pip: usize, p: &Seen) {
+        for f in &p.faults {
+            let (kind, file, message) = match f {
+                Fault::Network(to) => (Kind::Network, to.clone(), format!("`{}` uses the network ({to})", self.name(pip))),
+                Fault::Survivor => (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip))),
+                Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
+                Fault::Different(what) => {
+                    (Kind::NonDeterministic, what.clone(), format!("`{}` made {what} anew with other content", self.name(pip)))
+                }
+            };
+            let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
+            v.file = file;
+            if *f == Fault::Time {
+                v.fix = Some(Fix { place: String::new(), text: "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into() });
+            }
+            self.out.push(v);
+        }
+    }
+
+    /// Looks and writes outside.
+    fn outside(&mut self, pip: usize, p: &Seen) {
+        let installs = self.innermost(pip).is_some_and(|s| self.declared.step(s).phony && self.target(s).contains("install"));
+        for m in p.made.iter().filter(|m| !m.deleted && !installs && !m.path.is_empty()) {
+            if !self.inside(&m.path) && !self.is_scratch(&m.path) && !m.path.windows(6).any(|w| w == b"/.git/") {
+                let message = format!("`{}` writes `{}`, outside the workspace", self.name(pip), self.shown(&m.path));
+                let v = self.violation(Kind::OutsideWrite, pip, None, &m.path, message);
+                self.out.push(v);
+            }
+        }
+        for u in p.uses.iter().filter(|u| self.place.outside_reads && u.how == How::Read) {
+            let known = SYSTEM.iter().any(|d| below(&u.path, d.as_bytes())) || self.is_scratch(&u.path) || self.makers.contains_key(&u.path);
+            if !known && !self.inside(&u.path) {
+                let message = format!("`{}` reads `{}`, outside the workspace", self.name(pip), self.shown(&u.path));
+                let v = self.violation(Kind::OutsideRead, pip, None, &u.path, message);
+                self.prove(v, &[(pip, u)]);
+            }
+        }
+    }
+
+    /// Relative to the workspace, where it is inside.
+    fn shown(&self, path: &[u8]) -> String {
+        let root = self.place.root.as_os_str().as_bytes();
+        match path.strip_prefix(root) {
+            Some(rest) if rest.first() == Some(&b'/') => text(&rest[1..]),
+            _ => text(path),
+        }
+    }
+
+    /// What the build file calls a step.
+    fn target(&self, s: StepId) -> String {
+        self.declared.step(s).outputs.first().map(|o| self.shown(o)).unwrap_or_default()
+    }
+
+    /// What a pip makes, in a word.
+    fn name(&self, pip: usize) -> String {
+        if let Some(s) = self.innermost(pip) {
+            return self.target(s);
+        }
+        let p = &self.seen.pips[pip];
+        let first = p.made.iter().find(|m| !m.is_dir && !m.deleted).map(|m| self.shown(&m.path));
+        first.unwrap_or_else(|| self.command(pip).chars().take(60).collect())
+    }
+
+    fn command(&self, pip: usize) -> String {
+        one_line(&redact(&self.seen.launches[self.seen.pips[pip].launch].argv))
+    }
+
+    fn pip(&self, pip: usize) -> PipRef {
+        let l = &self.seen.launches[self.seen.pips[pip].launch];
+        let step = self.innermost(pip);
+        let place = step.map(|s| &self.declared.step(s).place).filter(|p| !p.file.is_empty());
+        let place = place.map(|p| if p.line > 0 { format!("{}:{}", self.shown(&p.file), p.line) } else { self.shown(&p.file) });
+        PipRef {
+            id: u32::try_from(pip + 1).unwrap_or(u32::MAX),
+            command: self.command(pip),
+            cwd: text(&l.cwd),
+            target: step.map(|s| self.target(s)).unwrap_or_default(),
+            declared_at: place.unwrap_or_default(),
+        }
+    }
+
+    fn violation(&self, code: Kind, pip: usize, step: Option<StepId>, file: &PathBytes, message: String) -> Violation {
+        let about = code.about();
+        Violation {
+            code,
+            name: about.name.to_owned(),
+            severity: about.severity,
+            message,
+            why: about.why.to_owned(),
+            target: step.map_or_else(|| self.name(pip), |s| self.target(s)),
+            file: self.shown(file),
+            pip: self.pip(pip),
+            other: None,
+            evidence: Vec::new(),
+            fix: None,
+            reproduce: None,
+            allowed: None,
+        }
+    }
+
+    /// Adds what is known of how, and keeps the violation.
+    fn prove(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
+        for (pip, u) in uses {
+            let what = match u.how {
+                How::Read => "read",
+                How::Probed => "probed",
+                How::Missed => "looked for, absent",
+                How::Listed => "listed",
+            };
+            let what = if self.seen.pips[*pip].hit { format!("{what}, by the recorded run of this hit") } else { what.to_owned() };
+            let e = u.evidence.as_ref();
+            v.evidence.push(Proof {
+                path: text(&u.path),
+                what,
+                process: e.map(|e| format!("{} ({})", e.program, e.pid)),
+                call: e.map(|e| e.call.to_owned()),
+                time_ms: e.map(|e| e.time),
+            });
+        }
+        self.out.push(v);
+    }
+}
+
+/// Which of these files git tracks; `None` if this is no repository of git's.
+fn tracked<'p>(root: &Path, paths: impl Iterator<Item = &'p PathBytes>) -> Option<FxHashSet<PathBytes>> {
+    let wanted: FxHashSet<&PathBytes> = paths.collect();
+    if wanted.is_empty() || !root.ancestors().any(|d| d.join(".git").exists()) {
+        return None;
+    }
+    let out = std::process::Command::new("git").arg("-C").arg(root).args(["ls-files", "-z", "--full-name"]).output().ok()?;
+    let top = std::process::Command::new("git").arg("-C").arg(root).args(["rev-parse", "--show-toplevel"]).output().ok()?;
+    if !out.status.success() || !top.status.success() {
+        return None;
+    }
+    let top = Path::new(OsStr::from_bytes(top.stdout.strip_suffix(b"\n").unwrap_or(&top.stdout)));
+    let full = |name: &[u8]| -> PathBytes { top.join(OsStr::from_bytes(name)).as_os_str().as_bytes().into() };
+    Some(out.stdout.split(|b| *b == 0).map(full).filter(|p| wanted.contains(p)).collect())
+}

@@ -1,0 +1,148 @@
+//! `[audit]` of the configuration: severities by kind and path, exceptions with their reasons, enforcement.
+
+use super::{Kind, Severity};
+use globset::{GlobSet, GlobSetBuilder};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What `xl run --enforce`, or `enforce` of the configuration, does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforce {
+    /// The pip fails when it ends, and nothing of it is stored.
+    Fail,
+    /// Besides, what can be refused at the access is refused.
+    Block,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    pub enforce: Option<Enforce>,
+    pub baseline: Option<PathBuf>,
+    #[serde(default)]
+    pub severity: Vec<SeverityEntry>,
+    #[serde(default)]
+    pub allow: Vec<AllowEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeverityEntry {
+    kind: String,
+    /// Of the file or of the target; everything if absent.
+    path: Option<String>,
+    level: Severity,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowEntry {
+    kind: String,
+    path: String,
+    reason: String,
+}
+
+/// The keys of the section, for suggestions.
+pub const KEYS: &[&str] = &["audit", "enforce", "baseline", "severity", "allow", "kind", "level"];
+
+/// What is wrong with the section.
+#[derive(Debug, thiserror::Error)]
+pub enum Wrong {
+    #[error("`{0}` is no kind of violation")]
+    Kind(String),
+    #[error("`{0}` is not a valid glob")]
+    Glob(String),
+}
+
+#[derive(Debug)]
+struct Exception {
+    kind: Kind,
+    path: GlobSet,
+    shown: String,
+    reason: String,
+    used: AtomicBool,
+}
+
+/// The section, ready for use.
+#[derive(Debug, Default)]
+pub struct Policy {
+    pub enforce: Option<Enforce>,
+    pub baseline: Option<PathBuf>,
+    severities: Vec<(Kind, Option<GlobSet>, Severity)>,
+    exceptions: Vec<Exception>,
+}
+
+impl Policy {
+    /// Adds a file's section; what comes later wins.
+    pub fn add(&mut self, s: Section, root: &Path) -> Result<(), Wrong> {
+        let kind = |k: &str| Kind::parse(k).ok_or_else(|| Wrong::Kind(k.to_owned()));
+        self.enforce = s.enforce.or(self.enforce);
+        self.baseline = s.baseline.map(|b| root.join(b)).or(self.baseline.take());
+        for e in s.severity {
+            let path = e.path.map(|p| glob(&p, root)).transpose()?;
+            self.severities.push((kind(&e.kind)?, path, e.level));
+        }
+        for e in s.allow {
+            let (kind, path) = (kind(&e.kind)?, glob(&e.path, root)?);
+            self.exceptions.push(Exception { kind, path, shown: e.path, reason: e.reason, used: AtomicBool::new(false) });
+        }
+        Ok(())
+    }
+
+    /// The severity that is set for a kind, and for any of these paths.
+    pub fn severity(&self, k: Kind, paths: &[PathBuf]) -> Option<Severity> {
+        let matches = |g: &Option<GlobSet>| g.as_ref().is_none_or(|g| paths.iter().any(|p| g.is_match(p)));
+        self.severities.iter().rev().find(|(kind, g, _)| *kind == k && matches(g)).map(|(.., s)| *s)
+    }
+
+    /// Is a kind reported at all, anywhere?
+    pub fn wants(&self, k: Kind) -> bool {
+        let set = self.severities.iter().any(|(kind, _, s)| *kind == k && *s != Severity::Off);
+        set || k.about().severity != Severity::Off
+    }
+
+    /// The reason why this is allowed.
+    pub fn allows(&self, k: Kind, paths: &[PathBuf]) -> Option<String> {
+        let e = self.exceptions.iter().find(|e| e.kind == k && paths.iter().any(|p| e.path.is_match(p)))?;
+        e.used.store(true, Ordering::Relaxed);
+        Some(e.reason.clone())
+    }
+
+    /// Exceptions that covered nothing.
+    pub fn unused(&self) -> Vec<String> {
+        let idle = self.exceptions.iter().filter(|e| !e.used.load(Ordering::Relaxed));
+        idle.map(|e| format!("[[audit.allow]] kind = \"{}\" path = \"{}\"", e.kind.about().code, e.shown)).collect()
+    }
+}
+
+/// A glob over paths of the workspace.
+fn glob(pattern: &str, root: &Path) -> Result<GlobSet, Wrong> {
+    let wrong = |_| Wrong::Glob(pattern.to_owned());
+    let full = if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
+    let one = globset::GlobBuilder::new(&full).literal_separator(true).build().map_err(wrong)?;
+    GlobSetBuilder::new().add(one).build().map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_severity_wins_and_exceptions_are_counted() {
+        let s: Section = toml::from_str(
+            "enforce = 'fail'\n[[severity]]\nkind = 'XL004'\nlevel = 'warning'\n[[severity]]\nkind = 'undeclared-output'\npath = 'gen/**'\nlevel = 'off'\n\
+             [[allow]]\nkind = 'XL001'\npath = 'a.h'\nreason = 'r'\n[[allow]]\nkind = 'XL001'\npath = 'b.h'\nreason = 'r'\n",
+        )
+        .unwrap();
+        let mut p = Policy::default();
+        p.add(s, Path::new("/w")).unwrap();
+        assert_eq!(p.severity(Kind::UndeclaredOutput, &["/w/gen/x".into()]), Some(Severity::Off));
+        assert_eq!(p.severity(Kind::UndeclaredOutput, &["/w/x".into()]), Some(Severity::Warning));
+        assert_eq!(p.allows(Kind::UndeclaredInput, &["/w/a.h".into()]).as_deref(), Some("r"));
+        assert_eq!(p.unused(), ["[[audit.allow]] kind = \"XL001\" path = \"b.h\""]);
+        let s: Section = toml::from_str("[[allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n").unwrap();
+        assert!(matches!(p.add(s, Path::new("/w")), Err(Wrong::Kind(_))));
+    }
+}

@@ -1,0 +1,164 @@
+//! The edit that repairs a violation, in the syntax of the file that a person would edit: the makefile, the manifest, or what generated it.
+
+use super::Fix;
+use super::declared::{Declarations, Driver, StepId};
+use crate::frontend::{Step, Tool};
+use cache::PathBytes;
+use std::path::Path;
+
+/// Who wrote the build file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Person,
+    Cmake,
+    Meson,
+}
+
+fn author(d: &Driver) -> Author {
+    let has = |name: &str| crate::frontend::os_path(&d.dir).join(name).exists();
+    match d.declared.tool {
+        _ if d.declared.collects_depfiles || has("CMakeCache.txt") => Author::Cmake,
+        Tool::Ninja if has("meson-private") => Author::Meson,
+        _ => Author::Person,
+    }
+}
+
+fn text(b: &[u8]) -> String {
+    String::from_utf8_lossy(b).into_owned()
+}
+
+/// A path as seen from where the build tool works.
+fn relative(path: &[u8], dir: &[u8]) -> Vec<u8> {
+    match path.strip_prefix(dir) {
+        Some(rest) if rest.first() == Some(&b'/') => rest[1..].to_vec(),
+        _ => path.to_vec(),
+    }
+}
+
+/// With what a makefile, or a manifest, needs before special characters.
+fn escaped(path: &[u8], tool: Tool) -> String {
+    let mut out = Vec::new();
+    for b in path {
+        match (tool, b) {
+            (Tool::Make, b'$') => out.push(b'$'),
+            (Tool::Make, b' ' | b'#' | b'%' | b':') => out.push(b'\\'),
+            (Tool::Ninja, b'$' | b' ' | b':') => out.push(b'$'),
+            _ => {}
+        }
+        out.push(*b);
+    }
+    text(&out)
+}
+
+/// A path for a shell command.
+fn quoted(path: &[u8]) -> String {
+    let lossy = text(path);
+    shlex::try_quote(&lossy).map(std::borrow::Cow::into_owned).unwrap_or(lossy)
+}
+
+/// A path as CMake or meson lists would have it, from the top of the sources.
+fn from_root(path: &[u8], root: &Path) -> String {
+    text(&relative(path, root.as_os_str().as_encoded_bytes()))
+}
+
+/// The CMake target that an output belongs to: `…/CMakeFiles/NAME.dir/…`.
+fn cmake_target(s: &Step) -> Option<String> {
+    let out = text(s.outputs.first()?);
+    let (_, rest) = out.split_once("CMakeFiles/")?;
+    Some(rest.split_once(".dir")?.0.to_owned())
+}
+
+fn is_object(s: &Step) -> bool {
+    s.outputs.first().is_some_and(|o| [&b".o"[..], b".obj", b".lo", b".sho", b".os"].iter().any(|e| o.ends_with(e)))
+}
+
+/// `target: file`, or what comes to the same.
+fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool) -> String {
+    let tool = d.declared.tool;
+    let name = |p: &[u8]| escaped(&relative(p, &d.dir), tool);
+    let target = s.outputs.first().map(|o| name(o)).unwrap_or_default();
+    match tool {
+        Tool::Make if order_only => format!("{target}: | {}", name(path)),
+        Tool::Make => format!("{target}: {}", name(path)),
+        // An edge is written once: the file goes to the end of its line.
+        Tool::Ninja if order_only => format!("build {target}: … || {}", name(path)),
+        Tool::Ninja => format!("build {target}: … | {}", name(path)),
+        Tool::Rules => format!("inputs = [\"{}\"]", name(path)),
+    }
+}
+
+/// Makes `path` an input of a step.
+pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    let file = from_root(path, root);
+    let edit = match author(d) {
+        Author::Cmake if is_object(s) => {
+            let source = s.inputs.first().map(|i| from_root(i, root)).unwrap_or_default();
+            format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})")
+        }
+        Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
+        Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
+        Author::Person => line(d, s, path, false),
+    };
+    Some(Fix { place: place(d, s, root), text: edit })
+}
+
+/// Makes sure that a file is made before a step that reads it.
+pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    if step.driver != maker.driver {
+        // Two makes do not wait for each other: the one that launched both has to.
+        let outer = |x: StepId| all.around[x.driver].map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
+        let ((at, then), (_, first)) = (outer(step)?, outer(maker)?);
+        let (d, dir) = (&all.drivers[at.driver], text(&all.drivers[at.driver].dir));
+        let short = |p: &str| p.strip_prefix(&format!("{dir}/")).unwrap_or(p).to_owned();
+        return Some(Fix { place: place(d, all.step(at), root), text: format!("{}: {}", short(&then), short(&first)) });
+    }
+    let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
+        (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
+        (Author::Cmake, Some(a), _) => format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir))),
+        (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
+        (Author::Meson, ..) => "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned(),
+        (Author::Person, ..) => line(d, s, path, is_object(s) && !s.discovered.is_empty()),
+    };
+    Some(Fix { place: place(d, s, root), text: edit })
+}
+
+fn place(d: &Driver, s: &Step, root: &Path) -> String {
+    match author(d) {
+        Author::Cmake => "CMakeLists.txt".into(),
+        Author::Meson => "meson.build".into(),
+        Author::Person if s.place.line > 0 => format!("{}:{}", from_root(&s.place.file, root), s.place.line),
+        Author::Person => from_root(&s.place.file, root),
+    }
+}
+
+fn tool(d: &Driver) -> &'static str {
+    if d.declared.tool == Tool::Make { "make" } else { "ninja" }
+}
+
+/// A command that shows that a target is not made again.
+pub fn stale(all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+    let d = &all.drivers[step.driver];
+    let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
+    Some(format!("cd {} && touch {} && {} {target}", quoted(&d.dir), quoted(&relative(path, &d.dir)), tool(d)))
+}
+
+/// A command that shows that a target is made before a file that it reads.
+pub fn race(all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+    let d = &all.drivers[step.driver];
+    let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
+    let gone = quoted(&relative(path, &d.dir));
+    Some(format!("cd {} && rm -f {gone} {target} && {} {target}", quoted(&d.dir), tool(d)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_syntax_of_the_file() {
+        assert_eq!(escaped(b"a b$c#d", Tool::Make), "a\\ b$$c\\#d");
+        assert_eq!(escaped(b"a b$c:d", Tool::Ninja), "a$ b$$c$:d");
+    }
+}
