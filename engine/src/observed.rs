@@ -20,6 +20,8 @@ pub struct Launch {
     pub env: Vec<Vec<u8>>,
     /// It launches commands itself.
     pub driver: bool,
+    /// Its process was its parent before: a make that has remade its makefiles starts itself again.
+    pub again: bool,
 }
 
 /// How a name was used.
@@ -115,6 +117,7 @@ impl Observer {
         let mut log = self.0.lock().expect("observed");
         // A process that becomes another program was launched by what it was before.
         let mut parent = log.newest.get(&pid).filter(|(_, s)| *s == start).map(|(l, _)| *l);
+        let again = parent.is_some();
         while parent.is_none() {
             let Some(p) = ancestor.filter(|p| *p > 1) else { break };
             parent = log.newest.get(&p).map(|(l, _)| *l);
@@ -129,6 +132,7 @@ impl Observer {
             cwd: r.cwd.clone(),
             env: if driver { r.env.clone() } else { Vec::new() },
             driver,
+            again,
         });
         n
     }

@@ -27,6 +27,12 @@ const SYSTEM: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "
 /// Where anybody may leave scratch files.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
 
+/// How many of them are asked about one file.
+const WATCHERS: usize = 16;
+
+/// From this many unused inputs on, a step gets one note about all of them.
+const WHOLESALE: usize = 20;
+
 /// What the checks need to know besides.
 pub struct Place<'a> {
     /// The workspace root.
@@ -42,7 +48,7 @@ pub struct Place<'a> {
 /// A question about a pip and a file, with what is asked of the graph.
 enum Case<'a> {
     /// Read; a source for all that is known.
-    Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Asked)> },
+    Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Vec<Asked>)> },
     /// Read or looked for in vain, and made by others: for each, is it before, is it after.
     Generated { pip: usize, used: &'a Use, makers: Vec<(usize, Asked, Asked)>, noticed: Option<(StepId, Asked)> },
     /// A directory was listed in which others make files.
@@ -57,6 +63,8 @@ pub struct Checker<'a> {
     place: &'a Place<'a>,
     links: Links,
     makers: FxHashMap<PathBytes, Vec<usize>>,
+    /// Steps that always run, by what they read.
+    watchers: FxHashMap<PathBytes, Vec<StepId>>,
     /// Directories in which build tools work, besides the workspace.
     grounds: Vec<PathBytes>,
     /// Makefiles and manifests.
@@ -88,7 +96,18 @@ pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec
             makers.entry(m.path.clone()).or_default().push(i);
         }
     }
+    let mut watchers: FxHashMap<PathBytes, Vec<StepId>> = FxHashMap::default();
+    for (p, steps) in seen.pips.iter().zip(&declared.steps) {
+        let Some(s) = steps.first().filter(|s| declared.step(**s).always) else { continue };
+        for u in p.uses.iter().filter(|u| u.how == How::Read) {
+            let all = watchers.entry(u.path.clone()).or_default();
+            if all.last() != Some(s) {
+                all.push(*s);
+            }
+        }
+    }
     let mut c = Checker {
+        watchers,
         seen,
         declared,
         place,
@@ -192,7 +211,14 @@ impl<'a> Checker<'a> {
             return None;
         }
         let levels: Vec<_> = declared.steps[pip].iter().filter(|s| !declared.step(**s).always).copied().collect();
-        let levels = levels.into_iter().map(|s| (s, self.links.ask_change(s, &path))).collect();
+        // A step that always runs and reads it too may pass on that it changed.
+        let watchers = self.watchers.get(&used.path).cloned().unwrap_or_default();
+        let links = &mut self.links;
+        let mut ask = |s: StepId| {
+            let passed_on: Vec<Asked> = watchers.iter().filter(|w| **w != s).take(WATCHERS).map(|w| links.ask_rerun(s, *w)).collect();
+            passed_on.into_iter().chain([links.ask_change(s, &path)]).collect()
+        };
+        let levels = levels.into_iter().map(|s| (s, ask(s))).collect();
         Some(Case::Source { pip, used, path, levels })
     }
 
@@ -238,7 +264,7 @@ impl<'a> Checker<'a> {
         match c {
             Case::Source { pip, used, path, levels } => {
                 // Further out: whoever launched the build tool must run again too.
-                let Some((step, _)) = levels.into_iter().find(|(_, asked)| !a.reached(*asked)) else { return };
+                let Some((step, _)) = levels.into_iter().find(|(_, asked)| !asked.iter().any(|q| a.reached(*q))) else { return };
                 let machinery = MACHINERY.iter().any(|m| worker::tools::base_name(&path) == m.as_bytes());
                 let s = self.declared.step(step);
                 let message = format!("`{}` reads `{}`, which nothing declares", self.target(step), self.shown(&path));
@@ -397,13 +423,14 @@ impl<'a> Checker<'a> {
         let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
         let is_file = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
         for (list, kind) in [(&step.inputs, Kind::UnusedInput), (&step.discovered, Kind::StaleDepfile)] {
-            for i in list.iter().filter(|i| !used.contains(i)).filter(is_file) {
-                if !self.inside(i) {
-                    continue;
-                }
+            let idle: Vec<&PathBytes> = list.iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
+            // Whoever names everything that there is means it.
+            let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
+            for i in &idle[..shown] {
+                let more = if idle.len() > shown { format!(" and {} more files", idle.len() - shown) } else { String::new() };
                 let message = match kind {
-                    Kind::UnusedInput => format!("`{}` declares `{}` and never reads it", self.target(s), self.shown(i)),
-                    _ => format!("the dependency file of `{}` names `{}`, which it does not read", self.target(s), self.shown(i)),
+                    Kind::UnusedInput => format!("`{}` declares `{}`{more} and never reads it", self.target(s), self.shown(i)),
+                    _ => format!("the dependency file of `{}` names `{}`{more}, which it does not read", self.target(s), self.shown(i)),
                 };
                 let v = self.violation(kind, pips[0], Some(s), i, message);
                 self.out.push(v);

@@ -36,8 +36,8 @@ pub struct Declarations {
     pub steps: Vec<Vec<StepId>>,
     /// What could not be asked, and why.
     pub gaps: Vec<String>,
-    /// For each driver, the step that launched it.
-    pub around: Vec<Option<StepId>>,
+    /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
+    pub around: Vec<Vec<StepId>>,
 }
 
 fn base(path: &[u8]) -> &[u8] {
@@ -57,46 +57,80 @@ fn only_asks(l: &Launch) -> bool {
     crate::policy::only_asks(&l.argv)
 }
 
+/// The run of make that started itself again as this one, having remade its makefiles.
+fn again(seen: &Observed, i: usize) -> Option<usize> {
+    let l = &seen.launches[i];
+    l.parent.filter(|p| l.again && is_make(l) && is_make(&seen.launches[*p]) && seen.launches[*p].cwd == l.cwd)
+}
+
+/// Asks these build tools, several at once: most of the time it is make that works. What cannot be asked says why.
+fn answers(
+    seen: &Observed,
+    tools: &[usize],
+    root: &Path,
+    scratch: &Path,
+    generated: &FxHashSet<PathBytes>,
+) -> FxHashMap<usize, Result<Declared, String>> {
+    let sandbox = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Sandbox::new(scratch));
+    let one = |i: usize| {
+        let l = &seen.launches[i];
+        let declared = match &sandbox {
+            _ if is_ninja(l) => ninja::declared(&l.argv, &l.cwd),
+            Some(Ok(s)) => make::declared(&l.argv, &l.cwd, &l.env, s, root, generated),
+            Some(Err(why)) => return Err(format!("make's rules are not known: {why}")),
+            None => return Err("nobody was asked".to_owned()),
+        };
+        declared.map_err(|e| {
+            let cause = std::error::Error::source(&e).map(|c| format!(": {c}")).unwrap_or_default();
+            format!("{e}{cause}; its commands are compared with nothing")
+        })
+    };
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let all = std::sync::Mutex::new(FxHashMap::default());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(tools.len());
+    std::thread::scope(|s| {
+        for _ in 0..threads {
+            s.spawn(|| {
+                while let Some(i) = tools.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let answer = one(*i);
+                    all.lock().expect("answers").insert(*i, answer);
+                }
+            });
+        }
+    });
+    all.into_inner().expect("answers")
+}
+
 impl Declarations {
     /// Asks every build tool of the run. `root` is the workspace, `scratch` a directory for a mount point.
     pub fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
         let mut d = Self::default();
         let generated: FxHashSet<PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
-        let mut sandbox: Option<Result<Sandbox, String>> = None;
         let mut number: FxHashMap<usize, usize> = FxHashMap::default();
-        let mut known: FxHashMap<(Vec<Vec<u8>>, PathBytes), usize> = FxHashMap::default();
-        for (i, l) in seen.launches.iter().enumerate().filter(|(_, l)| (is_make(l) || is_ninja(l)) && !only_asks(l)) {
-            let declared = if is_ninja(l) {
-                ninja::declared(&l.argv, &l.cwd)
-            } else {
-                match sandbox.get_or_insert_with(|| Sandbox::new(scratch)) {
-                    Ok(s) => make::declared(&l.argv, &l.cwd, &l.env, s, root, &generated),
-                    Err(why) => {
-                        let gap = format!("make's rules are not known: {why}");
-                        if !d.gaps.contains(&gap) {
-                            d.gaps.push(gap);
-                        }
-                        continue;
-                    }
-                }
-            };
-            match declared {
-                Ok(declared) => {
-                    known.insert((l.argv.clone(), l.cwd.clone()), d.drivers.len());
+        let tools: Vec<usize> = (0..seen.launches.len())
+            .filter(|i| {
+                let l = &seen.launches[*i];
+                (is_make(l) || is_ninja(l)) && !only_asks(l)
+            })
+            .collect();
+        let first = |i: &usize| again(seen, *i).is_none();
+        let mut answers = answers(seen, &tools.iter().copied().filter(first).collect::<Vec<_>>(), root, scratch, &generated);
+        for i in tools {
+            if let Some(n) = again(seen, i).and_then(|before| number.get(&before).copied()) {
+                number.insert(i, n);
+                continue;
+            }
+            match answers.remove(&i) {
+                Some(Ok(declared)) => {
                     number.insert(i, d.drivers.len());
-                    d.drivers.push(Driver::new(i, l, declared));
+                    d.drivers.push(Driver::new(i, &seen.launches[i], declared));
                 }
-                Err(e) => {
-                    let cause = std::error::Error::source(&e).map(|c| format!(": {c}")).unwrap_or_default();
-                    d.gaps.push(format!("{e}{cause}; its commands are compared with nothing"));
-                }
+                Some(Err(gap)) if !d.gaps.contains(&gap) => d.gaps.push(gap),
+                _ => {}
             }
         }
         // Innermost last: a driver's surroundings are known before its own commands are placed.
-        d.around = d.drivers.iter().map(|_| None).collect();
-        for n in 0..d.drivers.len() {
-            d.around[n] = d.enclosing(seen, d.drivers[n].launch, &number, &[]).first().copied();
-        }
+        d.around = d.drivers.iter().map(|r| d.launching(seen, r.launch, &number)).collect();
         d.steps = seen
             .pips
             .iter()
@@ -106,6 +140,21 @@ impl Declarations {
             })
             .collect();
         d
+    }
+
+    /// The steps that may have launched a build tool.
+    fn launching(&self, seen: &Observed, launch: usize, number: &FxHashMap<usize, usize>) -> Vec<StepId> {
+        let mut at = launch;
+        while let Some(parent) = seen.launches[at].parent {
+            if let Some(driver) = number.get(&parent).copied() {
+                let found = self.drivers[driver].candidates(&seen.launches[at], &seen.launches[parent]);
+                if !found.is_empty() {
+                    return found.iter().map(|step| StepId { driver, step: *step }).collect();
+                }
+            }
+            at = parent;
+        }
+        Vec::new()
     }
 
     /// The steps that this launch is part of, innermost first; empty if it is no step of the build tool that launched it.
@@ -119,8 +168,12 @@ impl Declarations {
                 match self.drivers[driver].step(&seen.launches[at], tool, outputs) {
                     Some(step) => out.push(StepId { driver, step }),
                     // Something that a makefile does while it is read, or that is no longer declared.
-                    None if out.is_empty() => return out,
-                    None => {}
+                    None if out.is_empty() && !seen.launches[at].driver => return out,
+                    // One of several.
+                    None => {
+                        let all = self.drivers[driver].candidates(&seen.launches[at], tool);
+                        out.extend(all.iter().map(|step| StepId { driver, step: *step }));
+                    }
                 }
             } else if is_make(&seen.launches[parent]) || is_ninja(&seen.launches[parent]) {
                 // A build tool that could not be asked.
@@ -163,17 +216,21 @@ impl Driver {
         Self { launch, dir, declared, by_command, by_output }
     }
 
-    /// Which step is this command, that has made these files?
-    fn step(&self, command: &Launch, tool: &Launch, made: &[PathBytes]) -> Option<usize> {
+    /// The steps with this command.
+    fn candidates(&self, command: &Launch, tool: &Launch) -> &[usize] {
         let key = executed_key(&command.argv);
         let key = if is_make(tool) { make::key_with_make(&key, tool.argv.first().map_or(b"make", Vec::as_slice)) } else { key };
-        let by_command = self.by_command.get(&key);
+        self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Which step is this command, that has made these files?
+    fn step(&self, command: &Launch, tool: &Launch, made: &[PathBytes]) -> Option<usize> {
         let wrote = |s: &usize| self.declared.steps[*s].outputs.iter().any(|o| made.contains(o));
-        match by_command.map(Vec::as_slice) {
-            Some([one]) => Some(*one),
-            Some(several) => several.iter().find(|s| wrote(s)).copied(),
+        match self.candidates(command, tool) {
+            [one] => Some(*one),
+            several @ [_, _, ..] => several.iter().find(|s| wrote(s)).copied(),
             // Its text was written differently: make's own shell functions, a variable that changed.
-            None => made.iter().find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
+            [] => made.iter().find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
         }
     }
 }

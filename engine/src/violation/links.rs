@@ -4,10 +4,10 @@
 //! launched begins after that step's inputs and ends before its outputs, so orders declared further out hold inside. What two makes
 //! call by one name is one file for changes, but gives no order: neither of them waits for the other.
 
-use super::declared::{Declarations, StepId};
+use super::declared::{Declarations, Driver, StepId};
 use crate::graph::{Along, Graph, Need, Node};
 use cache::PathBytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The graph, and the questions that are collected before they are answered together.
 pub struct Links {
@@ -39,6 +39,21 @@ impl Answers {
     }
 }
 
+/// The steps of a driver that make its build files, and all that those need.
+fn early(d: &Driver) -> FxHashSet<usize> {
+    let mut found = FxHashSet::default();
+    let mut open: Vec<&PathBytes> = d.declared.files.iter().collect();
+    while let Some(path) = open.pop() {
+        for s in d.by_output.get(path).into_iter().flatten() {
+            if found.insert(*s) {
+                let step = &d.declared.steps[*s];
+                open.extend(step.inputs.iter().chain(&step.order_only));
+            }
+        }
+    }
+    found
+}
+
 impl Links {
     pub fn new(d: &Declarations) -> Self {
         let mut l = Self {
@@ -55,12 +70,22 @@ impl Links {
             ends.push((entry, exit));
             let mut named: FxHashMap<PathBytes, Node> = FxHashMap::default();
             let (mut before, mut after) = (Vec::new(), Vec::new());
-            for s in &driver.declared.steps {
+            // Included makefiles are made before anything else.
+            let ready = l.graph.node();
+            l.graph.need(ready, entry, Need::Order);
+            let early = early(driver);
+            for f in &driver.declared.files {
+                if driver.by_output.contains_key(f) {
+                    let file = l.named(&mut named, f, false);
+                    l.graph.need(ready, file, Need::Order);
+                }
+            }
+            for (i, s) in driver.declared.steps.iter().enumerate() {
                 let (b, a) = (l.graph.node(), l.graph.node());
                 before.push(b);
                 after.push(a);
                 l.graph.need(a, b, Need::Input);
-                l.graph.need(b, entry, Need::Order);
+                l.graph.need(b, if early.contains(&i) { entry } else { ready }, Need::Order);
                 l.graph.need(exit, a, Need::Order);
                 for o in &s.outputs {
                     let here = l.named(&mut named, o, s.phony);
@@ -81,7 +106,7 @@ impl Links {
             l.after.push(after);
         }
         for (around, (entry, exit)) in d.around.iter().zip(ends) {
-            if let Some(s) = around {
+            for s in around {
                 l.graph.need(entry, l.before[s.driver][s.step], Need::Order);
                 l.graph.need(l.after[s.driver][s.step], exit, Need::Order);
             }
@@ -127,6 +152,12 @@ impl Links {
     pub fn ask_change(&mut self, s: StepId, path: &PathBytes) -> Asked {
         let file = self.file(path);
         self.changes.push((self.before[s.driver][s.step], file));
+        Asked(self.changes.len() - 1)
+    }
+
+    /// Does it make `s` run again when `other` makes something new?
+    pub fn ask_rerun(&mut self, s: StepId, other: StepId) -> Asked {
+        self.changes.push((self.before[s.driver][s.step], self.after[other.driver][other.step]));
         Asked(self.changes.len() - 1)
     }
 

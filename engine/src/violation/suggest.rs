@@ -108,7 +108,7 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     if step.driver != maker.driver {
         // Two makes do not wait for each other: the one that launched both has to.
-        let outer = |x: StepId| all.around[x.driver].map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
+        let outer = |x: StepId| all.around[x.driver].first().copied().map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
         let ((at, then), (_, first)) = (outer(step)?, outer(maker)?);
         let (d, dir) = (&all.drivers[at.driver], text(&all.drivers[at.driver].dir));
         let short = |p: &str| p.strip_prefix(&format!("{dir}/")).unwrap_or(p).to_owned();

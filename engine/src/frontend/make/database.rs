@@ -82,7 +82,9 @@ fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
 
 /// One paragraph of the data base.
 fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>) -> Option<Step> {
-    let head = paragraph.iter().find(|l| !l.starts_with(b"#") && !l.starts_with(b"\t"))?;
+    // Before it may stand the variables of the target: `target: NAME := value`.
+    let assigns = |l: &[u8]| words(l).nth(2).is_some_and(|w| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!="));
+    let head = paragraph.iter().find(|l| !l.starts_with(b"#") && !l.starts_with(b"\t") && !assigns(l))?;
     let has = |text: &[u8]| paragraph.iter().any(|l| l.starts_with(text));
     // A name with a colon in it ends where the colon is followed by a blank, another colon or nothing.
     let end = (0..head.len()).find(|i| head[*i] == b':' && matches!(head.get(i + 1), None | Some(b' ' | b':')))?;
@@ -115,9 +117,14 @@ fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u
     })
 }
 
-/// `.PHONY`, `.SUFFIXES`, `.DEFAULT` … are no files.
+/// Names that are instructions to make and no files (its manual, "Special Built-in Target Names").
 fn is_special(name: &[u8]) -> bool {
-    name.first() == Some(&b'.') && name.len() > 1 && name[1..].iter().all(|b| b.is_ascii_uppercase() || *b == b'_')
+    const SPECIAL: &[&str] = &[
+        ".PHONY", ".SUFFIXES", ".DEFAULT", ".PRECIOUS", ".INTERMEDIATE", ".NOTINTERMEDIATE", ".SECONDARY", ".SECONDEXPANSION",
+        ".DELETE_ON_ERROR", ".IGNORE", ".LOW_RESOLUTION_TIME", ".SILENT", ".EXPORT_ALL_VARIABLES", ".NOTPARALLEL", ".ONESHELL",
+        ".POSIX", ".WAIT",
+    ];
+    SPECIAL.iter().any(|s| s.as_bytes() == name)
 }
 
 #[cfg(test)]
@@ -152,6 +159,7 @@ a.o: a.c a.h FORCE | out
 \t$(CC) -c $< \\
 \t   -o $@
 
+sub: .SHELLSTATUS := 0
 sub:
 #  Phony target (prerequisite of .PHONY).
 #  recipe to execute (from 'Makefile', line 11):
