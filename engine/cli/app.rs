@@ -95,6 +95,9 @@ pub struct AuditArgs {
     /// Write today's violations to the baseline, which may only shrink once it is there
     #[arg(long)]
     pub write_baseline: bool,
+    /// Try out finding N of the last audit, in a throw-away layer over the tree: does it bite?
+    #[arg(long, value_name = "N")]
+    pub prove: Option<usize>,
 }
 
 /// Forms of an audit's report.

@@ -13,8 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
     let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).map(|d| d.as_bytes().into()).collect();
-    let place =
-        Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) };
+    let place = Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) };
     let mut violations = check(seen, &declared, &place);
     for v in &mut violations {
         let paths = [config.root.join(&v.file), config.root.join(&v.target)];

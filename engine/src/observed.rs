@@ -203,7 +203,10 @@ pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
         let (call, pid) = r.first_by;
         let program = a.programs.iter().rev().find(|p| p.pid == pid).or(a.programs.last());
         let program = program.map(|p| String::from_utf8_lossy(&p.path).into_owned()).unwrap_or_default();
-        (r.read && r.first.is_some_and(|s| s.is_file()), Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) })
+        (
+            r.read && r.first.is_some_and(|s| s.is_file()),
+            Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) },
+        )
     };
     a.names.iter().map(|(path, r)| (path.clone(), one(r))).collect()
 }

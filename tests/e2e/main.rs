@@ -2,6 +2,7 @@
 //!
 //! `world` is all the help there is: a scratch directory, the commands, the build record.
 
+mod audit;
 mod backends;
 mod behaviour;
 mod cache_faults;

@@ -19,6 +19,9 @@ pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
     } else if a.write_baseline {
         return Err(CommandError::new(exit_code::USAGE, "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml"));
     }
+    if let Some(n) = a.prove {
+        return prove(&report, n);
+    }
     write(&report, a)?;
     Ok(match (report.exit_code, report.failures()) {
         (0, 0) => 0,
@@ -38,6 +41,7 @@ fn audited(a: &AuditArgs) -> Result<Report, CommandError> {
     let report = Report {
         version: VERSION,
         command: done.record.command.clone(),
+        cwd: done.record.cwd.clone(),
         root: config.root.display().to_string(),
         exit_code: done.code,
         backend: done.record.backend.clone(),
@@ -81,11 +85,27 @@ fn apply(report: &mut Report, path: &Path, write: bool) -> Result<(), CommandErr
     let before = Baseline::load(path).map_err(failed)?;
     let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(failed)?) } else { before };
     let Some(b) = now else {
-        return Err(CommandError::new(exit_code::CONFIG, format!("there is no baseline `{}`", path.display())).hint("--write-baseline makes it"));
+        return Err(
+            CommandError::new(exit_code::CONFIG, format!("there is no baseline `{}`", path.display())).hint("--write-baseline makes it")
+        );
     };
     let gone = b.apply(&mut report.findings);
     report.unused.extend(gone.iter().map(|k| format!("in the baseline, and gone: {} `{}` ← `{}`", k.code.about().code, k.target, k.file)));
     Ok(())
+}
+
+/// Tries a finding out, and says whether it is so.
+fn prove(report: &Report, n: usize) -> Result<i32, CommandError> {
+    let none = || CommandError::new(exit_code::USAGE, format!("there is no finding {n}")).hint("`xl audit` lists them, with their numbers");
+    let v = n.checked_sub(1).and_then(|i| report.findings.violations.get(i)).ok_or_else(none)?;
+    println!("{} {}: {}", v.code.about().code, v.name, v.message);
+    let base = std::env::temp_dir();
+    let experiment =
+        engine::violation::prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
+    let (verdict, steps) = experiment.run(v, &base);
+    steps.iter().for_each(|s| println!("  {s}"));
+    println!("{verdict}");
+    Ok(i32::from(!matches!(verdict, engine::violation::prove::Verdict::Proven(_))))
 }
 
 fn write(report: &Report, a: &AuditArgs) -> Result<(), CommandError> {

@@ -112,9 +112,13 @@ mod tests {
         std::fs::write(tree.join("f"), "old").unwrap();
         let s = match Sandbox::new(&base) {
             Ok(s) => s,
-            Err(e) => return eprintln!("skipped: {e}"),
+            Err(e) => {
+                use std::io::Write;
+                return drop(writeln!(std::io::stderr(), "skipped: {e}"));
+            }
         };
-        let text = "echo new > f; cat f; echo x > g; touch /etc/xl-was-here 2>/dev/null || echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
+        let text =
+            "echo new > f; cat f; echo x > g; touch /etc/xl-was-here 2>/dev/null || echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
         let out = s.run(&["sh".into(), "-c".into(), text.into()], &tree, &[&tree], std::env::vars_os()).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), "new\nrefused\nt\n");
         assert_eq!(std::fs::read(tree.join("f")).unwrap(), b"old");

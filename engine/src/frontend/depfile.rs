@@ -3,8 +3,11 @@
 //! Names are separated by blanks; `\ ` is a blank in a name, `\#` a `#`, `$$` a `$`, a backslash before the end of a line joins
 //! it with the next (GCC's `mkdeps.cc`; ninja reads the same). Anything that is no rule ends the reading.
 
-/// Rules of a dependency file: targets and what they depend on.
-pub fn parse(text: &[u8]) -> Vec<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+/// Targets, and what they depend on.
+pub type Rule = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+
+/// Rules of a dependency file.
+pub fn parse(text: &[u8]) -> Vec<Rule> {
     let mut out = Vec::new();
     let mut targets: Vec<Vec<u8>> = Vec::new();
     let mut inputs: Vec<Vec<u8>> = Vec::new();

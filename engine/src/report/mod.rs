@@ -17,6 +17,8 @@ pub const VERSION: u32 = 1;
 pub struct Report {
     pub version: u32,
     pub command: Vec<String>,
+    /// Where it was started.
+    pub cwd: String,
     /// The workspace root.
     pub root: String,
     /// Exit code of the build.

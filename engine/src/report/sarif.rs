@@ -51,7 +51,11 @@ fn result(v: &Violation) -> Value {
         "properties": {"target": v.target, "file": v.file, "command": v.pip.command},
     });
     if !file.is_empty() {
-        let place = if file.starts_with('/') { json!({"uri": format!("file://{}", uri(file))}) } else { json!({"uri": uri(file), "uriBaseId": "ROOT"}) };
+        let place = if file.starts_with('/') {
+            json!({"uri": format!("file://{}", uri(file))})
+        } else {
+            json!({"uri": uri(file), "uriBaseId": "ROOT"})
+        };
         out["locations"] = json!([{"physicalLocation": {"artifactLocation": place, "region": {"startLine": line.max(1)}}}]);
     }
     if let Some(why) = &v.allowed {

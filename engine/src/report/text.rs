@@ -12,10 +12,10 @@ const FILES: usize = 12;
 pub fn text(r: &Report, notes: bool) -> String {
     let mut out = String::new();
     let least = if notes { Severity::Note } else { Severity::Warning };
-    let shown = r.findings.violations.iter().filter(|v| v.severity >= least && v.allowed.is_none());
-    let mut groups: BTreeMap<_, Vec<&Violation>> = BTreeMap::new();
-    for v in shown {
-        groups.entry((std::cmp::Reverse(v.severity), v.code, v.target.as_str(), v.other.as_ref().map(|o| o.id))).or_default().push(v);
+    let numbered = r.findings.violations.iter().enumerate().map(|(i, v)| (i + 1, v));
+    let mut groups: BTreeMap<_, Vec<Numbered<'_>>> = BTreeMap::new();
+    for (n, v) in numbered.filter(|(_, v)| v.severity >= least && v.allowed.is_none()) {
+        groups.entry((std::cmp::Reverse(v.severity), v.code, v.target.as_str(), v.other.as_ref().map(|o| o.id))).or_default().push((n, v));
     }
     for ((severity, code, target, _), all) in &groups {
         group(&mut out, severity.0, code.about().code, target, all);
@@ -30,15 +30,18 @@ pub fn text(r: &Report, notes: bool) -> String {
     out
 }
 
-fn group(out: &mut String, severity: Severity, code: &str, target: &str, all: &[&Violation]) {
-    let v = all[0];
+/// A violation with its number in the report.
+type Numbered<'a> = (usize, &'a Violation);
+
+fn group(out: &mut String, severity: Severity, code: &str, target: &str, all: &[Numbered<'_>]) {
+    let v = all[0].1;
     let _ = match all {
-        [one] => writeln!(out, "{}[{code} {}]: {}", word(severity), v.name, one.message),
+        [(n, one)] => writeln!(out, "{}[{code} {}] #{n}: {}", word(severity), v.name, one.message),
         _ => writeln!(out, "{}[{code} {}]: `{target}`: {} files", word(severity), v.name, all.len()),
     };
     if all.len() > 1 {
-        for v in all.iter().take(FILES) {
-            let _ = writeln!(out, "      {}", v.file);
+        for (n, v) in all.iter().take(FILES) {
+            let _ = writeln!(out, "      #{n} {}", v.file);
         }
         if all.len() > FILES {
             let _ = writeln!(out, "      … and {} more (--format json has them all)", all.len() - FILES);
@@ -57,14 +60,14 @@ fn group(out: &mut String, severity: Severity, code: &str, target: &str, all: &[
         let _ = writeln!(out, "  seen: {} by {process}, {call}", p.what);
     }
     let _ = writeln!(out, "   why: {}", v.why);
-    for v in all.iter().take(FILES) {
+    for (_, v) in all.iter().take(FILES) {
         if let Some(f) = &v.fix {
             let at = if f.place.is_empty() { String::new() } else { format!("  ({})", f.place) };
             let _ = writeln!(out, "   fix: {}{at}", f.text);
         }
     }
     if let Some(r) = &v.reproduce {
-        let _ = writeln!(out, "  show: {r}");
+        let _ = writeln!(out, "  show: {r}   (or: xl audit --prove {})", all[0].0);
     }
     out.push('\n');
 }

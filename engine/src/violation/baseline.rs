@@ -90,7 +90,14 @@ mod tests {
     use crate::violation::PipRef;
 
     fn finding(files: &[&str]) -> Findings {
-        let pip = PipRef { id: 1, command: String::new(), cwd: String::new(), target: String::new(), declared_at: String::new() };
+        let pip = PipRef {
+            id: 1,
+            command: String::new(),
+            cwd: String::new(),
+            target: String::new(),
+            declared_at: String::new(),
+            tool_dir: String::new(),
+        };
         let one = |f: &&str| Violation {
             code: Kind::UndeclaredInput,
             name: String::new(),
@@ -104,6 +111,7 @@ mod tests {
             evidence: vec![],
             fix: None,
             reproduce: None,
+            control: None,
             allowed: None,
         };
         Findings { violations: files.iter().map(one).collect(), ..Findings::default() }

@@ -17,12 +17,27 @@ use std::path::Path;
 
 /// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
 const MACHINERY: &[&str] = &[
-    "libtool", "ltmain.sh", "config.status", "depcomp", "missing", "install-sh", "mkinstalldirs", "ylwrap", "compile", "test-driver",
-    "ar-lib", "config.guess", "config.sub", "configure", "move-if-change", "shtool",
+    "libtool",
+    "ltmain.sh",
+    "config.status",
+    "depcomp",
+    "missing",
+    "install-sh",
+    "mkinstalldirs",
+    "ylwrap",
+    "compile",
+    "test-driver",
+    "ar-lib",
+    "config.guess",
+    "config.sub",
+    "configure",
+    "move-if-change",
+    "shtool",
 ];
 
 /// Where every machine has its own tools and nobody keeps sources.
-const SYSTEM: &[&str] = &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
+const SYSTEM: &[&str] =
+    &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
 
 /// Where anybody may leave scratch files.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
@@ -123,6 +138,10 @@ pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec
     let mut out = c.out;
     out.sort_by(|a, b| (a.code, &a.target, &a.file).cmp(&(b.code, &b.target, &b.file)));
     out.dedup_by(|a, b| a.identity() == b.identity());
+    // Whoever reads a file also looks at it.
+    let read: FxHashSet<(String, String)> =
+        out.iter().filter(|v| v.code == Kind::MissingEdge).map(|v| (v.target.clone(), v.file.clone())).collect();
+    out.retain(|v| v.code != Kind::UndeclaredAbsent || !read.contains(&(v.target.clone(), v.file.clone())));
     out
 }
 
@@ -159,9 +178,8 @@ impl<'a> Checker<'a> {
     }
 
     fn is_scratch(&self, path: &[u8]) -> bool {
-        SCRATCH.iter().any(|d| below(path, d.as_bytes()))
-            || self.place.scratch.iter().any(|d| below(path, d))
-            || below(path, self.place.cache_dir.as_os_str().as_bytes())
+        let anybodys = SCRATCH.iter().any(|d| below(path, d.as_bytes())) || self.place.scratch.iter().any(|d| below(path, d));
+        !self.inside(path) && anybodys || below(path, self.place.cache_dir.as_os_str().as_bytes())
     }
 
     fn share_a_step(&self, a: usize, b: usize) -> bool {
@@ -191,7 +209,8 @@ impl<'a> Checker<'a> {
             return self.listed(pip, used);
         }
         let mine = self.makers.get(&used.path).is_some_and(|all| all.iter().any(|q| self.share_a_step(pip, *q)));
-        if mine || used.how == How::Probed || declared.step(step).outputs.contains(&used.path) {
+        let known = declared.step(step);
+        if mine || known.outputs.contains(&used.path) || known.byproducts.contains(&used.path) {
             return None;
         }
         let others = self.others(pip, &used.path);
@@ -271,6 +290,8 @@ impl<'a> Checker<'a> {
                 let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &path, message);
                 v.fix = suggest::input(self.declared, step, &path, self.place.root);
                 v.reproduce = suggest::stale(self.declared, step, &path);
+                let exists = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
+                v.control = s.inputs.iter().find(exists).map(|i| self.shown(i));
                 if machinery {
                     v.severity = Severity::Note;
                 }
@@ -285,7 +306,8 @@ impl<'a> Checker<'a> {
                 let Some((other, name, ..)) = unordered.next() else { return };
                 let more = unordered.count();
                 let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let message = format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
+                let message =
+                    format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
                 let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
                 v.other = Some(self.pip(*other));
                 self.prove(v, &[(pip, used)]);
@@ -316,9 +338,9 @@ impl<'a> Checker<'a> {
         let before = makers.iter().find(waits);
         let unordered = makers.iter().find(|(_, x, y)| !a.ordered(*x) && !a.ordered(*y));
         let (target, file) = (self.name(pip), self.shown(&used.path));
-        if used.how == How::Missed {
+        if used.how != How::Read {
             if let (None, Some((other, ..))) = (before, unordered) {
-                let message = format!("`{target}` looks for `{file}` in vain, which another command makes");
+                let message = format!("`{target}` looks whether there is `{file}`, which another command makes");
                 let mut v = self.violation(Kind::UndeclaredAbsent, pip, None, &used.path, message);
                 v.other = Some(self.pip(*other));
                 v.fix = self.edge(pip, *other, &used.path);
@@ -473,7 +495,9 @@ impl<'a> Checker<'a> {
         for f in &p.faults {
             let (kind, file, message) = match f {
                 Fault::Network(to) => (Kind::Network, to.clone(), format!("`{}` uses the network ({to})", self.name(pip))),
-                Fault::Survivor => (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip))),
+                Fault::Survivor => {
+                    (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
+                }
                 Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
                 Fault::Different(what) => {
                     (Kind::NonDeterministic, what.clone(), format!("`{}` made {what} anew with other content", self.name(pip)))
@@ -499,7 +523,8 @@ impl<'a> Checker<'a> {
             }
         }
         for u in p.uses.iter().filter(|u| self.place.outside_reads && u.how == How::Read) {
-            let known = SYSTEM.iter().any(|d| below(&u.path, d.as_bytes())) || self.is_scratch(&u.path) || self.makers.contains_key(&u.path);
+            let known =
+                SYSTEM.iter().any(|d| below(&u.path, d.as_bytes())) || self.is_scratch(&u.path) || self.makers.contains_key(&u.path);
             if !known && !self.inside(&u.path) {
                 let message = format!("`{}` reads `{}`, outside the workspace", self.name(pip), self.shown(&u.path));
                 let v = self.violation(Kind::OutsideRead, pip, None, &u.path, message);
@@ -547,6 +572,7 @@ impl<'a> Checker<'a> {
             cwd: text(&l.cwd),
             target: step.map(|s| self.target(s)).unwrap_or_default(),
             declared_at: place.unwrap_or_default(),
+            tool_dir: step.map(|s| text(&self.declared.drivers[s.driver].dir)).unwrap_or_default(),
         }
     }
 
@@ -565,6 +591,7 @@ impl<'a> Checker<'a> {
             evidence: Vec::new(),
             fix: None,
             reproduce: None,
+            control: None,
             allowed: None,
         }
     }

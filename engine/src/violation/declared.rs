@@ -5,7 +5,7 @@
 //! makefile, a command of a manifest that has changed since) is compared with nothing.
 
 use crate::frontend::ask::Sandbox;
-use crate::frontend::{Declared, Step, executed_key, make, ninja};
+use crate::frontend::{Declared, Step, absolute, depfile, executed_key, make, ninja, os_path};
 use crate::observed::{Launch, Observed};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -139,7 +139,21 @@ impl Declarations {
                 d.enclosing(seen, p.launch, &number, &made)
             })
             .collect();
+        d.collected(seen);
         d
+    }
+
+    /// Where the generator of the makefiles collects dependency files at the next start, they count.
+    fn collected(&mut self, seen: &Observed) {
+        for (p, steps) in seen.pips.iter().zip(&self.steps) {
+            let Some(s) = steps.first().filter(|s| self.drivers[s.driver].declared.collects_depfiles) else { continue };
+            let driver = &mut self.drivers[s.driver];
+            for m in p.made.iter().filter(|m| m.path.ends_with(b".d")) {
+                let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
+                let inputs = rules.into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(&seen.launches[p.launch].cwd, &i));
+                driver.declared.steps[s.step].discovered.extend(inputs);
+            }
+        }
     }
 
     /// The steps that may have launched a build tool.

@@ -9,6 +9,7 @@ pub mod check;
 pub mod declared;
 pub mod links;
 pub mod policy;
+pub mod prove;
 pub mod suggest;
 
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,13 @@ pub const KINDS: &[About] = &[
     about(Kind::OutsideWrite, "XL010", "outside-write", S::Warning, "the build leaves things behind on the machine"),
     about(Kind::Network, "XL011", "network", S::Warning, "the result depends on somebody else's machine"),
     about(Kind::UnusedInput, "XL012", "unused-input", S::Note, "editing the file rebuilds the target for nothing"),
-    about(Kind::StaleDepfile, "XL013", "stale-depfile", S::Note, "the dependency file is not what was read: too much or too little is rebuilt"),
+    about(
+        Kind::StaleDepfile,
+        "XL013",
+        "stale-depfile",
+        S::Note,
+        "the dependency file is not what was read: too much or too little is rebuilt",
+    ),
     about(Kind::NonDeterministic, "XL014", "non-deterministic", S::Warning, "the same inputs give other outputs, so caches diverge"),
     about(Kind::SurvivingProcess, "XL015", "surviving-process", S::Warning, "what the process writes later belongs to nobody"),
     about(Kind::Cycle, "XL016", "cycle", S::Error, "no order is right"),
@@ -123,6 +130,9 @@ pub struct PipRef {
     /// File and line of its step.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub declared_at: String,
+    /// The directory in which the build tool works that launched it.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub tool_dir: String,
 }
 
 /// How it is known.
@@ -174,6 +184,9 @@ pub struct Violation {
     /// A command that shows it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reproduce: Option<String>,
+    /// An input that is declared: a change of it does rebuild the target.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub control: Option<String>,
     /// The reason of the allow-list entry that covers it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub allowed: Option<String>,

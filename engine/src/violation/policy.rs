@@ -120,7 +120,8 @@ impl Policy {
 /// A glob over paths of the workspace.
 fn glob(pattern: &str, root: &Path) -> Result<GlobSet, Wrong> {
     let wrong = |_| Wrong::Glob(pattern.to_owned());
-    let full = if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
+    let full =
+        if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
     let one = globset::GlobBuilder::new(&full).literal_separator(true).build().map_err(wrong)?;
     GlobSetBuilder::new().add(one).build().map_err(wrong)
 }

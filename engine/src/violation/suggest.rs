@@ -96,6 +96,8 @@ pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) ->
             let source = s.inputs.first().map(|i| from_root(i, root)).unwrap_or_default();
             format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})")
         }
+        // What the build makes has the name of its target there.
+        Author::Cmake if path.starts_with(&d.dir) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
         Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
         Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
         Author::Person => line(d, s, path, false),
@@ -108,7 +110,8 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     if step.driver != maker.driver {
         // Two makes do not wait for each other: the one that launched both has to.
-        let outer = |x: StepId| all.around[x.driver].first().copied().map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
+        let outer =
+            |x: StepId| all.around[x.driver].first().copied().map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
         let ((at, then), (_, first)) = (outer(step)?, outer(maker)?);
         let (d, dir) = (&all.drivers[at.driver], text(&all.drivers[at.driver].dir));
         let short = |p: &str| p.strip_prefix(&format!("{dir}/")).unwrap_or(p).to_owned();
@@ -116,7 +119,9 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
     }
     let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
         (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
-        (Author::Cmake, Some(a), _) => format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir))),
+        (Author::Cmake, Some(a), _) => {
+            format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir)))
+        }
         (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
         (Author::Meson, ..) => "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned(),
         (Author::Person, ..) => line(d, s, path, is_object(s) && !s.discovered.is_empty()),

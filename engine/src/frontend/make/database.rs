@@ -27,8 +27,7 @@ pub fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
             d.steps.push(step);
         }
     }
-    let targets: FxHashMap<PathBytes, bool> =
-        d.steps.iter().flat_map(|s| s.outputs.iter().map(|o| (o.clone(), s.phony))).collect();
+    let targets: FxHashMap<PathBytes, bool> = d.steps.iter().flat_map(|s| s.outputs.iter().map(|o| (o.clone(), s.phony))).collect();
     // A prerequisite that never becomes a file makes everything that needs it run each time.
     let absent: FxHashSet<PathBytes> = wanted
         .into_iter()
@@ -98,7 +97,10 @@ fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u
     let recipe = paragraph.iter().find(|l| l.starts_with(b"#  recipe to execute"));
     let place = recipe.and_then(|l| {
         let line = quoted(l, b", line ", b")")?;
-        Some(Place { file: absolute(dir, quoted(l, b"(from '", b"', line")?).to_vec(), line: std::str::from_utf8(line).ok()?.parse().ok()? })
+        Some(Place {
+            file: absolute(dir, quoted(l, b"(from '", b"', line")?).to_vec(),
+            line: std::str::from_utf8(line).ok()?.parse().ok()?,
+        })
     });
     let mut outputs = vec![absolute(dir, name)];
     for l in paragraph {
@@ -120,9 +122,23 @@ fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u
 /// Names that are instructions to make and no files (its manual, "Special Built-in Target Names").
 fn is_special(name: &[u8]) -> bool {
     const SPECIAL: &[&str] = &[
-        ".PHONY", ".SUFFIXES", ".DEFAULT", ".PRECIOUS", ".INTERMEDIATE", ".NOTINTERMEDIATE", ".SECONDARY", ".SECONDEXPANSION",
-        ".DELETE_ON_ERROR", ".IGNORE", ".LOW_RESOLUTION_TIME", ".SILENT", ".EXPORT_ALL_VARIABLES", ".NOTPARALLEL", ".ONESHELL",
-        ".POSIX", ".WAIT",
+        ".PHONY",
+        ".SUFFIXES",
+        ".DEFAULT",
+        ".PRECIOUS",
+        ".INTERMEDIATE",
+        ".NOTINTERMEDIATE",
+        ".SECONDARY",
+        ".SECONDEXPANSION",
+        ".DELETE_ON_ERROR",
+        ".IGNORE",
+        ".LOW_RESOLUTION_TIME",
+        ".SILENT",
+        ".EXPORT_ALL_VARIABLES",
+        ".NOTPARALLEL",
+        ".ONESHELL",
+        ".POSIX",
+        ".WAIT",
     ];
     SPECIAL.iter().any(|s| s.as_bytes() == name)
 }

@@ -61,13 +61,21 @@ pub fn declared(
     }
     let fresh = ask(argv, cwd, env, s, root, &fragments)?;
     let mut inputs: FxHashMap<&PathBytes, FxHashSet<&PathBytes>> = FxHashMap::default();
+    let mut order_only: FxHashMap<&PathBytes, Vec<&PathBytes>> = FxHashMap::default();
     for step in &fresh.steps {
-        step.outputs.iter().for_each(|o| inputs.entry(o).or_default().extend(&step.inputs));
+        for o in &step.outputs {
+            inputs.entry(o).or_default().extend(&step.inputs);
+            order_only.entry(o).or_default().extend(&step.order_only);
+        }
     }
     let mut d = now.clone();
     for step in &mut d.steps {
         let known = |i: &PathBytes| step.outputs.iter().any(|o| inputs.get(o).is_none_or(|all| all.contains(i)));
         let (kept, discovered) = std::mem::take(&mut step.inputs).into_iter().partition(|i| known(i));
+        // What is named in both ways is an ordinary prerequisite to make, and was order-only without the dependency file.
+        let lost = step.outputs.iter().filter_map(|o| order_only.get(o)).flatten().map(|p| (*p).clone());
+        let lost: Vec<PathBytes> = lost.filter(|p| !step.order_only.contains(p)).collect();
+        step.order_only.extend(lost);
         (step.inputs, step.discovered) = (kept, discovered);
     }
     Ok(d)
@@ -82,14 +90,7 @@ fn is_fragment(path: &[u8]) -> bool {
 }
 
 /// One question; the files `emptied` are empty for it.
-fn ask(
-    argv: &[Vec<u8>],
-    cwd: &[u8],
-    env: &[Vec<u8>],
-    s: &Sandbox,
-    root: &Path,
-    emptied: &[PathBytes],
-) -> Result<Declared, FrontendError> {
+fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, root: &Path, emptied: &[PathBytes]) -> Result<Declared, FrontendError> {
     let shown = || argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
     let failed = |why: String| FrontendError::Ask { command: shown(), why };
     let mut words: Vec<OsString> = Vec::new();

@@ -60,8 +60,7 @@ impl Manifest {
 
     fn read(&mut self, file: &[u8], scope: usize, depth: usize) -> Result<(), FrontendError> {
         let shown = || String::from_utf8_lossy(&absolute(&self.dir, file)).into_owned();
-        let bytes =
-            std::fs::read(os_path(&absolute(&self.dir, file))).map_err(|source| FrontendError::Read { path: shown(), source })?;
+        let bytes = std::fs::read(os_path(&absolute(&self.dir, file))).map_err(|source| FrontendError::Read { path: shown(), source })?;
         self.files.push(file.to_vec());
         let mut l = Lexer::new(&bytes);
         let name: Arc<[u8]> = file.into();
@@ -175,8 +174,7 @@ impl Manifest {
         let all = |m: &Self, texts: Vec<Text>| -> Vec<Vec<u8>> {
             texts.iter().map(|t| canonical(&t.expand(|n| m.own(&e, n).unwrap_or_else(|| m.lookup(scope, n))))).collect()
         };
-        let (outputs, inputs, implicit, order_only) =
-            (all(self, outputs), all(self, inputs), all(self, implicit), all(self, order_only));
+        let (outputs, inputs, implicit, order_only) = (all(self, outputs), all(self, inputs), all(self, implicit), all(self, order_only));
         (e.outputs, e.inputs, e.implicit, e.order_only) = (outputs, inputs, implicit, order_only);
         if e.rule == b"phony" {
             // A name for itself, as some generators write: ninja drops it.
