@@ -12,7 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 /// Compares, and applies the configuration.
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
-    let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).map(|d| d.as_bytes().into()).collect();
+    // What a compiler's cache keeps for the user is no trace of the build.
+    let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
+    let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own).map(|d| d.as_bytes().into()).collect();
     let place = Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) };
     let mut violations = check(seen, &declared, &place);
     for v in &mut violations {

@@ -22,6 +22,8 @@ pub struct Launch {
     pub driver: bool,
     /// Its process was its parent before: a make that has remade its makefiles starts itself again.
     pub again: bool,
+    /// Milliseconds after the build's start.
+    pub start_ms: f64,
 }
 
 /// How a name was used.
@@ -111,7 +113,7 @@ pub struct Observed {
 
 impl Observer {
     /// Notes a command, or a build tool, that is about to start.
-    pub fn launch(&self, r: &ExecRequest, driver: bool) -> usize {
+    pub fn launch(&self, r: &ExecRequest, driver: bool, start_ms: f64) -> usize {
         let (pid, start) = (r.process.pid, r.process.start);
         let mut ancestor = r.process.parent();
         let mut log = self.0.lock().expect("observed");
@@ -133,6 +135,7 @@ impl Observer {
             env: if driver { r.env.clone() } else { Vec::new() },
             driver,
             again,
+            start_ms,
         });
         n
     }

@@ -32,12 +32,14 @@ pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
 
 /// Does this run of a build tool only ask something (`make --version`, `ninja -t`), or run a configure probe?
 pub fn only_asks(argv: &[Vec<u8>]) -> bool {
+    // ninja's `-v` is verbose, make's is the version; ninja's `-t` is a tool, make's touches.
+    let ninja = argv.first().is_some_and(|a| matches!(base_name(a), b"ninja" | b"ninja-build" | b"samu"));
     argv.iter().skip(1).any(|a| {
-        matches!(&a[..], b"--version" | b"-v" | b"--help" | b"-h" | b"-n" | b"-q" | b"--question" | b"--dry-run" | b"-t" | b"-p")
+        matches!(&a[..], b"--version" | b"--help" | b"-h" | b"-n" | b"-q" | b"--question" | b"--dry-run" | b"-t")
+            || (a == b"-v" && !ninja)
             || base_name(a).starts_with(b"conftest")
             || base_name(a).starts_with(b"confmf")
             || base_name(a) == b"confinc"
-            || base_name(a).starts_with(b"confmf")
     })
 }
 
@@ -109,6 +111,7 @@ mod tests {
         assert!(only_asks(&args("make -f conftest.make")));
         assert!(only_asks(&args("make -s -f confmf.GNU")));
         assert!(!only_asks(&args("make -j2 all")));
+        assert!(!only_asks(&args("ninja -v")) && only_asks(&args("make -v")) && !only_asks(&args("make -p")));
         assert!(!worth_caching(b"/bin/echo", &args("echo hi")));
         assert!(!worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "echo $(MAKE) x".into()]));
         assert!(worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "test -f x || gen y".into()]));

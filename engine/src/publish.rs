@@ -9,7 +9,7 @@ use crate::policy;
 use crate::record::{Outcome, one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
 use cache::entry::{INLINE_TEXT, TextContent};
-use cache::{Cas, Entry, FileStat, PathBytes, PathSet, Text, collect};
+use cache::{Cas, Entry, FileStat, Observation, PathBytes, PathSet, Text, collect};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -164,7 +164,10 @@ impl Engine {
     /// Tells the audit what a pip that ran has looked at and made.
     fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) {
         let (Some(o), Some(launch)) = (&self.observer, pip.fixed.launch) else { return };
-        if done.time_macros && done.problems.iter().any(|p| p.contains("SOURCE_DATE_EPOCH")) {
+        let tells_time = |p: &String| p.contains("SOURCE_DATE_EPOCH") || p.starts_with("`date`:");
+        // What a precompiled header knows of is not what its source asks for.
+        let precompiled = |u: &Observation| matches!(u, Observation::FileContent(p) if p.ends_with(b".gch") || p.ends_with(b".pch"));
+        if done.problems.iter().any(tells_time) && !done.observations.iter().any(|(o, _)| precompiled(o)) {
             self.fault(pip, Fault::Time);
         }
         let mut made = observed::made(&entry.outputs);

@@ -288,6 +288,7 @@ impl Engine {
         if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
             if !policy::only_asks(&r.argv) {
                 inner.insert(pid);
+                self.note_launch(&t, true);
             }
         } else if self.switches.mode == Mode::Build && !pip.whole && !inner.is_empty() && policy::worth_caching(&r.program.path, &r.argv) {
             let parent = r.process.parent().unwrap_or(0);
@@ -347,7 +348,7 @@ impl Engine {
 
     /// Tells the audit who starts.
     pub(crate) fn note_launch(&self, t: &ExecTicket, driver: bool) -> Option<usize> {
-        self.observer.as_ref().map(|o| o.launch(&t.request, driver))
+        self.observer.as_ref().map(|o| o.launch(&t.request, driver, self.started.elapsed().as_secs_f64() * 1e3))
     }
 
     /// Tells the audit what a hit stands for: what its recorded run had looked at.

@@ -26,8 +26,6 @@ pub struct Step {
     pub commands: Vec<Vec<u8>>,
     /// It makes no file: its outputs are names (make's `.PHONY`).
     pub phony: bool,
-    /// It runs whenever it is asked for.
-    pub always: bool,
     /// Where it is written: file and line, the latter 0 if not known.
     pub place: Place,
     /// Files that its command may write without being asked (a dependency file, a response file).

@@ -1,7 +1,7 @@
 //! The checks: each compares what pips did with what their steps declare, and accuses only with a reason.
 //!
 //! First every question is collected (is A made before B? does a change of F reach S?), then all are answered in two walks over the graph
-//! ([`super::links`]), then the answers are judged. Timing is never looked at: a defect is one whichever pip happened to be first.
+//! ([`super::links`]), then the answers are judged. Timing is not looked at: a defect is one whichever pip happened to be first.
 
 use super::declared::{Declarations, StepId};
 use super::links::{Answers, Asked, Links};
@@ -65,11 +65,25 @@ enum Case<'a> {
     /// Read; a source for all that is known.
     Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Vec<Asked>)> },
     /// Read or looked for in vain, and made by others: for each, is it before, is it after.
-    Generated { pip: usize, used: &'a Use, makers: Vec<(usize, Asked, Asked)>, noticed: Option<(StepId, Asked)> },
+    Generated { pip: usize, used: &'a Use, makers: Vec<Maker>, noticed: Option<(StepId, Vec<Asked>)> },
     /// A directory was listed in which others make files.
     Listed { pip: usize, used: &'a Use, others: Vec<(usize, PathBytes, Asked, Asked)> },
     /// Two pips wrote it.
     Written { path: PathBytes, first: usize, second: usize, same: bool, orders: (Asked, Asked) },
+}
+
+/// Another pip that made a name: is it before, is it after? One answer that says so is enough: several targets of one rule are
+/// several steps to make.
+struct Maker {
+    pip: usize,
+    before: Vec<Asked>,
+    after: Asked,
+}
+
+impl Maker {
+    fn is_before(&self, a: &Answers) -> bool {
+        self.before.iter().any(|q| a.ordered(*q))
+    }
 }
 
 pub struct Checker<'a> {
@@ -113,7 +127,7 @@ pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec
     }
     let mut watchers: FxHashMap<PathBytes, Vec<StepId>> = FxHashMap::default();
     for (p, steps) in seen.pips.iter().zip(&declared.steps) {
-        let Some(s) = steps.first().filter(|s| declared.step(**s).always) else { continue };
+        let Some(s) = steps.first().filter(|s| declared.always(**s)) else { continue };
         for u in p.uses.iter().filter(|u| u.how == How::Read) {
             let all = watchers.entry(u.path.clone()).or_default();
             if all.last() != Some(s) {
@@ -215,9 +229,13 @@ impl<'a> Checker<'a> {
         }
         let others = self.others(pip, &used.path);
         if !others.is_empty() {
-            let makers = others.into_iter().filter_map(|q| self.ask_both(pip, q).map(|(x, y)| (q, x, y))).collect();
-            let s = declared.step(step);
-            let noticed = (used.how == How::Read && !s.always).then(|| (step, self.links.ask_change(step, &used.path)));
+            let noticed = (used.how == How::Read && !declared.always(step)).then(|| {
+                // Made anew together with something that is an input, it is noticed with that.
+                let with: Vec<StepId> = others.iter().filter_map(|q| self.innermost(*q)).collect();
+                let with: Vec<Asked> = with.into_iter().map(|q| self.links.ask_rerun(step, q)).collect();
+                (step, with.into_iter().chain([self.links.ask_change(step, &used.path)]).collect())
+            });
+            let makers = others.into_iter().filter_map(|q| self.maker(pip, q, &used.path)).collect();
             return Some(Case::Generated { pip, used, makers, noticed });
         }
         let made_here = self.makers.contains_key(&used.path);
@@ -229,7 +247,7 @@ impl<'a> Checker<'a> {
         if self.seen.pips[pip].made.iter().all(|m| m.is_dir) {
             return None;
         }
-        let levels: Vec<_> = declared.steps[pip].iter().filter(|s| !declared.step(**s).always).copied().collect();
+        let levels: Vec<_> = declared.steps[pip].iter().filter(|s| !declared.always(**s)).copied().collect();
         // A step that always runs and reads it too may pass on that it changed.
         let watchers = self.watchers.get(&used.path).cloned().unwrap_or_default();
         let links = &mut self.links;
@@ -239,6 +257,14 @@ impl<'a> Checker<'a> {
         };
         let levels = levels.into_iter().map(|s| (s, ask(s))).collect();
         Some(Case::Source { pip, used, path, levels })
+    }
+
+    fn maker(&mut self, pip: usize, other: usize, path: &PathBytes) -> Option<Maker> {
+        let (step, by) = (self.innermost(pip)?, self.innermost(other)?);
+        let named = self.declared.drivers[by.driver].by_output.get(path).into_iter().flatten();
+        let same: Vec<StepId> = named.map(|s| StepId { driver: by.driver, step: *s }).filter(|s| *s != by).collect();
+        let before = [by].into_iter().chain(same).map(|s| self.links.ask_order(step, s)).collect();
+        Some(Maker { pip: other, before, after: self.links.ask_order(by, step) })
     }
 
     fn listed(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
@@ -333,48 +359,47 @@ impl<'a> Checker<'a> {
     }
 
     /// A name that others make was read, or missed.
-    fn generated(&mut self, pip: usize, used: &Use, makers: &[(usize, Asked, Asked)], noticed: Option<(StepId, Asked)>, a: &Answers) {
-        let waits = |m: &&(usize, Asked, Asked)| a.ordered(m.1);
-        let before = makers.iter().find(waits);
-        let unordered = makers.iter().find(|(_, x, y)| !a.ordered(*x) && !a.ordered(*y));
+    fn generated(&mut self, pip: usize, used: &Use, makers: &[Maker], noticed: Option<(StepId, Vec<Asked>)>, a: &Answers) {
+        let before = makers.iter().find(|m| m.is_before(a)).map(|m| m.pip);
+        let unordered = makers.iter().find(|m| !m.is_before(a) && !a.ordered(m.after)).map(|m| m.pip);
         let (target, file) = (self.name(pip), self.shown(&used.path));
         if used.how != How::Read {
-            if let (None, Some((other, ..))) = (before, unordered) {
+            if let (None, Some(other)) = (before, unordered) {
                 let message = format!("`{target}` looks whether there is `{file}`, which another command makes");
                 let mut v = self.violation(Kind::UndeclaredAbsent, pip, None, &used.path, message);
-                v.other = Some(self.pip(*other));
-                v.fix = self.edge(pip, *other, &used.path);
+                v.other = Some(self.pip(other));
+                v.fix = self.edge(pip, other, &used.path);
                 self.prove(v, &[(pip, used)]);
             }
             return;
         }
         match (before, unordered) {
-            (Some(_), Some((other, ..))) => {
+            (Some(_), Some(other)) => {
                 let message = format!("`{target}` reads `{file}` while another command may be writing it again");
                 let mut v = self.violation(Kind::ReadWriteRace, pip, None, &used.path, message);
-                v.other = Some(self.pip(*other));
+                v.other = Some(self.pip(other));
                 self.prove(v, &[(pip, used)]);
             }
-            (None, Some((other, ..))) => {
+            (None, Some(other)) => {
                 let message = format!("`{target}` reads `{file}`, and nothing says that it is made first");
                 let mut v = self.violation(Kind::MissingEdge, pip, None, &used.path, message);
-                v.other = Some(self.pip(*other));
-                v.fix = self.edge(pip, *other, &used.path);
+                v.other = Some(self.pip(other));
+                v.fix = self.edge(pip, other, &used.path);
                 v.reproduce = self.innermost(pip).and_then(|s| suggest::race(self.declared, s, &used.path));
                 self.prove(v, &[(pip, used)]);
             }
             (None, None) => {
-                let Some((other, ..)) = makers.first() else { return };
+                let Some(other) = makers.first().map(|m| m.pip) else { return };
                 let message = format!("`{target}` reads `{file}`, which is declared to be made from it");
                 let mut v = self.violation(Kind::Cycle, pip, None, &used.path, message);
-                v.other = Some(self.pip(*other));
+                v.other = Some(self.pip(other));
                 self.prove(v, &[(pip, used)]);
             }
-            (Some((other, ..)), None) => {
-                let Some((step, _)) = noticed.filter(|(_, asked)| !a.reached(*asked)) else { return };
+            (Some(other), None) => {
+                let Some((step, _)) = noticed.filter(|(_, asked)| !asked.iter().any(|q| a.reached(*q))) else { return };
                 let message = format!("`{target}` reads `{file}`, which is made first, but is no input of it");
                 let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &used.path, message);
-                v.other = Some(self.pip(*other));
+                v.other = Some(self.pip(other));
                 v.fix = suggest::input(self.declared, step, &used.path, self.place.root);
                 v.reproduce = suggest::stale(self.declared, step, &used.path);
                 self.prove(v, &[(pip, used)]);
@@ -443,7 +468,8 @@ impl<'a> Checker<'a> {
 
     fn unused(&mut self, s: StepId, step: &Step, pips: &[usize]) {
         let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
-        let is_file = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
+        // A link stands for the file behind it, which is an input too.
+        let is_file = |i: &&PathBytes| std::fs::symlink_metadata(os_path(i)).is_ok_and(|m| m.is_file());
         for (list, kind) in [(&step.inputs, Kind::UnusedInput), (&step.discovered, Kind::StaleDepfile)] {
             let idle: Vec<&PathBytes> = list.iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
             // Whoever names everything that there is means it.
@@ -469,18 +495,14 @@ impl<'a> Checker<'a> {
             .map(|(p, pips)| (p.clone(), pips[0]))
             .collect();
         let tracked = tracked(self.place.root, written.iter().map(|(p, _)| p));
+        let sources: FxHashSet<&PathBytes> =
+            self.declared.drivers.iter().flat_map(|d| d.declared.steps.iter().flat_map(|s| &s.inputs)).collect();
         for (path, pip) in written {
             let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
             let changed = match &tracked {
                 Some(t) => t.contains(&path),
-                // Without git: it was there, was read, and nobody declares to make it.
-                None => {
-                    let p = &self.seen.pips[pip];
-                    self.makers[&path].len() == 1
-                        && p.uses.iter().any(|u| u.path == path && u.how == How::Read)
-                        && self.innermost(pip).is_some()
-                        && !declared()
-                }
+                // Without git: a build file takes it for a source.
+                None => !declared() && sources.contains(&path),
             };
             if changed {
                 let message = format!("`{}` changes `{}`, a source", self.name(pip), self.shown(&path));
@@ -499,9 +521,11 @@ impl<'a> Checker<'a> {
                     (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
                 }
                 Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
-                Fault::Different(what) => {
-                    (Kind::NonDeterministic, what.clone(), format!("`{}` made {what} anew with other content", self.name(pip)))
-                }
+                Fault::Different(what) => (
+                    Kind::NonDeterministic,
+                    self.shown(what.replace('`', "").as_bytes()),
+                    format!("`{}` made {what} anew with other content", self.name(pip)),
+                ),
             };
             let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
             v.file = file;

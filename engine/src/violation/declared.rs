@@ -5,13 +5,15 @@
 //! makefile, a command of a manifest that has changed since) is compared with nothing.
 
 use crate::frontend::ask::Sandbox;
-use crate::frontend::{Declared, Step, absolute, depfile, executed_key, make, ninja, os_path};
+use crate::frontend::{Declared, Step, Tool, absolute, depfile, executed_key, make, ninja, os_path};
 use crate::observed::{Launch, Observed};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// A build tool that could be asked.
+#[derive(Clone)]
 pub struct Driver {
     pub launch: usize,
     /// Where it works.
@@ -31,17 +33,25 @@ pub struct StepId {
 /// Everything that is declared, and whose.
 #[derive(Default)]
 pub struct Declarations {
-    pub drivers: Vec<Driver>,
+    pub drivers: Vec<Arc<Driver>>,
     /// For each pip, its step and those around it, innermost first.
     pub steps: Vec<Vec<StepId>>,
     /// What could not be asked, and why.
     pub gaps: Vec<String>,
+    /// Whether a step always runs, as far as that was asked.
+    always: Mutex<FxHashMap<StepId, bool>>,
+    /// Drivers that a script ran one after the other: the later, the earlier.
+    pub in_turn: Vec<(usize, usize)>,
     /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
     pub around: Vec<Vec<StepId>>,
 }
 
 fn base(path: &[u8]) -> &[u8] {
     worker::tools::base_name(path)
+}
+
+fn is_depfile(path: &[u8]) -> bool {
+    [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
 }
 
 fn is_make(l: &Launch) -> bool {
@@ -63,14 +73,64 @@ fn again(seen: &Observed, i: usize) -> Option<usize> {
     l.parent.filter(|p| l.again && is_make(l) && is_make(&seen.launches[*p]) && seen.launches[*p].cwd == l.cwd)
 }
 
+/// Is this a build tool whose declarations are to be asked?
+fn asks(seen: &Observed, i: usize) -> bool {
+    let l = &seen.launches[i];
+    (is_make(l) || is_ninja(l)) && !only_asks(l) && again(seen, i).is_none()
+}
+
+/// The build tools, from the innermost, of which this launch is a part.
+pub fn ancestors(seen: &Observed, launch: usize) -> Vec<usize> {
+    let mut out = Vec::new();
+    let mut at = Some(launch);
+    while let Some(l) = at {
+        if asks(seen, l) {
+            out.push(l);
+        }
+        at = seen.launches[l].parent;
+    }
+    out
+}
+
+/// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had ended is all that
+/// there is to see of its order.
+fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, usize>) -> Vec<(usize, usize)> {
+    // The scripts around each driver, up to the next build tool.
+    let scripts = |mut at: usize| {
+        let mut out = FxHashSet::default();
+        while let Some(p) = seen.launches[at].parent.filter(|p| !number.contains_key(p)) {
+            out.insert(p);
+            at = p;
+        }
+        out
+    };
+    let mut ends = vec![0.0f64; drivers.len()];
+    for p in &seen.pips {
+        let mut at = Some(p.launch);
+        while let Some(l) = at {
+            if let Some(n) = number.get(&l) {
+                ends[*n] = ends[*n].max(p.end_ms);
+            }
+            at = seen.launches[l].parent;
+        }
+    }
+    let around: Vec<FxHashSet<usize>> = drivers.iter().map(|d| scripts(d.launch)).collect();
+    let mut out = Vec::new();
+    for later in 0..drivers.len() {
+        let begins = seen.launches[drivers[later].launch].start_ms;
+        out.extend((0..later).filter(|e| ends[*e] <= begins && !around[later].is_disjoint(&around[*e])).map(|e| (later, e)));
+    }
+    out
+}
+
 /// Asks these build tools, several at once: most of the time it is make that works. What cannot be asked says why.
-fn answers(
+pub fn answers(
     seen: &Observed,
     tools: &[usize],
     root: &Path,
     scratch: &Path,
     generated: &FxHashSet<PathBytes>,
-) -> FxHashMap<usize, Result<Declared, String>> {
+) -> FxHashMap<usize, Result<Driver, String>> {
     let sandbox = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Sandbox::new(scratch));
     let one = |i: usize| {
         let l = &seen.launches[i];
@@ -80,7 +140,7 @@ fn answers(
             Some(Err(why)) => return Err(format!("make's rules are not known: {why}")),
             None => return Err("nobody was asked".to_owned()),
         };
-        declared.map_err(|e| {
+        declared.map(|d| Driver::new(i, l, d)).map_err(|e| {
             let cause = std::error::Error::source(&e).map(|c| format!(": {c}")).unwrap_or_default();
             format!("{e}{cause}; its commands are compared with nothing")
         })
@@ -104,32 +164,37 @@ fn answers(
 impl Declarations {
     /// Asks every build tool of the run. `root` is the workspace, `scratch` a directory for a mount point.
     pub fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
-        let mut d = Self::default();
         let generated: FxHashSet<PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
-        let mut number: FxHashMap<usize, usize> = FxHashMap::default();
-        let tools: Vec<usize> = (0..seen.launches.len())
-            .filter(|i| {
-                let l = &seen.launches[*i];
-                (is_make(l) || is_ninja(l)) && !only_asks(l)
-            })
-            .collect();
-        let first = |i: &usize| again(seen, *i).is_none();
-        let mut answers = answers(seen, &tools.iter().copied().filter(first).collect::<Vec<_>>(), root, scratch, &generated);
-        for i in tools {
-            if let Some(n) = again(seen, i).and_then(|before| number.get(&before).copied()) {
-                number.insert(i, n);
-                continue;
-            }
-            match answers.remove(&i) {
-                Some(Ok(declared)) => {
-                    number.insert(i, d.drivers.len());
-                    d.drivers.push(Driver::new(i, &seen.launches[i], declared));
-                }
-                Some(Err(gap)) if !d.gaps.contains(&gap) => d.gaps.push(gap),
-                _ => {}
+        let tools: Vec<usize> = (0..seen.launches.len()).filter(|i| asks(seen, *i)).collect();
+        let mut drivers: FxHashMap<usize, Arc<Driver>> = FxHashMap::default();
+        let mut gaps: Vec<String> = Vec::new();
+        let mut answers: Vec<_> = answers(seen, &tools, root, scratch, &generated).into_iter().collect();
+        answers.sort_by_key(|(i, _)| *i);
+        for (i, a) in answers {
+            match a {
+                Ok(driver) => drop(drivers.insert(i, Arc::new(driver))),
+                Err(gap) if !gaps.contains(&gap) => gaps.push(gap),
+                Err(_) => {}
             }
         }
-        // Innermost last: a driver's surroundings are known before its own commands are placed.
+        let mut d = Self::of(seen, &drivers, false);
+        d.gaps.splice(0..0, gaps);
+        d
+    }
+
+    /// The same of answers that are already there, by launch. `any_depfile`: whatever dependency file a pip has made counts, although nobody
+    /// has read it yet.
+    pub fn of(seen: &Observed, drivers: &FxHashMap<usize, Arc<Driver>>, any_depfile: bool) -> Self {
+        let mut d = Self::default();
+        let mut number: FxHashMap<usize, usize> = FxHashMap::default();
+        for i in 0..seen.launches.len() {
+            if let Some(n) = again(seen, i).and_then(|before| number.get(&before).copied()) {
+                number.insert(i, n);
+            } else if let Some(driver) = drivers.get(&i) {
+                number.insert(i, d.drivers.len());
+                d.drivers.push(driver.clone());
+            }
+        }
         d.around = d.drivers.iter().map(|r| d.launching(seen, r.launch, &number)).collect();
         d.steps = seen
             .pips
@@ -139,16 +204,45 @@ impl Declarations {
                 d.enclosing(seen, p.launch, &number, &made)
             })
             .collect();
-        d.collected(seen);
+        d.in_turn = in_turn(seen, &d.drivers, &number);
+        d.collected(seen, any_depfile);
+        d.unmatched(seen, &number);
         d
     }
 
-    /// Where the generator of the makefiles collects dependency files at the next start, they count.
-    fn collected(&mut self, seen: &Observed) {
+    /// A build tool of whose commands none is declared has other build files by now than it had.
+    fn unmatched(&mut self, seen: &Observed, number: &FxHashMap<usize, usize>) {
+        let mut counts: FxHashMap<usize, (usize, usize)> = FxHashMap::default();
         for (p, steps) in seen.pips.iter().zip(&self.steps) {
-            let Some(s) = steps.first().filter(|s| self.drivers[s.driver].declared.collects_depfiles) else { continue };
-            let driver = &mut self.drivers[s.driver];
-            for m in p.made.iter().filter(|m| m.path.ends_with(b".d")) {
+            if let Some(driver) = seen.launches[p.launch].parent.and_then(|l| number.get(&l)) {
+                let (all, known) = counts.entry(*driver).or_default();
+                *all += 1;
+                *known += usize::from(!steps.is_empty());
+            }
+        }
+        let mut lost: Vec<_> = counts.into_iter().filter(|(_, (_, known))| *known == 0).collect();
+        lost.sort_unstable();
+        let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
+        for (driver, (all, _)) in lost {
+            let files = &self.drivers[driver].declared.files;
+            if !files.is_empty() && !files.iter().any(|f| made.contains(f)) {
+                // What a makefile runs while it is read belongs to no step.
+                continue;
+            }
+            let command = seen.launches[self.drivers[driver].launch].argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>();
+            self.gaps.push(format!("none of the {all} commands of `{}` is in its build files now", command.join(" ")));
+        }
+    }
+
+    /// Where the generator of the makefiles collects dependency files at the next start, they count.
+    fn collected(&mut self, seen: &Observed, any: bool) {
+        for (p, steps) in seen.pips.iter().zip(&self.steps) {
+            let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else { continue };
+            if !p.made.iter().any(|m| is_depfile(&m.path)) {
+                continue;
+            }
+            let driver = Arc::make_mut(&mut self.drivers[s.driver]);
+            for m in p.made.iter().filter(|m| is_depfile(&m.path)) {
                 let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
                 let inputs = rules.into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(&seen.launches[p.launch].cwd, &i));
                 driver.declared.steps[s.step].discovered.extend(inputs);
@@ -201,10 +295,76 @@ impl Declarations {
     pub fn step(&self, s: StepId) -> &Step {
         &self.drivers[s.driver].declared.steps[s.step]
     }
+
+    /// Does it run whenever it is asked for? A name that never becomes a file is always made again, and with it what needs it.
+    pub fn always(&self, s: StepId) -> bool {
+        if let Some(known) = self.always.lock().expect("always").get(&s) {
+            return *known;
+        }
+        let (step, driver) = (self.step(s), &self.drivers[s.driver]);
+        let there = |p: &PathBytes| std::fs::symlink_metadata(os_path(p)).is_ok();
+        let never = |p: &PathBytes| match driver.by_output.get(p).and_then(|all| all.first()) {
+            Some(maker) => {
+                let m = &driver.declared.steps[*maker];
+                // ninja looks through a phony name at what is behind it.
+                let empty = m.inputs.is_empty() && m.order_only.is_empty();
+                (driver.declared.tool == Tool::Make && m.phony) || (m.phony && empty && !there(p)) || (!m.phony && !there(p))
+            }
+            None => false,
+        };
+        let found = step.phony || !step.outputs.iter().any(there) || step.inputs.iter().any(never);
+        self.always.lock().expect("always").insert(s, found);
+        found
+    }
+}
+
+/// What names really are: pips are seen to use files by their real paths.
+#[derive(Default)]
+struct RealNames {
+    dirs: FxHashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl RealNames {
+    /// With every directory resolved.
+    fn of(&mut self, path: &PathBytes) -> PathBytes {
+        let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let real = self.dirs.entry(path[..cut].to_vec()).or_insert_with_key(|dir| {
+            let found = std::fs::canonicalize(os_path(if dir.is_empty() { b"/" } else { dir }));
+            found.map_or_else(|_| dir.clone(), |r| r.as_os_str().as_encoded_bytes().to_vec())
+        });
+        let real = if &real[..] == b"/" { &[][..] } else { real };
+        if real == &path[..cut] { path.clone() } else { [real, &path[cut..]].concat().into() }
+    }
+
+    /// The same, and where a symbolic link leads.
+    fn inputs(&mut self, list: &mut Vec<PathBytes>) {
+        let mut more = Vec::new();
+        for p in list.iter_mut() {
+            *p = self.of(p);
+            if std::fs::symlink_metadata(os_path(p)).is_ok_and(|m| m.is_symlink())
+                && let Ok(to) = std::fs::canonicalize(os_path(p))
+            {
+                more.push(to.as_os_str().as_encoded_bytes().into());
+            }
+        }
+        list.extend(more);
+    }
+
+    fn resolve(&mut self, d: &mut Declared) {
+        for s in &mut d.steps {
+            if !s.phony {
+                s.outputs.iter_mut().for_each(|o| *o = self.of(o));
+            }
+            for list in [&mut s.inputs, &mut s.discovered, &mut s.order_only] {
+                self.inputs(list);
+            }
+        }
+    }
 }
 
 impl Driver {
-    fn new(launch: usize, l: &Launch, declared: Declared) -> Self {
+    fn new(launch: usize, l: &Launch, mut declared: Declared) -> Self {
+        RealNames::default().resolve(&mut declared);
         let mut by_command: FxHashMap<Vec<u8>, Vec<usize>> = FxHashMap::default();
         let mut by_output: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
         for (i, s) in declared.steps.iter().enumerate() {

@@ -105,6 +105,9 @@ impl Links {
             l.before.push(before);
             l.after.push(after);
         }
+        for (later, earlier) in &d.in_turn {
+            l.graph.need(ends[*later].0, ends[*earlier].1, Need::Order);
+        }
         for (around, (entry, exit)) in d.around.iter().zip(ends) {
             for s in around {
                 l.graph.need(entry, l.before[s.driver][s.step], Need::Order);

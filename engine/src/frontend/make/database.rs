@@ -3,9 +3,8 @@
 //! Written against the output of 4.3 and 4.4 (`file.c: print_file`, `remake.c`, `job.c` of GNU make say what is printed). The data base
 //! has one paragraph a file: `target: inputs | order-only` between comments that tell what make knows of it.
 
-use crate::frontend::{Declared, Place, Step, Tool, absolute, command_key, os_path};
-use cache::PathBytes;
-use rustc_hash::{FxHashMap, FxHashSet};
+use crate::frontend::{Declared, Place, Step, Tool, absolute, command_key};
+use rustc_hash::FxHashMap;
 
 /// Parses what a make in `dir` has printed; `None` if there is no data base in it.
 pub fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
@@ -20,22 +19,21 @@ pub fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
     };
     let makefiles = lines[base..files].iter().find_map(|l| l.strip_prefix(b"MAKEFILE_LIST := "));
     d.files = words(makefiles.unwrap_or_default()).map(|f| absolute(dir, f)).collect();
-    let mut wanted: FxHashSet<PathBytes> = FxHashSet::default();
-    for paragraph in lines[files + 1..].split(|l| l.is_empty()) {
-        if let Some(step) = file(paragraph, dir, &commands) {
-            wanted.extend(step.inputs.iter().cloned());
-            d.steps.push(step);
+    let mut there = Existing { dir, known: FxHashMap::default() };
+    let mut double: FxHashMap<cache::PathBytes, usize> = FxHashMap::default();
+    for p in lines[files + 1..].split(|l| l.is_empty()) {
+        let Some((step, is_double)) = file(p, dir, &commands, &mut there) else { continue };
+        // Which of the rules with `::` a command belongs to cannot be told: together they are one.
+        if is_double && let Some(first) = double.get(&step.outputs[0]) {
+            let one = &mut d.steps[*first];
+            one.inputs.extend(step.inputs);
+            one.order_only.extend(step.order_only);
+            continue;
         }
-    }
-    let targets: FxHashMap<PathBytes, bool> = d.steps.iter().flat_map(|s| s.outputs.iter().map(|o| (o.clone(), s.phony))).collect();
-    // A prerequisite that never becomes a file makes everything that needs it run each time.
-    let absent: FxHashSet<PathBytes> = wanted
-        .into_iter()
-        .filter(|p| targets.get(p).copied() == Some(true) || (std::fs::symlink_metadata(os_path(p)).is_err() && targets.contains_key(p)))
-        .collect();
-    for s in &mut d.steps {
-        let made = s.outputs.iter().any(|o| std::fs::symlink_metadata(os_path(o)).is_ok());
-        s.always = s.phony || !made || s.inputs.iter().any(|i| absent.contains(i));
+        if is_double {
+            double.insert(step.outputs[0].clone(), d.steps.len());
+        }
+        d.steps.push(step);
     }
     Some(d)
 }
@@ -79,8 +77,39 @@ fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
     all
 }
 
-/// One paragraph of the data base.
-fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>) -> Option<Step> {
+/// Which names there are. The data base prints blanks in a name as they are: `a b` may be one file.
+struct Existing<'a> {
+    dir: &'a [u8],
+    known: FxHashMap<Vec<u8>, bool>,
+}
+
+impl Existing<'_> {
+    fn has(&mut self, name: &[u8]) -> bool {
+        let dir = self.dir;
+        let look = |n: &Vec<u8>| std::fs::symlink_metadata(crate::frontend::os_path(&absolute(dir, n))).is_ok();
+        *self.known.entry(name.to_vec()).or_insert_with_key(look)
+    }
+
+    /// The files of a list: words, or several that together are a file where the first alone is none.
+    fn list(&mut self, text: &[u8]) -> Vec<cache::PathBytes> {
+        let all: Vec<&[u8]> = words(text).collect();
+        let mut out = Vec::with_capacity(all.len());
+        let mut i = 0;
+        while i < all.len() {
+            let mut end = i + 1;
+            if !self.has(all[i]) {
+                let joined = (i + 2..=all.len().min(i + 8)).find(|e| self.has(&all[i..*e].join(&b' ')));
+                end = joined.unwrap_or(end);
+            }
+            out.push(absolute(self.dir, &all[i..end].join(&b' ')));
+            i = end;
+        }
+        out
+    }
+}
+
+/// One paragraph of the data base, and whether it is a rule with `::`.
+fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>, there: &mut Existing<'_>) -> Option<(Step, bool)> {
     // Before it may stand the variables of the target: `target: NAME := value`.
     let assigns = |l: &[u8]| words(l).nth(2).is_some_and(|w| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!="));
     let head = paragraph.iter().find(|l| !l.starts_with(b"#") && !l.starts_with(b"\t") && !assigns(l))?;
@@ -91,9 +120,9 @@ fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u
     if has(b"# Not a target:") || is_special(name) || name.contains(&b'%') {
         return None;
     }
-    let rest = head[end..].strip_prefix(b"::").unwrap_or(&head[end + 1..]);
+    let double = head[end..].starts_with(b"::");
+    let rest = if double { &head[end + 2..] } else { &head[end + 1..] };
     let cut = rest.iter().position(|b| *b == b'|').unwrap_or(rest.len());
-    let full = |v: &[u8]| words(v).map(|w| absolute(dir, w)).collect::<Vec<_>>();
     let recipe = paragraph.iter().find(|l| l.starts_with(b"#  recipe to execute"));
     let place = recipe.and_then(|l| {
         let line = quoted(l, b", line ", b")")?;
@@ -102,21 +131,24 @@ fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u
             line: std::str::from_utf8(line).ok()?.parse().ok()?,
         })
     });
-    let mut outputs = vec![absolute(dir, name)];
+    // A member of an archive is made in the archive: `lib.a(x.o)`.
+    let archive = name.iter().position(|b| *b == b'(').filter(|_| name.ends_with(b")"));
+    let mut outputs = vec![absolute(dir, archive.map_or(name, |i| &name[..i]))];
     for l in paragraph {
         if let Some(more) = l.strip_prefix(b"#  Also makes:") {
-            outputs.extend(full(more));
+            outputs.extend(there.list(more));
         }
     }
-    Some(Step {
+    let step = Step {
         outputs,
-        inputs: full(&rest[..cut]),
-        order_only: full(rest.get(cut + 1..).unwrap_or_default()),
+        inputs: there.list(&rest[..cut]),
+        order_only: there.list(rest.get(cut + 1..).unwrap_or_default()),
         commands: commands.get(name).cloned().unwrap_or_default(),
         phony: has(b"#  Phony target"),
         place: place.unwrap_or_default(),
         ..Step::default()
-    })
+    };
+    Some((step, double))
 }
 
 /// Names that are instructions to make and no files (its manual, "Special Built-in Target Names").
@@ -195,6 +227,7 @@ odd:: b
 
     #[test]
     fn targets_commands_and_places() {
+        use cache::PathBytes;
         let d = parse(ANSWER.as_bytes(), b"/w").unwrap();
         let text = |v: &[PathBytes]| v.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>().join(" ");
         let got: Vec<String> = d
@@ -215,7 +248,7 @@ odd:: b
             ]
         );
         assert_eq!(text(&d.files), "/w/Makefile /w/gen.mk");
-        assert!(!d.collects_depfiles && d.steps[0].always);
+        assert!(!d.collects_depfiles);
         assert_eq!(parse(b"make: nothing", b"/w"), None);
     }
 }

@@ -54,6 +54,10 @@ pub fn declared(
     root: &Path,
     generated: &FxHashSet<PathBytes>,
 ) -> Result<Declared, FrontendError> {
+    if argv.windows(2).any(|w| matches!(&w[0][..], b"-f" | b"--file" | b"--makefile") && matches!(&w[1][..], b"-" | b"/dev/stdin")) {
+        let command = argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
+        return Err(FrontendError::Ask { command, why: "its makefile came from standard input".into() });
+    }
     let now = ask(argv, cwd, env, s, root, &[])?;
     let fragments: Vec<PathBytes> = now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
     if fragments.is_empty() {

@@ -82,8 +82,6 @@ fn step(m: &Manifest, e: &Edge, dir: &[u8], log: &DepsLog, dynamic: &Dynamic) ->
         restat: !m.value(e, b"restat").is_empty(),
         ..Step::default()
     };
-    // A phony name without inputs and without a file is always out of date; whatever needs it always runs.
-    s.always = s.phony && s.inputs.is_empty() && s.order_only.is_empty();
     if s.phony {
         return s;
     }
