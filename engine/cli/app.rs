@@ -68,6 +68,9 @@ pub struct RunArgs {
     /// The most commands that really run at once, whatever the build tool starts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub local_jobs: Option<u16>,
+    /// A command that uses what its build file does not declare fails (see `xl audit`)
+    #[arg(long)]
+    pub enforce: bool,
     /// A cache that cannot be used is an error, not a warning
     #[arg(long)]
     pub strict: bool,

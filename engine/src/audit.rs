@@ -6,18 +6,29 @@ use crate::config::Config;
 use crate::observed::Observed;
 use crate::violation::check::{Place, check};
 use crate::violation::declared::Declarations;
-use crate::violation::{Findings, Kind, Severity};
+use crate::violation::{Findings, Kind, Severity, Violation};
 use std::os::unix::ffi::OsStrExt;
 
 /// Compares, and applies the configuration.
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
+    let mut violations = check(seen, &declared, &place(config));
+    settle(&mut violations, config);
+    let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
+    Findings { violations, gaps: declared.gaps, compared, undeclared: seen.pips.len() as u64 - compared }
+}
+
+/// What the checks need to know of the workspace.
+pub(crate) fn place(config: &Config) -> Place<'_> {
     // What a compiler's cache keeps for the user is no trace of the build.
     let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
     let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own).map(|d| d.as_bytes().into()).collect();
-    let place = Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) };
-    let mut violations = check(seen, &declared, &place);
-    for v in &mut violations {
+    Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) }
+}
+
+/// Applies the user's severities and exceptions.
+pub(crate) fn settle(violations: &mut Vec<Violation>, config: &Config) {
+    for v in violations.iter_mut() {
         let paths = [config.root.join(&v.file), config.root.join(&v.target)];
         if let Some(s) = config.audit.severity(v.code, &paths) {
             v.severity = s;
@@ -25,6 +36,4 @@ pub fn audit(seen: &Observed, config: &Config) -> Findings {
         v.allowed = config.audit.allows(v.code, &paths);
     }
     violations.retain(|v| v.severity != Severity::Off);
-    let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
-    Findings { violations, gaps: declared.gaps, compared, undeclared: seen.pips.len() as u64 - compared }
 }

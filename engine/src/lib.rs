@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod enforce;
 pub mod file_state;
 pub mod frontend;
 pub mod gc;

@@ -5,7 +5,7 @@
 
 use cache::{Digest, Observation, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tracer::ExecRequest;
 
 /// A command that a build tool launched, or a build tool.
@@ -91,12 +91,14 @@ pub struct Seen {
 
 #[derive(Default)]
 struct Log {
-    launches: Vec<Launch>,
+    launches: Vec<Arc<Launch>>,
     /// The newest launch of a process: number and start time of the process.
     newest: FxHashMap<i32, (usize, u64)>,
     pips: Vec<Seen>,
     faults: FxHashMap<usize, Vec<Fault>>,
     names: FxHashSet<PathBytes>,
+    /// Pips by what they made.
+    makers: FxHashMap<PathBytes, Vec<usize>>,
 }
 
 /// Collects; shared by the threads of a run.
@@ -106,7 +108,7 @@ pub struct Observer(Mutex<Log>);
 /// Everything that was seen.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    pub launches: Vec<Launch>,
+    pub launches: Vec<Arc<Launch>>,
     /// In the order in which they started.
     pub pips: Vec<Seen>,
 }
@@ -127,7 +129,7 @@ impl Observer {
         }
         let n = log.launches.len();
         log.newest.insert(pid, (n, start));
-        log.launches.push(Launch {
+        log.launches.push(Arc::new(Launch {
             parent,
             program: r.program.path.clone(),
             argv: r.argv.clone(),
@@ -136,14 +138,14 @@ impl Observer {
             driver,
             again,
             start_ms,
-        });
+        }));
         n
     }
 
     /// This launch turned out to launch commands itself.
     pub fn is_driver(&self, launch: usize) {
         if let Some(l) = self.0.lock().expect("observed").launches.get_mut(launch) {
-            l.driver = true;
+            Arc::make_mut(l).driver = true;
         }
     }
 
@@ -165,7 +167,23 @@ impl Observer {
                 None => drop(log.names.insert(p.clone())),
             }
         }
+        let n = log.pips.len();
+        for m in pip.made.iter().filter(|m| !m.deleted) {
+            log.makers.entry(m.path.clone()).or_default().push(n);
+        }
         log.pips.push(pip);
+    }
+
+    /// A pip that is about to end, after those that made what it used.
+    pub fn around(&self, pip: &Seen) -> Observed {
+        let log = self.0.lock().expect("observed");
+        let mut makers: Vec<usize> = pip.uses.iter().filter_map(|u| log.makers.get(&u.path)).flatten().copied().collect();
+        makers.sort_unstable();
+        makers.dedup();
+        let mut pips: Vec<Seen> = makers.into_iter().map(|i| log.pips[i].clone()).collect();
+        let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
+        pips.push(Seen { faults, ..pip.clone() });
+        Observed { launches: log.launches.clone(), pips }
     }
 
     /// Takes everything; the run is over.

@@ -134,18 +134,29 @@ impl Engine {
             cpu_us: 0,
             created: cache::store::now(),
         };
-        self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
+        let violations = self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
         let mut item = self.item(&pip.fixed.argv, &pip.fixed.cwd, Outcome::Miss, Some(pip.reason.clone()), pip.started, code, &entry);
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
-        if collectable && problem.is_none() {
+        if !violations.is_empty() {
+            problem = Some("its build file does not declare what it uses".to_owned());
+        } else if collectable && problem.is_none() {
             problem = self.publish(pip, entry, &texts, &done).err();
         } else if pip.expected.is_some() {
             self.rechecked.lock().expect("rechecks").unknown += 1;
         }
         self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
         // Everything that the next command may look at is settled: the parent may go on.
-        drop(t);
-        if let Some(why) = problem {
+        if violations.is_empty() {
+            drop(t);
+        } else {
+            item.exit_code = 1;
+            t.change_code(1);
+        }
+        if !violations.is_empty() {
+            item.violations = violations;
+            item.outcome = Outcome::Failed;
+            item.not_stored = problem;
+        } else if let Some(why) = problem {
             item.not_stored = Some(why);
             item.outcome = Outcome::Uncacheable;
         } else if !store {
@@ -162,8 +173,8 @@ impl Engine {
     }
 
     /// Tells the audit what a pip that ran has looked at and made.
-    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) {
-        let (Some(o), Some(launch)) = (&self.observer, pip.fixed.launch) else { return };
+    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Vec<String> {
+        let Some(launch) = pip.fixed.launch.filter(|_| self.observer.is_some()) else { return Vec::new() };
         let tells_time = |p: &String| p.contains("SOURCE_DATE_EPOCH") || p.starts_with("`date`:");
         // What a precompiled header knows of is not what its source asks for.
         let precompiled = |u: &Observation| matches!(u, Observation::FileContent(p) if p.ends_with(b".gch") || p.ends_with(b".pch"));
@@ -177,7 +188,7 @@ impl Engine {
         let start_ms = pip.started.duration_since(self.started).as_secs_f64() * 1e3;
         let end_ms = self.started.elapsed().as_secs_f64() * 1e3;
         let uses = observed::with_evidence(&done.observations, &made, evidence, |p| self.config.ignores(p));
-        o.ended(Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() });
+        self.seen(Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() })
     }
 
     pub(crate) fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {

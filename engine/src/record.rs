@@ -39,6 +39,9 @@ pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_stored: Option<String>,
     pub outputs: Vec<String>,
+    /// Why it failed although the command did not: what its build file does not declare.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub violations: Vec<String>,
     pub wall_ms: f64,
     /// What the hit saved.
     #[serde(default)]

@@ -4,6 +4,7 @@
 //! pool while the task stays blocked. A failure of the cache degrades to running the command, with one warning.
 
 use crate::config::Config;
+use crate::enforce::Enforcer;
 use crate::file_state::FileStates;
 use crate::journal::Journal;
 use crate::lookup::Reason;
@@ -31,7 +32,6 @@ pub enum Mode {
 }
 
 /// Switches of a run.
-#[derive(Clone, Debug)]
 pub struct Switches {
     pub mode: Mode,
     pub backend: tracer::Backend,
@@ -43,6 +43,8 @@ pub struct Switches {
     pub local_jobs: Option<usize>,
     /// Everything is observed, so that it can be held against what is declared.
     pub audit: bool,
+    /// Besides, pips with errors fail.
+    pub enforce: Option<Enforcer>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<(i32, Vec<u8>)>,
 }
@@ -85,6 +87,8 @@ pub struct Engine {
     pub(crate) progress: Box<dyn Fn(&Item) + Send + Sync>,
     /// What an audit needs to know.
     pub observer: Option<Observer>,
+    /// Fails pips with errors.
+    pub(crate) enforcer: Option<Enforcer>,
 }
 
 pub(crate) fn text(b: &[u8]) -> String {
@@ -97,7 +101,7 @@ pub(crate) fn micros(t: Instant) -> u64 {
 
 impl Engine {
     /// `progress` is told of every pip as it ends.
-    pub fn new(config: Config, switches: Switches, cache: Option<CacheHandle>, progress: Box<dyn Fn(&Item) + Send + Sync>) -> Self {
+    pub fn new(config: Config, mut switches: Switches, cache: Option<CacheHandle>, progress: Box<dyn Fn(&Item) + Send + Sync>) -> Self {
         let writable = cache.as_ref().is_some_and(|c| c.store.access() != StoreAccess::ReadOnly);
         let mut warnings = Vec::new();
         let journal = writable.then(|| {
@@ -107,6 +111,8 @@ impl Engine {
             }
             j
         });
+        let enforcer = switches.enforce.take();
+        let audit = switches.audit || enforcer.is_some();
         let meaning = config.meaning();
         let files = FileStates::new(&if writable { vec![config.cache_dir.as_path()] } else { vec![] });
         Self {
@@ -133,7 +139,8 @@ impl Engine {
             stored: AtomicU64::new(0),
             saved_us: AtomicU64::new(0),
             progress,
-            observer: switches.audit.then(Observer::default),
+            observer: audit.then(Observer::default),
+            enforcer,
         }
     }
 

@@ -239,13 +239,17 @@ impl Engine {
             let _ = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(end));
         }
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
-        let item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
-        if let Err(failed) = t.hit(e.exit_code, &texts, &d) {
+        let mut item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
+        // What was stored without enforcement fails with it.
+        item.violations = self.note_hit(&fixed, &found, &item);
+        if !item.violations.is_empty() {
+            (item.outcome, item.exit_code) = (Outcome::Failed, 1);
+        }
+        if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
             self.warn(format!("a hit could not be served: {why}"));
             return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: why.to_string() }, None, started);
         }
-        self.note_hit(&fixed, &found, &item);
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
         self.push(item);
@@ -273,6 +277,7 @@ impl Engine {
             reason,
             not_stored: None,
             outputs: e.outputs.iter().map(|o| text(&o.path)).collect(),
+            violations: Vec::new(),
             wall_ms: micros(started) as f64 / 1e3,
             saved_ms: if outcome == Outcome::Hit { e.wall_us as f64 / 1e3 } else { 0.0 },
             exit_code: code,
@@ -352,10 +357,10 @@ impl Engine {
     }
 
     /// Tells the audit what a hit stands for: what its recorded run had looked at.
-    fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) {
-        let (Some(o), Some(launch), Some(cache)) = (&self.observer, fixed.launch, &self.cache) else { return };
+    fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Vec<String> {
+        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else { return Vec::new() };
         let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_default();
-        o.ended(observed::Seen {
+        self.seen(observed::Seen {
             launch,
             hit: true,
             exit_code: found.entry.exit_code,
@@ -364,7 +369,19 @@ impl Engine {
             uses: observed::uses(set.observations().iter()),
             made: observed::made(&found.entry.outputs),
             faults: Vec::new(),
-        });
+        })
+    }
+
+    /// A pip has ended, for the audit. The result is why it must fail, under enforcement.
+    pub(crate) fn seen(&self, pip: observed::Seen) -> Vec<String> {
+        let Some(o) = &self.observer else { return Vec::new() };
+        let errors = self.enforcer.as_ref().map(|e| e.judge(&o.around(&pip), &self.config)).unwrap_or_default();
+        o.ended(pip);
+        let shown = |v: &crate::violation::Violation| {
+            let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
+            format!("{} {}: {}{fix}", v.code.about().code, v.name, v.message)
+        };
+        errors.iter().map(shown).collect()
     }
 
     /// Notes what a restore is about to put in place; the result names it for [`Engine::journal_ended`].

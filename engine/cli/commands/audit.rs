@@ -1,12 +1,13 @@
 //! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
 
+use super::run::Done;
 use super::{config, run};
 use crate::app::{AuditArgs, Format};
 use crate::exit_code;
 use crate::messages::{CommandError, warning};
 use engine::Mode;
 use engine::report::{Report, VERSION, html, sarif, text};
-use engine::violation::baseline::Baseline;
+use engine::violation::baseline::{Baseline, BaselineError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -34,6 +35,26 @@ pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
 fn audited(a: &AuditArgs) -> Result<Report, CommandError> {
     let done = run::build(&a.run, config(&a.run.common)?, Mode::Build, true)?;
     super::summary::show(&done.record, Mode::Build, a.run.summary);
+    Ok(compare(&done))
+}
+
+/// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are.
+pub fn late(done: &Done) -> Result<u64, CommandError> {
+    let mut report = compare(done);
+    if let Some(path) = &done.engine.config().audit.baseline
+        && let Some(b) = Baseline::load(path).map_err(baseline_error)?
+    {
+        b.apply(&mut report.findings);
+    }
+    report.findings.violations.retain(|v| v.severity == engine::violation::Severity::Error);
+    let errors = report.findings.count(engine::violation::Severity::Error);
+    if errors > 0 {
+        eprint!("{}", text::text(&report, false));
+    }
+    Ok(errors)
+}
+
+fn compare(done: &Done) -> Report {
     let started = Instant::now();
     let config = done.engine.config();
     let seen = done.engine.observer.as_ref().map(engine::observed::Observer::take).unwrap_or_default();
@@ -58,7 +79,7 @@ fn audited(a: &AuditArgs) -> Result<Report, CommandError> {
     if let Err(e) = kept.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&kept, text)) {
         warning(&format!("the audit cannot be kept for later in `{}`: {e}", kept.display()));
     }
-    Ok(report)
+    report
 }
 
 /// Where the last audit of a workspace is kept.
@@ -76,14 +97,16 @@ fn last(a: &AuditArgs) -> Result<Report, CommandError> {
     if report.version == VERSION { Ok(report) } else { Err(none().cause("the last audit was kept by another version of xl")) }
 }
 
+/// What is wrong with a baseline.
+pub fn baseline_error(e: BaselineError) -> CommandError {
+    let cause = std::error::Error::source(&e).map(ToString::to_string);
+    let error = CommandError::new(exit_code::CONFIG, e.to_string());
+    cause.into_iter().fold(error, CommandError::cause)
+}
+
 fn apply(report: &mut Report, path: &Path, write: bool) -> Result<(), CommandError> {
-    let failed = |e: engine::violation::baseline::BaselineError| {
-        let cause = std::error::Error::source(&e).map(ToString::to_string);
-        let error = CommandError::new(exit_code::CONFIG, e.to_string());
-        cause.into_iter().fold(error, CommandError::cause)
-    };
-    let before = Baseline::load(path).map_err(failed)?;
-    let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(failed)?) } else { before };
+    let before = Baseline::load(path).map_err(baseline_error)?;
+    let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(baseline_error)?) } else { before };
     let Some(b) = now else {
         return Err(
             CommandError::new(exit_code::CONFIG, format!("there is no baseline `{}`", path.display())).hint("--write-baseline makes it")

@@ -4,7 +4,9 @@ use super::{SESSION, become_command, config, launch, open_cache, shell_code};
 use crate::app::{Backend, RunArgs};
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
+use engine::enforce::Enforcer;
 use engine::run::{Engine, Run, Switches};
+use engine::violation::baseline::Baseline;
 use engine::{BuildRecord, Config, Mode};
 use std::fs::File;
 use std::io::Write;
@@ -16,11 +18,17 @@ pub struct Done {
     pub code: i32,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
+    /// Commands with errors have failed.
+    pub enforced: bool,
 }
 
 pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     let done = build(a, config(&a.common)?, mode, false)?;
     super::summary::show(&done.record, mode, a.summary);
+    // What only shows when the whole run is over.
+    if done.code == 0 && done.enforced && super::audit::late(&done)? > 0 {
+        return Ok(i32::from(exit_code::VIOLATIONS));
+    }
     Ok(done.code)
 }
 
@@ -31,6 +39,11 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
         // Under an outer run the outer one sees everything already.
         return Err(become_command(&a.cmd));
     }
+    let enforced = a.enforce || config.audit.enforce.is_some();
+    let known = match &config.audit.baseline {
+        Some(path) => Baseline::load(path).map_err(super::audit::baseline_error)?,
+        None => None,
+    };
     let log = a.log.as_deref().map(log_file).transpose()?;
     // The slots of a make further out are nobody's input, and what is read from /dev/null comes from nobody.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
@@ -75,6 +88,7 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
         write: !a.no_cache_write,
         recheck: a.recheck,
         audit,
+        enforce: (enforced && !audit).then(|| Enforcer::new(known)),
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
@@ -83,6 +97,9 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
     let report = progress.reporter();
     let tell = move |item: &engine::Item| {
         report(item);
+        for v in &item.violations {
+            say(&format!("error: {v}"));
+        }
         if let Some(file) = &log {
             // One write per pip, so that lines stay whole. A log that cannot be written is no reason to stop a build.
             let _ = (&*file).write_all(super::log::lines(item).as_bytes());
@@ -110,7 +127,7 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
             warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
         }
     }
-    Ok(Done { code, record, engine })
+    Ok(Done { code, record, engine, enforced })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").

@@ -70,6 +70,10 @@ impl Baseline {
         Ok(b)
     }
 
+    pub fn knows(&self, v: &Violation) -> bool {
+        self.known.contains(&known(v))
+    }
+
     /// Marks what is known; the result is what is known and was not found any more.
     pub fn apply(&self, f: &mut Findings) -> Vec<Known> {
         let mut gone = self.known.clone();

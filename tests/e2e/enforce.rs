@@ -1,0 +1,88 @@
+//! Enforcement: who uses what is not declared fails, says why, and leaves nothing in the cache; who does not is not in its way.
+
+use crate::world::{Run, World};
+
+fn sources(w: &World) {
+    w.write("main.c", "#include \"a.h\"\nint main(void) { return A; }\n");
+    w.write("a.h", "#define A 0\n");
+}
+
+fn enforced(w: &World, cmd: &[&str]) -> Run {
+    let mut words = vec!["--enforce", "--"];
+    words.extend(cmd);
+    let json = w.tree().with_file_name("record.json");
+    let _ = std::fs::remove_file(&json);
+    let output = w.xl(&["run", "--json", json.to_str().expect("utf-8")]).args(&words).output().expect("xl");
+    let record = std::fs::read(&json).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+    Run { output, record }
+}
+
+const WELL: &str = "prog: main.o\n\tgcc -o $@ $^\n%.o: %.c\n\tgcc -MMD -c $<\n-include main.d\n";
+const BADLY: &str = "prog: main.o\n\tgcc -o $@ $^\nmain.o: main.c\n\tgcc -c main.c\n";
+
+#[test]
+fn a_command_that_reads_too_much_fails() {
+    let w = World::new();
+    sources(&w);
+    w.write("Makefile", BADLY);
+    for _ in 0..2 {
+        let r = enforced(&w, &["make"]);
+        assert_eq!((r.code(), r.pips("failed"), r.pips("hit")), (Some(2), 1, 0), "{}{}", r.story(), r.stderr());
+        assert!(
+            r.stderr().contains("xl: error: XL001 undeclared-input: `main.o` reads `a.h`, which nothing declares; add `main.o: a.h`"),
+            "{}",
+            r.stderr()
+        );
+        // make removes what a failed command has made; what is left is not the build's end.
+        assert!(!w.path("prog").exists());
+        w.sh("rm -f main.o");
+    }
+    // What was stored by a run without enforcement is no way around it.
+    assert_eq!(w.run(&["make"]).code(), Some(0));
+    w.sh("rm main.o prog");
+    let r = enforced(&w, &["make"]);
+    assert_eq!((r.code(), r.outcome("main.c").as_str()), (Some(2), "failed"), "{}", r.story());
+    // An exception lets it pass, and then it hits.
+    w.write("xl.toml", "[audit]\nenforce = 'fail'\n[[audit.allow]]\nkind = 'XL001'\npath = 'a.h'\nreason = 'never edited'\n");
+    w.sh("rm -f main.o prog");
+    let r = w.run(&["make"]);
+    assert_eq!((r.code(), r.pips("hit")), (Some(0), 2), "{}{}", r.story(), r.stderr());
+}
+
+#[test]
+fn who_declares_well_is_left_alone() {
+    let w = World::new();
+    sources(&w);
+    w.write("Makefile", WELL);
+    for hits in [0, 2] {
+        let r = enforced(&w, &["make", "-j2"]);
+        assert_eq!((r.code(), r.pips("failed"), r.pips("hit")), (Some(0), 0, hits), "{}{}", r.story(), r.stderr());
+        w.sh("rm -f prog *.o *.d");
+    }
+    // Its dependency file is written and read by nobody: no single command can know, the run does.
+    w.write("Makefile", &WELL.replace("-include main.d\n", ""));
+    let r = enforced(&w, &["make"]);
+    assert_eq!((r.code(), r.pips("failed")), (Some(1), 0), "{}{}", r.story(), r.stderr());
+    assert!(r.stderr().contains("XL001") && r.stderr().contains("a.h"), "{}", r.stderr());
+}
+
+#[test]
+fn ninja_stops_where_it_would_for_a_compiler() {
+    let w = World::new();
+    sources(&w);
+    let manifest = |edge: &str| {
+        format!(
+            "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule gen\n  command = printf '#define G 1\\n' > $out\n\
+             build g.h: gen\nbuild main.o: cc main.c{edge}\nbuild all: phony g.h main.o\n"
+        )
+    };
+    w.write("main.c", "#include \"a.h\"\n#include \"g.h\"\n");
+    w.write("build.ninja", &manifest(""));
+    let r = enforced(&w, &["ninja", "-j1", "g.h", "main.o"]);
+    assert_eq!((r.code(), r.pips("failed")), (Some(1), 1), "{}{}", r.story(), r.stderr());
+    assert!(r.stderr().contains("XL002 missing-edge: `main.o` reads `g.h`"), "{}", r.stderr());
+    w.write("build.ninja", &manifest(" || g.h"));
+    w.sh("rm -f main.o g.h .ninja_*");
+    let r = enforced(&w, &["ninja", "all"]);
+    assert_eq!((r.code(), r.pips("failed")), (Some(0), 0), "{}{}", r.story(), r.stderr());
+}
