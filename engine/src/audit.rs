@@ -4,8 +4,9 @@
 
 use crate::config::Config;
 use crate::observed::Observed;
-use crate::violation::check::{Place, check};
+use crate::violation::check::check;
 use crate::violation::declared::Declarations;
+use crate::violation::place::Place;
 use crate::violation::{Findings, Kind, Severity, Violation};
 use std::os::unix::ffi::OsStrExt;
 

@@ -342,6 +342,9 @@ impl Config {
                 s.push_str(&format!(" {what} {glob:?}"));
             }
         }
+        if self.audit.enforce == Some(policy::Enforce::Block) {
+            s.push_str(" block");
+        }
         self.ignored_tools.iter().for_each(|r| s.push_str(&format!(" ignore tool {:?}", r.tool)));
         s.into_bytes()
     }

@@ -5,6 +5,7 @@
 //! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Knows nothing of command lines or terminals.
 
 pub mod audit;
+pub mod block;
 pub mod config;
 pub mod enforce;
 pub mod file_state;

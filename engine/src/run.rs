@@ -3,6 +3,7 @@
 //! Receiving threads only classify. Fingerprints, lookups, restores, hashing and publication run on the tracer's
 //! pool while the task stays blocked. A failure of the cache degrades to running the command, with one warning.
 
+use crate::block::Block;
 use crate::config::Config;
 use crate::enforce::Enforcer;
 use crate::file_state::FileStates;
@@ -87,6 +88,8 @@ pub struct Engine {
     pub(crate) progress: Box<dyn Fn(&Item) + Send + Sync>,
     /// What an audit needs to know.
     pub observer: Option<Observer>,
+    /// Refuses what can be refused at the access.
+    pub(crate) block: Option<Block>,
     /// Fails pips with errors.
     pub(crate) enforcer: Option<Enforcer>,
 }
@@ -113,6 +116,7 @@ impl Engine {
         });
         let enforcer = switches.enforce.take();
         let audit = switches.audit || enforcer.is_some();
+        let block = Block::new(&config);
         let meaning = config.meaning();
         let files = FileStates::new(&if writable { vec![config.cache_dir.as_path()] } else { vec![] });
         Self {
@@ -140,6 +144,7 @@ impl Engine {
             saved_us: AtomicU64::new(0),
             progress,
             observer: audit.then(Observer::default),
+            block,
             enforcer,
         }
     }
@@ -427,9 +432,14 @@ impl Supervisor for Run {
 
 impl Engine {
     /// Why a pip may not do this, by the user's rules. Looking whether a file is there is not forbidden.
-    fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<&str> {
+    fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<String> {
         let looks = matches!(access.op, tracer::Op::Stat | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
-        if matches!(kind, ScopeKind::Driver) || looks { None } else { self.config.deny.find(&access.path.path) }
+        if matches!(kind, ScopeKind::Driver) || looks {
+            return None;
+        }
+        let path = &access.path.path;
+        let by_rule = self.config.deny.find(path).map(str::to_owned);
+        by_rule.or_else(|| self.block.as_ref().and_then(|b| b.refuses(&access.op, path, &self.config)))
     }
 
     /// Takes a pip out of the run without a result: its text is only forwarded, its slot is free, its names are at rest.

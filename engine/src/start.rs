@@ -31,7 +31,7 @@ impl Engine {
         }
         let started = Instant::now();
         // What is bypassed is not watched closely enough to deny it anything, or to tell what it looked at.
-        let closely = !self.config.deny.is_empty() || self.observer.is_some();
+        let closely = !self.config.deny.is_empty() || self.block.is_some() || self.observer.is_some();
         if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path) {
             return self.bypass(t, command, Reason::Cheap, started);
         }

@@ -86,3 +86,31 @@ fn ninja_stops_where_it_would_for_a_compiler() {
     let r = enforced(&w, &["ninja", "all"]);
     assert_eq!((r.code(), r.pips("failed")), (Some(0), 0), "{}{}", r.story(), r.stderr());
 }
+
+#[test]
+fn what_is_refused_at_the_access() {
+    let w = World::new();
+    let outside = w.tree().with_file_name("outside");
+    std::fs::create_dir(&outside).expect("a directory");
+    // Below /tmp everything is scratch: a place that is not.
+    let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("enforce");
+    std::fs::create_dir_all(&home).expect("a directory");
+    let kept = home.join("kept");
+    let _ = std::fs::remove_file(&kept);
+    w.write("source", "1\n");
+    w.sh("git init -q . && git add source && git -c user.name=x -c user.email=x@x commit -qm x");
+    let manifest = |text: &str| format!("rule sh\n  command = {text}; touch $out\nbuild o: sh\n");
+    for enforce in ["block", "fail"] {
+        w.write("xl.toml", &format!("[audit]\nenforce = '{enforce}'\n"));
+        for (text, victim) in [("echo 2 > source", w.path("source")), (&*format!("echo 2 > {}", kept.display()), kept.clone())] {
+            w.write("build.ninja", &manifest(text));
+            w.sh("rm -f o; git checkout -q source");
+            let _ = std::fs::remove_file(&kept);
+            let r = w.run(&["ninja"]);
+            let changed = std::fs::read(&victim).is_ok_and(|b| b == b"2\n");
+            assert_eq!(changed, enforce == "fail", "{text}: {}", r.stderr());
+            assert_eq!(r.stderr().contains("denied"), enforce == "block", "{}", r.stderr());
+        }
+    }
+    let _ = std::fs::remove_file(&kept);
+}

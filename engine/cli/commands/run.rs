@@ -49,7 +49,7 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
     let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
-    let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some();
+    let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || engine::block::Block::needs_reads(&config);
     let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
         Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict => {

@@ -5,15 +5,14 @@
 
 use super::declared::{Declarations, StepId};
 use super::links::{Answers, Asked, Links};
+use super::place::{Place, below, is_gits};
 use super::{Fix, Kind, PipRef, Proof, Severity, Violation, suggest};
-use crate::frontend::{Step, Tool, os_path};
-use crate::observed::{Fault, How, Made, Observed, Seen, Use};
+use crate::frontend::os_path;
+use crate::observed::{How, Observed, Use};
 use crate::record::{one_line, redact};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 /// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
 const MACHINERY: &[&str] = &[
@@ -35,30 +34,8 @@ const MACHINERY: &[&str] = &[
     "shtool",
 ];
 
-/// Where every machine has its own tools and nobody keeps sources.
-const SYSTEM: &[&str] =
-    &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
-
-/// Where anybody may leave scratch files.
-const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
-
 /// How many of them are asked about one file.
 const WATCHERS: usize = 16;
-
-/// From this many unused inputs on, a step gets one note about all of them.
-const WHOLESALE: usize = 20;
-
-/// What the checks need to know besides.
-pub struct Place<'a> {
-    /// The workspace root.
-    pub root: &'a Path,
-    /// Not part of the build.
-    pub cache_dir: &'a Path,
-    /// Scratch directories of this user besides `/tmp`.
-    pub scratch: Vec<PathBytes>,
-    /// Is `outside-read` asked for?
-    pub outside_reads: bool,
-}
 
 /// A question about a pip and a file, with what is asked of the graph.
 enum Case<'a> {
@@ -86,23 +63,19 @@ impl Maker {
     }
 }
 
-pub struct Checker<'a> {
-    seen: &'a Observed,
-    declared: &'a Declarations,
-    place: &'a Place<'a>,
+pub(super) struct Checker<'a> {
+    pub(super) seen: &'a Observed,
+    pub(super) declared: &'a Declarations,
+    pub(super) place: &'a Place<'a>,
     links: Links,
-    makers: FxHashMap<PathBytes, Vec<usize>>,
+    pub(super) makers: FxHashMap<PathBytes, Vec<usize>>,
     /// Steps that always run, by what they read.
     watchers: FxHashMap<PathBytes, Vec<StepId>>,
     /// Directories in which build tools work, besides the workspace.
     grounds: Vec<PathBytes>,
     /// Makefiles and manifests.
     build_files: FxHashSet<PathBytes>,
-    out: Vec<Violation>,
-}
-
-fn below(path: &[u8], dir: &[u8]) -> bool {
-    dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    pub(super) out: Vec<Violation>,
 }
 
 fn text(b: &[u8]) -> String {
@@ -186,21 +159,19 @@ impl<'a> Checker<'a> {
     }
 
     /// Is it a file of this project, as far as one can tell?
-    fn inside(&self, path: &[u8]) -> bool {
-        let hidden = path.windows(6).any(|w| w == b"/.git/");
-        !hidden && (below(path, self.place.root.as_os_str().as_bytes()) || self.grounds.iter().any(|g| below(path, g)))
+    pub(super) fn inside(&self, path: &[u8]) -> bool {
+        self.place.is_inside(path) || (self.grounds.iter().any(|g| below(path, g)) && !is_gits(path))
     }
 
-    fn is_scratch(&self, path: &[u8]) -> bool {
-        let anybodys = SCRATCH.iter().any(|d| below(path, d.as_bytes())) || self.place.scratch.iter().any(|d| below(path, d));
-        !self.inside(path) && anybodys || below(path, self.place.cache_dir.as_os_str().as_bytes())
+    pub(super) fn is_scratch(&self, path: &[u8]) -> bool {
+        !self.inside(path) && self.place.is_scratch(path)
     }
 
     fn share_a_step(&self, a: usize, b: usize) -> bool {
         a == b || self.declared.steps[a].iter().any(|s| self.declared.steps[b].contains(s))
     }
 
-    fn innermost(&self, pip: usize) -> Option<StepId> {
+    pub(super) fn innermost(&self, pip: usize) -> Option<StepId> {
         self.declared.steps[pip].first().copied()
     }
 
@@ -412,153 +383,8 @@ impl<'a> Checker<'a> {
         suggest::edge(self.declared, step, producer, path, self.place.root)
     }
 
-    /// What a step declares and its pips did not do, and the other way round.
-    fn steps(&mut self) {
-        let mut pips_of: FxHashMap<StepId, Vec<usize>> = FxHashMap::default();
-        for (i, p) in self.seen.pips.iter().enumerate() {
-            for s in &self.declared.steps[i] {
-                pips_of.entry(*s).or_default().push(i);
-            }
-            let Some(s) = self.innermost(i).filter(|_| p.exit_code == 0) else { continue };
-            let step = self.declared.step(s);
-            if step.phony {
-                continue;
-            }
-            let undeclared: Vec<&Made> = p
-                .made
-                .iter()
-                .filter(|m| !m.is_dir && !m.deleted && self.inside(&m.path))
-                .filter(|m| !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d"))
-                .filter(|m| os_path(&m.path).symlink_metadata().is_ok())
-                .collect();
-            for m in undeclared {
-                let message = format!("`{}` also writes `{}`, which it does not declare", self.target(s), self.shown(&m.path));
-                let v = self.violation(Kind::UndeclaredOutput, i, Some(s), &m.path, message);
-                self.out.push(v);
-            }
-        }
-        let mut all: Vec<_> = pips_of.into_iter().collect();
-        all.sort_unstable_by_key(|(s, _)| *s);
-        for (s, pips) in all {
-            let step = self.declared.step(s);
-            if step.phony || pips.iter().any(|p| self.seen.pips[*p].exit_code != 0) {
-                continue;
-            }
-            self.missing_outputs(s, step, pips[0]);
-            self.unused(s, step, &pips);
-        }
-    }
-
-    fn missing_outputs(&mut self, s: StepId, step: &Step, pip: usize) {
-        let tool = self.declared.drivers[s.driver].declared.tool;
-        for o in &step.outputs {
-            if os_path(o).symlink_metadata().is_ok() {
-                continue;
-            }
-            let message = format!("`{}` declares `{}` and does not make it", self.target(s), self.shown(o));
-            let mut v = self.violation(Kind::MissingOutput, pip, Some(s), o, message);
-            if tool == Tool::Make {
-                // A name for a group of commands: it works, and only misses a word.
-                v.severity = Severity::Note;
-                v.fix = Some(Fix { place: step.place.to_string(), text: format!(".PHONY: {}", self.target(s)) });
-            }
-            self.out.push(v);
-        }
-    }
-
-    fn unused(&mut self, s: StepId, step: &Step, pips: &[usize]) {
-        let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
-        // A link stands for the file behind it, which is an input too.
-        let is_file = |i: &&PathBytes| std::fs::symlink_metadata(os_path(i)).is_ok_and(|m| m.is_file());
-        for (list, kind) in [(&step.inputs, Kind::UnusedInput), (&step.discovered, Kind::StaleDepfile)] {
-            let idle: Vec<&PathBytes> = list.iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
-            // Whoever names everything that there is means it.
-            let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
-            for i in &idle[..shown] {
-                let more = if idle.len() > shown { format!(" and {} more files", idle.len() - shown) } else { String::new() };
-                let message = match kind {
-                    Kind::UnusedInput => format!("`{}` declares `{}`{more} and never reads it", self.target(s), self.shown(i)),
-                    _ => format!("the dependency file of `{}` names `{}`{more}, which it does not read", self.target(s), self.shown(i)),
-                };
-                let v = self.violation(kind, pips[0], Some(s), i, message);
-                self.out.push(v);
-            }
-        }
-    }
-
-    /// Files that git tracks and that a pip wrote.
-    fn source_writes(&mut self) {
-        let written: Vec<(PathBytes, usize)> = self
-            .makers
-            .iter()
-            .filter(|(p, _)| below(p, self.place.root.as_os_str().as_bytes()))
-            .map(|(p, pips)| (p.clone(), pips[0]))
-            .collect();
-        let tracked = tracked(self.place.root, written.iter().map(|(p, _)| p));
-        let sources: FxHashSet<&PathBytes> =
-            self.declared.drivers.iter().flat_map(|d| d.declared.steps.iter().flat_map(|s| &s.inputs)).collect();
-        for (path, pip) in written {
-            let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
-            let changed = match &tracked {
-                Some(t) => t.contains(&path),
-                // Without git: a build file takes it for a source.
-                None => !declared() && sources.contains(&path),
-            };
-            if changed {
-                let message = format!("`{}` changes `{}`, a source", self.name(pip), self.shown(&path));
-                let v = self.violation(Kind::SourceWrite, pip, None, &path, message);
-                self.out.push(v);
-            }
-        }
-    }
-
-    /// What is wrong with a pip whatever is declared.
-    fn faults(&mut self, pip: usize, p: &Seen) {
-        for f in &p.faults {
-            let (kind, file, message) = match f {
-                Fault::Network(to) => (Kind::Network, to.clone(), format!("`{}` uses the network ({to})", self.name(pip))),
-                Fault::Survivor => {
-                    (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
-                }
-                Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
-                Fault::Different(what) => (
-                    Kind::NonDeterministic,
-                    self.shown(what.replace('`', "").as_bytes()),
-                    format!("`{}` made {what} anew with other content", self.name(pip)),
-                ),
-            };
-            let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
-            v.file = file;
-            if *f == Fault::Time {
-                v.fix = Some(Fix { place: String::new(), text: "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into() });
-            }
-            self.out.push(v);
-        }
-    }
-
-    /// Looks and writes outside.
-    fn outside(&mut self, pip: usize, p: &Seen) {
-        let installs = self.innermost(pip).is_some_and(|s| self.declared.step(s).phony && self.target(s).contains("install"));
-        for m in p.made.iter().filter(|m| !m.deleted && !installs && !m.path.is_empty()) {
-            if !self.inside(&m.path) && !self.is_scratch(&m.path) && !m.path.windows(6).any(|w| w == b"/.git/") {
-                let message = format!("`{}` writes `{}`, outside the workspace", self.name(pip), self.shown(&m.path));
-                let v = self.violation(Kind::OutsideWrite, pip, None, &m.path, message);
-                self.out.push(v);
-            }
-        }
-        for u in p.uses.iter().filter(|u| self.place.outside_reads && u.how == How::Read) {
-            let known =
-                SYSTEM.iter().any(|d| below(&u.path, d.as_bytes())) || self.is_scratch(&u.path) || self.makers.contains_key(&u.path);
-            if !known && !self.inside(&u.path) {
-                let message = format!("`{}` reads `{}`, outside the workspace", self.name(pip), self.shown(&u.path));
-                let v = self.violation(Kind::OutsideRead, pip, None, &u.path, message);
-                self.prove(v, &[(pip, u)]);
-            }
-        }
-    }
-
     /// Relative to the workspace, where it is inside.
-    fn shown(&self, path: &[u8]) -> String {
+    pub(super) fn shown(&self, path: &[u8]) -> String {
         let root = self.place.root.as_os_str().as_bytes();
         match path.strip_prefix(root) {
             Some(rest) if rest.first() == Some(&b'/') => text(&rest[1..]),
@@ -567,12 +393,12 @@ impl<'a> Checker<'a> {
     }
 
     /// What the build file calls a step.
-    fn target(&self, s: StepId) -> String {
+    pub(super) fn target(&self, s: StepId) -> String {
         self.declared.step(s).outputs.first().map(|o| self.shown(o)).unwrap_or_default()
     }
 
     /// What a pip makes, in a word.
-    fn name(&self, pip: usize) -> String {
+    pub(super) fn name(&self, pip: usize) -> String {
         if let Some(s) = self.innermost(pip) {
             return self.target(s);
         }
@@ -600,7 +426,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn violation(&self, code: Kind, pip: usize, step: Option<StepId>, file: &PathBytes, message: String) -> Violation {
+    pub(super) fn violation(&self, code: Kind, pip: usize, step: Option<StepId>, file: &PathBytes, message: String) -> Violation {
         let about = code.about();
         Violation {
             code,
@@ -621,7 +447,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Adds what is known of how, and keeps the violation.
-    fn prove(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
+    pub(super) fn prove(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
         for (pip, u) in uses {
             let what = match u.how {
                 How::Read => "read",
@@ -641,20 +467,4 @@ impl<'a> Checker<'a> {
         }
         self.out.push(v);
     }
-}
-
-/// Which of these files git tracks; `None` if this is no repository of git's.
-fn tracked<'p>(root: &Path, paths: impl Iterator<Item = &'p PathBytes>) -> Option<FxHashSet<PathBytes>> {
-    let wanted: FxHashSet<&PathBytes> = paths.collect();
-    if wanted.is_empty() || !root.ancestors().any(|d| d.join(".git").exists()) {
-        return None;
-    }
-    let out = std::process::Command::new("git").arg("-C").arg(root).args(["ls-files", "-z", "--full-name"]).output().ok()?;
-    let top = std::process::Command::new("git").arg("-C").arg(root).args(["rev-parse", "--show-toplevel"]).output().ok()?;
-    if !out.status.success() || !top.status.success() {
-        return None;
-    }
-    let top = Path::new(OsStr::from_bytes(top.stdout.strip_suffix(b"\n").unwrap_or(&top.stdout)));
-    let full = |name: &[u8]| -> PathBytes { top.join(OsStr::from_bytes(name)).as_os_str().as_bytes().into() };
-    Some(out.stdout.split(|b| *b == 0).map(full).filter(|p| wanted.contains(p)).collect())
 }

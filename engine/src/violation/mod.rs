@@ -6,8 +6,10 @@
 
 pub mod baseline;
 pub mod check;
+mod conduct;
 pub mod declared;
 pub mod links;
+pub(crate) mod place;
 pub mod policy;
 pub mod prove;
 pub mod suggest;
