@@ -13,6 +13,8 @@ pub struct Written {
     /// State now; `None`: deleted.
     pub state: Option<FileStat>,
     pub in_place: bool,
+    /// There was something of this name before.
+    pub was_there: bool,
 }
 
 /// An output with the state it was collected in.

@@ -13,6 +13,7 @@ pub mod file_stat;
 pub mod materialise;
 pub mod observation;
 pub mod path_set;
+pub mod product;
 pub mod stable_hash;
 pub mod store;
 
@@ -23,6 +24,7 @@ pub use error::{Error, IoResultExt, Result};
 pub use file_stat::{FileStat, Kind};
 pub use observation::{Fact, Observation, Value};
 pub use path_set::PathSet;
+pub use product::Product;
 pub use stable_hash::Fingerprint;
 pub use store::Store;
 

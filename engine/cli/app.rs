@@ -22,6 +22,8 @@ enum Command {
     Trace(TraceArgs),
     /// What a build does and its build files do not say; without a command, what the last audit here found
     Audit(AuditArgs),
+    /// Is this tree what its inputs make? Lists files that the build tool would leave alone although something has changed
+    Check(CheckArgs),
     /// Look after the cache
     Cache(CacheArgs),
     /// Past builds; with a number, what happened to each command of it
@@ -68,6 +70,9 @@ pub struct RunArgs {
     /// The most commands that really run at once, whatever the build tool starts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub local_jobs: Option<u16>,
+    /// First see to it that files are made again whose inputs have changed without the build tool's knowledge (see `xl check`)
+    #[arg(long)]
+    pub heal: bool,
     /// A command that uses what its build file does not declare fails (see `xl audit`)
     #[arg(long)]
     pub enforce: bool,
@@ -77,6 +82,18 @@ pub struct RunArgs {
     /// The command
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub cmd: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// The build command [default: that of the last build here]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub cmd: Vec<String>,
 }
 
 #[derive(Args)]
@@ -218,6 +235,7 @@ pub fn run() -> i32 {
         Command::Exec(a) => commands::run::run(&a, engine::Mode::Single),
         Command::Trace(a) => commands::trace::run(&a),
         Command::Audit(a) => commands::audit::run(&a),
+        Command::Check(a) => commands::check::run(&a),
         Command::Cache(a) => commands::cache::run(&a),
         Command::Log(a) => commands::log::run(&a),
         Command::Doctor(a) => commands::doctor::run(&a),

@@ -17,6 +17,7 @@ pub mod lookup;
 pub mod observed;
 pub mod pip;
 pub mod policy;
+pub mod products;
 mod publish;
 pub mod record;
 pub mod report;

@@ -13,6 +13,8 @@ pub struct Found {
     pub strong: Digest,
     pub entry: cache::Entry,
     pub path_set: Digest,
+    /// The short values of what was observed.
+    pub values: Vec<u64>,
 }
 
 /// Why a command ran: machine-readable, and printable.
@@ -163,7 +165,7 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
             reason = Some(Reason::NotRestorable { why });
             continue;
         }
-        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set }));
+        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, values: l.values.clone() }));
     }
     Ok(Err(reason.unwrap_or(Reason::NoWeakMatch)))
 }

@@ -216,6 +216,12 @@ impl Engine {
         let weak = &crate::lookup::publication_weak(weak, &digest, &cache.store, &world).map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
         let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
+        let result = (strong, digest, values.iter().map(cache::store::short).collect());
+        self.note_products(
+            &pip.fixed,
+            &result,
+            done.written.iter().filter(|w| w.state.is_some_and(|s| !s.is_dir())).map(|w| (&w.path, w.was_there)),
+        );
         let command = || one_line(&redact(&pip.fixed.argv));
         if let Some(e) = &pip.expected {
             let mut r = self.rechecked.lock().expect("rechecks");

@@ -16,7 +16,7 @@ use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
 use crate::slots::Slots;
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
-use cache::{Cas, Digest, Entry, PathBytes, Store};
+use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
@@ -81,6 +81,8 @@ pub struct Engine {
     pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) items: Mutex<Vec<Item>>,
     pub(crate) used: Mutex<Vec<Digest>>,
+    /// Files and the results that they are of now.
+    pub(crate) products: Mutex<Vec<(PathBytes, Product)>>,
     pub(crate) warnings: Mutex<Vec<String>>,
     pub(crate) restored: AtomicU64,
     pub(crate) stored: AtomicU64,
@@ -138,6 +140,7 @@ impl Engine {
             slots: switches.local_jobs.map(Slots::new),
             items: Mutex::default(),
             used: Mutex::default(),
+            products: Mutex::default(),
             warnings: Mutex::new(warnings),
             restored: AtomicU64::new(0),
             stored: AtomicU64::new(0),
@@ -234,6 +237,7 @@ impl Engine {
                 .store
                 .touch(&used)
                 .and_then(|()| c.store.memorise(&self.files.take_fresh()))
+                .and_then(|()| c.store.put_products(&self.products.lock().expect("products")))
                 .and_then(|()| c.store.add_build(&serde_json::to_vec(&record).unwrap_or_default()))
                 .and_then(|_| c.store.trim_builds(100));
             if let Err(e) = kept {

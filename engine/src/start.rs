@@ -252,6 +252,8 @@ impl Engine {
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
+        let result = (found.strong, found.path_set, found.values);
+        self.note_products(&fixed, &result, e.outputs.iter().map(|o| (&o.path, true)));
         self.push(item);
     }
 

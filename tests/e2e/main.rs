@@ -9,6 +9,7 @@ mod cache_faults;
 mod contract;
 mod crash;
 mod enforce;
+mod heal;
 mod options;
 mod places;
 mod property;

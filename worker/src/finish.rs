@@ -108,7 +108,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
             problems.push(format!("it gives `{}` to another owner", text(path)));
         }
-        out.push(Written { path: path.clone(), state: now, in_place: r.in_place });
+        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, was_there: r.first.is_some() });
     }
     let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
     while let Some(dir) = moved.pop() {
@@ -119,7 +119,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             }
             if !known.contains(&path) {
                 let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false });
+                out.push(Written { path, state, in_place: false, was_there: false });
             }
         }
     }

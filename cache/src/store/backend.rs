@@ -22,10 +22,12 @@ pub enum Table {
     Memo,
     History,
     Builds,
+    Products,
 }
 
 impl Table {
-    pub const ALL: [Self; 7] = [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Builds];
+    pub const ALL: [Self; 8] =
+        [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Builds, Self::Products];
 
     fn name(self) -> &'static str {
         match self {
@@ -36,6 +38,7 @@ impl Table {
             Self::Memo => "memo",
             Self::History => "history",
             Self::Builds => "builds",
+            Self::Products => "products",
         }
     }
 }

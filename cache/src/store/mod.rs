@@ -216,6 +216,23 @@ impl Store {
         self.put(Table::History, &key.0, &History { noted: today(), ..h.clone() })
     }
 
+    /// Notes which results these files are of.
+    pub fn put_products(&self, all: &[(crate::PathBytes, crate::Product)]) -> Result<()> {
+        let row = |(path, p): &(crate::PathBytes, crate::Product)| Ok((Table::Products, path.to_vec(), Some(postcard::to_stdvec(p)?)));
+        self.backend.write(all.iter().map(row).collect::<Result<_>>()?)
+    }
+
+    pub fn product(&self, path: &[u8]) -> Option<crate::Product> {
+        self.get(Table::Products, path).ok()?
+    }
+
+    /// Every file below `dir` that is a result.
+    pub fn products(&self, dir: &[u8]) -> Result<Vec<(crate::PathBytes, crate::Product)>> {
+        let prefix = [dir, b"/"].concat();
+        let rows = self.backend.scan(Table::Products, &prefix)?;
+        Ok(rows.into_iter().filter_map(|(k, v)| Some((k.into(), postcard::from_bytes(&v).ok()?))).collect())
+    }
+
     /// Keeps a build record (JSON) under its number; returns the number.
     pub fn add_build(&self, record: &[u8]) -> Result<u64> {
         let last = self.backend.scan(Table::Builds, b"")?.last().and_then(|(k, _)| Some(u64::from_be_bytes(k.as_slice().try_into().ok()?)));

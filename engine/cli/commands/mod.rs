@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cache;
+pub mod check;
 pub mod doctor;
 pub mod log;
 pub mod run;

@@ -13,6 +13,11 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+/// Under an outer run the outer one sees everything already.
+fn is_nested() -> bool {
+    std::env::var_os(SESSION).is_some() || std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1")
+}
+
 /// A supervised build that is over.
 pub struct Done {
     pub code: i32,
@@ -23,6 +28,9 @@ pub struct Done {
 }
 
 pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
+    if a.heal && !is_nested() {
+        super::check::heal(a)?;
+    }
     let done = build(a, config(&a.common)?, mode, false)?;
     super::summary::show(&done.record, mode, a.summary);
     // What only shows when the whole run is over.
@@ -34,9 +42,7 @@ pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
 
 /// Runs the command, and tells what went wrong with `xl` itself. With `audit` everything is observed, for a comparison afterwards.
 pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Done, CommandError> {
-    let nested = std::env::var_os(SESSION).is_some();
-    if nested || std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1") {
-        // Under an outer run the outer one sees everything already.
+    if is_nested() {
         return Err(become_command(&a.cmd));
     }
     let enforced = a.enforce || config.audit.enforce.is_some();

@@ -1,0 +1,23 @@
+//! A product: which result last put a file where it is, and what that result depended on.
+//!
+//! Kept by path, so that a tree can be asked later whether it is still what its inputs make.
+
+use crate::Digest;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Product {
+    pub strong: Digest,
+    pub path_set: Digest,
+    /// The values of its observations, shortened as in links, in the order of the path set.
+    pub values: Vec<u64>,
+    /// The command that made it: the text of `sh -c`, or its words.
+    pub command: Vec<u8>,
+    pub cwd: Vec<u8>,
+    /// Variables that it depended on and that it had from outside the build.
+    pub inherited: Vec<Vec<u8>>,
+    /// The whole environment around the build, if all of it counts.
+    pub environment: Option<u64>,
+    /// There was nothing of this name before a command first made it: it is nobody's source.
+    pub created: bool,
+}
