@@ -15,8 +15,14 @@ pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
     let mut violations = check(seen, &declared, &place(config));
     settle(&mut violations, config);
-    let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
-    Findings { violations, gaps: declared.gaps, compared, undeclared: seen.pips.len() as u64 - compared }
+    let steps: Vec<_> = declared.steps.iter().filter_map(|s| s.first()).collect();
+    let compared = steps.len() as u64;
+    let shown = |p: &[u8]| {
+        let path = crate::frontend::os_path(p);
+        path.strip_prefix(&config.root).unwrap_or(path).to_string_lossy().into_owned()
+    };
+    let targets = steps.iter().filter_map(|s| declared.step(**s).outputs.first()).map(|o| shown(o)).collect();
+    Findings { violations, gaps: declared.gaps, targets, compared, undeclared: seen.pips.len() as u64 - compared }
 }
 
 /// What the checks need to know of the workspace.

@@ -215,24 +215,34 @@ pub fn uses<'a>(observations: impl Iterator<Item = &'a Observation>) -> Vec<Use>
     observations.filter_map(how).map(|(how, path)| Use { path: path.clone(), how, evidence: None }).collect()
 }
 
-/// What was noted of a name while it was used: was it read, and by whom first?
-pub type ByName = FxHashMap<PathBytes, (bool, Evidence)>;
+/// What was noted of a name while it was used.
+pub struct Noted {
+    /// It was read as a file that was there.
+    read: bool,
+    /// It was not there at first, and came without the pip's doing.
+    appeared: bool,
+    evidence: Evidence,
+}
+
+pub type ByName = FxHashMap<PathBytes, Noted>;
 
 /// Takes what counts as evidence from the accesses of a pip.
 pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
-    let one = |r: &worker::recorder::Record| {
+    let one = |path: &PathBytes, r: &worker::recorder::Record| {
         let (call, pid) = r.first_by;
         let program = a.programs.iter().rev().find(|p| p.pid == pid).or(a.programs.last());
         let program = program.map(|p| String::from_utf8_lossy(&p.path).into_owned()).unwrap_or_default();
-        (
-            r.read && r.first.is_some_and(|s| s.is_file()),
-            Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) },
-        )
+        let appeared = r.first.is_none() && !r.intent && cache::FileStat::of(path).is_some_and(|s| s.is_file());
+        Noted {
+            read: r.read && (appeared || r.first.is_some_and(|s| s.is_file())),
+            appeared,
+            evidence: Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) },
+        }
     };
-    a.names.iter().map(|(path, r)| (path.clone(), one(r))).collect()
+    a.names.iter().map(|(path, r)| (path.clone(), one(path, r))).collect()
 }
 
-/// The uses of a pip that ran. What it read counts even where it changed meanwhile, so that nothing can be stored.
+/// The uses of a pip that ran. What it looked at counts even where it changed meanwhile, so that nothing can be stored: just that is a race.
 pub fn with_evidence(
     observations: &[(Observation, cache::Value)],
     made: &[Made],
@@ -241,12 +251,18 @@ pub fn with_evidence(
 ) -> Vec<Use> {
     let mut all = uses(observations.iter().map(|(o, _)| o));
     all.retain(|u| !ignored(&u.path));
-    let mut read: FxHashSet<PathBytes> = all.iter().filter(|u| u.how == How::Read).map(|u| u.path.clone()).collect();
-    read.extend(made.iter().map(|m| m.path.clone()));
-    let more = evidence.iter().filter(|(p, (r, _))| *r && !read.contains(*p) && !ignored(p));
-    all.extend(more.map(|(path, _)| Use { path: path.clone(), how: How::Read, evidence: None }));
+    let mut known: FxHashSet<PathBytes> = all.iter().filter(|u| u.how == How::Read).map(|u| u.path.clone()).collect();
+    known.extend(made.iter().map(|m| m.path.clone()));
+    for (path, n) in evidence.iter().filter(|(p, _)| !known.contains(*p) && !ignored(p)) {
+        let how = match (n.read, n.appeared) {
+            (true, _) => How::Read,
+            (false, true) => How::Missed,
+            (false, false) => continue,
+        };
+        all.push(Use { path: path.clone(), how, evidence: None });
+    }
     for u in &mut all {
-        u.evidence = evidence.get(&u.path).map(|(_, e)| e.clone());
+        u.evidence = evidence.get(&u.path).map(|n| n.evidence.clone());
     }
     all.sort_by(|a, b| (&a.path, a.how).cmp(&(&b.path, b.how)));
     all

@@ -338,6 +338,101 @@ fn manifests_are_read_as_ninja_reads_them() {
     finds(&w, &["make", "-C", "u"], "make -C u clean", &[]);
 }
 
+/// Styles of makefiles that declare everything, one way or another.
+#[test]
+fn makefiles_of_many_styles() {
+    let w = World::new();
+    let clean = "find . -name '*.o' -delete; rm -rf out bl/q br/q app x y lib.a one two gen.h";
+    let build = |files: &[(&str, &str)]| {
+        w.wipe();
+        w.write("s.c", "#include \"s.h\"\nint s = S;\n");
+        w.write("s.h", "#define S 1\n");
+        w.write("t.c", "int t;\n");
+        for (name, text) in files {
+            w.write(name, text);
+        }
+    };
+    // Double colons, a prefix of its own, blanks in names, several targets of one rule.
+    build(&[(
+        "Makefile",
+        "all: x y\nx:: s.c\n\tcat s.c >> x\nx:: t.c\n\tcat t.c >> x\none two: s.c t.c\n\tcat s.c t.c > one; cp one two\ny: one two\n\tcat one two > y\n",
+    )]);
+    finds(&w, &["make"], clean, &[]);
+    build(&[("Makefile", ".RECIPEPREFIX = >\nx: s.c a\\ b.txt\n>cat s.c s.h 'a b.txt' > x\n"), ("a b.txt", "")]);
+    finds(&w, &["make"], clean, &["XL001 x s.h"]);
+    // Links: declared by one name, used by another.
+    build(&[("Makefile", "x: ln/s.c lf bl/q\n\tcat ln/s.c lf bl/q > x\nbl/q: ln/s.h\n\tcp ln/s.h bl/q\n")]);
+    w.sh("mkdir src br && mv s.c s.h src && ln -s src ln && ln -s t.c lf && ln -s br bl");
+    finds(&w, &["make"], clean, &[]);
+    // A make behind a shell, in a script, with a makefile of another name.
+    let sub = [
+        ("d/m.mk", "o.o: s.c\n\tgcc -I. -c s.c -o o.o\n"),
+        ("d/s.c", "#include \"s.h\"\n"),
+        ("d/s.h", ""),
+        ("go.sh", "make -C d -f m.mk\n"),
+    ];
+    for top in [
+        "all:\n\ttrue; cd d && $(MAKE) -f m.mk\n",
+        "all:\n\tfor d in d; do $(MAKE) -C $$d -f m.mk || exit 1; done\n",
+        "all:\n\tsh ./go.sh\n",
+    ] {
+        build(&[&sub[..], &[("Makefile", &format!("{top}.PHONY: all\n"))]].concat());
+        finds(&w, &["make"], clean, &["XL001 d/o.o d/s.h"]);
+    }
+    build(&sub);
+    finds(&w, &["sh", "-c", "sh go.sh; make -C d -f m.mk"], clean, &["XL001 d/o.o d/s.h"]);
+    // In the order of a script.
+    build(&[
+        ("g/Makefile", "g.h: ../s.h\n\tcp ../s.h g.h\n"),
+        ("m/Makefile", "m.o: m.c ../g/g.h\n\tgcc -c m.c\n"),
+        ("m/m.c", "#include \"../g/g.h\"\n"),
+    ]);
+    finds(&w, &["sh", "-c", "make -C g && make -C m"], "rm -f g/g.h m/m.o", &[]);
+    // What is configured before is no source of the build.
+    build(&[("Makefile", "x: gen.h\n\tcat gen.h > x\n")]);
+    finds(&w, &["sh", "-c", "cp s.h gen.h && make"], clean, &[]);
+}
+
+/// Who looks for a file that appears meanwhile is caught, although nothing of it can be stored.
+#[test]
+fn a_race_that_really_happens() {
+    let w = World::new();
+    w.write("s", "s\n");
+    w.write("Makefile", "all: o g\no: s\n\ttest -e g; while ! test -e g; do sleep 0.05; done; cat s g > o\ng: s\n\tsleep 0.3; cp s g\n");
+    let (_, r) = audit(&w, &[], &["make", "-j2"]);
+    assert_eq!(serious(&r), set(&["XL002 o g"]), "{r:#}");
+}
+
+#[test]
+fn findings_are_tried_out() {
+    let w = World::new();
+    c_files(&w);
+    let prove = |n: &str| {
+        let out = w.xl(&["audit", "--prove", n]).output().expect("xl");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        (out.status.code(), text.lines().last().unwrap_or_default().to_owned())
+    };
+    w.write(
+        "my.mk",
+        "O = main.o\nall: $(O) g.h use\n$(O): main.c\n\tgcc -c main.c -o $(O)\nuse: main.c\n\tcat main.c g.h > use\ng.h:\n\techo 1 > g.h\n",
+    );
+    w.sh("make -f my.mk O=m.o g.h");
+    let (_, r) = audit(&w, &[], &["make", "-f", "my.mk", "-j1", "O=m.o"]);
+    assert_eq!(serious(&r), set(&["XL001 m.o a.h", "XL001 m.o b.h", "XL001 use g.h"]), "{r:#}");
+    let before = w.snapshot();
+    assert_eq!(prove("1"), (Some(0), "proven: `m.o` is not made again when `a.h` changes".into()));
+    assert_eq!(w.snapshot(), before, "the experiment changes the tree");
+    // Repaired since.
+    w.write("my.mk", &w.read("my.mk").replace("$(O): main.c", "$(O): main.c a.h b.h"));
+    assert_eq!(prove("1"), (Some(1), "not proven: `m.o` is made again when `a.h` changes".into()));
+    w.sh("rm -f m.o use g.h");
+    let (_, r) = audit(&w, &[], &["make", "-f", "my.mk", "-j1", "O=m.o"]);
+    assert_eq!(serious(&r), set(&["XL002 use g.h"]), "{r:#}");
+    let (code, verdict) = prove("1");
+    assert!(code == Some(0) && verdict.starts_with("proven: without `g.h` first, `use` fails: cat: g.h"), "{verdict}");
+    assert_eq!(prove("99").0, Some(2));
+}
+
 /// The official schema is part of the crate of its types.
 fn sarif_schema() -> Value {
     let out = std::process::Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--offline"]).output().expect("cargo");

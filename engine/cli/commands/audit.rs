@@ -23,6 +23,9 @@ pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
     if let Some(n) = a.prove {
         return prove(&report, n);
     }
+    if report.findings.compared == 0 && report.pips > 0 && report.exit_code == 0 {
+        warning("none of the commands could be compared with what is declared");
+    }
     write(&report, a)?;
     Ok(match (report.exit_code, report.failures()) {
         (0, 0) => 0,
@@ -105,6 +108,9 @@ pub fn baseline_error(e: BaselineError) -> CommandError {
 }
 
 fn apply(report: &mut Report, path: &Path, write: bool) -> Result<(), CommandError> {
+    if write && report.exit_code != 0 {
+        return Err(CommandError::new(exit_code::USAGE, "a build that failed is no measure: the baseline stays as it is"));
+    }
     let before = Baseline::load(path).map_err(baseline_error)?;
     let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(baseline_error)?) } else { before };
     let Some(b) = now else {

@@ -13,6 +13,10 @@ use std::process::{Command, Stdio};
 /// option of overlayfs has it, then the command.
 const SCRIPT: &str = r#"set -e
 scratch=$1 cwd=$2 count=$3; shift 3
+while read -r _ at kind options _; do
+  case $kind in proc|sysfs|devpts|cgroup*|mqueue) continue;; esac
+  case $options in rw*) mount -o remount,bind,ro "$(printf '%b' "$at")" 2>/dev/null || :;; esac
+done < /proc/self/mounts
 mount -t tmpfs xl "$scratch"
 mkdir "$scratch/tmp"
 while [ "$count" -gt 0 ]; do
@@ -20,7 +24,6 @@ while [ "$count" -gt 0 ]; do
   mount -t overlay -o "lowerdir=$2,upperdir=$scratch/up$count,workdir=$scratch/work$count" xl "$1"
   count=$((count - 1)); shift 2
 done
-mount -o remount,bind,ro /
 export TMPDIR="$scratch/tmp"
 cd "$cwd"
 exec "$@"
@@ -44,8 +47,12 @@ impl Drop for Sandbox {
 impl Sandbox {
     /// Finds out what is allowed. `base` is a directory to make a mount point in.
     pub fn new(base: &Path) -> Result<Self, String> {
-        let scratch = base.join(format!("ask-{}", std::process::id()));
-        std::fs::create_dir_all(&scratch).map_err(|e| format!("`{}` cannot be made: {e}", scratch.display()))?;
+        let name = format!("xl-ask-{}", std::process::id());
+        let mut scratch = base.join(&name);
+        if std::fs::create_dir_all(&scratch).is_err() {
+            scratch = std::env::temp_dir().join(&name);
+            std::fs::create_dir_all(&scratch).map_err(|e| format!("`{}` cannot be made: {e}", scratch.display()))?;
+        }
         let mut s = Self { unshare: &[], scratch };
         let mut why = String::new();
         for way in [&["--mount"][..], &["--user", "--map-root-user", "--mount"]] {
@@ -117,12 +124,11 @@ mod tests {
                 return drop(writeln!(std::io::stderr(), "skipped: {e}"));
             }
         };
-        let text =
-            "echo new > f; cat f; echo x > g; touch /etc/xl-was-here 2>/dev/null || echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
+        let text = "echo new > f; cat f; echo x > g; touch /etc/xl-was-here /dev/shm/xl-was-here 2>/dev/null || echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
         let out = s.run(&["sh".into(), "-c".into(), text.into()], &tree, &[&tree], std::env::vars_os()).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), "new\nrefused\nt\n");
         assert_eq!(std::fs::read(tree.join("f")).unwrap(), b"old");
-        assert!(!tree.join("g").exists() && !Path::new("/etc/xl-was-here").exists());
+        assert!(!tree.join("g").exists() && !Path::new("/etc/xl-was-here").exists() && !Path::new("/dev/shm/xl-was-here").exists());
         drop(s);
         assert_eq!(std::fs::read_dir(&base).unwrap().count(), 0);
     }

@@ -233,7 +233,9 @@ impl<'a> Checker<'a> {
     fn maker(&mut self, pip: usize, other: usize, path: &PathBytes) -> Option<Maker> {
         let (step, by) = (self.innermost(pip)?, self.innermost(other)?);
         let named = self.declared.drivers[by.driver].by_output.get(path).into_iter().flatten();
-        let same: Vec<StepId> = named.map(|s| StepId { driver: by.driver, step: *s }).filter(|s| *s != by).collect();
+        let named = named.map(|s| StepId { driver: by.driver, step: *s });
+        let commands = &self.declared.step(by).commands;
+        let same: Vec<StepId> = named.filter(|s| *s != by && self.declared.step(*s).commands == *commands).collect();
         let before = [by].into_iter().chain(same).map(|s| self.links.ask_order(step, s)).collect();
         Some(Maker { pip: other, before, after: self.links.ask_order(by, step) })
     }
@@ -286,7 +288,7 @@ impl<'a> Checker<'a> {
                 let message = format!("`{}` reads `{}`, which nothing declares", self.target(step), self.shown(&path));
                 let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &path, message);
                 v.fix = suggest::input(self.declared, step, &path, self.place.root);
-                v.reproduce = suggest::stale(self.declared, step, &path);
+                v.reproduce = suggest::stale(self.seen, self.declared, step, &path);
                 let exists = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
                 v.control = s.inputs.iter().find(exists).map(|i| self.shown(i));
                 if machinery {
@@ -306,6 +308,10 @@ impl<'a> Checker<'a> {
                 let message =
                     format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
                 let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
+                // An import lists directories for the names of modules only.
+                if self.command(pip).contains("python") {
+                    v.severity = Severity::Note;
+                }
                 v.other = Some(self.pip(*other));
                 self.prove(v, &[(pip, used)]);
             }
@@ -318,7 +324,11 @@ impl<'a> Checker<'a> {
                 };
                 let message = format!("`{}` is written by two commands, {how}", self.shown(&path));
                 let mut v = self.violation(Kind::DoubleWrite, second, None, &path, message);
-                v.severity = if ordered { Severity::Note } else { v.severity };
+                // Members of an archive: make writes one after the other, unless it is told to hurry.
+                let declares =
+                    |pip: usize| self.innermost(pip).filter(|s| self.declared.step(*s).outputs.contains(&path)).map(|s| s.driver);
+                let members = declares(first).is_some() && declares(first) == declares(second);
+                v.severity = if ordered || members { Severity::Note } else { v.severity };
                 if same && !ordered {
                     v.severity = v.severity.min(Severity::Warning);
                 }
@@ -356,7 +366,7 @@ impl<'a> Checker<'a> {
                 let mut v = self.violation(Kind::MissingEdge, pip, None, &used.path, message);
                 v.other = Some(self.pip(other));
                 v.fix = self.edge(pip, other, &used.path);
-                v.reproduce = self.innermost(pip).and_then(|s| suggest::race(self.declared, s, &used.path));
+                v.reproduce = self.innermost(pip).and_then(|s| suggest::race(self.seen, self.declared, s, &used.path));
                 self.prove(v, &[(pip, used)]);
             }
             (None, None) => {
@@ -372,7 +382,7 @@ impl<'a> Checker<'a> {
                 let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &used.path, message);
                 v.other = Some(self.pip(other));
                 v.fix = suggest::input(self.declared, step, &used.path, self.place.root);
-                v.reproduce = suggest::stale(self.declared, step, &used.path);
+                v.reproduce = suggest::stale(self.seen, self.declared, step, &used.path);
                 self.prove(v, &[(pip, used)]);
             }
         }
@@ -422,6 +432,7 @@ impl<'a> Checker<'a> {
             cwd: text(&l.cwd),
             target: step.map(|s| self.target(s)).unwrap_or_default(),
             declared_at: place.unwrap_or_default(),
+            tool: step.map(|s| suggest::tool(self.seen, &self.declared.drivers[s.driver])).unwrap_or_default(),
             tool_dir: step.map(|s| text(&self.declared.drivers[s.driver].dir)).unwrap_or_default(),
         }
     }

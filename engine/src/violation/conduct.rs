@@ -102,8 +102,11 @@ impl Checker<'_> {
             let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
             let changed = match &tracked {
                 Some(t) => t.contains(&path),
-                // Without git: a build file takes it for a source.
-                None => !declared() && sources.contains(&path),
+                // Without git: a build file takes it for a source, and the step that writes it found it there.
+                None => {
+                    let found = |u: &crate::observed::Use| u.path == path && matches!(u.how, How::Read | How::Probed);
+                    !declared() && sources.contains(&path) && self.innermost(pip).is_some() && self.seen.pips[pip].uses.iter().any(found)
+                }
             };
             if changed {
                 let message = format!("`{}` changes `{}`, a source", self.name(pip), self.shown(&path));

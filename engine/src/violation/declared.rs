@@ -76,7 +76,24 @@ fn again(seen: &Observed, i: usize) -> Option<usize> {
 /// Is this a build tool whose declarations are to be asked?
 fn asks(seen: &Observed, i: usize) -> bool {
     let l = &seen.launches[i];
-    (is_make(l) || is_ninja(l)) && !only_asks(l) && again(seen, i).is_none()
+    (is_make(l) || is_ninja(l)) && !only_asks(l) && again(seen, i).is_none() && !is_probe(seen, i)
+}
+
+/// Does a configuration step find something out with this build?
+fn is_probe(seen: &Observed, i: usize) -> bool {
+    let configures = |l: &Launch| {
+        let names = l.argv.iter().take(2).map(|a| base(a));
+        let cmake = base(&l.program) == b"cmake" && !l.argv.iter().any(|a| a == b"--build");
+        cmake || names.into_iter().any(|n| n == b"configure" || n == b"config.status")
+    };
+    let mut at = seen.launches[i].parent;
+    while let Some(p) = at {
+        if configures(&seen.launches[p]) {
+            return true;
+        }
+        at = seen.launches[p].parent;
+    }
+    false
 }
 
 /// The build tools, from the innermost, of which this launch is a part.
@@ -224,8 +241,9 @@ impl Declarations {
         lost.sort_unstable();
         let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
         for (driver, (all, _)) in lost {
-            let files = &self.drivers[driver].declared.files;
-            if !files.is_empty() && !files.iter().any(|f| made.contains(f)) {
+            let declared = &self.drivers[driver].declared;
+            let says_nothing = declared.steps.iter().all(|s| s.commands.is_empty() && s.place.line == 0);
+            if !says_nothing && !declared.files.is_empty() && !declared.files.iter().any(|f| made.contains(f)) {
                 // What a makefile runs while it is read belongs to no step.
                 continue;
             }

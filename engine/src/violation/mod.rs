@@ -15,6 +15,7 @@ pub mod prove;
 pub mod suggest;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The kinds, by their stable codes. The text of each is in [`Kind::about`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +136,9 @@ pub struct PipRef {
     /// The directory in which the build tool works that launched it.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub tool_dir: String,
+    /// Its words, without goals: with a target it makes that target, there.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tool: Vec<String>,
 }
 
 /// How it is known.
@@ -207,6 +211,9 @@ pub struct Findings {
     pub violations: Vec<Violation>,
     /// What could not be compared, and why.
     pub gaps: Vec<String>,
+    /// What the pips that were held against a declaration make.
+    #[serde(default)]
+    pub targets: BTreeSet<String>,
     /// Pips that were held against a declaration.
     pub compared: u64,
     /// Pips of which nothing is declared.

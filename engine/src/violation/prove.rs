@@ -64,10 +64,11 @@ find . -name '*.d' -o -name '*.Po' -o -name '*.Plo' | while IFS= read -r f; do :
 rm -f .ninja_deps
 rm -f "$file" "$target"; echo "rm $file $target, and what dependency files say"
 echo "$*"
-if "$@" >/dev/null 2>"$TMPDIR/said"; then
+if "$@" >"$TMPDIR/said" 2>&1; then
   [ -e "$file" ] && echo "= made" || echo "= without"
 else
-  echo "= fails $(grep -v '^ninja: ' "$TMPDIR/said" | head -n 1)"
+  # Only a failure for want of the file is one that counts.
+  echo "= fails $(grep -F -- "${file##*/}" "$TMPDIR/said" | grep -i 'no such\|not found\|cannot\|missing\|no rule\|undefined' | head -n 1)"
 fi
 "#;
 
@@ -126,9 +127,10 @@ impl Experiment<'_> {
         let full = |p: &str| self.root.join(p).display().to_string();
         let target = full(&v.target);
         let shown = target.strip_prefix(&format!("{}/", v.pip.tool_dir)).unwrap_or(&target).to_owned();
-        let tool = if v.pip.declared_at.contains(".ninja") { "ninja" } else { "make" };
-        let (seen, steps) = self.ask(base, RACE, &[&v.pip.tool_dir, &full(&v.file), &target], &[tool.to_owned(), shown])?;
+        let command: Vec<String> = v.pip.tool.iter().cloned().chain([shown]).collect();
+        let (seen, steps) = self.ask(base, RACE, &[&v.pip.tool_dir, &full(&v.file), &target], &command)?;
         let verdict = match seen.split_once(' ') {
+            Some(("fails", "")) => Verdict::Untried(format!("`{}` fails for another reason", command.join(" "))),
             Some(("fails", said)) => Verdict::Proven(format!("without `{}` first, `{}` fails: {said}", v.file, v.target)),
             _ if seen == "without" => Verdict::Proven(format!("`{}` is made without `{}`", v.target, v.file)),
             _ => Verdict::NotProven(format!("`{}` is made before `{}` all the same", v.file, v.target)),

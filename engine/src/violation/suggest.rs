@@ -3,6 +3,7 @@
 use super::Fix;
 use super::declared::{Declarations, Driver, StepId};
 use crate::frontend::{Step, Tool};
+use crate::observed::Observed;
 use cache::PathBytes;
 use std::path::Path;
 
@@ -138,23 +139,45 @@ fn place(d: &Driver, s: &Step, root: &Path) -> String {
     }
 }
 
-fn tool(d: &Driver) -> &'static str {
-    if d.declared.tool == Tool::Make { "make" } else { "ninja" }
+/// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where it works.
+pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
+    let make = d.declared.tool == Tool::Make;
+    let argv = &seen.launches[d.launch].argv;
+    let mut out = vec![text(argv.first().map_or(if make { b"make" } else { b"ninja" }, Vec::as_slice))];
+    let mut words = argv.iter().skip(1);
+    while let Some(w) = words.next() {
+        match &w[..] {
+            b"-C" | b"--directory" | b"-j" | b"-l" => drop(words.next()),
+            b"-f" | b"--file" | b"--makefile" | b"-I" | b"-k" | b"-d" | b"-w" if !make || !matches!(&w[..], b"-k" | b"-d" | b"-w") => {
+                out.push(text(w));
+                out.extend(words.next().map(|v| text(v)));
+            }
+            w if w.starts_with(b"-C") || w.starts_with(b"--directory=") || w.starts_with(b"-j") => {}
+            w if w.starts_with(b"-") || (make && w.contains(&b'=')) => out.push(text(w)),
+            _ => {}
+        }
+    }
+    let argv: Vec<Vec<u8>> = out.into_iter().map(String::into_bytes).collect();
+    crate::record::redact(&argv)
+}
+
+fn command(seen: &Observed, d: &Driver) -> String {
+    tool(seen, d).iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(" ")
 }
 
 /// A command that shows that a target is not made again.
-pub fn stale(all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+pub fn stale(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
     let d = &all.drivers[step.driver];
     let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
-    Some(format!("cd {} && touch {} && {} {target}", quoted(&d.dir), quoted(&relative(path, &d.dir)), tool(d)))
+    Some(format!("cd {} && touch {} && {} {target}", quoted(&d.dir), quoted(&relative(path, &d.dir)), command(seen, d)))
 }
 
 /// A command that shows that a target is made before a file that it reads.
-pub fn race(all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+pub fn race(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
     let d = &all.drivers[step.driver];
     let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
     let gone = quoted(&relative(path, &d.dir));
-    Some(format!("cd {} && rm -f {gone} {target} && {} {target}", quoted(&d.dir), tool(d)))
+    Some(format!("cd {} && rm -f {gone} {target} && {} {target}", quoted(&d.dir), command(seen, d)))
 }
 
 #[cfg(test)]

@@ -111,13 +111,14 @@ impl Existing<'_> {
 /// One paragraph of the data base, and whether it is a rule with `::`.
 fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>, there: &mut Existing<'_>) -> Option<(Step, bool)> {
     // Before it may stand the variables of the target: `target: NAME := value`.
-    let assigns = |l: &[u8]| words(l).nth(2).is_some_and(|w| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!="));
+    let sets = |w: &[u8]| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!=");
+    let assigns = |l: &[u8]| words(l).skip(1).take(2).any(sets);
     let head = paragraph.iter().find(|l| !l.starts_with(b"#") && !l.starts_with(b"\t") && !assigns(l))?;
     let has = |text: &[u8]| paragraph.iter().any(|l| l.starts_with(text));
     // A name with a colon in it ends where the colon is followed by a blank, another colon or nothing.
     let end = (0..head.len()).find(|i| head[*i] == b':' && matches!(head.get(i + 1), None | Some(b' ' | b':')))?;
     let name = &head[..end];
-    if has(b"# Not a target:") || is_special(name) || name.contains(&b'%') {
+    if has(b"# Not a target:") || is_special(name) {
         return None;
     }
     let double = head[end..].starts_with(b"::");
