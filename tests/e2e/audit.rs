@@ -338,6 +338,17 @@ fn manifests_are_read_as_ninja_reads_them() {
     finds(&w, &["make", "-C", "u"], "make -C u clean", &[]);
 }
 
+/// The table of the guide is the table of the program.
+#[test]
+fn the_guide_lists_every_kind() {
+    let guide = include_str!("../../docs/audit.md");
+    for a in engine::violation::KINDS {
+        let severity = format!("{:?}", a.severity).to_lowercase();
+        let row = format!("| {} | {} | {severity} | {} |", a.code, a.name, a.why);
+        assert!(guide.contains(&row), "docs/audit.md lacks: {row}");
+    }
+}
+
 /// Styles of makefiles that declare everything, one way or another.
 #[test]
 fn makefiles_of_many_styles() {

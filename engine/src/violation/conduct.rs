@@ -3,7 +3,7 @@
 use super::check::Checker;
 use super::declared::StepId;
 use super::place::{below, is_gits, tracked};
-use super::{Fix, Kind, Severity};
+use super::{Fix, Kind, Severity, suggest};
 use crate::frontend::{Step, Tool, os_path};
 use crate::observed::{Fault, How, Made, Seen};
 use cache::PathBytes;
@@ -61,7 +61,7 @@ impl Checker<'_> {
             if tool == Tool::Make {
                 // A name for a group of commands: it works, and only misses a word.
                 v.severity = Severity::Note;
-                v.fix = Some(Fix { place: step.place.to_string(), text: format!(".PHONY: {}", self.target(s)) });
+                v.fix = suggest::phony(self.declared, s, self.place.root);
             }
             self.out.push(v);
         }

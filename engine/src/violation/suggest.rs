@@ -106,6 +106,13 @@ pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) ->
     Some(Fix { place: place(d, s, root), text: edit })
 }
 
+/// Says that a target is no file.
+pub fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    let name = escaped(&relative(s.outputs.first()?, &d.dir), Tool::Make);
+    Some(Fix { place: place(d, s, root), text: format!(".PHONY: {name}") })
+}
+
 /// Makes sure that a file is made before a step that reads it.
 pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));

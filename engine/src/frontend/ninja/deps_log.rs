@@ -80,7 +80,7 @@ mod tests {
         }
         let time: &[u32] = if version == 4 { &[7, 0] } else { &[7] };
         let record = [&[0], time, &[1]].concat();
-        b.extend((record.len() as u32 * 4 | 1 << 31).to_le_bytes());
+        b.extend(((record.len() as u32 * 4) | (1 << 31)).to_le_bytes());
         b.extend(record.iter().flat_map(|n| n.to_le_bytes()));
         b
     }
