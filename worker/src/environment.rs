@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_unknown_program_makes_everything_count() {
-        let program = |p: &str| Program { path: p.into(), argv: Vec::new(), tool: crate::tools::tool(p.as_bytes()) };
+        let program = |p: &str| Program { path: p.into(), argv: Vec::new(), pid: 0, tool: crate::tools::tool(p.as_bytes()) };
         let env = vec![b"LD_PRELOAD=x".to_vec(), b"FOO=1".to_vec()];
         assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
         let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);
