@@ -11,6 +11,8 @@ pub struct Product {
     pub path_set: Digest,
     /// The values of its observations, shortened as in links, in the order of the path set.
     pub values: Vec<u64>,
+    /// Which of them had other values when the build was over, by the build's own doing: names that came, directories that filled.
+    pub settled: Vec<(u32, u64)>,
     /// The command that made it: the text of `sh -c`, or its words.
     pub command: Vec<u8>,
     pub cwd: Vec<u8>,

@@ -55,6 +55,7 @@ impl Engine {
                 strong: *strong,
                 path_set: *path_set,
                 values: values.clone(),
+                settled: Vec::new(),
                 command: executed_key(&fixed.argv),
                 cwd: fixed.cwd.to_vec(),
                 inherited: inherited.clone(),
@@ -64,6 +65,31 @@ impl Engine {
             new.push((path.clone(), product));
         }
         self.products.lock().expect("products").extend(new);
+    }
+
+    /// What the files of this run are, now that it is over.
+    pub(crate) fn take_products(&self) -> Vec<(PathBytes, Product)> {
+        let mut all = std::mem::take(&mut *self.products.lock().expect("products"));
+        let Some(cache) = &self.cache else { return all };
+        let mut known: FxHashMap<Digest, Vec<(u32, u64)>> = FxHashMap::default();
+        for (_, p) in &mut all {
+            p.settled = known.entry(p.strong).or_insert_with(|| self.settled_values(p, cache)).clone();
+        }
+        all
+    }
+
+    fn settled_values(&self, p: &Product, cache: &CacheHandle) -> Vec<(u32, u64)> {
+        let set = cache.store.path_set(&p.path_set).ok().flatten().unwrap_or_default();
+        let world = self.world(&[], &p.cwd);
+        // The content of a file that has changed since is another matter.
+        let fills = |o: &Observation| match o {
+            Observation::DirListing(..) | Observation::DirSearch { .. } | Observation::Absent(_) => true,
+            Observation::FileProbe { path, .. } => FileStat::of(path).is_some_and(|s| s.is_dir()),
+            _ => false,
+        };
+        let numbered = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(_, (o, _))| fills(o));
+        let now = numbered.map(|(i, (o, v))| (i, *v, world.evaluate(o).map_or(0, |v| short(&v))));
+        now.filter(|(_, then, now)| then != now).map(|(i, _, now)| (i, now)).collect()
     }
 
     /// The variables among its observations that it had as this process has them; the value of all of them, if all count.
@@ -128,9 +154,14 @@ fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> Option<String
         Observation::EnvAll => false,
         _ => true,
     };
-    let mut pairs = set.observations().iter().zip(&p.values).filter(|(o, _)| counts(o));
+    let settled: FxHashMap<u32, u64> = p.settled.iter().copied().collect();
+    let mut pairs = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(_, (o, _))| counts(o));
     let now = |o: &Observation| short(&world.evaluate(o).unwrap_or(Digest([0; 32])));
-    let found = pairs.find(|(o, v)| now(o) != **v).map(|(o, _)| o.describe());
+    let differs = |i: &u32, o: &Observation, v: u64| {
+        let now = now(o);
+        now != v && settled.get(i) != Some(&now)
+    };
+    let found = pairs.find(|(i, (o, v))| differs(i, o, **v)).map(|(_, (o, _))| o.describe());
     found.or_else(|| p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe()))
 }
 

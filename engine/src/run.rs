@@ -237,7 +237,7 @@ impl Engine {
                 .store
                 .touch(&used)
                 .and_then(|()| c.store.memorise(&self.files.take_fresh()))
-                .and_then(|()| c.store.put_products(&self.products.lock().expect("products")))
+                .and_then(|()| c.store.put_products(&self.take_products()))
                 .and_then(|()| c.store.add_build(&serde_json::to_vec(&record).unwrap_or_default()))
                 .and_then(|_| c.store.trim_builds(100));
             if let Err(e) = kept {

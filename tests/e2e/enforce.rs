@@ -89,10 +89,9 @@ fn ninja_stops_where_it_would_for_a_compiler() {
 
 #[test]
 fn what_is_refused_at_the_access() {
-    let w = World::new();
-    let outside = w.tree().with_file_name("outside");
-    std::fs::create_dir(&outside).expect("a directory");
-    // Below /tmp everything is scratch: a place that is not.
+    let mut w = World::new();
+    // Below /tmp, and where a user's caches are, everything is scratch: a place that is neither.
+    w.env.insert("XDG_CACHE_HOME".into(), w.cache().display().to_string());
     let home = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("enforce");
     std::fs::create_dir_all(&home).expect("a directory");
     let kept = home.join("kept");
