@@ -30,7 +30,13 @@ pub(crate) fn place(config: &Config) -> Place<'_> {
     // What a compiler's cache keeps for the user is no trace of the build.
     let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
     let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own).map(|d| d.as_bytes().into()).collect();
-    Place { root: &config.root, cache_dir: &config.cache_dir, scratch, outside_reads: config.audit.wants(Kind::OutsideRead) }
+    Place {
+        policy: &config.audit,
+        root: &config.root,
+        cache_dir: &config.cache_dir,
+        scratch,
+        outside_reads: config.audit.wants(Kind::OutsideRead),
+    }
 }
 
 /// Applies the user's severities and exceptions.

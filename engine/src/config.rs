@@ -47,6 +47,11 @@ pub struct Rule {
     pub tool: String,
     #[serde(default = "yes")]
     pub cache: bool,
+    /// What it may read in the workspace, and make: globs, held against what it does by `xl audit`.
+    #[serde(default)]
+    pub inputs: Option<Vec<String>>,
+    #[serde(default)]
+    pub outputs: Option<Vec<String>>,
     /// Why; shown in reports.
     pub reason: String,
     #[serde(skip)]
@@ -190,6 +195,8 @@ const KEYS: &[&str] = &[
     "drivers",
     "rule",
     "tool",
+    "inputs",
+    "outputs",
     "reason",
     "ignore",
     "deny",
@@ -303,12 +310,22 @@ impl Config {
             c.pass.extend(f.env.pass);
             c.track.extend(f.env.track);
             c.drivers.extend(f.build.drivers);
+            for r in &f.rule {
+                let lists = (r.inputs.clone().unwrap_or_default(), r.outputs.clone().unwrap_or_default());
+                if r.inputs.is_some() || r.outputs.is_some() {
+                    c.audit
+                        .grant(&r.tool, &lists.0, &lists.1, &root)
+                        .map_err(|source| ConfigError::Audit { path: path.clone(), source })?;
+                }
+            }
             c.rules.extend(f.rule);
             let mut ignored = Vec::new();
             for entry in f.ignore {
                 match (entry.path, entry.tool, entry.reason) {
                     (Some(path), None, reason) => ignored.push(PathEntry { path, reason }),
-                    (None, Some(tool), reason) => c.ignored_tools.push(Rule { tool, cache: true, reason, used: Arc::default() }),
+                    (None, Some(tool), reason) => {
+                        c.ignored_tools.push(Rule { tool, cache: true, inputs: None, outputs: None, reason, used: Arc::default() })
+                    }
                     _ => return Err(ConfigError::Ignore { path }),
                 }
             }

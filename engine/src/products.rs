@@ -71,20 +71,23 @@ impl Engine {
     pub(crate) fn take_products(&self) -> Vec<(PathBytes, Product)> {
         let mut all = std::mem::take(&mut *self.products.lock().expect("products"));
         let Some(cache) = &self.cache else { return all };
+        let names: FxHashSet<PathBytes> = all.iter().map(|(path, _)| path.clone()).collect();
         let mut known: FxHashMap<Digest, Vec<(u32, u64)>> = FxHashMap::default();
         for (_, p) in &mut all {
-            p.settled = known.entry(p.strong).or_insert_with(|| self.settled_values(p, cache)).clone();
+            p.settled = known.entry(p.strong).or_insert_with(|| self.settled_values(p, &names, cache)).clone();
         }
         all
     }
 
-    fn settled_values(&self, p: &Product, cache: &CacheHandle) -> Vec<(u32, u64)> {
+    /// What this build has filled since the result was stored: `made` are the files that it made.
+    fn settled_values(&self, p: &Product, made: &FxHashSet<PathBytes>, cache: &CacheHandle) -> Vec<(u32, u64)> {
         let set = cache.store.path_set(&p.path_set).ok().flatten().unwrap_or_default();
         let world = self.world(&[], &p.cwd);
         // The content of a file that has changed since is another matter.
         let fills = |o: &Observation| match o {
-            Observation::DirListing(..) | Observation::DirSearch { .. } | Observation::Absent(_) => true,
-            Observation::FileProbe { path, .. } => FileStat::of(path).is_some_and(|s| s.is_dir()),
+            Observation::DirListing(..) | Observation::DirSearch { .. } => true,
+            Observation::Absent(path) => made.contains(path),
+            Observation::FileProbe { path, times } => *times && FileStat::of(path).is_some_and(|s| s.is_dir()),
             _ => false,
         };
         let numbered = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(_, (o, _))| fills(o));

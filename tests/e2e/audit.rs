@@ -404,6 +404,22 @@ fn makefiles_of_many_styles() {
     finds(&w, &["sh", "-c", "cp s.h gen.h && make"], clean, &[]);
 }
 
+/// Without a build tool there are the rules of `xl.toml`.
+#[test]
+fn rules_for_what_scripts_run() {
+    let w = World::new();
+    w.write("gen.sh", "cat data/a extra > out; echo log > log\n");
+    w.write("data/a", "1\n");
+    w.write("extra", "2\n");
+    let cmd = ["sh", "-c", "sh ./gen.sh; true"];
+    assert_eq!(serious(&audit(&w, &[], &cmd).1), set(&[]), "nobody said anything about it");
+    w.write("xl.toml", "[[rule]]\ntool = 'gen.sh'\ninputs = ['data/**', 'gen.sh']\noutputs = ['out']\nreason = 'what it says'\n");
+    finds(&w, &cmd, "rm -f out log", &["XL001 log extra", "XL004 log log"]);
+    w.write("xl.toml", "[[rule]]\ntool = 'gen.sh'\ninputs = ['*', 'data/**']\noutputs = ['out', 'log']\nreason = 'what it says'\n");
+    w.sh("rm -f out log");
+    finds(&w, &cmd, "rm -f out log", &[]);
+}
+
 /// Who looks for a file that appears meanwhile is caught, although nothing of it can be stored.
 #[test]
 fn a_race_that_really_happens() {

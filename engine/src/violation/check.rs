@@ -143,6 +143,7 @@ impl<'a> Checker<'a> {
             }
             self.outside(i, p);
             if self.declared.steps[i].is_empty() {
+                self.by_rule(i, p);
                 continue;
             }
             for used in &p.uses {

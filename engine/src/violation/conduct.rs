@@ -140,6 +140,34 @@ impl Checker<'_> {
         }
     }
 
+    /// A command of no build tool, with a rule of its own: what it uses that the rule does not grant.
+    pub(super) fn by_rule(&mut self, pip: usize, p: &Seen) {
+        let argv = &self.seen.launches[p.launch].argv;
+        let executed = String::from_utf8_lossy(&crate::frontend::executed_key(argv)).into_owned();
+        let names: Vec<&str> = executed.split(' ').take(3).collect();
+        let Some(grant) = self.place.policy.granted(&names) else { return };
+        let name = names.first().copied().unwrap_or_default().to_owned();
+        for u in p.uses.iter().filter(|u| u.how == How::Read) {
+            let own = p.made.iter().any(|m| m.path == u.path);
+            if own || !self.inside(&u.path) || grant.may_read(os_path(&u.path)) {
+                continue;
+            }
+            let message = format!("`{name}` reads `{}`, which its rule does not grant", self.shown(&u.path));
+            let mut v = self.violation(Kind::UndeclaredInput, pip, None, &u.path, message);
+            v.fix = Some(Fix { place: "xl.toml".into(), text: format!("inputs = [\"{}\"]", self.shown(&u.path)) });
+            self.prove(v, &[(pip, u)]);
+        }
+        for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
+            if self.inside(&m.path) && !grant.may_make(os_path(&m.path)) {
+                let message = format!("`{name}` writes `{}`, which its rule does not grant", self.shown(&m.path));
+                let mut v = self.violation(Kind::UndeclaredOutput, pip, None, &m.path, message);
+                v.severity = Severity::Error;
+                v.fix = Some(Fix { place: "xl.toml".into(), text: format!("outputs = [\"{}\"]", self.shown(&m.path)) });
+                self.out.push(v);
+            }
+        }
+    }
+
     /// Looks and writes outside.
     pub(super) fn outside(&mut self, pip: usize, p: &Seen) {
         let installs = self.innermost(pip).is_some_and(|s| self.declared.step(s).phony && self.target(s).contains("install"));

@@ -21,6 +21,8 @@ pub struct Place<'a> {
     pub cache_dir: &'a Path,
     /// Scratch directories of this user besides `/tmp`.
     pub scratch: Vec<PathBytes>,
+    /// What rules grant to commands of no build tool.
+    pub policy: &'a super::policy::Policy,
     /// Is `outside-read` asked for?
     pub outside_reads: bool,
 }

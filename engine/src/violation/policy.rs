@@ -65,9 +65,28 @@ struct Exception {
     used: AtomicBool,
 }
 
+/// What a `[[rule]]` lets a tool use that no build tool speaks for.
+#[derive(Debug)]
+pub struct Grant {
+    tool: GlobSet,
+    inputs: GlobSet,
+    outputs: GlobSet,
+}
+
+impl Grant {
+    pub fn may_read(&self, path: &Path) -> bool {
+        self.inputs.is_match(path) || self.outputs.is_match(path)
+    }
+
+    pub fn may_make(&self, path: &Path) -> bool {
+        self.outputs.is_match(path)
+    }
+}
+
 /// The section, ready for use.
 #[derive(Debug, Default)]
 pub struct Policy {
+    grants: Vec<Grant>,
     pub enforce: Option<Enforce>,
     pub baseline: Option<PathBuf>,
     severities: Vec<(Kind, Option<GlobSet>, Severity)>,
@@ -89,6 +108,19 @@ impl Policy {
             self.exceptions.push(Exception { kind, path, shown: e.path, reason: e.reason, used: AtomicBool::new(false) });
         }
         Ok(())
+    }
+
+    /// Adds what a rule grants.
+    pub fn grant(&mut self, tool: &str, inputs: &[String], outputs: &[String], root: &Path) -> Result<(), Wrong> {
+        let wrong = |_| Wrong::Glob(tool.to_owned());
+        let tool = GlobSetBuilder::new().add(globset::Glob::new(tool).map_err(wrong)?).build().map_err(wrong)?;
+        self.grants.push(Grant { tool, inputs: globs(inputs, root)?, outputs: globs(outputs, root)? });
+        Ok(())
+    }
+
+    /// What is granted to a command: by its program, or by the script that it runs.
+    pub fn granted(&self, names: &[&str]) -> Option<&Grant> {
+        self.grants.iter().find(|g| names.iter().any(|n| g.tool.is_match(n) || g.tool.is_match(n.rsplit('/').next().unwrap_or_default())))
     }
 
     /// The severity that is set for a kind, and for any of these paths.
@@ -119,11 +151,22 @@ impl Policy {
 
 /// A glob over paths of the workspace.
 fn glob(pattern: &str, root: &Path) -> Result<GlobSet, Wrong> {
+    globs(&[pattern.to_owned()], root)
+}
+
+fn globs(patterns: &[String], root: &Path) -> Result<GlobSet, Wrong> {
+    let mut all = GlobSetBuilder::new();
+    for pattern in patterns {
+        all.add(one_glob(pattern, root)?);
+    }
+    all.build().map_err(|_| Wrong::Glob(patterns.join(" ")))
+}
+
+fn one_glob(pattern: &str, root: &Path) -> Result<globset::Glob, Wrong> {
     let wrong = |_| Wrong::Glob(pattern.to_owned());
     let full =
         if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
-    let one = globset::GlobBuilder::new(&full).literal_separator(true).build().map_err(wrong)?;
-    GlobSetBuilder::new().add(one).build().map_err(wrong)
+    globset::GlobBuilder::new(&full).literal_separator(true).build().map_err(wrong)
 }
 
 #[cfg(test)]
