@@ -24,6 +24,9 @@ enum Command {
     Audit(AuditArgs),
     /// Is this tree what its inputs make? Lists files that the build tool would leave alone although something has changed
     Check(CheckArgs),
+    /// What `run --heal` does first
+    #[command(hide = true)]
+    Heal(CheckArgs),
     /// Look after the cache
     Cache(CacheArgs),
     /// Past builds; with a number, what happened to each command of it
@@ -236,6 +239,7 @@ pub fn run() -> i32 {
         Command::Trace(a) => commands::trace::run(&a),
         Command::Audit(a) => commands::audit::run(&a),
         Command::Check(a) => commands::check::run(&a),
+        Command::Heal(a) => commands::check::heal(&a),
         Command::Cache(a) => commands::cache::run(&a),
         Command::Log(a) => commands::log::run(&a),
         Command::Doctor(a) => commands::doctor::run(&a),

@@ -77,13 +77,27 @@ fn unnoticed(all: Vec<Stale>, command: &[String], cwd: &std::path::Path, config:
     }
 }
 
-/// Before a build: what is stale is removed, or made older, so that the build tool makes it again.
-pub fn heal(a: &RunArgs) -> Result<(), CommandError> {
+/// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an open cache.
+pub fn heal_first(a: &RunArgs) -> Result<(), CommandError> {
+    let failed = |why: String| CommandError::new(exit_code::INTERNAL, "what is stale could not be found, and nothing was run").cause(why);
+    let me = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
+    let mut c = std::process::Command::new(me);
+    c.arg("heal");
+    for (flag, value) in [("--cache-dir", &a.common.cache_dir), ("--config", &a.common.config)] {
+        if let Some(v) = value {
+            c.arg(flag).arg(v);
+        }
+    }
+    let status = c.arg("--").args(&a.cmd).status().map_err(|e| failed(e.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+}
+
+/// What is stale is removed, or made older, so that the build tool makes it again.
+pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let (cache, _) = open_cache(&config)?;
-    let command: Vec<String> = a.cmd.iter().map(|c| c.to_string_lossy().into_owned()).collect();
     let cwd = std::env::current_dir().unwrap_or_default();
-    let all = products::stale(&cache, &config, &declared(&command, &cwd, &config))?;
+    let all = products::stale(&cache, &config, &declared(&a.cmd, &cwd, &config))?;
     let why: Vec<&str> = all.iter().map(|s| s.why.as_str()).collect();
     for ((path, done), why) in products::heal(&all, &cache, &config).iter().zip(why) {
         let path = String::from_utf8_lossy(path);
@@ -94,5 +108,5 @@ pub fn heal(a: &RunArgs) -> Result<(), CommandError> {
         }
     }
     cache.store.close();
-    Ok(())
+    Ok(0)
 }

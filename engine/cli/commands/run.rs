@@ -29,7 +29,7 @@ pub struct Done {
 
 pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
     if a.heal && !is_nested() {
-        super::check::heal(a)?;
+        super::check::heal_first(a)?;
     }
     let done = build(a, config(&a.common)?, mode, false)?;
     super::summary::show(&done.record, mode, a.summary);

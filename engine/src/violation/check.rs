@@ -414,7 +414,7 @@ impl<'a> Checker<'a> {
             return self.target(s);
         }
         let p = &self.seen.pips[pip];
-        let first = p.made.iter().find(|m| !m.is_dir && !m.deleted).map(|m| self.shown(&m.path));
+        let first = p.made.iter().filter(|m| !m.is_dir && !m.deleted).map(|m| &m.path).min().map(|m| self.shown(m));
         first.unwrap_or_else(|| self.command(pip).chars().take(60).collect())
     }
 
