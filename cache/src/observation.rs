@@ -105,6 +105,11 @@ pub mod value {
         tagged(0, &[])
     }
 
+    /// Nothing is there, and nothing can be: a file stands where a directory would have to be.
+    pub fn below_a_file() -> Value {
+        tagged(0, &[b"below a file"])
+    }
+
     /// A file's content and whether it may be executed.
     pub fn content(d: &Digest, executable: bool) -> Value {
         tagged(1, &[&d.0, &[u8::from(executable)]])

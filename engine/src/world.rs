@@ -27,7 +27,10 @@ impl World<'_> {
     /// The value now. `None` when it cannot be told (an unreadable file): no hit.
     pub fn evaluate(&self, o: &Observation) -> Option<Value> {
         Some(match o {
-            Observation::Absent(p) => state_value(self.files.stat(p)),
+            Observation::Absent(p) => match self.files.stat(p) {
+                None => worker::finish::absence(p, |dir| self.files.stat(dir)),
+                there => state_value(there),
+            },
             Observation::DirProbe(p) => state_value(self.files.stat(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {

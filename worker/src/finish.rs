@@ -179,6 +179,19 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
+/// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing is (ENOENT).
+pub fn absence(path: &[u8], stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
+    let mut end = path.len();
+    while let Some(cut) = path[..end].iter().rposition(|b| *b == b'/').filter(|c| *c > 0) {
+        match stat(&path[..cut]) {
+            Some(s) if s.is_dir() => break,
+            Some(_) => return value::below_a_file(),
+            None => end = cut,
+        }
+    }
+    value::absent()
+}
+
 fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
     !dirs.is_empty() && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
 }
@@ -226,7 +239,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         };
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
         if r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken {
-            f.observations.push((Observation::Absent(path.clone()), value::absent()));
+            f.observations.push((Observation::Absent(path.clone()), absence(path, |p| look.stat(p))));
         }
         return Ok(());
     };
