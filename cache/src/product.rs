@@ -16,6 +16,8 @@ pub struct Product {
     /// The command that made it: the text of `sh -c`, or its words.
     pub command: Vec<u8>,
     pub cwd: Vec<u8>,
+    /// The build tool that had it made (`make`, `ninja`), or nothing: a script, or somebody who asked for this one command.
+    pub tool: Vec<u8>,
     /// Variables that it depended on and that it had from outside the build.
     pub inherited: Vec<Vec<u8>>,
     /// The whole environment around the build, if all of it counts.

@@ -1,5 +1,6 @@
 //! The command line: one enum of subcommands, one match.
 
+use crate::messages::CommandError;
 use crate::{commands, exit_code};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -17,7 +18,7 @@ enum Command {
     /// Wrap a build: every command that it launches is cached by what it was observed to depend on
     Run(RunArgs),
     /// Run one command as one cached unit (a ./configure, a generator, a test)
-    Exec(RunArgs),
+    Exec(ExecArgs),
     /// Show what a command reads, probes, lists and writes; nothing is cached
     Trace(TraceArgs),
     /// What a build does and its build files do not say; without a command, what the last audit here found
@@ -45,8 +46,9 @@ pub struct CommonArgs {
     pub config: Option<PathBuf>,
 }
 
+/// What `run`, `exec` and `audit` have in common.
 #[derive(Args)]
-pub struct RunArgs {
+pub struct RunOptions {
     #[command(flatten)]
     pub common: CommonArgs,
     /// How processes are observed; `auto` takes the best that works here
@@ -58,7 +60,7 @@ pub struct RunArgs {
     /// Use results, store nothing
     #[arg(long)]
     pub no_cache_write: bool,
-    /// Write the build record (JSON) to this file
+    /// Write the build record (JSON, what happened to each command) to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write what happened to each command, as it ends, to this file
@@ -73,17 +75,32 @@ pub struct RunArgs {
     /// The most commands that really run at once, whatever the build tool starts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub local_jobs: Option<u16>,
+    /// What xl cannot do (use the cache, heal, enforce, compare) is an error, not a warning
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub options: RunOptions,
     /// First see to it that files are made again whose inputs have changed without the build tool's knowledge (see `xl check`)
     #[arg(long)]
     pub heal: bool,
     /// A command that uses what its build file does not declare fails (see `xl audit`)
     #[arg(long)]
     pub enforce: bool,
-    /// A cache that cannot be used is an error, not a warning
-    #[arg(long)]
-    pub strict: bool,
     /// The command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub cmd: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    pub options: RunOptions,
+    /// The command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
     pub cmd: Vec<OsString>,
 }
 
@@ -94,15 +111,18 @@ pub struct CheckArgs {
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,
-    /// The build command [default: that of the last build here]
+    /// Bring back what the last `xl run --heal` removed and nothing has made since
+    #[arg(long, conflicts_with_all = ["json", "cmd"])]
+    pub restore: bool,
+    /// The build command [default: that of the last successful build here]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
-    pub cmd: Vec<String>,
+    pub cmd: Vec<OsString>,
 }
 
 #[derive(Args)]
 pub struct AuditArgs {
     #[command(flatten)]
-    pub run: RunArgs,
+    pub options: RunOptions,
     /// Form of the report
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -121,6 +141,9 @@ pub struct AuditArgs {
     /// Try out finding N of the last audit, in a throw-away layer over the tree: does it bite?
     #[arg(long, value_name = "N")]
     pub prove: Option<usize>,
+    /// The build command [default: look at the last audit here again]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub cmd: Vec<OsString>,
 }
 
 /// Forms of an audit's report.
@@ -234,15 +257,23 @@ pub fn run() -> i32 {
         }
     };
     let done = match cli.command {
-        Command::Run(a) => commands::run::run(&a, engine::Mode::Build),
-        Command::Exec(a) => commands::run::run(&a, engine::Mode::Single),
-        Command::Trace(a) => commands::trace::run(&a),
-        Command::Audit(a) => commands::audit::run(&a),
-        Command::Check(a) => commands::check::run(&a),
+        Command::Run(a) => named(&a.cmd).and_then(|()| commands::run::run(&a)),
+        Command::Exec(a) => named(&a.cmd).and_then(|()| commands::run::exec(&a)),
+        Command::Trace(a) => named(&a.cmd).and_then(|()| commands::trace::run(&a)),
+        Command::Audit(a) => named(&a.cmd).and_then(|()| commands::audit::run(&a)),
+        Command::Check(a) => named(&a.cmd).and_then(|()| commands::check::run(&a)),
         Command::Heal(a) => commands::check::heal(&a),
         Command::Cache(a) => commands::cache::run(&a),
         Command::Log(a) => commands::log::run(&a),
         Command::Doctor(a) => commands::doctor::run(&a),
     };
     done.unwrap_or_else(|e| e.report())
+}
+
+/// No command's name begins with a hyphen: that is an option that was mistyped.
+fn named(cmd: &[OsString]) -> Result<(), CommandError> {
+    match cmd.first().filter(|c| c.as_encoded_bytes().starts_with(b"-")) {
+        Some(c) => Err(CommandError::new(exit_code::USAGE, format!("there is no option `{}`", c.to_string_lossy())).hint("xl --help")),
+        None => Ok(()),
+    }
 }

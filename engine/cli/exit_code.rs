@@ -1,14 +1,16 @@
 //! Every exit code of `xl` itself; `xl run` and `xl exec` otherwise exit as their command did (128 + n for a signal).
 
-/// `xl audit` found violations.
+/// Something is wrong with the build, not with `xl`: violations, stale files, a damaged cache.
 pub const VIOLATIONS: u8 = 1;
 /// The command line cannot be understood.
 pub const USAGE: u8 = 2;
+/// A finding could not be tried out.
+pub const UNTRIED: u8 = 3;
 /// Bad configuration or build file.
 pub const CONFIG: u8 = 65;
 /// A defect of `xl`.
 pub const INTERNAL: u8 = 70;
-/// The cache cannot be used, and `--strict` was given, or the command is about the cache.
+/// The cache, or a report, cannot be read or written.
 pub const CACHE: u8 = 74;
 /// The requested backend is not permitted here.
 pub const BACKEND: u8 = 77;
@@ -20,5 +22,5 @@ pub const NOT_FOUND: u8 = 127;
 /// For `--help`.
 pub const HELP: &str = "\
 Exit codes: the command's own for `run` and `exec`, 128+n if it died by signal n; otherwise
-  1 violations found by `audit` · 2 usage · 65 bad configuration · 70 internal error · 74 the cache cannot be used
+  1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`) · 2 usage · 3 `audit --prove` could not try it · 65 bad configuration · 70 internal error · 74 the cache cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

@@ -65,7 +65,11 @@ impl From<engine::config::ConfigError> for CommandError {
                 }
             }
             E::Glob { message, .. } => error.cause(message),
-            E::Audit { source, .. } => error.cause(source.to_string()).hint("kinds are XL001 to XL018, or their names"),
+            E::Audit { source, .. } => {
+                let error = error.cause(source.to_string());
+                let kind = matches!(source, engine::violation::policy::Wrong::Kind(_));
+                if kind { error.hint("kinds are XL001 to XL018, or their names") } else { error }
+            }
             E::Age { .. } => error.hint("write a number and a unit: 90s, 15m, 12h, 30d, 8w"),
             E::Number(_) => error,
             E::NoHome => error.hint("set XL_CACHE_DIR"),

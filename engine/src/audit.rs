@@ -10,18 +10,11 @@ use crate::violation::place::Place;
 use crate::violation::{Findings, Kind, Severity, Violation};
 use std::os::unix::ffi::OsStrExt;
 
-/// Compares, and applies the configuration.
+/// Compares. What the user's configuration makes of it is [`settle`]'s, so that an audit that was kept can be judged by another one.
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
-    let mut violations = check(seen, &declared, &place(config));
-    settle(&mut violations, config);
-    let steps: Vec<_> = declared.steps.iter().filter_map(|s| s.first()).collect();
-    let compared = steps.len() as u64;
-    let shown = |p: &[u8]| {
-        let path = crate::frontend::os_path(p);
-        path.strip_prefix(&config.root).unwrap_or(path).to_string_lossy().into_owned()
-    };
-    let targets = steps.iter().filter_map(|s| declared.step(**s).outputs.first()).map(|o| shown(o)).collect();
+    let (violations, targets) = check(seen, &declared, &place(config));
+    let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
     Findings { violations, gaps: declared.gaps, targets, compared, undeclared: seen.pips.len() as u64 - compared }
 }
 
@@ -29,7 +22,8 @@ pub fn audit(seen: &Observed, config: &Config) -> Findings {
 pub(crate) fn place(config: &Config) -> Place<'_> {
     // What a compiler's cache keeps for the user is no trace of the build.
     let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
-    let scratch = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own).map(|d| d.as_bytes().into()).collect();
+    let all = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own);
+    let scratch = all.filter(|d| d.as_bytes().starts_with(b"/")).map(|d| crate::frontend::absolute(b"/", d.as_bytes())).collect();
     Place {
         policy: &config.audit,
         root: &config.root,
@@ -40,7 +34,7 @@ pub(crate) fn place(config: &Config) -> Place<'_> {
 }
 
 /// Applies the user's severities and exceptions.
-pub(crate) fn settle(violations: &mut Vec<Violation>, config: &Config) {
+pub fn settle(violations: &mut Vec<Violation>, config: &Config) {
     for v in violations.iter_mut() {
         let paths = [config.root.join(&v.file), config.root.join(&v.target)];
         if let Some(s) = config.audit.severity(v.code, &paths) {

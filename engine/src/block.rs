@@ -1,31 +1,53 @@
 //! `enforce = "block"`: what can be refused before it happens is refused.
 //!
 //! Writes to files that git tracks (XL007), reads (XL009, if that is reported at all) and writes (XL010) outside the workspace. Looking whether
-//! a file is there is never refused. A pip gets `EACCES`, and says what it says then. Network use (XL011) is not refused but reported.
+//! a file is there is never refused. Connections, bound sockets and messages with an address (XL011). A pip gets `EACCES`, and says what it
+//! says then. What is warned of by default is refused too: whoever asks for this wants it kept out. The baseline forgives nothing here, since
+//! it knows targets, and at an access nobody knows of which target it is.
 
 use crate::config::Config;
+use crate::violation::place::{Where, tracked};
 use crate::violation::policy::Enforce;
 use crate::violation::{Kind, Severity};
 use cache::PathBytes;
 use rustc_hash::FxHashSet;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::RwLock;
 use tracer::Op;
 
-#[derive(Default)]
 pub struct Block {
-    sources: OnceLock<FxHashSet<PathBytes>>,
+    /// What git tracks.
+    sources: FxHashSet<PathBytes>,
+    /// Where build tools work, besides the workspace.
+    grounds: RwLock<Vec<PathBytes>>,
 }
 
 impl Block {
-    /// If the configuration asks for it.
-    pub fn new(c: &Config) -> Option<Self> {
-        (c.audit.enforce == Some(Enforce::Block)).then(Self::default)
+    /// If the configuration asks for it; and what cannot be protected, and why.
+    pub fn new(c: &Config) -> (Option<Self>, Option<String>) {
+        if c.audit.enforce != Some(Enforce::Block) {
+            return (None, None);
+        }
+        let (sources, trouble) = match tracked(&c.root) {
+            Ok(s) => (s.unwrap_or_default(), None),
+            Err(why) => {
+                (FxHashSet::default(), Some(format!("sources are not protected, because git does not say which files are sources: {why}")))
+            }
+        };
+        (Some(Self { sources, grounds: RwLock::default() }), trouble)
     }
 
     /// Must reads be known before they happen?
     pub fn needs_reads(c: &Config) -> bool {
         c.audit.enforce == Some(Enforce::Block) && c.audit.wants(Kind::OutsideRead)
+    }
+
+    /// A build tool works there.
+    pub fn works_in(&self, dir: PathBytes) {
+        let mut all = self.grounds.write().expect("grounds");
+        if !all.contains(&dir) {
+            all.push(dir);
+        }
     }
 
     /// Why a pip may not do this.
@@ -34,26 +56,25 @@ impl Block {
         if !(reads || op.writes()) {
             return None;
         }
-        let place = crate::audit::place(c);
-        let kind = if !place.is_inside(path) {
-            if place.is_scratch(path) || (reads && place.is_system(path)) {
-                return None;
-            }
-            if reads { Kind::OutsideRead } else { Kind::OutsideWrite }
-        } else if op.writes() && self.sources(c).contains(path) {
-            Kind::SourceWrite
-        } else {
-            return None;
+        let kind = match crate::audit::place(c).of(path, &self.grounds.read().expect("grounds")) {
+            Where::Inside if op.writes() && self.sources.contains(path) => Kind::SourceWrite,
+            Where::Outside if reads => Kind::OutsideRead,
+            Where::Outside | Where::System if !reads => Kind::OutsideWrite,
+            _ => return None,
         };
-        let paths = [PathBuf::from(crate::frontend::os_path(path))];
-        let off = !c.audit.wants(kind) || c.audit.severity(kind, &paths) == Some(Severity::Off);
-        if off || c.audit.allows(kind, &paths).is_some() {
-            return None;
-        }
-        Some(format!("{} {}", kind.about().code, kind.about().name))
+        configured(kind, PathBuf::from(crate::frontend::os_path(path)), c)
     }
 
-    fn sources(&self, c: &Config) -> &FxHashSet<PathBytes> {
-        self.sources.get_or_init(|| crate::violation::place::tracked(&c.root).unwrap_or_default())
+    /// Why a pip may not use a socket; `what` as the report would show it.
+    pub fn refuses_network(&self, what: &str, c: &Config) -> Option<String> {
+        configured(Kind::Network, c.root.join(what), c)
     }
+}
+
+/// Code and name of the kind, unless the configuration turns it off or allows it here.
+fn configured(kind: Kind, path: PathBuf, c: &Config) -> Option<String> {
+    let about = kind.about();
+    let paths = [path];
+    let off = c.audit.severity(kind, &paths).unwrap_or(about.severity) == Severity::Off;
+    (!off && c.audit.allows(kind, &paths).is_none()).then(|| format!("{} {}", about.code, about.name))
 }

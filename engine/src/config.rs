@@ -4,7 +4,7 @@
 //! nearest known one. Rules that change what a result depends on are part of every fingerprint.
 
 use crate::violation::policy::{self, Policy};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,8 +43,8 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Glob over the program's path or name.
-    pub tool: String,
+    /// Over the program's path or name.
+    pub tool: ToolGlob,
     #[serde(default = "yes")]
     pub cache: bool,
     /// What it may read in the workspace, and make: globs, held against what it does by `xl audit`.
@@ -61,16 +61,42 @@ pub struct Rule {
 impl Rule {
     /// Is it about this program? If so it was of use.
     fn names(&self, program: &[u8]) -> bool {
-        let text = String::from_utf8_lossy(program);
-        let name = text.rsplit('/').next().unwrap_or_default();
-        let found = globset::Glob::new(&self.tool).is_ok_and(|g| {
-            let m = g.compile_matcher();
-            m.is_match(&*text) || m.is_match(name)
-        });
+        let found = self.tool.names(program);
         if found {
             self.used.store(true, Ordering::Relaxed);
         }
         found
+    }
+}
+
+/// A glob over programs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ToolGlob {
+    text: String,
+    matcher: globset::GlobMatcher,
+}
+
+impl TryFrom<String> for ToolGlob {
+    type Error = globset::Error;
+
+    fn try_from(text: String) -> Result<Self, globset::Error> {
+        let matcher = globset::Glob::new(&text)?.compile_matcher();
+        Ok(Self { text, matcher })
+    }
+}
+
+impl std::fmt::Display for ToolGlob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl ToolGlob {
+    /// Is it about this program? By its path, or by its name alone.
+    pub fn names(&self, program: &[u8]) -> bool {
+        self.matcher.is_match(crate::frontend::os_path(program))
+            || self.matcher.is_match(crate::frontend::os_path(worker::tools::base_name(program)))
     }
 }
 
@@ -174,7 +200,7 @@ struct PathEntry {
 #[serde(deny_unknown_fields)]
 struct IgnoreEntry {
     path: Option<String>,
-    tool: Option<String>,
+    tool: Option<ToolGlob>,
     reason: String,
 }
 
@@ -246,6 +272,12 @@ pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Optio
 }
 
 impl Config {
+    /// Where something about this workspace (`audits`, `healed`) is kept beside the cache, as JSON.
+    pub fn kept(&self, what: &str) -> PathBuf {
+        let name = cache::Digest::of(self.root.as_os_str().as_encoded_bytes()).hex();
+        self.cache_dir.join(what).join(format!("{}.json", &name[..16]))
+    }
+
     /// Reads everything for a run in `cwd`; `var` reads an environment variable.
     pub fn load(cwd: &Path, o: &Overrides, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
         let root = workspace_root(cwd);
@@ -362,7 +394,7 @@ impl Config {
         if self.audit.enforce == Some(policy::Enforce::Block) {
             s.push_str(" block");
         }
-        self.ignored_tools.iter().for_each(|r| s.push_str(&format!(" ignore tool {:?}", r.tool)));
+        self.ignored_tools.iter().for_each(|r| s.push_str(&format!(" ignore tool {:?}", r.tool.text)));
         s.into_bytes()
     }
 
@@ -410,7 +442,8 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
         let line = e.span().map(|s| 1 + text[..s.start.min(text.len())].matches('\n').count());
         let message = e.message().lines().next().unwrap_or_default().to_owned();
         let unknown = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next());
-        let suggestion = unknown.and_then(nearest).map(str::to_owned);
+        // A key that is known elsewhere is no suggestion.
+        let suggestion = unknown.and_then(|u| nearest(u).filter(|k| *k != u)).map(str::to_owned);
         let message = match (unknown, line) {
             (Some(k), Some(l)) => format!("unknown key `{k}` at line {l}"),
             (None, Some(l)) => format!("{message} at line {l}"),
@@ -438,8 +471,7 @@ fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, 
     let bad = |glob: &str, e: &globset::Error| ConfigError::Glob { path: path.to_owned(), glob: glob.to_owned(), message: e.to_string() };
     let mut b = GlobSetBuilder::new();
     for (g, _) in all {
-        let whole = root.join(g).display().to_string();
-        b.add(GlobBuilder::new(&whole).literal_separator(true).build().map_err(|e| bad(g, &e))?);
+        b.add(policy::one_glob(g, root).map_err(|e| bad(g, &e))?);
     }
     b.build().map_err(|e| bad("*", &e))
 }
@@ -494,6 +526,17 @@ mod tests {
         let c = load("[[ignore]]\ntool = 'spell*'\nreason = 'only warns'\n").unwrap();
         assert!(c.ignores_tool(b"/usr/bin/spellcheck") && !c.ignores_tool(b"/usr/bin/gcc") && c.unused().is_empty());
         assert!(matches!(load("[[ignore]]\npath = 'a[' \nreason = 'x'"), Err(ConfigError::Glob { .. })));
+        assert!(matches!(load("[[rule]]\ntool = 'a['\nreason = 'x'"), Err(ConfigError::Parse { .. })));
+    }
+
+    #[test]
+    fn a_root_is_no_glob() {
+        let t = tempfile::tempdir().unwrap();
+        let root = t.path().join("a[1]*");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("xl.toml"), "[[deny]]\npath = 'secret/**'\nreason = 'x'\n").unwrap();
+        let c = Config::load(&root, &Overrides::default(), |v| (v == "HOME").then(|| "/home/x".into())).unwrap();
+        assert_eq!(c.deny.find(root.join("secret/key").as_os_str().as_encoded_bytes()), Some("x"));
         assert!(matches!(load("[cache\n"), Err(ConfigError::Parse { .. })));
         let c = load("[cache]\nmax_age = '2w'\nmax_count = 7\n[[deny]]\npath = '/etc/secret*'\nreason = 'not ours'\n").unwrap();
         assert_eq!((c.max_age, c.max_count), (Some(1_209_600), Some(7)));

@@ -6,19 +6,36 @@
 
 use crate::audit;
 use crate::config::Config;
-use crate::observed::{Observed, Seen};
+use crate::observed::{Observed, Observer, Seen};
 use crate::violation::baseline::Baseline;
 use crate::violation::check::check;
 use crate::violation::declared::{Declarations, Driver, ancestors, answers};
-use crate::violation::{Severity, Violation};
+use crate::violation::place::is_system;
+use crate::violation::{Kind, Severity, Violation};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Mutex};
+
+/// What one pip can be accused of when it ends. The rest needs the whole run: a later line of its recipe may make what is missing.
+const DECIDABLE: &[Kind] = &[
+    Kind::UndeclaredInput,
+    Kind::MissingEdge,
+    Kind::UndeclaredOutput,
+    Kind::SourceWrite,
+    Kind::OutsideRead,
+    Kind::OutsideWrite,
+    Kind::Network,
+    Kind::NonDeterministic,
+    Kind::SurvivingProcess,
+    Kind::Environment,
+];
 
 /// What is known of the build tools so far, and what is forgiven.
 #[derive(Default)]
 pub struct Enforcer {
     drivers: Mutex<FxHashMap<usize, Option<Arc<Driver>>>>,
+    /// Build tools that could not be asked, and why, for those who have not been told.
+    gaps: Mutex<Vec<String>>,
     baseline: Option<Baseline>,
 }
 
@@ -27,9 +44,24 @@ impl Enforcer {
         Self { baseline, ..Self::default() }
     }
 
-    /// The errors of the last pip of `around`; the others are those that made what it used.
-    pub fn judge(&self, around: &Observed, config: &Config) -> Vec<Violation> {
-        let Some(pip) = around.pips.last().filter(|p| p.exit_code == 0) else { return Vec::new() };
+    /// Why something is not judged, once.
+    pub fn take_gaps(&self) -> Vec<String> {
+        std::mem::take(&mut *self.gaps.lock().expect("gaps"))
+    }
+
+    /// The errors of a pip that is about to end.
+    pub fn judge(&self, o: &Observer, pip: &Seen, config: &Config) -> Vec<Violation> {
+        if pip.exit_code != 0 {
+            return Vec::new();
+        }
+        let found = self.errors(&o.around(pip), config);
+        // Somebody else may pass on that a file has changed: before anybody is accused, all are heard.
+        if found.is_empty() { found } else { self.errors(&o.so_far(pip), config) }
+    }
+
+    /// The errors of the last pip of these; the others were before it.
+    fn errors(&self, around: &Observed, config: &Config) -> Vec<Violation> {
+        let Some(pip) = around.pips.last() else { return Vec::new() };
         let drivers = self.known(around, config);
         let declared = Declarations::of(around, &drivers, true);
         let last = around.pips.len() - 1;
@@ -37,10 +69,10 @@ impl Enforcer {
         if is_plain(pip, &declared, step) {
             return Vec::new();
         }
-        let mut found = check(around, &declared, &audit::place(config));
+        let (mut found, _) = check(around, &declared, &audit::place(config));
         audit::settle(&mut found, config);
         let id = u32::try_from(last + 1).unwrap_or(u32::MAX);
-        found.retain(|v| v.pip.id == id && v.severity == Severity::Error && v.allowed.is_none());
+        found.retain(|v| v.pip.id == id && DECIDABLE.contains(&v.code) && v.severity == Severity::Error && v.allowed.is_none());
         if let Some(b) = &self.baseline {
             found.retain(|v| !b.knows(v));
         }
@@ -57,7 +89,17 @@ impl Enforcer {
         if !new.is_empty() {
             let generated: FxHashSet<PathBytes> = around.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
             let mut asked = answers(around, &new, &config.root, &config.cache_dir, &generated);
-            all.extend(new.into_iter().map(|l| (l, asked.remove(&l).and_then(Result::ok).map(Arc::new))));
+            for l in new {
+                let driver = match asked.remove(&l) {
+                    Some(Ok(d)) => Some(Arc::new(d)),
+                    Some(Err(why)) => {
+                        self.gaps.lock().expect("gaps").push(why);
+                        None
+                    }
+                    None => None,
+                };
+                all.insert(l, driver);
+            }
         }
         wanted.into_iter().filter_map(|l| Some((l, all.get(&l)?.clone()?))).collect()
     }
@@ -66,15 +108,11 @@ impl Enforcer {
 /// Is every file that it read an input of its step, by name? Most are, and need no graph.
 fn is_plain(pip: &Seen, declared: &Declarations, step: crate::violation::declared::StepId) -> bool {
     let s = declared.step(step);
-    let names: FxHashSet<&PathBytes> = s.inputs.iter().chain(&s.discovered).chain(&s.outputs).chain(&s.byproducts).collect();
+    let names: FxHashSet<&PathBytes> = s.inputs.iter().chain(declared.discovered(step)).chain(&s.outputs).chain(&s.byproducts).collect();
     let ordered: FxHashSet<&PathBytes> = s.inputs.iter().chain(&s.order_only).collect();
     let made_by_others = |p: &PathBytes| declared.drivers.iter().any(|d| d.by_output.contains_key(p)) && !ordered.contains(p);
     let fine = |p: &PathBytes| names.contains(p) && !made_by_others(p);
     pip.faults.is_empty()
-        && pip.uses.iter().all(|u| {
-            u.how == crate::observed::How::Probed
-                || fine(&u.path)
-                || ["/usr/", "/lib", "/etc/", "/bin/"].iter().any(|d| u.path.starts_with(d.as_bytes()))
-        })
+        && pip.uses.iter().all(|u| u.how == crate::observed::How::Probed || fine(&u.path) || is_system(&u.path))
         && pip.made.iter().all(|m| m.is_dir || m.deleted || s.outputs.contains(&m.path) || s.byproducts.contains(&m.path))
 }

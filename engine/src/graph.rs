@@ -54,14 +54,6 @@ impl Graph {
         self.graph.add_edge(from, to, how);
     }
 
-    pub fn len(&self) -> (usize, usize) {
-        (self.graph.node_count(), self.graph.edge_count())
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.graph.node_count() == 0
-    }
-
     /// For each pair: does the first need the second?
     pub fn reaches(&self, questions: &[(Node, Node)], along: Along) -> Vec<bool> {
         let mut out = vec![false; questions.len()];

@@ -117,7 +117,7 @@ fn recover(folder: &Path) -> usize {
                 swept = Some(dir.to_owned());
             }
             let mended = match std::fs::symlink_metadata(p) {
-                Ok(m) if tag == REPLACE => m.is_file() && make_old(p),
+                Ok(m) if tag == REPLACE => m.is_file() && crate::heal::age(p).is_ok(),
                 Ok(m) if m.is_dir() => std::fs::remove_dir(p).is_ok(),
                 Ok(_) => std::fs::remove_file(p).is_ok(),
                 Err(_) => false,
@@ -127,12 +127,6 @@ fn recover(folder: &Path) -> usize {
         let _ = std::fs::remove_file(e.path());
     }
     removed
-}
-
-/// Gives a file a time before every source's.
-fn make_old(p: &Path) -> bool {
-    let old = std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1));
-    std::fs::File::options().write(true).open(p).is_ok_and(|f| f.set_times(old).is_ok())
 }
 
 fn sweep(dir: &Path, prefix: &str) {

@@ -12,6 +12,7 @@ pub mod file_state;
 pub mod frontend;
 pub mod gc;
 pub mod graph;
+pub mod heal;
 pub mod journal;
 pub mod lookup;
 pub mod observed;

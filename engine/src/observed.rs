@@ -71,7 +71,9 @@ pub enum Fault {
     Survivor,
     /// A compiled source asks for date or time.
     Time,
-    /// The same inputs gave other outputs.
+    /// The same inputs gave another content.
+    DifferentFile(PathBytes),
+    /// The same inputs gave another exit code, or another text; which.
     Different(String),
 }
 
@@ -117,16 +119,19 @@ impl Observer {
     /// Notes a command, or a build tool, that is about to start.
     pub fn launch(&self, r: &ExecRequest, driver: bool, start_ms: f64) -> usize {
         let (pid, start) = (r.process.pid, r.process.start);
+        // Numbers of processes are used again: an ancestor is known by its start time too.
+        let mut ancestors: Vec<(i32, u64)> = Vec::new();
         let mut ancestor = r.process.parent();
+        while let Some(p) = ancestor.filter(|p| *p > 1) {
+            let Some((start, parent)) = tracer::started(p) else { break };
+            ancestors.push((p, start));
+            ancestor = Some(parent);
+        }
         let mut log = self.0.lock().expect("observed");
         // A process that becomes another program was launched by what it was before.
         let mut parent = log.newest.get(&pid).filter(|(_, s)| *s == start).map(|(l, _)| *l);
         let again = parent.is_some();
-        while parent.is_none() {
-            let Some(p) = ancestor.filter(|p| *p > 1) else { break };
-            parent = log.newest.get(&p).map(|(l, _)| *l);
-            ancestor = tracer::parent_of(p);
-        }
+        parent = parent.or_else(|| ancestors.iter().find_map(|(p, start)| log.newest.get(p).filter(|(_, s)| s == start).map(|(l, _)| *l)));
         let n = log.launches.len();
         log.newest.insert(pid, (n, start));
         log.launches.push(Arc::new(Launch {
@@ -149,6 +154,7 @@ impl Observer {
         }
     }
 
+    /// Notes what makes a result doubtful, once.
     pub fn fault(&self, launch: usize, f: Fault) {
         let mut log = self.0.lock().expect("observed");
         let all = log.faults.entry(launch).or_default();
@@ -183,6 +189,14 @@ impl Observer {
         let mut pips: Vec<Seen> = makers.into_iter().map(|i| log.pips[i].clone()).collect();
         let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
         pips.push(Seen { faults, ..pip.clone() });
+        Observed { launches: log.launches.clone(), pips }
+    }
+
+    /// The same, after all that have ended.
+    pub fn so_far(&self, pip: &Seen) -> Observed {
+        let log = self.0.lock().expect("observed");
+        let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
+        let pips = log.pips.iter().cloned().chain([Seen { faults, ..pip.clone() }]).collect();
         Observed { launches: log.launches.clone(), pips }
     }
 

@@ -20,6 +20,8 @@ pub struct Static {
     pub env: Vec<Vec<u8>>,
     pub cwd: PathBytes,
     pub umask: u32,
+    /// The process that launched it.
+    pub parent: Option<i32>,
     /// Its number in the audit, if this run is audited.
     pub launch: Option<usize>,
 }

@@ -5,13 +5,13 @@
 
 use crate::config::Config;
 use crate::file_state::FileStates;
-use crate::frontend::ask::Sandbox;
-use crate::frontend::{Declared, executed_key, os_path};
+use crate::frontend::{self, ask::Sandbox};
+use crate::frontend::{Declared, executed_key};
 use crate::pip::Static;
 use crate::run::{CacheHandle, Engine};
 use crate::world::World;
 use cache::store::short;
-use cache::{Digest, FileStat, Observation, OutputKind, PathBytes, Product};
+use cache::{Digest, FileStat, Observation, PathBytes, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsString;
 use worker::environment;
@@ -25,15 +25,6 @@ pub struct Stale {
     pub product: Product,
 }
 
-/// What happened to a stale file, so that the build tool makes it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Healed {
-    /// It is gone; its content is in the cache.
-    Removed,
-    /// It may be somebody's source: it was made older than everything.
-    Aged,
-}
-
 impl Engine {
     /// Notes which result these files are of, and whether there was something of that name before.
     pub(crate) fn note_products<'a>(
@@ -43,7 +34,7 @@ impl Engine {
         outputs: impl Iterator<Item = (&'a PathBytes, bool)>,
     ) {
         let Some(cache) = self.cache.as_ref().filter(|_| self.switches.write) else { return };
-        let mut outside = None;
+        let (mut outside, mut tool) = (None, None);
         let mut new = Vec::new();
         for (path, was_there) in outputs {
             let before = cache.store.product(path);
@@ -58,6 +49,7 @@ impl Engine {
                 settled: Vec::new(),
                 command: executed_key(&fixed.argv),
                 cwd: fixed.cwd.to_vec(),
+                tool: tool.get_or_insert_with(|| build_tool(fixed.parent)).clone(),
                 inherited: inherited.clone(),
                 environment: *environment,
                 created: before.map_or(!was_there, |b| b.created),
@@ -110,46 +102,79 @@ impl Engine {
     }
 }
 
-fn own_environment() -> Vec<Vec<u8>> {
+/// The innermost build tool that looks at times among a process and those that launched it.
+fn build_tool(mut process: Option<i32>) -> Vec<u8> {
+    while let Some(pid) = process.filter(|p| *p > 1 && p.cast_unsigned() != std::process::id()) {
+        let name = tracer::program_name(pid).unwrap_or_default();
+        if frontend::is_make(&name) || frontend::is_ninja(&name) {
+            return name;
+        }
+        process = tracer::parent_of(pid);
+    }
+    Vec::new()
+}
+
+/// The variables of this process.
+pub fn own_environment() -> Vec<Vec<u8>> {
     std::env::vars_os().map(|(k, v)| [k.as_encoded_bytes(), b"=", v.as_encoded_bytes()].concat()).collect()
 }
 
-/// The files below the workspace that are not what their inputs make now. `commands` are those of the makefiles that will be used.
-pub fn stale(cache: &CacheHandle, config: &Config, commands: &[Declared]) -> cache::Result<Vec<Stale>> {
+/// The files below the workspace that are not what their inputs make now, and of how many this cannot be told, because the cache has
+/// forgotten their results. `declared` is what the build tool that will be used declares.
+pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) -> cache::Result<(Vec<Stale>, usize)> {
     let files = FileStates::new(&[config.cache_dir.as_path()]);
     let env = own_environment();
-    let mut known: FxHashMap<(Digest, Vec<u8>), Option<String>> = FxHashMap::default();
-    let now = Commands::new(commands);
-    let mut out = Vec::new();
+    let mut known: FxHashMap<(Digest, Vec<u8>), Judged> = FxHashMap::default();
+    let now = declared.map(Commands::new).unwrap_or_default();
+    let (mut out, mut unknown) = (Vec::new(), 0);
     for (path, product) in cache.store.products(config.root.as_os_str().as_encoded_bytes())? {
         if FileStat::of(&path).is_none() {
             continue;
         }
-        let why = known.entry((product.strong, product.cwd.clone())).or_insert_with(|| {
-            let world = World {
-                files: &files,
-                store: Some(&cache.store),
-                key: cache.store.key(),
-                env: &env,
-                cwd: &product.cwd,
-                pass: &config.pass,
-            };
-            changed(&product, cache, &world)
-        });
-        let why = why.clone().or_else(|| now.differs(&path, &product.command).then(|| "its command is another one now".to_owned()));
-        if let Some(why) = why {
-            out.push(Stale { path, why, product });
-        }
+        let key = (product.strong, product.cwd.clone());
+        let judged = match known.get(&key) {
+            Some(j) => j.clone(),
+            None => {
+                let world = World {
+                    files: &files,
+                    store: Some(&cache.store),
+                    key: cache.store.key(),
+                    env: &env,
+                    cwd: &product.cwd,
+                    pass: &config.pass,
+                };
+                let j = changed(&product, cache, &world)?;
+                known.insert(key, j.clone());
+                j
+            }
+        };
+        let why = match judged {
+            Judged::Changed(why) => Some(why),
+            _ if now.differs(&path, &product.command) => Some("its command is another one now".to_owned()),
+            Judged::Unknown => {
+                unknown += 1;
+                None
+            }
+            Judged::Same => None,
+        };
+        out.extend(why.map(|why| Stale { path, why, product }));
     }
-    Ok(out)
+    Ok((out, unknown))
+}
+
+#[derive(Clone)]
+enum Judged {
+    Same,
+    Changed(String),
+    /// The cache has forgotten what it depended on.
+    Unknown,
 }
 
 /// What the result depended on and is different now.
-fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> Option<String> {
-    // Without the names nothing can be told: it is made again when the build tool wants it.
-    let set = cache.store.path_set(&p.path_set).ok().flatten()?;
+fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> cache::Result<Judged> {
+    let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else { return Ok(Judged::Unknown) };
     // What it read before it changed it (`ar r`, `strip`) is not there any more.
-    let own = cache.store.entry(&p.strong).ok().flatten()?.outputs;
+    let own = entry.outputs;
     let counts = |o: &Observation| match o {
         o if o.path().is_some_and(|p| own.iter().any(|out| *out.path == *p)) => false,
         Observation::Env(n) => p.inherited.contains(n),
@@ -165,93 +190,78 @@ fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> Option<String
         now != v && settled.get(i) != Some(&now)
     };
     let found = pairs.find(|(i, (o, v))| differs(i, o, **v)).map(|(_, (o, _))| o.describe());
-    found.or_else(|| p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe()))
+    let found = found.or_else(|| p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe()));
+    Ok(found.map_or(Judged::Same, Judged::Changed))
 }
 
-/// The commands that build files have for each target.
+/// The commands that a build file has for each target.
+#[derive(Default)]
 struct Commands<'a> {
     by_target: FxHashMap<&'a PathBytes, FxHashSet<Vec<u8>>>,
+    is_make: bool,
 }
 
 impl<'a> Commands<'a> {
-    fn new(all: &'a [Declared]) -> Self {
+    fn new(d: &'a Declared) -> Self {
         let mut by_target: FxHashMap<&PathBytes, FxHashSet<Vec<u8>>> = FxHashMap::default();
-        for s in all.iter().flat_map(|d| &d.steps).filter(|s| !s.phony) {
+        for s in d.steps.iter().filter(|s| !s.phony) {
+            // With `.ONESHELL` all of them are one text.
+            let whole = s.commands.join(&b' ');
+            let all: Vec<&[u8]> = s.commands.iter().map(Vec::as_slice).chain([&whole[..]]).collect();
             for o in &s.outputs {
                 let keys = by_target.entry(o).or_default();
-                for c in &s.commands {
+                for c in &all {
                     let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
-                    keys.extend([c.clone(), crate::frontend::command_key(&words.join(&b' '))]);
+                    keys.extend([c.to_vec(), frontend::command_key(&words.join(&b' '))]);
                 }
             }
         }
-        Self { by_target }
+        Self { by_target, is_make: d.tool == frontend::Tool::Make }
     }
 
     /// Is the command that made this target none of those that it has now?
     fn differs(&self, path: &PathBytes, command: &[u8]) -> bool {
-        self.by_target.get(path).is_some_and(|now| !now.is_empty() && !now.contains(command))
+        let Some(now) = self.by_target.get(path).filter(|now| now.iter().any(|c| !c.is_empty())) else { return false };
+        let asked = || frontend::make::key_with_make(command, b"make");
+        !(now.contains(command) || self.is_make && now.contains(&asked()))
     }
 }
 
-/// Prints inode and times of the files of a list, runs the build, prints them again.
+/// Prints inode, times and name of the files of a list, runs the build, prints them again, and its exit code. Records end with a NUL; an
+/// empty one ends a list.
 const TRY: &str = r#"
 list=$1; shift
-look() { xargs -0 stat --printf='%i %y %z %n\0' < "$list" 2>/dev/null; printf '\0'; }
-look; "$@" >/dev/null 2>&1; look
+look() { xargs -0 stat --printf='%i %y %z\t%n\0' < "$list" 2>/dev/null; printf '\0'; }
+look; "$@" >/dev/null 2>&1; code=$?; look; printf '%s' "$code"
 "#;
 
 /// Which of these files the build tool would not make again: tried with the build command, in a layer over the tree that is thrown away.
-pub fn unnoticed(all: Vec<Stale>, command: &[String], cwd: &std::path::Path, config: &Config) -> Result<Vec<Stale>, String> {
-    let sandbox = Sandbox::new(&config.cache_dir)?;
+///
+/// # Errors
+/// There can be no layer here, or the build fails in it: nothing can be said then.
+pub fn unnoticed(all: &[Stale], command: &[OsString], cwd: &std::path::Path, config: &Config) -> Result<Vec<bool>, String> {
+    let sandbox = Sandbox::new(&config.cache_dir, &config.root)?;
     let list = config.cache_dir.join(format!("check-{}", std::process::id()));
     let names: Vec<u8> = all.iter().flat_map(|s| s.path.iter().copied().chain([0])).collect();
     std::fs::write(&list, names).map_err(|e| format!("`{}`: {e}", list.display()))?;
     let mut words: Vec<OsString> = ["sh", "-c", TRY, "sh"].map(OsString::from).into();
     words.push(list.clone().into());
-    words.extend(command.iter().map(OsString::from));
-    let covered: Vec<&std::path::Path> =
-        [Some(&*config.root), (!cwd.starts_with(&config.root)).then_some(cwd)].into_iter().flatten().collect();
-    let out = sandbox.run(&words, cwd, &covered, std::env::vars_os());
+    words.extend(command.iter().cloned());
+    let out = sandbox.run(&words, cwd, cwd, std::env::vars_os(), None);
     let _ = std::fs::remove_file(&list);
     let out = out?;
-    let half = out.windows(2).position(|w| w == [0, 0]).map_or(0, |i| i + 1);
-    let looks = |part: &[u8]| part.split(|b| *b == 0).filter(|l| !l.is_empty()).map(<[u8]>::to_vec).collect::<FxHashSet<_>>();
-    let (before, after) = (looks(&out[..half]), looks(&out[half..]));
-    let same = |path: &PathBytes| before.iter().any(|l| l.ends_with(&[b" ", &path[..]].concat()) && after.contains(l));
-    Ok(all.into_iter().filter(|s| same(&s.path)).collect())
-}
-
-/// Makes the build tool make these files again: removes what is provably a product, makes older what might be a source.
-///
-/// A product was not there before a command first made it, is not tracked by git, and still has the content that the cache has.
-pub fn heal(all: &[Stale], cache: &CacheHandle, config: &Config) -> Vec<(PathBytes, std::io::Result<Healed>)> {
-    let tracked = if all.is_empty() { None } else { crate::violation::place::tracked(&config.root) }.unwrap_or_default();
-    all.iter()
-        .map(|s| {
-            let sure = s.product.created && !tracked.contains(&s.path) && is_stored(s, cache);
-            let path = os_path(&s.path);
-            let done = if sure { std::fs::remove_file(path).map(|()| Healed::Removed) } else { age(path).map(|()| Healed::Aged) };
-            (s.path.clone(), done)
-        })
-        .collect()
-}
-
-/// Are the bytes of the file those that the cache has?
-fn is_stored(s: &Stale, cache: &CacheHandle) -> bool {
-    let Ok(Some(entry)) = cache.store.entry(&s.product.strong) else { return false };
-    let Some(output) = entry.outputs.iter().find(|o| o.path == s.path) else { return false };
-    match &output.kind {
-        OutputKind::File { digest, .. } => {
-            cache.cas.contains(digest) && cache::collect::hash_file(&s.path).ok().flatten().is_some_and(|(c, _)| c.digest == *digest)
-        }
-        OutputKind::Symlink { target } => cache::collect::read_link(&s.path).is_ok_and(|t| t == *target),
-        _ => false,
+    let mut records = out.split(|b| *b == 0);
+    let mut look = || -> FxHashMap<&[u8], &[u8]> {
+        let some = records.by_ref().take_while(|r| !r.is_empty());
+        some.filter_map(|r| r.iter().position(|b| *b == b'\t').map(|cut| (&r[cut + 1..], &r[..cut]))).collect()
+    };
+    let (before, after) = (look(), look());
+    if before.len() != all.len() {
+        return Err("xargs and stat do not tell the state of the files there".into());
     }
-}
-
-/// The time of a file that is older than whatever it is made from.
-fn age(path: &std::path::Path) -> std::io::Result<()> {
-    let f = std::fs::File::options().write(true).open(path)?;
-    f.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1))
+    match records.next() {
+        Some(b"0") => Ok(all.iter().map(|s| after.get(&s.path[..]) == before.get(&s.path[..])).collect()),
+        Some(code) if !code.is_empty() => Err(format!("the build fails there, with exit code {}", String::from_utf8_lossy(code))),
+        _ => Err("the trial ended early".into()),
+    }
 }

@@ -47,21 +47,32 @@ fn streams(e: &Entry, cas: &Cas) -> Option<[Vec<u8>; 2]> {
 }
 
 /// In what two results of one command differ.
-fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<String> {
+fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<Different> {
     if known.same_result(made) {
         return None;
     }
     let lacks = |e: &'_ Entry, o: &cache::Output| !e.outputs.contains(o);
     let changed = made.outputs.iter().filter(|o| lacks(known, o));
     let missing = known.outputs.iter().filter(|o| !made.outputs.iter().any(|m| m.path == o.path));
-    let mut what: Vec<String> = changed.chain(missing).map(|o| format!("`{}`", text(&o.path))).collect();
-    if known.exit_code != made.exit_code {
-        what.push(format!("exit code {} instead of {}", made.exit_code, known.exit_code));
+    let paths = changed.chain(missing).map(|o| o.path.clone()).collect();
+    let code = (known.exit_code != made.exit_code).then(|| format!("exit code {} instead of {}", made.exit_code, known.exit_code));
+    let words = (known.text != made.text && streams(known, cas) != streams(made, cas)).then(|| "its text".to_owned());
+    let d = Different { paths, others: code.into_iter().chain(words).collect() };
+    (!d.paths.is_empty() || !d.others.is_empty()).then_some(d)
+}
+
+/// What is different of two results.
+struct Different {
+    paths: Vec<PathBytes>,
+    /// What has no name of its own: the exit code, the text.
+    others: Vec<String>,
+}
+
+impl std::fmt::Display for Different {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let paths = self.paths.iter().map(|p| format!("`{}`", text(p)));
+        f.write_str(&paths.chain(self.others.iter().cloned()).collect::<Vec<_>>().join(", "))
     }
-    if known.text != made.text && streams(known, cas) != streams(made, cas) {
-        what.push("its text".to_owned());
-    }
-    (!what.is_empty()).then(|| what.join(", "))
 }
 
 impl Engine {
@@ -145,12 +156,17 @@ impl Engine {
             self.rechecked.lock().expect("rechecks").unknown += 1;
         }
         self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
+        if !violations.is_empty() {
+            self.take_back(done.written.iter().map(|w| (&w.path, w.was_there)));
+        }
         // Everything that the next command may look at is settled: the parent may go on.
         if violations.is_empty() {
             drop(t);
         } else {
             item.exit_code = 1;
-            t.change_code(1);
+            if let Err(e) = t.change_code(1) {
+                self.warn(format!("`{}` uses what its build file does not declare, and could not be made to fail: {e}", item.command));
+            }
         }
         if !violations.is_empty() {
             item.violations = violations;
@@ -164,6 +180,11 @@ impl Engine {
             item.not_stored = Some(Reason::Failed { code }.to_string());
         }
         self.push(item);
+    }
+
+    fn differs(&self, pip: &Pip, d: &Different) {
+        d.paths.iter().for_each(|p| self.fault(pip, Fault::DifferentFile(p.clone())));
+        d.others.iter().for_each(|what| self.fault(pip, Fault::Different(what.clone())));
     }
 
     fn fault(&self, pip: &Pip, f: Fault) {
@@ -228,12 +249,12 @@ impl Engine {
             match differences(e, &entry, &cache.cas) {
                 None => r.same += 1,
                 Some(what) => {
-                    self.fault(pip, Fault::Different(what.clone()));
+                    self.differs(pip, &what);
                     r.different.push(format!("`{}`: {what}", command()));
                 }
             }
         } else if let Some(what) = earlier.and_then(|e| differences(&e, &entry, &cache.cas)) {
-            self.fault(pip, Fault::Different(what.clone()));
+            self.differs(pip, &what);
             self.warn(format!("not deterministic: `{}` made {what} anew with other content", command()));
         }
         self.stored.fetch_add(entry.bytes(), Ordering::Relaxed);

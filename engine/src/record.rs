@@ -4,6 +4,7 @@
 //! they get here, and environment values never do.
 
 use crate::lookup::Reason;
+use crate::run::Mode;
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form.
@@ -100,6 +101,8 @@ pub struct BuildRecord {
     /// Seconds since the epoch.
     pub started: u64,
     pub exit_code: i32,
+    #[serde(default)]
+    pub mode: Mode,
     pub backend: String,
     pub wall_ms: u64,
     pub pips: Pips,
@@ -137,6 +140,24 @@ impl BuildRecord {
 const SECRET: &[&str] =
     &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
 
+/// A name as text: two different ones stay different, bytes that are no UTF-8 are `\xHH`.
+pub fn shown(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.utf8_chunks() {
+        out.push_str(c.valid());
+        c.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+    }
+    out
+}
+
+/// May a command that went through [`redact`] be given again? It lost nothing: no secret, no byte that is not UTF-8.
+pub fn is_whole(words: &[String]) -> bool {
+    !words.iter().any(|w| w.contains(BLANK) || w.contains('\u{fffd}'))
+}
+
+/// What stands for a secret.
+const BLANK: &str = "***";
+
 /// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, the word after `--token`, `Bearer x`, and
 /// the user part of an address. A shell text is taken word by word.
 pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
@@ -150,16 +171,16 @@ pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
             return String::new();
         }
         if std::mem::take(hide_next) {
-            return "***".to_owned();
+            return BLANK.to_owned();
         }
         *hide_next = (w.starts_with('-') && !w.contains('=') && suspicious(w)) || w.ends_with("Bearer") || w.ends_with("Basic");
         if let Some((k, v)) = w.split_once('=').filter(|(k, v)| suspicious(k) && !v.is_empty()) {
             // A quoted value goes on in the next word.
             *hide_next = v.starts_with(['"', '\'']) && !v[1..].ends_with(['"', '\'']);
-            return format!("{k}=***");
+            return format!("{k}={BLANK}");
         }
         match (w.find("://"), w.rfind('@')) {
-            (Some(i), Some(at)) if at > i && w[i..at].contains(':') => format!("{}://***{}", &w[..i], &w[at..]),
+            (Some(i), Some(at)) if at > i && w[i..at].contains(':') => format!("{}://{BLANK}{}", &w[..i], &w[at..]),
             _ => w.to_owned(),
         }
     };
@@ -172,7 +193,7 @@ pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
 
 /// One line for people: the shell text of `sh -c`, else the words.
 pub fn one_line(argv: &[String]) -> String {
-    let shell = argv.first().is_some_and(|a| a.ends_with("sh"));
+    let shell = argv.first().is_some_and(|a| crate::policy::is_shell(a.as_bytes()));
     match argv.iter().position(|a| a.starts_with('-') && a.ends_with('c')) {
         Some(i) if shell && i + 1 < argv.len() => argv[i + 1].replace('\n', " "),
         _ => argv.join(" ").replace('\n', " "),
@@ -195,5 +216,13 @@ mod tests {
         );
         assert_eq!(v(&["git", "clone", "https://me:pw@host/x"]), ["git", "clone", "https://***@host/x"]);
         assert_eq!(v(&["gcc", "-DX=1", "tokenizer.c"]), ["gcc", "-DX=1", "tokenizer.c"]);
+        assert!(!is_whole(&v(&["make", "TOKEN=x"])) && is_whole(&v(&["make", "all"])));
+        assert!(!is_whole(&redact(&[b"c\xff".to_vec()])));
+    }
+
+    #[test]
+    fn names_stay_different() {
+        assert_eq!(shown("ä b".as_bytes()), "ä b");
+        assert_eq!((shown(b"c\xff.h"), shown(b"c\xfe.h")), ("c\\xff.h".into(), "c\\xfe.h".into()));
     }
 }

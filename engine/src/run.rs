@@ -24,9 +24,11 @@ use std::time::Instant;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Scope, Supervisor};
 
 /// What the root command is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// A build tool: each command that it launches is a pip.
+    #[default]
     Build,
     /// One pip.
     Single,
@@ -96,9 +98,7 @@ pub struct Engine {
     pub(crate) enforcer: Option<Enforcer>,
 }
 
-pub(crate) fn text(b: &[u8]) -> String {
-    String::from_utf8_lossy(b).into_owned()
-}
+pub(crate) use crate::record::shown as text;
 
 pub(crate) fn micros(t: Instant) -> u64 {
     u64::try_from(t.elapsed().as_micros()).unwrap_or(u64::MAX)
@@ -118,7 +118,8 @@ impl Engine {
         });
         let enforcer = switches.enforce.take();
         let audit = switches.audit || enforcer.is_some();
-        let block = Block::new(&config);
+        let (block, unprotected) = Block::new(&config);
+        warnings.extend(unprotected);
         let meaning = config.meaning();
         let files = FileStates::new(&if writable { vec![config.cache_dir.as_path()] } else { vec![] });
         Self {
@@ -217,6 +218,7 @@ impl Engine {
             cwd,
             started: cache::store::now().saturating_sub(wall.as_secs()),
             exit_code,
+            mode: self.switches.mode,
             backend: self.switches.backend.to_string(),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
             pips: crate::record::Pips::default(),
@@ -379,9 +381,6 @@ impl Supervisor for Run {
         match scope {
             Some(s) => {
                 if let ScopeKind::Pip(p) = self.kind(s) {
-                    if let (Some(o), Some(l), tracer::EscapeKind::Network) = (&self.observer, p.fixed.launch, escape.kind) {
-                        o.fault(l, Fault::Network(escape.detail.clone()));
-                    }
                     p.recorder.problem(escape.to_string());
                 }
             }
@@ -393,6 +392,25 @@ impl Supervisor for Run {
                 }
             }
         }
+    }
+
+    fn connects(&self, scope: Scope, escape: Escape) -> Flow {
+        let kind = self.kind(scope);
+        if let (Some(o), ScopeKind::Pip(p)) = (&self.observer, &kind)
+            && let Some(l) = p.fixed.launch
+        {
+            o.fault(l, Fault::Network(escape.detail.clone()));
+        }
+        let refused = self.block.as_ref().filter(|_| !matches!(kind, ScopeKind::Driver));
+        let flow = match refused.and_then(|b| b.refuses_network(&escape.detail, &self.config)) {
+            Some(why) => {
+                self.warn(format!("denied `{}`: {why}", escape.detail));
+                Flow::Refuse
+            }
+            None => Flow::Go,
+        };
+        self.escape(Some(scope), escape);
+        flow
     }
 
     fn root_exit(&self, t: ExitTicket) {

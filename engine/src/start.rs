@@ -3,6 +3,7 @@
 //! Everything here runs on the tracer's pool, but for [`Engine::inside`] and [`Engine::exec_by_driver`], which only
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
+use crate::enforce::Enforcer;
 use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
@@ -52,6 +53,7 @@ impl Engine {
             env: r.env.clone(),
             cwd: r.cwd.clone(),
             umask: c.umask,
+            parent: r.process.parent(),
             launch,
         };
         let mut expected = None;
@@ -202,6 +204,7 @@ impl Engine {
                 Ok(Chunk { stream: if x.stream == 2 { Stream::Err } else { Stream::Out }, bytes })
             })
             .collect();
+        let was_there: Vec<bool> = e.outputs.iter().map(|o| FileStat::of(&o.path).is_some()).collect();
         let restored = texts.and_then(|texts| {
             let noted = self.journal_restore(&e.outputs);
             for o in &e.outputs {
@@ -244,6 +247,7 @@ impl Engine {
         item.violations = self.note_hit(&fixed, &found, &item);
         if !item.violations.is_empty() {
             (item.outcome, item.exit_code) = (Outcome::Failed, 1);
+            self.take_back(e.outputs.iter().map(|o| &o.path).zip(was_there));
         }
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
@@ -253,7 +257,8 @@ impl Engine {
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
         let result = (found.strong, found.path_set, found.values);
-        self.note_products(&fixed, &result, e.outputs.iter().map(|o| (&o.path, true)));
+        let files = e.outputs.iter().filter(|o| matches!(o.kind, cache::OutputKind::File { .. } | cache::OutputKind::Symlink { .. }));
+        self.note_products(&fixed, &result, files.map(|o| (&o.path, true)));
         self.push(item);
     }
 
@@ -355,6 +360,10 @@ impl Engine {
 
     /// Tells the audit who starts.
     pub(crate) fn note_launch(&self, t: &ExecTicket, driver: bool) -> Option<usize> {
+        if let Some(b) = self.block.as_ref().filter(|_| driver) {
+            let r = &t.request;
+            b.works_in(crate::frontend::directory(&r.program.path, &r.argv, &r.cwd));
+        }
         self.observer.as_ref().map(|o| o.launch(&t.request, driver, self.started.elapsed().as_secs_f64() * 1e3))
     }
 
@@ -377,13 +386,28 @@ impl Engine {
     /// A pip has ended, for the audit. The result is why it must fail, under enforcement.
     pub(crate) fn seen(&self, pip: observed::Seen) -> Vec<String> {
         let Some(o) = &self.observer else { return Vec::new() };
-        let errors = self.enforcer.as_ref().map(|e| e.judge(&o.around(&pip), &self.config)).unwrap_or_default();
+        let errors = self.enforcer.as_ref().map(|e| e.judge(o, &pip, &self.config)).unwrap_or_default();
+        self.enforcer.iter().flat_map(Enforcer::take_gaps).for_each(|g| self.warn(format!("not enforced: {g}")));
         o.ended(pip);
         let shown = |v: &crate::violation::Violation| {
             let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
             format!("{} {}: {}{fix}", v.code.about().code, v.name, v.message)
         };
         errors.iter().map(shown).collect()
+    }
+
+    /// What a failed command has made must not look finished: the build tool would not run it again. What was not there before is removed,
+    /// the rest made older than its inputs.
+    pub(crate) fn take_back<'a>(&self, outputs: impl Iterator<Item = (&'a cache::PathBytes, bool)>) {
+        for (path, was_there) in outputs.filter(|(p, _)| FileStat::of(p).is_some_and(|s| !s.is_dir())) {
+            let name = crate::frontend::os_path(path);
+            self.files.writing(path);
+            let done = if was_there { crate::heal::age(name) } else { std::fs::remove_file(name) };
+            self.files.settle(path, 1, FileStat::of(path));
+            if let Err(e) = done {
+                self.warn(format!("`{}` of a command that failed is still there: {e}", String::from_utf8_lossy(path)));
+            }
+        }
     }
 
     /// Notes what a restore is about to put in place; the result names it for [`Engine::journal_ended`].

@@ -199,14 +199,17 @@ fn nobody_stays_stopped() {
     flood(&w);
     w.env.insert("XL_BACKEND".into(), "ebpf".into());
     w.env.insert("XL_EBPF_RING".into(), "65536".into());
+    // Another test floods too: this one is known by its name.
+    let name = format!("flood{}", std::process::id());
+    w.sh(&format!("mv flood {name}"));
     let mut stopped = 0;
     for _ in 0..5 {
         w.sh("rm -f done a.s");
-        let mut c = w.xl(&["run", "--summary", "off", "--", "sh", "-c", "./flood 4 100000; touch done"]);
+        let mut c = w.xl(&["run", "--summary", "off", "--", "sh", "-c", &format!("./{name} 4 100000; touch done")]);
         let mut child = c.spawn().expect("xl");
         // As soon as somebody is stopped.
         while child.try_wait().expect("its state").is_none() {
-            if w.sh("pgrep -r T -x flood").status.success() {
+            if w.sh(&format!("pgrep -r T -x {name}")).status.success() {
                 stopped += 1;
                 break;
             }

@@ -29,9 +29,9 @@ fn heals(w: &World, make: &[&str], edit: &str, target: &str, reason: &str) {
     let said = w.sh(&cmd);
     assert!(said.status.success());
     assert_eq!(w.read(target), old, "plain make sees it: no defect to find");
+    let before = w.snapshot();
     let (code, text) = check(w, make);
     assert!(code == 1 && text.lines().any(|l| l.starts_with(target) && l.contains(reason)), "{code} {text}");
-    let before = w.snapshot();
     assert_eq!(w.snapshot(), before, "the check changes the tree");
     let mut words = vec!["run", "--heal", "--"];
     words.extend(make);
@@ -129,4 +129,75 @@ fn sources_are_in_no_danger() {
     assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str(), w.read("note").as_str()), ("mine\n", "1\na\n", "kept\n"));
     assert_eq!(w.xl(&["run", "--", "make"]).output().expect("xl").status.code(), Some(0));
     assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str()), ("1\nb\n", "1\nb\n"));
+}
+
+#[test]
+fn what_was_removed_can_be_brought_back() {
+    let w = World::new();
+    project(&w);
+    assert_eq!(w.run(&["make"]).code(), Some(0));
+    let before = w.snapshot();
+    let edit = "#define A nonsense\n";
+    w.write("a.h", edit);
+    // The build fails, and the old object and program are gone.
+    let r = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
+    assert!(!r.status.success() && !w.path("main.o").exists(), "{}", String::from_utf8_lossy(&r.stderr));
+    let restore = || {
+        let out = w.xl(&["check", "--restore"]).output().expect("xl");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, said) = restore();
+    assert!(code == Some(0) && said.contains("brought back") && said.contains("main.o"), "{said}");
+    w.write("a.h", "#define A 0\n");
+    assert_eq!(w.snapshot(), before);
+    // What is there is left alone.
+    w.write("main.o", "mine");
+    let (code, said) = restore();
+    assert!(code == Some(0) && said.contains("nothing to bring back"), "{said}");
+    assert_eq!(w.read("main.o"), "mine");
+}
+
+#[test]
+fn what_the_build_tool_does_not_make_is_left_where_it_is() {
+    let w = World::new();
+    w.write("in", "1\n");
+    w.write("configure", "#!/bin/sh\ncat in > config.h\nprintf 'o: main.c\\n\\tgcc -c -o o main.c\\n' > Makefile\n");
+    w.write("main.c", "#include \"config.h\"\n");
+    w.write("in", "int a = 1;\n");
+    w.sh("chmod +x configure");
+    assert_eq!(w.xl_run("exec", &["./configure"]).code(), Some(0));
+    assert_eq!(w.run(&["make"]).code(), Some(0));
+    w.write("in", "int a = 2;\n");
+    let healed = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
+    let said = String::from_utf8_lossy(&healed.stderr).into_owned();
+    assert!(healed.status.success() && said.contains("left alone, as no build tool made it") && said.contains("configure"), "{said}");
+    assert_eq!(w.read("config.h"), "int a = 1;\n");
+    // A goal that has nothing to do with what is stale: it is put back.
+    w.write("Makefile", "a: main.c\n\tcat main.c other > a\nb:\n\techo b > b\n");
+    w.write("other", "1");
+    assert_eq!(w.run(&["make", "a"]).code(), Some(0));
+    w.write("other", "2");
+    let healed = w.xl(&["run", "--heal", "--", "make", "b"]).output().expect("xl");
+    let said = String::from_utf8_lossy(&healed.stderr).into_owned();
+    assert!(said.contains("is stale, and this build does not make it: it was put back") && w.path("a").exists(), "{said}");
+}
+
+#[test]
+fn the_last_build_is_asked_about() {
+    let w = World::new();
+    project(&w);
+    assert_eq!(w.run(&["make"]).code(), Some(0));
+    w.write("a.h", "#define A 7\n");
+    // Neither a single command nor a build that failed is the last build.
+    w.pip("true");
+    w.run(&["make", "nonsense"]);
+    let (code, text) = check(&w, &[]);
+    assert!(code == 1 && text.starts_with("main.o: content of"), "{code} {text}");
+    let out = w.xl(&["check", "--json"]).output().expect("xl");
+    let v: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert_eq!((&v["version"], &v["command"][0], &v["stale"][0]["path"]), (&1.into(), &"make".into(), &"main.o".into()), "{v}");
+    // A secret is not kept, so that such a build cannot be asked about without it.
+    w.run(&["make", "API_TOKEN=x"]);
+    let out = w.xl(&["check"]).output().expect("xl");
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("held a secret"));
 }

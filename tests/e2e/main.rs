@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod enforce;
 mod heal;
+mod kinds;
 mod options;
 mod places;
 mod property;

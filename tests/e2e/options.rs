@@ -151,3 +151,21 @@ fn an_ignored_tool() {
     w.write("xl.toml", "[[ignore]]\nreason = 'nothing'\n");
     assert_eq!(w.pip(text).code(), Some(65));
 }
+
+#[test]
+fn a_command_is_needed_and_a_mistyped_option_is_none() {
+    let w = World::new();
+    for words in [
+        &["run"][..],
+        &["exec"],
+        &["trace"],
+        &["run", "--strict"],
+        &["run", "--strikt", "--", "true"],
+        &["check", "--jsn"],
+        &["audit", "--prov", "1"],
+    ] {
+        let out = w.xl(words).output().expect("xl");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(2) && !said.contains("panicked") && !said.is_empty(), "{words:?}: {:?} {said}", out.status);
+    }
+}

@@ -3,7 +3,7 @@
 //! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls that
 //! are told of afterwards take another way here; see [`crate::late`].
 
-use crate::access::{Access, EscapeKind, Late, Op};
+use crate::access::{Access, Escape, EscapeKind, Late, Op};
 use crate::arch::{self, At, Follow, Shape};
 use crate::process::{Process, Scope};
 use crate::request::ExecRequest;
@@ -185,20 +185,15 @@ impl Inner {
                 }
                 Flow::Go
             }
-            Shape::Socket(address, length) => {
-                self.socket(n, scope, name, n.args[address as usize], n.args[length as usize]);
-                Flow::Go
-            }
+            Shape::Socket(address, length) => self.socket(n, scope, name, n.args[address as usize], n.args[length as usize]),
             Shape::Message(header) => {
                 // `struct msghdr` begins with the address and its length.
                 let tid = n.tid.cast_signed();
                 let at = n.args[header as usize];
-                if let (Ok(address), Ok(length)) = (memory::read_u64(tid, at), memory::read_u64(tid, at + 8))
-                    && address != 0
-                {
-                    self.socket(n, scope, name, address, length & 0xffff_ffff);
+                match (memory::read_u64(tid, at), memory::read_u64(tid, at + 8)) {
+                    (Ok(address), Ok(length)) if address != 0 => self.socket(n, scope, name, address, length & 0xffff_ffff),
+                    _ => Flow::Go,
                 }
-                Flow::Go
             }
             Shape::Seccomp => {
                 const NEW_LISTENER: i32 = 1 << 3;
@@ -410,26 +405,26 @@ impl Inner {
         n.nr == arch::UTIMENSAT && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
     }
 
-    fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) {
+    fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) -> Flow {
         let mut b = [0u8; 110];
         let length = usize::try_from(length).unwrap_or(b.len()).min(b.len());
         let got = memory::read(n.tid.cast_signed(), address, &mut b[..length]).unwrap_or(0);
         let family = i32::from(u16::from_ne_bytes([b[0], b[1]]));
         let detail = match family {
             _ if got < 2 => name.to_owned(),
-            libc::AF_NETLINK => return,
+            libc::AF_NETLINK => return Flow::Go,
             libc::AF_UNIX => {
                 let path: Vec<u8> = b[2..got].iter().copied().take_while(|c| *c != 0).collect();
                 // The name service cache daemon: the C library asks, and goes on without it.
                 if path.starts_with(b"/var/run/nscd/") || path.starts_with(b"/run/nscd/") {
-                    return;
+                    return Flow::Go;
                 }
                 format!("{name} to {}", String::from_utf8_lossy(&path))
             }
             libc::AF_INET => format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]])),
             f => format!("{name}, address family {f}"),
         };
-        self.escape(Some(scope), EscapeKind::Network, detail);
+        self.supervisor.connects(scope, Escape { kind: EscapeKind::Network, detail })
     }
 
     pub(crate) fn exec(self: &Arc<Self>, n: Notification, p: Arc<Process>) {

@@ -86,9 +86,7 @@ impl Process {
 
     /// Name of the program that the parent runs, now.
     pub fn parent_name(&self) -> Option<Vec<u8>> {
-        let mut name = std::fs::read(format!("/proc/{}/comm", self.parent()?)).ok()?;
-        name.pop();
-        Some(name)
+        task_files::program_name(self.parent()?)
     }
 
     pub(crate) fn set_scope(&self, s: Scope) {

@@ -50,6 +50,11 @@ pub trait Supervisor: Send + Sync + 'static {
     fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
     fn escape(&self, scope: Option<Scope>, escape: Escape);
+    /// A process of `scope` is about to connect, bind or send: an escape that can be refused.
+    fn connects(&self, scope: Scope, escape: Escape) -> Flow {
+        self.escape(Some(scope), escape);
+        Flow::Go
+    }
     /// The root of a scope is about to exit; it is held until the ticket is dropped.
     fn root_exit(&self, ticket: ExitTicket);
     /// The root of a scope was killed; its parent may know already.

@@ -32,6 +32,18 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat(pid).map(|s| s.parent)
 }
 
+/// When a process started, in clock ticks after boot, and its parent's id.
+pub fn started(pid: i32) -> Option<(u64, i32)> {
+    stat(pid).map(|s| (s.start, s.parent))
+}
+
+/// Name of the program that a process runs, at most 15 bytes of it (proc(5), `comm`).
+pub fn program_name(pid: i32) -> Option<Vec<u8>> {
+    let mut name = read(&format!("/proc/{pid}/comm"))?;
+    name.pop();
+    Some(name)
+}
+
 /// The id of the process that thread `tid` belongs to.
 pub fn thread_group(tid: i32) -> Option<i32> {
     status_field(tid, b"Tgid:")

@@ -189,10 +189,13 @@ impl ExitTicket {
     }
 
     /// Ends the process with another code than it asked for.
-    pub fn change_code(mut self, code: i32) {
-        if self.inner.transport.exit_instead(&self.note, code).is_ok() {
-            self.answered = true;
-        }
+    ///
+    /// # Errors
+    /// It cannot be stepped through that; it ends as it asked for.
+    pub fn change_code(mut self, code: i32) -> std::io::Result<()> {
+        self.inner.transport.exit_instead(&self.note, code)?;
+        self.answered = true;
+        Ok(())
     }
 }
 

@@ -135,7 +135,7 @@ pub fn volatile_variable(argv: &[Vec<u8>]) -> Option<&'static str> {
 }
 
 /// The text of `sh [options] -c TEXT`; `None` for a script or standard input.
-fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
+pub fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
     let mut c = false;
     let mut words = argv.iter().skip(1);
     while let Some(w) = words.next() {

@@ -11,7 +11,7 @@ use cache::collect::Written;
 use cache::digest::Content;
 use cache::observation::value;
 use cache::{FileStat, Kind, Observation, PathBytes, Value};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How the outside world is asked; a test may answer from a table.
 pub trait Look {
@@ -143,7 +143,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .collect();
     let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
     let names = std::mem::take(&mut a.names);
-    let seen = Seen { outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names, &a.programs) };
+    let seen = Seen { names: &names, outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names, &a.programs) };
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
             && !f.problems.contains(&why)
@@ -198,6 +198,7 @@ fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
 
 /// What the observations of one pip have to do with each other.
 struct Seen<'a> {
+    names: &'a FxHashMap<PathBytes, Record>,
     outputs: &'a FxHashSet<PathBytes>,
     made_dirs: &'a FxHashSet<PathBytes>,
     /// How the libraries begin that it asked for, sorted.
@@ -205,7 +206,7 @@ struct Seen<'a> {
 }
 
 /// How the names of the libraries begin that were asked for, anywhere.
-fn stems(names: &rustc_hash::FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Vec<Vec<u8>> {
+fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Vec<Vec<u8>> {
     if !names.values().any(|r| r.listing.is_some() && r.search) {
         return Vec::new();
     }
@@ -219,7 +220,7 @@ fn stems(names: &rustc_hash::FxHashMap<PathBytes, Record>, programs: &[crate::re
 }
 
 fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
-    let Seen { outputs, made_dirs, stems } = *seen;
+    let Seen { names, outputs, made_dirs, stems } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
@@ -237,9 +238,11 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
             let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
             look.stat(&path[..cut]).is_some_and(|d| d.mode & 0o1000 != 0)
         };
+        // What was around it before the pip changed anything.
+        let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
         if r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken {
-            f.observations.push((Observation::Absent(path.clone()), absence(path, |p| look.stat(p))));
+            f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
         }
         return Ok(());
     };

@@ -294,7 +294,7 @@ impl Store {
         self.backend.write(batch)
     }
 
-    /// Drops what no result needs any more: path sets without a link, old notes about files and commands.
+    /// Drops what no result needs any more: path sets without a link, files of results that are gone, old notes about files and commands.
     pub fn drop_leftovers(&self) -> Result<()> {
         let linked: std::collections::HashSet<Vec<u8>> =
             self.backend.scan(Table::Links, b"")?.into_iter().filter_map(|(k, _)| Some(k.get(32..64)?.to_vec())).collect();
@@ -304,6 +304,12 @@ impl Store {
         for (k, v) in self.backend.scan(Table::Memo, b"")? {
             if postcard::from_bytes::<Memo>(&v).map_or(true, |m| m.noted < oldest) {
                 batch.push((Table::Memo, k, None));
+            }
+        }
+        for (k, v) in self.backend.scan(Table::Products, b"")? {
+            let strong = postcard::from_bytes::<crate::Product>(&v).map(|p| p.strong);
+            if strong.map_or(Ok(true), |s| self.backend.get(Table::Entries, &s.0).map(|e| e.is_none()))? {
+                batch.push((Table::Products, k, None));
             }
         }
         for (k, v) in self.backend.scan(Table::History, b"")? {

@@ -1,62 +1,81 @@
 //! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
 
-use super::run::Done;
+use super::run::{Done, Want};
 use super::{config, run};
 use crate::app::{AuditArgs, Format};
 use crate::exit_code;
-use crate::messages::{CommandError, warning};
-use engine::Mode;
+use crate::messages::{CommandError, say, warning};
 use engine::report::{Report, VERSION, html, sarif, text};
 use engine::violation::baseline::{Baseline, BaselineError};
+use engine::violation::{Severity, prove};
+use engine::{Config, Mode};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
-    let mut report = if a.run.cmd.is_empty() { last(a)? } else { audited(a)? };
-    let config = config(&a.run.common)?;
-    if let Some(path) = a.baseline.clone().or(config.audit.baseline) {
-        apply(&mut report, &path, a.write_baseline)?;
-    } else if a.write_baseline {
+    let config = config(&a.options.common)?;
+    let baseline = a.baseline.clone().or_else(|| config.audit.baseline.clone());
+    // What is wrong with the command line should not cost a build.
+    if a.write_baseline && baseline.is_none() {
         return Err(CommandError::new(exit_code::USAGE, "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml"));
     }
-    if let Some(n) = a.prove {
-        return prove(&report, n);
+    let known = baseline.as_deref().map(|path| known(path, a)).transpose()?.flatten();
+    let mut out = Output::open(a)?;
+    let mut report = if a.cmd.is_empty() { last(a, &config)? } else { audited(a, &a.cmd)? };
+    settle(&mut report, &config);
+    if let Some(path) = &baseline {
+        apply(&mut report, path, known, a.write_baseline)?;
     }
-    if report.findings.compared == 0 && report.pips > 0 && report.exit_code == 0 {
+    if let Some(n) = a.prove {
+        return try_out(&report, n);
+    }
+    let f = &report.findings;
+    if f.compared == 0 && report.pips > 0 && report.exit_code == 0 {
         warning("none of the commands could be compared with what is declared");
     }
-    write(&report, a)?;
-    Ok(match (report.exit_code, report.failures()) {
+    let looked = f.gaps.is_empty() && (f.compared > 0 || report.pips == 0);
+    let code = match (report.exit_code, report.failures()) {
+        (0, 0) if a.options.strict && !looked => i32::from(exit_code::VIOLATIONS),
         (0, 0) => 0,
         (0, _) => i32::from(exit_code::VIOLATIONS),
         (code, _) => code,
-    })
+    };
+    out.write(&report, a)?;
+    Ok(code)
 }
 
-/// Runs the command, compares, and keeps the result for the next time.
-fn audited(a: &AuditArgs) -> Result<Report, CommandError> {
-    let done = run::build(&a.run, config(&a.run.common)?, Mode::Build, true)?;
-    super::summary::show(&done.record, Mode::Build, a.run.summary);
+/// Runs the command, and compares.
+fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<Report, CommandError> {
+    let done = run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false })?;
+    super::summary::show(&done.record, Mode::Build, a.options.summary);
     Ok(compare(&done))
 }
 
-/// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are.
-pub fn late(done: &Done) -> Result<u64, CommandError> {
+/// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are, and with
+/// `strict` what could not be compared.
+pub fn late(done: &Done, strict: bool) -> Result<u64, CommandError> {
+    let config = done.engine.config();
     let mut report = compare(done);
-    if let Some(path) = &done.engine.config().audit.baseline
+    settle(&mut report, config);
+    if let Some(path) = &config.audit.baseline
         && let Some(b) = Baseline::load(path).map_err(baseline_error)?
     {
         b.apply(&mut report.findings);
     }
-    report.findings.violations.retain(|v| v.severity == engine::violation::Severity::Error);
-    let errors = report.findings.count(engine::violation::Severity::Error);
+    let errors = report.findings.count(Severity::Error);
     if errors > 0 {
-        eprint!("{}", text::text(&report, false));
+        eprint!("{}", text::text(&report, Severity::Error));
+    } else {
+        report.findings.gaps.iter().for_each(|g| warning(&format!("not enforced: {g}")));
     }
-    Ok(errors)
+    Ok(errors + if strict { report.findings.gaps.len() as u64 } else { 0 })
 }
 
+/// Compares what was seen with what is declared, and keeps the result, for `xl audit` without a command.
 fn compare(done: &Done) -> Report {
     let started = Instant::now();
     let config = done.engine.config();
@@ -75,29 +94,34 @@ fn compare(done: &Done) -> Report {
         build_ms: done.record.wall_ms,
         audit_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         findings,
-        unused: config.audit.unused(),
+        unused: Vec::new(),
     };
-    let kept = kept(&config.cache_dir, &config.root);
-    let text = serde_json::to_vec(&report).unwrap_or_default();
-    if let Err(e) = kept.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&kept, text)) {
+    let kept = config.kept("audits");
+    if let Err(e) = report.keep(&kept) {
         warning(&format!("the audit cannot be kept for later in `{}`: {e}", kept.display()));
     }
     report
 }
 
-/// Where the last audit of a workspace is kept.
-fn kept(cache: &Path, root: &Path) -> PathBuf {
-    let name = cache::Digest::of(root.as_os_str().as_encoded_bytes()).hex();
-    cache.join("audits").join(format!("{}.json", &name[..16]))
+/// Judges by the configuration.
+fn settle(report: &mut Report, config: &Config) {
+    engine::audit::settle(&mut report.findings.violations, config);
+    report.unused = config.audit.unused();
 }
 
-fn last(a: &AuditArgs) -> Result<Report, CommandError> {
-    let config = config(&a.run.common)?;
-    let path = kept(&config.cache_dir, &config.root);
-    let none = || CommandError::new(exit_code::USAGE, "no build was audited here yet").hint("xl audit -- make");
-    let bytes = std::fs::read(&path).map_err(|_| none())?;
-    let report: Report = serde_json::from_slice(&bytes).map_err(|e| none().cause(e.to_string()))?;
-    if report.version == VERSION { Ok(report) } else { Err(none().cause("the last audit was kept by another version of xl")) }
+fn last(a: &AuditArgs, config: &Config) -> Result<Report, CommandError> {
+    let none =
+        || CommandError::new(exit_code::USAGE, "no build was audited here yet, or by another version of xl").hint("xl audit -- make");
+    if a.options.recheck > 0 || a.options.json.is_some() || a.options.log.is_some() {
+        return Err(
+            CommandError::new(exit_code::USAGE, "these options are for running a build, and no command is given").hint("xl audit -- make")
+        );
+    }
+    let file = config.kept("audits");
+    let unreadable = |e: std::io::Error| {
+        CommandError::new(exit_code::CACHE, format!("the last audit cannot be read from `{}`", file.display())).cause(e.to_string())
+    };
+    Report::last(&file).map_err(unreadable)?.ok_or_else(none)
 }
 
 /// What is wrong with a baseline.
@@ -107,46 +131,88 @@ pub fn baseline_error(e: BaselineError) -> CommandError {
     cause.into_iter().fold(error, CommandError::cause)
 }
 
-fn apply(report: &mut Report, path: &Path, write: bool) -> Result<(), CommandError> {
-    if write && report.exit_code != 0 {
-        return Err(CommandError::new(exit_code::USAGE, "a build that failed is no measure: the baseline stays as it is"));
+/// What is known; a baseline that the configuration names may have yet to be written.
+fn known(path: &Path, a: &AuditArgs) -> Result<Option<Baseline>, CommandError> {
+    let found = Baseline::load(path).map_err(baseline_error)?;
+    if found.is_none() && !a.write_baseline {
+        let missing = format!("there is no baseline `{}`", path.display());
+        if a.baseline.is_some() {
+            return Err(CommandError::new(exit_code::CONFIG, missing).hint("--write-baseline makes it"));
+        }
+        warning(&format!("{missing}: every violation counts; --write-baseline makes it"));
     }
-    let before = Baseline::load(path).map_err(baseline_error)?;
-    let now = if write { Some(Baseline::write(path, before.as_ref(), &report.findings).map_err(baseline_error)?) } else { before };
-    let Some(b) = now else {
-        return Err(
-            CommandError::new(exit_code::CONFIG, format!("there is no baseline `{}`", path.display())).hint("--write-baseline makes it")
-        );
-    };
-    let gone = b.apply(&mut report.findings);
+    Ok(found)
+}
+
+fn apply(report: &mut Report, path: &Path, known: Option<Baseline>, write: bool) -> Result<(), CommandError> {
+    if write && report.exit_code != 0 {
+        warning("a build that failed is no measure: the baseline stays as it is");
+    }
+    let write = write && report.exit_code == 0;
+    let now = if write { Some(Baseline::write(path, known.as_ref(), &report.findings).map_err(baseline_error)?) } else { known };
+    let gone = now.map(|b| b.apply(&mut report.findings)).unwrap_or_default();
     report.unused.extend(gone.iter().map(|k| format!("in the baseline, and gone: {} `{}` ← `{}`", k.code.about().code, k.target, k.file)));
     Ok(())
 }
 
 /// Tries a finding out, and says whether it is so.
-fn prove(report: &Report, n: usize) -> Result<i32, CommandError> {
+fn try_out(report: &Report, n: usize) -> Result<i32, CommandError> {
     let none = || CommandError::new(exit_code::USAGE, format!("there is no finding {n}")).hint("`xl audit` lists them, with their numbers");
     let v = n.checked_sub(1).and_then(|i| report.findings.violations.get(i)).ok_or_else(none)?;
     println!("{} {}: {}", v.code.about().code, v.name, v.message);
     let base = std::env::temp_dir();
-    let experiment =
-        engine::violation::prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
+    let experiment = prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
     let (verdict, steps) = experiment.run(v, &base);
     steps.iter().for_each(|s| println!("  {s}"));
     println!("{verdict}");
-    Ok(i32::from(!matches!(verdict, engine::violation::prove::Verdict::Proven(_))))
+    Ok(i32::from(match verdict {
+        prove::Verdict::Proven(_) => 0,
+        prove::Verdict::NotProven(_) => exit_code::VIOLATIONS,
+        prove::Verdict::Untried(_) => exit_code::UNTRIED,
+    }))
 }
 
-fn write(report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
-    let body = match a.format {
-        Format::Text => text::text(report, a.notes),
-        Format::Json => serde_json::to_string_pretty(report).unwrap_or_default() + "\n",
-        Format::Sarif => serde_json::to_string_pretty(&sarif::sarif(report)).unwrap_or_default() + "\n",
-        Format::Html => html::html(report),
-    };
-    let written = match &a.output {
-        Some(f) => std::fs::write(f, body).map_err(|e| (f.display().to_string(), e)),
-        None => std::io::stdout().write_all(body.as_bytes()).map_err(|e| ("standard output".to_owned(), e)),
-    };
-    written.map_err(|(to, e)| CommandError::new(exit_code::USAGE, format!("the report cannot be written to `{to}`")).cause(e.to_string()))
+/// Where the report goes.
+enum Output {
+    /// By another name until it is whole.
+    File(PathBuf),
+    Stdout(File),
+}
+
+impl Output {
+    /// Opened before anything starts. What the build prints must not be mixed with a document: it goes to standard error then.
+    fn open(a: &AuditArgs) -> Result<Self, CommandError> {
+        let failed = |to: &str, e: &dyn std::fmt::Display| {
+            CommandError::new(exit_code::CACHE, format!("the report cannot be written to `{to}`")).cause(e.to_string())
+        };
+        if let Some(f) = &a.output {
+            let shown = f.display().to_string();
+            File::options().append(true).create(true).open(f).map_err(|e| failed(&shown, &e))?;
+            return Ok(Self::File(f.clone()));
+        }
+        let own: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|e| failed("standard output", &e))?;
+        if a.format != Format::Text && !a.cmd.is_empty() {
+            rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|e| failed("standard output", &e))?;
+        }
+        Ok(Self::Stdout(own.into()))
+    }
+
+    fn write(&mut self, report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
+        let json = |v: serde_json::Result<String>| v.map(|s| s + "\n").map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()));
+        let body = match a.format {
+            Format::Text => text::text(report, if a.notes { Severity::Note } else { Severity::Warning }),
+            Format::Json => json(serde_json::to_string_pretty(report))?,
+            Format::Sarif => json(serde_json::to_string_pretty(&sarif::sarif(report)))?,
+            Format::Html => html::html(report),
+        };
+        let (to, written) = match self {
+            Self::File(f) => (f.display().to_string(), std::fs::write(&*f, body)),
+            Self::Stdout(f) => ("standard output".to_owned(), f.write_all(body.as_bytes())),
+        };
+        written.map_err(|e| CommandError::new(exit_code::CACHE, format!("the report cannot be written to `{to}`")).cause(e.to_string()))?;
+        if let (Self::File(_), Format::Html) = (&self, a.format) {
+            say(&format!("the report is in `{to}`"));
+        }
+        Ok(())
+    }
 }

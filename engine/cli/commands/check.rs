@@ -1,75 +1,89 @@
-//! `xl check`, and what `xl run --heal` does before a build: files that are not what their inputs make.
+//! `xl check`, and what `xl run --heal` does before a build and after it: files that are not what their inputs make.
 
 use super::{config, open_cache};
-use crate::app::{CheckArgs, RunArgs};
+use crate::app::{CheckArgs, RunOptions};
 use crate::exit_code;
 use crate::messages::{CommandError, say, warning};
-use engine::frontend::{Declared, ask::Sandbox, make};
-use engine::products::{self, Healed, Stale};
-use engine::{BuildRecord, Config};
-use std::path::PathBuf;
+use engine::frontend::{self, Declared};
+use engine::heal::{self, Healed};
+use engine::products::{self, Stale};
+use engine::record::{is_whole, shown};
+use engine::run::CacheHandle;
+use engine::{BuildRecord, Config, Mode};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let (cache, notices) = open_cache(&config)?;
     notices.iter().for_each(|n| warning(n));
-    let here = std::env::current_dir().unwrap_or_default();
-    let (command, cwd) = if a.cmd.is_empty() {
-        let none = || CommandError::new(exit_code::USAGE, "no build of this workspace is known").hint("xl check -- make");
-        last(&cache, &config).ok_or_else(none)?
-    } else {
-        (a.cmd.clone(), here)
-    };
-    let declared = declared(&command, &cwd, &config);
-    let all = products::stale(&cache, &config, &declared)?;
+    if a.restore {
+        let code = restore(&cache, &config);
+        cache.store.close();
+        return code;
+    }
+    let (command, cwd) = if a.cmd.is_empty() { last(&cache, &config)? } else { (a.cmd.clone(), here()?) };
+    let (all, unknown) = products::stale(&cache, &config, declared(&command, &cwd, &config).as_ref())?;
     let all = if all.is_empty() { all } else { unnoticed(all, &command, &cwd, &config) };
-    let shown = |s: &Stale| {
-        let root = format!("{}/", config.root.display());
-        let path = String::from_utf8_lossy(&s.path).into_owned();
-        path.strip_prefix(&root).map(str::to_owned).unwrap_or(path)
+    let name = |s: &Stale| {
+        let path = shown(&s.path);
+        path.strip_prefix(&format!("{}/", config.root.display())).map(str::to_owned).unwrap_or(path)
     };
+    let words: Vec<String> = command.iter().map(|w| shown(w.as_encoded_bytes())).collect();
     if a.json {
-        let rows: Vec<_> = all.iter().map(|s| serde_json::json!({"path": shown(s), "changed": s.why})).collect();
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({"version": 1, "stale": rows})).unwrap_or_default());
+        let rows: Vec<_> = all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect();
+        let document = serde_json::json!({"version": 1, "command": words, "stale": rows, "unknown": unknown});
+        println!("{document:#}");
     } else {
-        all.iter().for_each(|s| println!("{}: {}", shown(s), s.why));
-        let hint = if all.is_empty() { "" } else { "; `xl run --heal` makes them again" };
-        say(&format!("{} stale files that `{}` would leave alone{hint}", all.len(), command.join(" ")));
+        all.iter().for_each(|s| println!("{}: {}", name(s), s.why));
+        let words = words.join(" ");
+        match all.len() {
+            0 => say(&format!("nothing is stale that `{words}` would leave alone")),
+            n => say(&format!("{n} stale files that `{words}` would leave alone; `xl run --heal -- {words}` makes them again")),
+        }
+        if unknown > 0 {
+            say(&format!("of {unknown} files the cache does not know any more what they depended on"));
+        }
     }
     cache.store.close();
     Ok(i32::from(if all.is_empty() { 0 } else { exit_code::VIOLATIONS }))
 }
 
-/// Command and directory of the last build of this workspace.
-fn last(cache: &engine::run::CacheHandle, config: &Config) -> Option<(Vec<String>, PathBuf)> {
-    let builds = cache.store.builds().ok()?;
-    let records = builds.iter().rev().filter_map(|(_, b)| serde_json::from_slice::<BuildRecord>(b).ok());
-    let mut here = records.filter(|r| std::path::Path::new(&r.cwd).starts_with(&config.root));
-    here.next().map(|r| (r.command, r.cwd.into()))
+fn here() -> Result<PathBuf, CommandError> {
+    std::env::current_dir().map_err(|e| CommandError::new(exit_code::CONFIG, "the current directory cannot be used").cause(e.to_string()))
 }
 
-/// What the makefiles say now, if the build command is a make. ninja sees changed commands by itself.
-fn declared(command: &[String], cwd: &std::path::Path, config: &Config) -> Vec<Declared> {
-    let is_make = command.first().is_some_and(|c| matches!(c.rsplit('/').next(), Some("make" | "gmake")));
-    if !is_make {
-        return Vec::new();
+/// Command and directory of the last successful build of this workspace.
+fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf), CommandError> {
+    let builds = cache.store.builds()?;
+    let records = builds.iter().rev().filter_map(|(_, b)| serde_json::from_slice::<BuildRecord>(b).ok());
+    let here = |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && Path::new(&r.cwd).starts_with(&config.root);
+    let none = || CommandError::new(exit_code::USAGE, "no successful build of this workspace is known").hint("xl check -- make");
+    let r = records.into_iter().find(here).ok_or_else(none)?;
+    if !is_whole(&r.command) {
+        let why = "the last build command held a secret, or a byte that is no UTF-8, which is not kept";
+        return Err(CommandError::new(exit_code::USAGE, why).hint("give the command: xl check -- CMD"));
     }
-    let argv: Vec<Vec<u8>> = command.iter().map(|c| c.as_bytes().to_vec()).collect();
-    let env: Vec<Vec<u8>> = std::env::vars_os().map(|(k, v)| [k.as_encoded_bytes(), b"=", v.as_encoded_bytes()].concat()).collect();
-    let cwd = cwd.as_os_str().as_encoded_bytes();
-    let asked = Sandbox::new(&config.cache_dir).map_err(|why| engine::frontend::FrontendError::Ask { command: command.join(" "), why });
-    match asked.and_then(|s| make::declared(&argv, cwd, &env, &s, &config.root, &Default::default())) {
-        Ok(d) => vec![d],
+    Ok((r.command.into_iter().map(OsString::from).collect(), r.cwd.into()))
+}
+
+/// What the build tool declares, if the command is one. What a script runs is not known.
+fn declared(command: &[OsString], cwd: &Path, config: &Config) -> Option<Declared> {
+    let bytes = |w: &OsString| w.as_encoded_bytes().to_vec();
+    let argv: Vec<Vec<u8>> = command.iter().map(bytes).collect();
+    let env = products::own_environment();
+    match frontend::declared(&argv, cwd.as_os_str().as_encoded_bytes(), &env, &config.cache_dir, &config.root) {
+        Ok(d) => d,
         Err(e) => {
             warning(&format!("{e}; changed command lines are not noticed"));
-            Vec::new()
+            None
         }
     }
 }
 
-fn unnoticed(all: Vec<Stale>, command: &[String], cwd: &std::path::Path, config: &Config) -> Vec<Stale> {
-    match products::unnoticed(all.clone(), command, cwd, config) {
-        Ok(some) => some,
+fn unnoticed(all: Vec<Stale>, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Stale> {
+    match products::unnoticed(&all, command, cwd, config) {
+        Ok(same) => all.into_iter().zip(same).filter(|(_, same)| *same).map(|(s, _)| s).collect(),
         Err(why) => {
             warning(&format!("whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"));
             all
@@ -78,35 +92,93 @@ fn unnoticed(all: Vec<Stale>, command: &[String], cwd: &std::path::Path, config:
 }
 
 /// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an open cache.
-pub fn heal_first(a: &RunArgs) -> Result<(), CommandError> {
-    let failed = |why: String| CommandError::new(exit_code::INTERNAL, "what is stale could not be found, and nothing was run").cause(why);
-    let me = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
-    let mut c = std::process::Command::new(me);
-    c.arg("heal");
-    for (flag, value) in [("--cache-dir", &a.common.cache_dir), ("--config", &a.common.config)] {
-        if let Some(v) = value {
-            c.arg(flag).arg(v);
+pub fn heal_first(o: &RunOptions, cmd: &[OsString]) -> Result<(), CommandError> {
+    let healed = std::env::current_exe().and_then(|me| {
+        let mut c = std::process::Command::new(me);
+        c.arg("heal");
+        for (flag, value) in [("--cache-dir", &o.common.cache_dir), ("--config", &o.common.config)] {
+            if let Some(v) = value {
+                c.arg(flag).arg(v);
+            }
         }
+        c.arg("--").args(cmd).status()
+    });
+    let why = match healed {
+        Ok(s) if s.success() => return Ok(()),
+        Ok(s) => s.to_string(),
+        Err(e) => e.to_string(),
+    };
+    if o.strict {
+        return Err(CommandError::new(exit_code::CACHE, "nothing was healed, and nothing was run").cause(why));
     }
-    let status = c.arg("--").args(&a.cmd).status().map_err(|e| failed(e.to_string()))?;
-    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+    warning(&format!("nothing was healed ({why}); the build runs as it is"));
+    Ok(())
 }
 
 /// What is stale is removed, or made older, so that the build tool makes it again.
 pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let (cache, _) = open_cache(&config)?;
-    let cwd = std::env::current_dir().unwrap_or_default();
-    let all = products::stale(&cache, &config, &declared(&a.cmd, &cwd, &config))?;
-    let why: Vec<&str> = all.iter().map(|s| s.why.as_str()).collect();
-    for ((path, done), why) in products::heal(&all, &cache, &config).iter().zip(why) {
-        let path = String::from_utf8_lossy(path);
+    let declared = declared(&a.cmd, &here()?, &config);
+    let (all, _) = products::stale(&cache, &config, declared.as_ref())?;
+    let done = heal::heal(&all, declared.as_ref(), &cache, &config)
+        .map_err(|why| CommandError::new(exit_code::CACHE, "nothing can be healed here").cause(why))?;
+    for (s, done) in all.iter().zip(done) {
+        let (path, why) = (shown(&s.path), &s.why);
         match done {
-            Ok(Healed::Removed) => say(&format!("made anew: `{path}` ({why})")),
+            Ok(Healed::Removed) => say(&format!("removed, to be made again: `{path}` ({why})")),
             Ok(Healed::Aged) => say(&format!("made older, as it may be a source: `{path}` ({why})")),
-            Err(e) => warning(&format!("`{path}` is stale ({why}) and cannot be removed: {e}")),
+            Ok(Healed::Left) => {
+                say(&format!(
+                    "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {}",
+                    shown(&s.product.command)
+                ));
+            }
+            Err(e) => warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}")),
         }
     }
     cache.store.close();
     Ok(0)
+}
+
+/// After a build that went well: what was removed and is not made by it is put back.
+pub fn restore_unmade(config: &Config) {
+    let done = open_cache(config).map_err(|e| e.to_string()).and_then(|(cache, _)| {
+        let done = heal::bring_back(&cache, config).map_err(|e| e.to_string());
+        cache.store.close();
+        done
+    });
+    match done {
+        Ok(all) => {
+            for (path, done) in all {
+                let path = shown(&path);
+                match done {
+                    Ok(()) => warning(&format!("`{path}` is stale, and this build does not make it: it was put back")),
+                    Err(why) => warning(&format!("`{path}` was stale, this build does not make it, and it cannot be put back: {why}")),
+                }
+            }
+        }
+        Err(why) => warning(&format!("what this build did not make again cannot be put back: {why}")),
+    }
+}
+
+/// Brings back what the last healing has removed and nothing has made since.
+fn restore(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
+    let unreadable = |e: std::io::Error| CommandError::new(exit_code::CACHE, "what was removed is not known").cause(e.to_string());
+    let all = heal::bring_back(cache, config).map_err(unreadable)?;
+    let mut lost = 0;
+    for (path, done) in &all {
+        let path = shown(path);
+        match done {
+            Ok(()) => say(&format!("brought back: `{path}`")),
+            Err(why) => {
+                lost += 1;
+                warning(&format!("`{path}` cannot be brought back: {why}"));
+            }
+        }
+    }
+    if all.is_empty() {
+        say("there is nothing to bring back: the last `xl run --heal` removed nothing that is still missing");
+    }
+    Ok(i32::from(if lost == 0 { 0 } else { exit_code::VIOLATIONS }))
 }

@@ -94,7 +94,7 @@ pub fn launch(
         needs_entry,
     })?;
     if backend == Backend::Ebpf && session.backend() != tracer::Backend::Ebpf {
-        warning("`[[deny]]` and --local-jobs need to know of reads before they happen: the backend is seccomp");
+        warning("`[[deny]]`, --local-jobs and blocked outside-reads need to know of reads before they happen: the backend is seccomp");
     }
     if let (Some(m), tracer::Backend::Ebpf, false) = (memo, session.backend(), ebpf_works) {
         m.keep();

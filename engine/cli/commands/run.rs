@@ -1,13 +1,14 @@
 //! `xl run` and `xl exec`.
 
 use super::{SESSION, become_command, config, launch, open_cache, shell_code};
-use crate::app::{Backend, RunArgs};
+use crate::app::{Backend, ExecArgs, RunArgs, RunOptions};
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
 use engine::enforce::Enforcer;
 use engine::run::{Engine, Run, Switches};
 use engine::violation::baseline::Baseline;
 use engine::{BuildRecord, Config, Mode};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -23,29 +24,56 @@ pub struct Done {
     pub code: i32,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
-    /// Commands with errors have failed.
-    pub enforced: bool,
 }
 
-pub fn run(a: &RunArgs, mode: Mode) -> Result<i32, CommandError> {
-    if a.heal && !is_nested() {
-        super::check::heal_first(a)?;
+pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
+    let o = &a.options;
+    let heal = a.heal && !is_nested();
+    if heal {
+        super::check::heal_first(o, &a.cmd)?;
     }
-    let done = build(a, config(&a.common)?, mode, false)?;
-    super::summary::show(&done.record, mode, a.summary);
+    let config = config(&o.common)?;
+    let enforce = a.enforce || config.audit.enforce.is_some();
+    let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce })?;
+    super::summary::show(&done.record, Mode::Build, o.summary);
+    if heal && done.code == 0 {
+        super::check::restore_unmade(done.engine.config());
+    }
     // What only shows when the whole run is over.
-    if done.code == 0 && done.enforced && super::audit::late(&done)? > 0 {
+    if done.code == 0 && enforce && super::audit::late(&done, o.strict)? > 0 {
         return Ok(i32::from(exit_code::VIOLATIONS));
     }
     Ok(done.code)
 }
 
-/// Runs the command, and tells what went wrong with `xl` itself. With `audit` everything is observed, for a comparison afterwards.
-pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Done, CommandError> {
+pub fn exec(a: &ExecArgs) -> Result<i32, CommandError> {
+    let done = build(&a.options, &a.cmd, config(&a.options.common)?, Want { mode: Mode::Single, audit: false, enforce: false })?;
+    super::summary::show(&done.record, Mode::Single, a.options.summary);
+    Ok(done.code)
+}
+
+/// What is wanted of a run.
+pub struct Want {
+    pub mode: Mode,
+    /// Everything is observed, for a comparison afterwards.
+    pub audit: bool,
+    /// Commands with errors fail.
+    pub enforce: bool,
+}
+
+/// Runs the command, and tells what went wrong with `xl` itself.
+pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Result<Done, CommandError> {
+    let Want { mode, audit, enforce } = want;
     if is_nested() {
-        return Err(become_command(&a.cmd));
+        match (audit, enforce) {
+            (true, _) => {
+                return Err(CommandError::new(exit_code::USAGE, "this runs below another xl, or with XL_DISABLE=1: there is no audit"));
+            }
+            (_, true) => warning("this runs below another xl, or with XL_DISABLE=1: it enforces nothing itself"),
+            _ => {}
+        }
+        return Err(become_command(cmd));
     }
-    let enforced = a.enforce || config.audit.enforce.is_some();
     let known = match &config.audit.baseline {
         Some(path) => Baseline::load(path).map_err(super::audit::baseline_error)?,
         None => None,
@@ -56,11 +84,11 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
     let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
     let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || engine::block::Block::needs_reads(&config);
-    let session = match launch(&a.cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
+    let session = match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
-        Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict => {
+        Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict && !audit && !enforce => {
             warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
-            return Err(become_command(&a.cmd));
+            return Err(become_command(cmd));
         }
         other => other?,
     };
@@ -94,7 +122,7 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
         write: !a.no_cache_write,
         recheck: a.recheck,
         audit,
-        enforce: (enforced && !audit).then(|| Enforcer::new(known)),
+        enforce: (enforce && !audit).then(|| Enforcer::new(known)),
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
@@ -123,17 +151,17 @@ pub fn build(a: &RunArgs, config: Config, mode: Mode, audit: bool) -> Result<Don
         let tracer::TracerStats { calls, records, lost, stops, processes, .. } = stats;
         say(&format!("{calls} calls notified, {records} recorded, {lost} lost, {stops} stops, {processes} processes"));
     }
-    let command: Vec<Vec<u8>> = a.cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
+    let command: Vec<Vec<u8>> = cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let record = engine.close(engine::record::redact(&command), cwd, code, stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     if let Some(file) = &a.json {
-        let text = serde_json::to_vec_pretty(&record).unwrap_or_default();
-        if let Err(e) = std::fs::write(file, text) {
+        let text = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from);
+        if let Err(e) = text.and_then(|t| std::fs::write(file, t)) {
             warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
         }
     }
-    Ok(Done { code, record, engine, enforced })
+    Ok(Done { code, record, engine })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").

@@ -80,6 +80,45 @@ pub enum FrontendError {
     Ask { command: String, why: String },
 }
 
+/// Is this the name of a GNU make?
+pub fn is_make(name: &[u8]) -> bool {
+    matches!(name, b"make" | b"gmake")
+}
+
+/// Is this the name of a ninja?
+pub fn is_ninja(name: &[u8]) -> bool {
+    matches!(name, b"ninja" | b"ninja-build" | b"samu")
+}
+
+/// Where a build tool works that was started in `cwd` with these words.
+pub fn directory(program: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> PathBytes {
+    match worker::tools::base_name(program) {
+        name if is_make(name) => make::directory(argv, cwd).into(),
+        name if is_ninja(name) => ninja::directory(argv, cwd),
+        _ => cwd.into(),
+    }
+}
+
+/// What a build tool declares that is started so; `None` for other commands. `scratch` is a directory for a mount point, `root` the
+/// workspace.
+pub fn declared(
+    argv: &[Vec<u8>],
+    cwd: &[u8],
+    env: &[Vec<u8>],
+    scratch: &std::path::Path,
+    root: &std::path::Path,
+) -> Result<Option<Declared>, FrontendError> {
+    match argv.first().map(|p| worker::tools::base_name(p)) {
+        Some(name) if is_make(name) => {
+            let ask = |why| FrontendError::Ask { command: crate::record::one_line(&crate::record::redact(argv)), why };
+            let sandbox = ask::Sandbox::new(scratch, root).map_err(ask)?;
+            make::declared(argv, cwd, env, &sandbox, &Default::default()).map(Some)
+        }
+        Some(name) if is_ninja(name) => ninja::declared(argv, cwd).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// A command in a form in which what a build file says can be compared with what was executed: white space runs are one
 /// blank. The words of a command that was executed without a shell are joined.
 pub fn command_key(text: &[u8]) -> Vec<u8> {
@@ -96,9 +135,10 @@ pub fn command_key(text: &[u8]) -> Vec<u8> {
 
 /// The key of an executed command: the text of `sh -c`, else its words.
 pub fn executed_key(argv: &[Vec<u8>]) -> Vec<u8> {
-    match argv {
-        [shell, flags, text, ..] if shell.ends_with(b"sh") && flags.first() == Some(&b'-') && flags.ends_with(b"c") => command_key(text),
-        words => command_key(&words.join(&b' ')),
+    let shell = argv.first().is_some_and(|p| crate::policy::is_shell(p));
+    match worker::environment::shell_text(argv).filter(|_| shell) {
+        Some(text) => command_key(text),
+        None => command_key(&argv.join(&b' ')),
     }
 }
 
@@ -146,5 +186,7 @@ mod tests {
         let v = |s: &[&str]| s.iter().map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
         assert_eq!(command_key(b"gcc  -c a.c \\\n\t-o a.o"), executed_key(&v(&["gcc", "-c", "a.c", "-o", "a.o"])));
         assert_eq!(executed_key(&v(&["/bin/sh", "-c", "cd x;  y"])), command_key(b"cd x; y"));
+        assert_eq!(executed_key(&v(&["bash", "-eu", "-o", "pipefail", "-c", "x y"])), b"x y");
+        assert_eq!(executed_key(&v(&["ssh", "-c", "aes", "host"])), b"ssh -c aes host");
     }
 }

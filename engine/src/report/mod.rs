@@ -8,6 +8,7 @@ pub mod text;
 
 use crate::violation::{Findings, Severity};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
@@ -41,5 +42,32 @@ impl Report {
     /// Errors and warnings that nothing allows.
     pub fn failures(&self) -> u64 {
         self.findings.count(Severity::Error) + self.findings.count(Severity::Warning)
+    }
+
+    /// Keeps it for the next time.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be written; what was kept before is still there.
+    pub fn keep(&self, file: &Path) -> std::io::Result<()> {
+        if let Some(dir) = file.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let next = file.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&next, serde_json::to_vec(self)?)?;
+        std::fs::rename(next, file)
+    }
+
+    /// The one that was kept; `None` if there is none, or it is of another version.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn last(file: &Path) -> std::io::Result<Option<Self>> {
+        let bytes = match std::fs::read(file) {
+            Ok(b) => b,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let report: Self = serde_json::from_slice(&bytes)?;
+        Ok((report.version == VERSION).then_some(report))
     }
 }

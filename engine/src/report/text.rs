@@ -8,10 +8,9 @@ use std::fmt::Write;
 /// Violations of one kind and target with the same other pip are shown together, so many files of them.
 const FILES: usize = 12;
 
-/// The report; with `notes`, what is no more than a note too.
-pub fn text(r: &Report, notes: bool) -> String {
+/// The report: what is at least as bad as `least`, each under its number in the whole.
+pub fn text(r: &Report, least: Severity) -> String {
     let mut out = String::new();
-    let least = if notes { Severity::Note } else { Severity::Warning };
     let numbered = r.findings.violations.iter().enumerate().map(|(i, v)| (i + 1, v));
     let mut groups: BTreeMap<_, Vec<Numbered<'_>>> = BTreeMap::new();
     for (n, v) in numbered.filter(|(_, v)| v.severity >= least && v.allowed.is_none()) {

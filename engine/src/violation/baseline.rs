@@ -16,12 +16,14 @@ pub struct Known {
     pub file: String,
 }
 
+/// The violations that are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
     version: u32,
     pub known: BTreeSet<Known>,
 }
 
+/// Why a baseline cannot be used, or written.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     #[error("cannot read the baseline `{path}`")]
@@ -67,11 +69,15 @@ impl Baseline {
             }
         }
         let b = Self { version: VERSION, known };
-        let text = serde_json::to_vec_pretty(&b).unwrap_or_default();
-        std::fs::write(path, text).map_err(|source| BaselineError::Write { path: shown, source })?;
+        // By another name first: an interruption must not cost what is known.
+        let next = path.with_extension(format!("{}.new", std::process::id()));
+        let text = serde_json::to_vec_pretty(&b).map_err(std::io::Error::from);
+        let written = text.and_then(|t| std::fs::write(&next, t)).and_then(|()| std::fs::rename(&next, path));
+        written.map_err(|source| BaselineError::Write { path: shown, source })?;
         Ok(b)
     }
 
+    /// Is it one of those that are known?
     pub fn knows(&self, v: &Violation) -> bool {
         self.known.contains(&known(v))
     }

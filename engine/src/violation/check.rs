@@ -5,13 +5,14 @@
 
 use super::declared::{Declarations, StepId};
 use super::links::{Answers, Asked, Links};
-use super::place::{Place, below, is_gits};
+use super::place::{Place, Where};
 use super::{Fix, Kind, PipRef, Proof, Severity, Violation, suggest};
 use crate::frontend::os_path;
 use crate::observed::{How, Observed, Use};
-use crate::record::{one_line, redact};
+use crate::record::{one_line, redact, shown as text};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
 /// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
@@ -34,13 +35,10 @@ const MACHINERY: &[&str] = &[
     "shtool",
 ];
 
-/// How many of them are asked about one file.
-const WATCHERS: usize = 16;
-
 /// A question about a pip and a file, with what is asked of the graph.
 enum Case<'a> {
     /// Read; a source for all that is known.
-    Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Vec<Asked>)> },
+    Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Asked)> },
     /// Read or looked for in vain, and made by others: for each, is it before, is it after.
     Generated { pip: usize, used: &'a Use, makers: Vec<Maker>, noticed: Option<(StepId, Vec<Asked>)> },
     /// A directory was listed in which others make files.
@@ -69,8 +67,8 @@ pub(super) struct Checker<'a> {
     pub(super) place: &'a Place<'a>,
     links: Links,
     pub(super) makers: FxHashMap<PathBytes, Vec<usize>>,
-    /// Steps that always run, by what they read.
-    watchers: FxHashMap<PathBytes, Vec<StepId>>,
+    /// The names that are made, by their directories.
+    members: FxHashMap<PathBytes, Vec<PathBytes>>,
     /// Directories in which build tools work, besides the workspace.
     grounds: Vec<PathBytes>,
     /// Makefiles and manifests.
@@ -78,8 +76,8 @@ pub(super) struct Checker<'a> {
     pub(super) out: Vec<Violation>,
 }
 
-fn text(b: &[u8]) -> String {
-    String::from_utf8_lossy(b).into_owned()
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0)]
 }
 
 /// The Python module that a compiled one stands for.
@@ -90,26 +88,21 @@ fn source_of(path: &PathBytes) -> PathBytes {
     [&path[..=at], stem, b".py"].concat().into()
 }
 
-/// Everything that is wrong, in the order of the codes.
-pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec<Violation> {
+/// Everything that is wrong, in the order of the codes, and what could have been accused.
+pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> (Vec<Violation>, BTreeSet<String>) {
     let mut makers: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
     for (i, p) in seen.pips.iter().enumerate() {
         for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
             makers.entry(m.path.clone()).or_default().push(i);
         }
     }
-    let mut watchers: FxHashMap<PathBytes, Vec<StepId>> = FxHashMap::default();
-    for (p, steps) in seen.pips.iter().zip(&declared.steps) {
-        let Some(s) = steps.first().filter(|s| declared.always(**s)) else { continue };
-        for u in p.uses.iter().filter(|u| u.how == How::Read) {
-            let all = watchers.entry(u.path.clone()).or_default();
-            if all.last() != Some(s) {
-                all.push(*s);
-            }
-        }
+    let mut members: FxHashMap<PathBytes, Vec<PathBytes>> = FxHashMap::default();
+    for path in makers.keys() {
+        members.entry(parent(path).into()).or_default().push(path.clone());
     }
+    members.values_mut().for_each(|all| all.sort());
     let mut c = Checker {
-        watchers,
+        members,
         seen,
         declared,
         place,
@@ -121,7 +114,17 @@ pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec
     };
     c.grounds.sort();
     c.grounds.dedup();
+    // A step that always runs may pass on that something has changed.
+    for (p, steps) in seen.pips.iter().zip(&declared.steps) {
+        let Some(s) = steps.first().filter(|s| declared.always(**s)) else { continue };
+        for u in &p.uses {
+            if u.how == How::Read && c.inside(&u.path) {
+                c.links.notices(*s, &u.path);
+            }
+        }
+    }
     c.run();
+    let targets = c.targets();
     let mut out = c.out;
     out.sort_by(|a, b| (a.code, &a.target, &a.file).cmp(&(b.code, &b.target, &b.file)));
     out.dedup_by(|a, b| a.identity() == b.identity());
@@ -129,7 +132,7 @@ pub fn check(seen: &Observed, declared: &Declarations, place: &Place<'_>) -> Vec
     let read: FxHashSet<(String, String)> =
         out.iter().filter(|v| v.code == Kind::MissingEdge).map(|v| (v.target.clone(), v.file.clone())).collect();
     out.retain(|v| v.code != Kind::UndeclaredAbsent || !read.contains(&(v.target.clone(), v.file.clone())));
-    out
+    (out, targets)
 }
 
 impl<'a> Checker<'a> {
@@ -146,8 +149,11 @@ impl<'a> Checker<'a> {
                 self.by_rule(i, p);
                 continue;
             }
+            let s = self.declared.steps[i][0];
+            let step = self.declared.step(s);
+            let named: FxHashSet<&PathBytes> = step.inputs.iter().chain(self.declared.discovered(s)).collect();
             for used in &p.uses {
-                cases.extend(self.case(i, used));
+                cases.extend(self.case(i, used, &named));
             }
         }
         self.double_writes(&mut cases);
@@ -159,13 +165,21 @@ impl<'a> Checker<'a> {
         self.source_writes();
     }
 
-    /// Is it a file of this project, as far as one can tell?
-    pub(super) fn inside(&self, path: &[u8]) -> bool {
-        self.place.is_inside(path) || (self.grounds.iter().any(|g| below(path, g)) && !is_gits(path))
+    /// Every name under which something of this run may be accused.
+    fn targets(&self) -> BTreeSet<String> {
+        let steps = self.declared.steps.iter().flatten().map(|s| self.target(*s));
+        let pips = (0..self.seen.pips.len()).map(|p| self.name(p));
+        let shared = self.makers.iter().filter(|(_, pips)| pips.len() > 1).map(|(path, _)| self.shown(path));
+        steps.chain(pips).chain(shared).collect()
     }
 
-    pub(super) fn is_scratch(&self, path: &[u8]) -> bool {
-        !self.inside(path) && self.place.is_scratch(path)
+    /// Is it a file of this project, as far as one can tell?
+    pub(super) fn inside(&self, path: &[u8]) -> bool {
+        self.whereabouts(path) == Where::Inside
+    }
+
+    pub(super) fn whereabouts(&self, path: &[u8]) -> Where {
+        self.place.of(path, &self.grounds)
     }
 
     fn share_a_step(&self, a: usize, b: usize) -> bool {
@@ -187,8 +201,8 @@ impl<'a> Checker<'a> {
         Some((self.links.ask_order(a, b), self.links.ask_order(b, a)))
     }
 
-    /// What is to be asked about one use of a pip.
-    fn case(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
+    /// What is to be asked about one use of a pip, whose step names these.
+    fn case(&mut self, pip: usize, used: &'a Use, named: &FxHashSet<&PathBytes>) -> Option<Case<'a>> {
         let declared = self.declared;
         let step = self.innermost(pip)?;
         if used.how == How::Listed {
@@ -219,15 +233,12 @@ impl<'a> Checker<'a> {
         if self.seen.pips[pip].made.iter().all(|m| m.is_dir) {
             return None;
         }
-        let levels: Vec<_> = declared.steps[pip].iter().filter(|s| !declared.always(**s)).copied().collect();
-        // A step that always runs and reads it too may pass on that it changed.
-        let watchers = self.watchers.get(&used.path).cloned().unwrap_or_default();
         let links = &mut self.links;
-        let mut ask = |s: StepId| {
-            let passed_on: Vec<Asked> = watchers.iter().filter(|w| **w != s).take(WATCHERS).map(|w| links.ask_rerun(s, *w)).collect();
-            passed_on.into_iter().chain([links.ask_change(s, &path)]).collect()
-        };
-        let levels = levels.into_iter().map(|s| (s, ask(s))).collect();
+        let levels = declared.steps[pip].iter().filter(|s| !(declared.always(**s) || **s == step && named.contains(&path)));
+        let levels: Vec<_> = levels.map(|s| (*s, links.ask_change(*s, &path))).collect();
+        if levels.is_empty() {
+            return None;
+        }
         Some(Case::Source { pip, used, path, levels })
     }
 
@@ -242,16 +253,9 @@ impl<'a> Checker<'a> {
     }
 
     fn listed(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
-        let prefix = [&used.path[..], b"/"].concat();
         let mut found = Vec::new();
-        let names: Vec<(PathBytes, Vec<usize>)> = self
-            .makers
-            .iter()
-            .filter(|(p, _)| p.starts_with(&prefix) && !p[prefix.len()..].contains(&b'/'))
-            .map(|(p, q)| (p.clone(), q.clone()))
-            .collect();
-        for (path, makers) in names {
-            for q in makers {
+        for path in self.members.get(&used.path).cloned().unwrap_or_default() {
+            for q in self.makers[&path].clone() {
                 if self.share_a_step(pip, q) {
                     continue;
                 }
@@ -264,8 +268,12 @@ impl<'a> Checker<'a> {
     }
 
     fn double_writes(&mut self, cases: &mut Vec<Case<'a>>) {
-        let several: Vec<(PathBytes, Vec<usize>)> =
-            self.makers.iter().filter(|(p, q)| q.len() > 1 && !self.is_scratch(p)).map(|(p, q)| (p.clone(), q.clone())).collect();
+        let several: Vec<(PathBytes, Vec<usize>)> = self
+            .makers
+            .iter()
+            .filter(|(p, q)| q.len() > 1 && self.whereabouts(p) != Where::Scratch)
+            .map(|(p, q)| (p.clone(), q.clone()))
+            .collect();
         for (path, pips) in several {
             let digest = |i: usize| self.seen.pips[i].made.iter().find(|m| m.path == path).and_then(|m| m.digest);
             for (n, second) in pips.iter().enumerate() {
@@ -283,7 +291,7 @@ impl<'a> Checker<'a> {
         match c {
             Case::Source { pip, used, path, levels } => {
                 // Further out: whoever launched the build tool must run again too.
-                let Some((step, _)) = levels.into_iter().find(|(_, asked)| !asked.iter().any(|q| a.reached(*q))) else { return };
+                let Some((step, _)) = levels.into_iter().find(|(_, asked)| !a.reached(*asked)) else { return };
                 let machinery = MACHINERY.iter().any(|m| worker::tools::base_name(&path) == m.as_bytes());
                 let s = self.declared.step(step);
                 let message = format!("`{}` reads `{}`, which nothing declares", self.target(step), self.shown(&path));
@@ -295,8 +303,12 @@ impl<'a> Checker<'a> {
                 if machinery {
                     v.severity = Severity::Note;
                 }
-                if !s.discovered.is_empty() {
+                if self.declared.discovered(step).next().is_some() {
                     v.message.push_str(", not even its dependency file");
+                    let message =
+                        format!("the dependency file of `{}` does not name `{}`, which it reads", self.target(step), self.shown(&path));
+                    let omits = self.violation(Kind::StaleDepfile, pip, Some(step), &path, message);
+                    self.prove(omits, &[(pip, used)]);
                 }
                 self.prove(v, &[(pip, used)]);
             }
@@ -310,7 +322,8 @@ impl<'a> Checker<'a> {
                     format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
                 let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
                 // An import lists directories for the names of modules only.
-                if self.command(pip).contains("python") {
+                let program = &self.seen.launches[self.seen.pips[pip].launch].program;
+                if worker::tools::base_name(program).starts_with(b"python") {
                     v.severity = Severity::Note;
                 }
                 v.other = Some(self.pip(*other));

@@ -2,16 +2,32 @@
 
 use super::check::Checker;
 use super::declared::StepId;
-use super::place::{below, is_gits, tracked};
+use super::place::{Where, below, tracked};
 use super::{Fix, Kind, Severity, suggest};
 use crate::frontend::{Step, Tool, os_path};
 use crate::observed::{Fault, How, Made, Seen};
+use crate::record::shown;
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::os::unix::ffi::OsStrExt;
 
+/// The program of a command, that of the text that it gives to a shell, and the script that an interpreter runs.
+fn names<'a>(program: &'a [u8], executed: &'a [u8]) -> Vec<&'a [u8]> {
+    const INTERPRETERS: &[&[u8]] = &[b"sh", b"bash", b"dash", b"perl", b"ruby", b"node", b"env"];
+    let mut out = vec![program];
+    for word in executed.split(|b| *b == b' ').filter(|w| !w.starts_with(b"-")) {
+        out.push(word);
+        let name = worker::tools::base_name(word);
+        if !(INTERPRETERS.contains(&name) || name.starts_with(b"python")) {
+            break;
+        }
+    }
+    out
+}
+
 /// From this many unused inputs on, a step gets one note about all of them.
 const WHOLESALE: usize = 20;
+
 impl Checker<'_> {
     /// What a step declares and its pips did not do, and the other way round.
     pub(super) fn steps(&mut self) {
@@ -71,8 +87,9 @@ impl Checker<'_> {
         let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
         // A link stands for the file behind it, which is an input too.
         let is_file = |i: &&PathBytes| std::fs::symlink_metadata(os_path(i)).is_ok_and(|m| m.is_file());
-        for (list, kind) in [(&step.inputs, Kind::UnusedInput), (&step.discovered, Kind::StaleDepfile)] {
-            let idle: Vec<&PathBytes> = list.iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
+        let discovered: Vec<&PathBytes> = self.declared.discovered(s).collect();
+        for (list, kind) in [(step.inputs.iter().collect(), Kind::UnusedInput), (discovered, Kind::StaleDepfile)] {
+            let idle: Vec<&PathBytes> = list.into_iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
             // Whoever names everything that there is means it.
             let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
             for i in &idle[..shown] {
@@ -95,7 +112,8 @@ impl Checker<'_> {
             .filter(|(p, _)| below(p, self.place.root.as_os_str().as_bytes()))
             .map(|(p, pips)| (p.clone(), pips[0]))
             .collect();
-        let tracked = if written.is_empty() { None } else { tracked(self.place.root) };
+        // Where git does not answer, it is as if there were none: nobody is accused without knowing.
+        let tracked = if written.is_empty() { None } else { tracked(self.place.root).ok().flatten() };
         let sources: FxHashSet<&PathBytes> =
             self.declared.drivers.iter().flat_map(|d| d.declared.steps.iter().flat_map(|s| &s.inputs)).collect();
         for (path, pip) in written {
@@ -125,11 +143,14 @@ impl Checker<'_> {
                     (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
                 }
                 Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
-                Fault::Different(what) => (
+                Fault::DifferentFile(path) => (
                     Kind::NonDeterministic,
-                    self.shown(what.replace('`', "").as_bytes()),
-                    format!("`{}` made {what} anew with other content", self.name(pip)),
+                    self.shown(path),
+                    format!("`{}` made `{}` anew with other content", self.name(pip), self.shown(path)),
                 ),
+                Fault::Different(what) => {
+                    (Kind::NonDeterministic, String::new(), format!("`{}` was made anew, and {what} is another one", self.name(pip)))
+                }
             };
             let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
             v.file = file;
@@ -142,11 +163,10 @@ impl Checker<'_> {
 
     /// A command of no build tool, with a rule of its own: what it uses that the rule does not grant.
     pub(super) fn by_rule(&mut self, pip: usize, p: &Seen) {
-        let argv = &self.seen.launches[p.launch].argv;
-        let executed = String::from_utf8_lossy(&crate::frontend::executed_key(argv)).into_owned();
-        let names: Vec<&str> = executed.split(' ').take(3).collect();
-        let Some(grant) = self.place.policy.granted(&names) else { return };
-        let name = names.first().copied().unwrap_or_default().to_owned();
+        let launch = &self.seen.launches[p.launch];
+        let executed = crate::frontend::executed_key(&launch.argv);
+        let Some(grant) = self.place.policy.granted(&names(&launch.program, &executed)) else { return };
+        let name = shown(executed.split(|b| *b == b' ').next().unwrap_or_default());
         for u in p.uses.iter().filter(|u| u.how == How::Read) {
             let own = p.made.iter().any(|m| m.path == u.path);
             if own || !self.inside(&u.path) || grant.may_read(os_path(&u.path)) {
@@ -170,17 +190,20 @@ impl Checker<'_> {
 
     /// Looks and writes outside.
     pub(super) fn outside(&mut self, pip: usize, p: &Seen) {
-        let installs = self.innermost(pip).is_some_and(|s| self.declared.step(s).phony && self.target(s).contains("install"));
+        let installer = |target: &str| {
+            let name = target.rsplit('/').next().unwrap_or_default();
+            name.split(|c: char| !c.is_alphanumeric()).any(|w| w == "install" || w == "uninstall")
+        };
+        let installs = self.innermost(pip).is_some_and(|s| self.declared.always(s) && installer(&self.target(s)));
         for m in p.made.iter().filter(|m| !m.deleted && !installs && !m.path.is_empty()) {
-            if !self.inside(&m.path) && !self.is_scratch(&m.path) && !is_gits(&m.path) {
+            if matches!(self.whereabouts(&m.path), Where::Outside | Where::System) {
                 let message = format!("`{}` writes `{}`, outside the workspace", self.name(pip), self.shown(&m.path));
                 let v = self.violation(Kind::OutsideWrite, pip, None, &m.path, message);
                 self.out.push(v);
             }
         }
         for u in p.uses.iter().filter(|u| self.place.outside_reads && u.how == How::Read) {
-            let known = self.place.is_system(&u.path) || self.is_scratch(&u.path) || self.makers.contains_key(&u.path);
-            if !known && !self.inside(&u.path) {
+            if self.whereabouts(&u.path) == Where::Outside && !self.makers.contains_key(&u.path) {
                 let message = format!("`{}` reads `{}`, outside the workspace", self.name(pip), self.shown(&u.path));
                 let v = self.violation(Kind::OutsideRead, pip, None, &u.path, message);
                 self.prove(v, &[(pip, u)]);

@@ -5,8 +5,9 @@
 //! makefile, a command of a manifest that has changed since) is compared with nothing.
 
 use crate::frontend::ask::Sandbox;
-use crate::frontend::{Declared, Step, Tool, absolute, depfile, executed_key, make, ninja, os_path};
+use crate::frontend::{self, Declared, Step, Tool, absolute, depfile, executed_key, make, ninja, os_path};
 use crate::observed::{Launch, Observed};
+use crate::record::{one_line, redact};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::path::Path;
@@ -42,6 +43,8 @@ pub struct Declarations {
     always: Mutex<FxHashMap<StepId, bool>>,
     /// Drivers that a script ran one after the other: the later, the earlier.
     pub in_turn: Vec<(usize, usize)>,
+    /// Inputs from dependency files that no build tool has read yet, but will.
+    extra: FxHashMap<StepId, Vec<PathBytes>>,
     /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
     pub around: Vec<Vec<StepId>>,
 }
@@ -55,11 +58,11 @@ fn is_depfile(path: &[u8]) -> bool {
 }
 
 fn is_make(l: &Launch) -> bool {
-    l.driver && matches!(base(&l.program), b"make" | b"gmake")
+    l.driver && frontend::is_make(base(&l.program))
 }
 
 fn is_ninja(l: &Launch) -> bool {
-    l.driver && matches!(base(&l.program), b"ninja" | b"ninja-build" | b"samu")
+    l.driver && frontend::is_ninja(base(&l.program))
 }
 
 /// Does this run of make build nothing (`make --version`, a probe of `configure`)?
@@ -83,7 +86,8 @@ fn asks(seen: &Observed, i: usize) -> bool {
 fn is_probe(seen: &Observed, i: usize) -> bool {
     let configures = |l: &Launch| {
         let names = l.argv.iter().take(2).map(|a| base(a));
-        let cmake = base(&l.program) == b"cmake" && !l.argv.iter().any(|a| a == b"--build");
+        let works = |a: &Vec<u8>| matches!(&a[..], b"--build" | b"--install" | b"-E" | b"-P");
+        let cmake = base(&l.program) == b"cmake" && !l.argv.iter().any(works);
         cmake || names.into_iter().any(|n| n == b"configure" || n == b"config.status")
     };
     let mut at = seen.launches[i].parent;
@@ -148,12 +152,12 @@ pub fn answers(
     scratch: &Path,
     generated: &FxHashSet<PathBytes>,
 ) -> FxHashMap<usize, Result<Driver, String>> {
-    let sandbox = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Sandbox::new(scratch));
+    let sandbox = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Sandbox::new(scratch, root));
     let one = |i: usize| {
         let l = &seen.launches[i];
         let declared = match &sandbox {
             _ if is_ninja(l) => ninja::declared(&l.argv, &l.cwd),
-            Some(Ok(s)) => make::declared(&l.argv, &l.cwd, &l.env, s, root, generated),
+            Some(Ok(s)) => make::declared(&l.argv, &l.cwd, &l.env, s, generated),
             Some(Err(why)) => return Err(format!("make's rules are not known: {why}")),
             None => return Err("nobody was asked".to_owned()),
         };
@@ -247,25 +251,29 @@ impl Declarations {
                 // What a makefile runs while it is read belongs to no step.
                 continue;
             }
-            let command = seen.launches[self.drivers[driver].launch].argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>();
-            self.gaps.push(format!("none of the {all} commands of `{}` is in its build files now", command.join(" ")));
+            let command = one_line(&redact(&seen.launches[self.drivers[driver].launch].argv));
+            self.gaps.push(format!("none of the {all} commands of `{command}` is in its build files now"));
         }
     }
 
     /// Where the generator of the makefiles collects dependency files at the next start, they count.
     fn collected(&mut self, seen: &Observed, any: bool) {
+        let mut real = RealNames::default();
         for (p, steps) in seen.pips.iter().zip(&self.steps) {
             let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else { continue };
-            if !p.made.iter().any(|m| is_depfile(&m.path)) {
-                continue;
-            }
-            let driver = Arc::make_mut(&mut self.drivers[s.driver]);
             for m in p.made.iter().filter(|m| is_depfile(&m.path)) {
                 let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
                 let inputs = rules.into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(&seen.launches[p.launch].cwd, &i));
-                driver.declared.steps[s.step].discovered.extend(inputs);
+                let mut inputs: Vec<PathBytes> = inputs.collect();
+                real.inputs(&mut inputs);
+                self.extra.entry(*s).or_default().extend(inputs);
             }
         }
+    }
+
+    /// What dependency files say that a step reads.
+    pub fn discovered(&self, s: StepId) -> impl Iterator<Item = &PathBytes> {
+        self.step(s).discovered.iter().chain(self.extra.get(&s).into_iter().flatten())
     }
 
     /// The steps that may have launched a build tool.
@@ -340,6 +348,8 @@ impl Declarations {
 #[derive(Default)]
 struct RealNames {
     dirs: FxHashMap<Vec<u8>, Vec<u8>>,
+    /// Where symbolic links lead; many steps name the same files.
+    links: FxHashMap<PathBytes, Option<PathBytes>>,
 }
 
 impl RealNames {
@@ -359,11 +369,12 @@ impl RealNames {
         let mut more = Vec::new();
         for p in list.iter_mut() {
             *p = self.of(p);
-            if std::fs::symlink_metadata(os_path(p)).is_ok_and(|m| m.is_symlink())
-                && let Ok(to) = std::fs::canonicalize(os_path(p))
-            {
-                more.push(to.as_os_str().as_encoded_bytes().into());
-            }
+            let to = self.links.entry(p.clone()).or_insert_with_key(|p| {
+                let link = std::fs::symlink_metadata(os_path(p)).is_ok_and(|m| m.is_symlink());
+                let to = if link { std::fs::canonicalize(os_path(p)).ok() } else { None };
+                to.map(|to| to.as_os_str().as_encoded_bytes().into())
+            });
+            more.extend(to.clone());
         }
         list.extend(more);
     }
@@ -404,7 +415,7 @@ impl Driver {
                 by_output.entry(o.clone()).or_default().push(i);
             }
         }
-        let dir = if is_make(l) { make::directory(&l.argv, &l.cwd).into() } else { ninja::directory(&l.argv, &l.cwd) };
+        let dir = frontend::directory(&l.program, &l.argv, &l.cwd);
         Self { launch, dir, declared, by_command, by_output }
     }
 

@@ -65,7 +65,7 @@ impl Links {
             changes: Vec::new(),
         };
         let mut ends: Vec<(Node, Node)> = Vec::new();
-        for driver in &d.drivers {
+        for (number, driver) in d.drivers.iter().enumerate() {
             let (entry, exit) = (l.graph.node(), l.graph.node());
             ends.push((entry, exit));
             let mut named: FxHashMap<PathBytes, Node> = FxHashMap::default();
@@ -95,11 +95,12 @@ impl Links {
                         l.graph.need(file, a, Need::Noticed);
                     }
                 }
-                for (list, need) in [(&s.inputs, Need::Input), (&s.discovered, Need::Noticed), (&s.order_only, Need::Order)] {
-                    for i in list {
-                        let here = l.named(&mut named, i, false);
-                        l.graph.need(b, here, need);
-                    }
+                let id = StepId { driver: number, step: i };
+                let inputs = s.inputs.iter().map(|p| (p, Need::Input));
+                let all = inputs.chain(d.discovered(id).map(|p| (p, Need::Noticed))).chain(s.order_only.iter().map(|p| (p, Need::Order)));
+                for (path, need) in all {
+                    let here = l.named(&mut named, path, false);
+                    l.graph.need(b, here, need);
                 }
             }
             l.before.push(before);
@@ -140,9 +141,10 @@ impl Links {
         n
     }
 
-    /// Nodes and edges.
-    pub fn size(&self) -> (usize, usize) {
-        self.graph.len()
+    /// A change of `path` makes `s` act again, although it declares nothing of the kind: it always runs.
+    pub fn notices(&mut self, s: StepId, path: &PathBytes) {
+        let file = self.file(path);
+        self.graph.need(self.before[s.driver][s.step], file, Need::Noticed);
     }
 
     /// Is `first` always done before `then` begins?

@@ -211,7 +211,7 @@ pub struct Findings {
     pub violations: Vec<Violation>,
     /// What could not be compared, and why.
     pub gaps: Vec<String>,
-    /// What the pips that were held against a declaration make.
+    /// Every name under which something of this run may have been accused: a known violation of one of these that was not found is gone.
     #[serde(default)]
     pub targets: BTreeSet<String>,
     /// Pips that were held against a declaration.

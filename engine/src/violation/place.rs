@@ -13,13 +13,27 @@ const SYSTEM: &[&str] =
 /// Where anybody may leave scratch files.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
 
-/// What the checks need to know besides.
+/// Where a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// In the workspace, or where a build tool of this run works: a file of this project, as far as one can tell.
+    Inside,
+    /// What git keeps for itself.
+    Git,
+    /// Where anybody may leave something behind.
+    Scratch,
+    /// The machine's own tools.
+    System,
+    Outside,
+}
+
+/// What the checks need to know of the places around.
 pub struct Place<'a> {
     /// The workspace root.
     pub root: &'a Path,
     /// Not part of the build.
     pub cache_dir: &'a Path,
-    /// Scratch directories of this user besides `/tmp`.
+    /// Scratch directories of this user besides `/tmp`. Absolute.
     pub scratch: Vec<PathBytes>,
     /// What rules grant to commands of no build tool.
     pub policy: &'a super::policy::Policy,
@@ -28,40 +42,83 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    pub(crate) fn is_inside(&self, path: &[u8]) -> bool {
-        below(path, self.root.as_os_str().as_bytes()) && !is_gits(path)
-    }
-
-    /// Where anybody may leave something behind.
-    pub(crate) fn is_scratch(&self, path: &[u8]) -> bool {
-        SCRATCH.iter().any(|d| below(path, d.as_bytes()))
+    /// `grounds`: directories in which build tools work, besides the workspace.
+    pub(crate) fn of(&self, path: &[u8], grounds: &[PathBytes]) -> Where {
+        if path.windows(6).any(|w| w == b"/.git/") {
+            Where::Git
+        } else if below(path, self.root.as_os_str().as_bytes()) || grounds.iter().any(|g| below(path, g)) {
+            Where::Inside
+        } else if SCRATCH.iter().any(|d| below(path, d.as_bytes()))
             || self.scratch.iter().any(|d| below(path, d))
             || below(path, self.cache_dir.as_os_str().as_bytes())
-    }
-
-    pub(crate) fn is_system(&self, path: &[u8]) -> bool {
-        SYSTEM.iter().any(|d| below(path, d.as_bytes()))
+        {
+            Where::Scratch
+        } else if is_system(path) {
+            Where::System
+        } else {
+            Where::Outside
+        }
     }
 }
 
-/// What git keeps for itself.
-pub(super) fn is_gits(path: &[u8]) -> bool {
-    path.windows(6).any(|w| w == b"/.git/")
+/// Is it one of the machine's own files?
+pub(crate) fn is_system(path: &[u8]) -> bool {
+    SYSTEM.iter().any(|d| below(path, d.as_bytes()))
 }
-pub(super) fn below(path: &[u8], dir: &[u8]) -> bool {
+
+pub(crate) fn below(path: &[u8], dir: &[u8]) -> bool {
     dir == b"/" || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
-/// The files that git tracks below `root`; `None` if this is no repository of git's.
-pub(crate) fn tracked(root: &Path) -> Option<FxHashSet<PathBytes>> {
+
+/// The files that git tracks below `root`, those of submodules too; `None` if this is no repository of git's.
+///
+/// # Errors
+/// It is a repository, and git does not answer: it is missing, or distrusts the owner.
+pub(crate) fn tracked(root: &Path) -> Result<Option<FxHashSet<PathBytes>>, String> {
     if !root.ancestors().any(|d| d.join(".git").exists()) {
-        return None;
+        return Ok(None);
     }
     let git = |words: &[&str]| {
-        let out = std::process::Command::new("git").arg("-C").arg(root).args(words).output().ok()?;
-        out.status.success().then_some(out.stdout)
+        let out = std::process::Command::new("git").arg("-C").arg(root).args(words).output().map_err(|e| format!("git: {e}"))?;
+        let said = || String::from_utf8_lossy(&out.stderr).lines().next().unwrap_or("git failed").to_owned();
+        if out.status.success() { Ok(out.stdout) } else { Err(said()) }
     };
     let top = git(&["rev-parse", "--show-toplevel"])?;
     let top = Path::new(OsStr::from_bytes(top.strip_suffix(b"\n").unwrap_or(&top)));
     let full = |name: &[u8]| -> PathBytes { top.join(OsStr::from_bytes(name)).as_os_str().as_bytes().into() };
-    Some(git(&["ls-files", "-z", "--full-name"])?.split(|b| *b == 0).filter(|n| !n.is_empty()).map(full).collect())
+    let all = git(&["ls-files", "-z", "--full-name", "--recurse-submodules"])?;
+    Ok(Some(all.split(|b| *b == 0).filter(|n| !n.is_empty()).map(full).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let policy = super::super::policy::Policy::default();
+        let place = Place {
+            root: Path::new("/w"),
+            cache_dir: Path::new("/home/x/.cache/xl"),
+            scratch: vec![b"/scratch"[..].into()],
+            policy: &policy,
+            outside_reads: true,
+        };
+        let grounds = [b"/build"[..].into()];
+        for (path, want) in [
+            ("/w/a", Where::Inside),
+            ("/ww/a", Where::Outside),
+            ("/build/x", Where::Inside),
+            ("/w/.git/index", Where::Git),
+            ("/home/x/.git/HEAD", Where::Git),
+            ("/tmp/x", Where::Scratch),
+            ("/scratch/x", Where::Scratch),
+            ("/home/x/.cache/xl/cas", Where::Scratch),
+            ("/usr/include/a.h", Where::System),
+            ("/library/a", Where::Outside),
+            ("/home/x/a", Where::Outside),
+        ] {
+            assert_eq!(place.of(path.as_bytes(), &grounds), want, "{path}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `[audit]` of the configuration: severities by kind and path, exceptions with their reasons, enforcement.
 
 use super::{Kind, Severity};
+use crate::config::ToolGlob;
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ struct Exception {
 /// What a `[[rule]]` lets a tool use that no build tool speaks for.
 #[derive(Debug)]
 pub struct Grant {
-    tool: GlobSet,
+    tool: ToolGlob,
     inputs: GlobSet,
     outputs: GlobSet,
 }
@@ -95,6 +96,9 @@ pub struct Policy {
 
 impl Policy {
     /// Adds a file's section; what comes later wins.
+    ///
+    /// # Errors
+    /// It names no kind, or holds what is no glob.
     pub fn add(&mut self, s: Section, root: &Path) -> Result<(), Wrong> {
         let kind = |k: &str| Kind::parse(k).ok_or_else(|| Wrong::Kind(k.to_owned()));
         self.enforce = s.enforce.or(self.enforce);
@@ -111,16 +115,17 @@ impl Policy {
     }
 
     /// Adds what a rule grants.
-    pub fn grant(&mut self, tool: &str, inputs: &[String], outputs: &[String], root: &Path) -> Result<(), Wrong> {
-        let wrong = |_| Wrong::Glob(tool.to_owned());
-        let tool = GlobSetBuilder::new().add(globset::Glob::new(tool).map_err(wrong)?).build().map_err(wrong)?;
-        self.grants.push(Grant { tool, inputs: globs(inputs, root)?, outputs: globs(outputs, root)? });
+    ///
+    /// # Errors
+    /// A list holds what is no glob.
+    pub fn grant(&mut self, tool: &ToolGlob, inputs: &[String], outputs: &[String], root: &Path) -> Result<(), Wrong> {
+        self.grants.push(Grant { tool: tool.clone(), inputs: globs(inputs, root)?, outputs: globs(outputs, root)? });
         Ok(())
     }
 
-    /// What is granted to a command: by its program, or by the script that it runs.
-    pub fn granted(&self, names: &[&str]) -> Option<&Grant> {
-        self.grants.iter().find(|g| names.iter().any(|n| g.tool.is_match(n) || g.tool.is_match(n.rsplit('/').next().unwrap_or_default())))
+    /// What is granted to a program, or a script.
+    pub fn granted(&self, names: &[&[u8]]) -> Option<&Grant> {
+        self.grants.iter().find(|g| names.iter().any(|n| g.tool.names(n)))
     }
 
     /// The severity that is set for a kind, and for any of these paths.
@@ -157,16 +162,15 @@ fn glob(pattern: &str, root: &Path) -> Result<GlobSet, Wrong> {
 fn globs(patterns: &[String], root: &Path) -> Result<GlobSet, Wrong> {
     let mut all = GlobSetBuilder::new();
     for pattern in patterns {
-        all.add(one_glob(pattern, root)?);
+        all.add(one_glob(pattern, root).map_err(|_| Wrong::Glob(pattern.clone()))?);
     }
     all.build().map_err(|_| Wrong::Glob(patterns.join(" ")))
 }
 
-fn one_glob(pattern: &str, root: &Path) -> Result<globset::Glob, Wrong> {
-    let wrong = |_| Wrong::Glob(pattern.to_owned());
+pub(crate) fn one_glob(pattern: &str, root: &Path) -> Result<globset::Glob, globset::Error> {
     let full =
         if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
-    globset::GlobBuilder::new(&full).literal_separator(true).build().map_err(wrong)
+    globset::GlobBuilder::new(&full).literal_separator(true).build()
 }
 
 #[cfg(test)]

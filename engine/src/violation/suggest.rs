@@ -4,6 +4,7 @@ use super::Fix;
 use super::declared::{Declarations, Driver, StepId};
 use crate::frontend::{Step, Tool};
 use crate::observed::Observed;
+use crate::record::shown as text;
 use cache::PathBytes;
 use std::path::Path;
 
@@ -22,10 +23,6 @@ fn author(d: &Driver) -> Author {
         Tool::Ninja if has("meson-private") => Author::Meson,
         _ => Author::Person,
     }
-}
-
-fn text(b: &[u8]) -> String {
-    String::from_utf8_lossy(b).into_owned()
 }
 
 /// A path as seen from where the build tool works.
@@ -132,7 +129,7 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
         }
         (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
         (Author::Meson, ..) => "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned(),
-        (Author::Person, ..) => line(d, s, path, is_object(s) && !s.discovered.is_empty()),
+        (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some()),
     };
     Some(Fix { place: place(d, s, root), text: edit })
 }

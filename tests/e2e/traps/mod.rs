@@ -23,27 +23,39 @@ const fn trap<'a>(name: &'a str, setup: &'a str, command: &'a str, change: &'a s
     Trap { name, setup, command, change, prefix: "", env: &[] }
 }
 
-/// Text, code and tree of a run.
-type Outcome = (String, Option<i32>, std::collections::BTreeMap<std::path::PathBuf, String>);
+type Tree = std::collections::BTreeMap<std::path::PathBuf, String>;
 
-fn plain(w: &World, t: &Trap<'_>, changed: bool) -> Outcome {
+/// Text, code and tree of a run.
+type Outcome = (String, Option<i32>, Tree);
+
+/// A run without `xl`, after the tree that it begins with.
+fn plain(w: &World, t: &Trap<'_>, changed: bool) -> (Tree, Outcome) {
     w.wipe();
     w.sh(t.setup);
     if changed {
         w.sh(t.change);
     }
+    let begin = w.snapshot();
     let text = if changed { format!("{}sh -c \"$COMMAND\"", t.prefix) } else { t.command.to_owned() };
     let vars = if changed { t.env } else { &[] };
     let o = w.command("sh").args(["-c", &text]).envs(vars.iter().copied()).output().expect("sh");
-    (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot())
+    (begin, (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot()))
+}
+
+/// What a cache that knows no inputs would give in the second tree: text and code of the first run, and what that did to its tree.
+fn replayed(first: &Tree, (out, code, after): &Outcome, second: &Tree) -> Outcome {
+    let mut tree = second.clone();
+    tree.retain(|name, _| after.contains_key(name) || !first.contains_key(name));
+    tree.extend(after.iter().filter(|(name, is)| first.get(*name) != Some(*is)).map(|(name, is)| (name.clone(), is.clone())));
+    (out.clone(), *code, tree)
 }
 
 fn spring(t: &Trap<'_>) {
     let mut w = World::new();
     w.env.insert("COMMAND".into(), t.command.into());
-    let before = plain(&w, t, false);
-    let want = plain(&w, t, true);
-    assert!(before.0 != want.0 || before.1 != want.1 || before.2 != want.2, "{}: this trap would bite nobody", t.name);
+    let (first_tree, before) = plain(&w, t, false);
+    let (second_tree, want) = plain(&w, t, true);
+    assert!(replayed(&first_tree, &before, &second_tree) != want, "{}: this trap would bite nobody", t.name);
 
     w.wipe();
     w.sh(t.setup);
@@ -96,6 +108,8 @@ fn inputs() {
         trap("size only, by a probe", "echo x > f", "stat -c %s f", "echo xx > f"),
         trap("time only", "touch -d @1000 a; touch -d @2000 b", "test a -nt b && echo newer || echo older", "touch -d @3000 a"),
         trap("find -newer", "touch -d @1000 a; touch -d @2000 ref", "find . -name a -newer ref", "touch -d @3000 a"),
+        trap("a name below what becomes a file", "ln -s d/a l", "ls l", "echo x > d"),
+        trap("a name below what the command makes itself", "true", "cat d/x 2>&1; echo 1 > d", "echo 2 > d"),
         trap("a file becomes a directory", "echo x > f", "test -d f && echo d || echo f", "rm f; mkdir f"),
         trap("a response file", "echo 'int a = X;' > a.c; echo -DX=1 > r", "gcc -S @r a.c -o a.s", "echo -DX=2 > r"),
         trap(

@@ -7,13 +7,13 @@
 
 mod database;
 
-use super::ask::Sandbox;
+use super::ask::{PATIENCE, Sandbox};
 use super::{Declared, FrontendError, absolute};
+use crate::record::{one_line, redact};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
 
 /// What is added to the words of the command.
 const QUESTION: &[&str] = &["-n", "-B", "-k", "-p", "-j1", "--trace", "--no-print-directory", "MAKE=:"];
@@ -24,13 +24,22 @@ pub fn directory(argv: &[Vec<u8>], cwd: &[u8]) -> Vec<u8> {
     let mut words = argv.iter().skip(1).map(Vec::as_slice);
     while let Some(w) = words.next() {
         let to = match w {
-            b"-C" | b"--directory" => words.next().unwrap_or_default(),
-            b"-f" | b"--file" | b"--makefile" | b"-I" | b"--include-dir" | b"-o" | b"-W" | b"--eval" => {
+            b"--directory" => words.next().unwrap_or_default(),
+            b"--file" | b"--makefile" | b"--include-dir" | b"--old-file" | b"--what-if" | b"--eval" => {
                 words.next();
                 continue;
             }
             _ if w.starts_with(b"--directory=") => &w[12..],
-            _ if w.starts_with(b"-C") => &w[2..],
+            // Letters of options without values may come before one with a value (make(1)); of `-j`, `-l` and `-O` it is attached.
+            [b'-', letters @ ..] if !letters.starts_with(b"-") => {
+                let Some(at) = letters.iter().position(|b| b"CfIoWEjlO".contains(b)) else { continue };
+                let (option, rest) = (letters[at], &letters[at + 1..]);
+                let value = if rest.is_empty() && !b"jlO".contains(&option) { words.next().unwrap_or_default() } else { rest };
+                if option != b'C' {
+                    continue;
+                }
+                value
+            }
             _ => continue,
         };
         dir = absolute(&dir, to).to_vec();
@@ -38,32 +47,24 @@ pub fn directory(argv: &[Vec<u8>], cwd: &[u8]) -> Vec<u8> {
     dir
 }
 
-/// `MAKEFLAGS` without the job slots, which are not there any more.
-fn without_slots(flags: &[u8]) -> Vec<u8> {
-    let keep = |w: &&[u8]| !(w.starts_with(b"-j") || w.starts_with(b"--jobserver"));
-    flags.split(|b| *b == b' ').filter(keep).collect::<Vec<_>>().join(&b' ')
-}
-
-/// What this make command declares. `root` is the workspace; `generated` is what the build has made: dependency files among that
+/// What this make command declares. `generated` is what the build has made: dependency files among that
 /// tell of changes, but a fresh build knows nothing of them and so takes no order from them.
 pub fn declared(
     argv: &[Vec<u8>],
     cwd: &[u8],
     env: &[Vec<u8>],
     s: &Sandbox,
-    root: &Path,
     generated: &FxHashSet<PathBytes>,
 ) -> Result<Declared, FrontendError> {
     if argv.windows(2).any(|w| matches!(&w[0][..], b"-f" | b"--file" | b"--makefile") && matches!(&w[1][..], b"-" | b"/dev/stdin")) {
-        let command = argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
-        return Err(FrontendError::Ask { command, why: "its makefile came from standard input".into() });
+        return Err(FrontendError::Ask { command: one_line(&redact(argv)), why: "its makefile came from standard input".into() });
     }
-    let now = ask(argv, cwd, env, s, root, &[])?;
+    let now = ask(argv, cwd, env, s, &[])?;
     let fragments: Vec<PathBytes> = now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
     if fragments.is_empty() {
         return Ok(now);
     }
-    let fresh = ask(argv, cwd, env, s, root, &fragments)?;
+    let fresh = ask(argv, cwd, env, s, &fragments)?;
     let mut inputs: FxHashMap<&PathBytes, FxHashSet<&PathBytes>> = FxHashMap::default();
     let mut order_only: FxHashMap<&PathBytes, Vec<&PathBytes>> = FxHashMap::default();
     for step in &fresh.steps {
@@ -72,7 +73,7 @@ pub fn declared(
             order_only.entry(o).or_default().extend(&step.order_only);
         }
     }
-    let mut d = now.clone();
+    let mut d = now;
     for step in &mut d.steps {
         let known = |i: &PathBytes| step.outputs.iter().any(|o| inputs.get(o).is_none_or(|all| all.contains(i)));
         let (kept, discovered) = std::mem::take(&mut step.inputs).into_iter().partition(|i| known(i));
@@ -94,9 +95,8 @@ fn is_fragment(path: &[u8]) -> bool {
 }
 
 /// One question; the files `emptied` are empty for it.
-fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, root: &Path, emptied: &[PathBytes]) -> Result<Declared, FrontendError> {
-    let shown = || argv.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>().join(" ");
-    let failed = |why: String| FrontendError::Ask { command: shown(), why };
+fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, emptied: &[PathBytes]) -> Result<Declared, FrontendError> {
+    let failed = |why: String| FrontendError::Ask { command: one_line(&redact(argv)), why };
     let mut words: Vec<OsString> = Vec::new();
     if !emptied.is_empty() {
         let text = r#"n=$1; shift; while [ "$n" -gt 0 ]; do : > "$1"; n=$((n - 1)); shift; done; exec "$@""#;
@@ -108,7 +108,8 @@ fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, root: &Path, 
         let at = v.iter().position(|b| *b == b'=')?;
         let (name, value) = (v[..at].to_vec(), v[at + 1..].to_vec());
         let value = match &name[..] {
-            b"MAKEFLAGS" => without_slots(&value),
+            // Without the job slots, which are not there any more.
+            b"MAKEFLAGS" => worker::environment::effective(&name, &value),
             b"MFLAGS" | b"LC_ALL" | b"LANGUAGE" | b"MAKE_RESTARTS" => return None,
             _ => value,
         };
@@ -117,10 +118,7 @@ fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, root: &Path, 
     // Its messages are read; the locale is one that sorts as before.
     let vars = vars.chain([("LC_ALL".into(), "C.UTF-8".into()), ("MAKE_RESTARTS".into(), "1".into())]);
     let dir = directory(argv, cwd);
-    let outside = !super::os_path(&dir).starts_with(root);
-    let covered = [Some(root), outside.then(|| super::os_path(&dir))];
-    let covered: Vec<&Path> = covered.into_iter().flatten().collect();
-    let out = s.run(&words, super::os_path(cwd), &covered, vars).map_err(failed)?;
+    let out = s.run(&words, super::os_path(cwd), super::os_path(&dir), vars, PATIENCE).map_err(failed)?;
     database::parse(&out, &dir).ok_or_else(|| failed("it printed no data base; is it GNU make?".into()))
 }
 
@@ -150,12 +148,12 @@ mod tests {
     fn directories() {
         let v = |s: &str| s.split(' ').map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
         assert_eq!(directory(&v("make -C a -f -C --directory=../b all"), b"/x"), b"/x/b");
-        assert_eq!(directory(&v("make all"), b"/x"), b"/x");
+        assert_eq!(directory(&v("make -sC sub -j 2 -W -C -Ckk"), b"/x"), b"/x/sub/kk");
+        assert_eq!(directory(&v("make -j2 -lC all"), b"/x"), b"/x");
     }
 
     #[test]
     fn the_name_of_make_is_a_colon() {
         assert_eq!(key_with_make(b"cd make && make -C make-dir x; make", b"make"), b"cd : && : -C make-dir x; :");
-        assert_eq!(without_slots(b" -j2 --jobserver-auth=3,4 -- A=b"), b" -- A=b");
     }
 }

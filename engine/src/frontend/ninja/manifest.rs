@@ -206,10 +206,10 @@ impl Manifest {
 
     /// The value of a variable for an edge. In a `command`, paths are quoted for the shell.
     pub fn value(&self, e: &Edge, name: &[u8]) -> Vec<u8> {
-        self.for_edge(e, name, name == b"command", 0)
+        self.for_edge(e, name, name == b"command", &mut Vec::new())
     }
 
-    fn for_edge(&self, e: &Edge, name: &[u8], quoted: bool, depth: usize) -> Vec<u8> {
+    fn for_edge(&self, e: &Edge, name: &[u8], quoted: bool, open: &mut Vec<Vec<u8>>) -> Vec<u8> {
         let list = |v: &[Vec<u8>], between: u8| {
             let shown: Vec<Vec<u8>> = v.iter().map(|p| if quoted { shell_quoted(p) } else { p.clone() }).collect();
             shown.join(&between)
@@ -224,9 +224,14 @@ impl Manifest {
             return v;
         }
         match self.rule(e.scope, &e.rule).and_then(|r| r.get(name)) {
-            // Ninja refuses variables of a rule that need each other; here they come to an end.
-            Some(_) if depth > 32 => Vec::new(),
-            Some(t) => t.expand(|n| self.for_edge(e, n, quoted, depth + 1)),
+            // Ninja refuses variables of a rule that need each other; here they are empty.
+            Some(_) if open.iter().any(|n| n == name) => Vec::new(),
+            Some(t) => {
+                open.push(name.to_vec());
+                let value = t.expand(|n| self.for_edge(e, n, quoted, open));
+                open.pop();
+                value
+            }
             None => self.lookup(e.scope, name),
         }
     }

@@ -5,6 +5,8 @@
 //! that of all processes together, `xl` included, as the shell's `time` tells it. Medians are printed, and written as JSON.
 //! This measures; it tests nothing.
 
+mod calls;
+
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,8 +42,21 @@ const WORKLOADS: &[Workload] = &[
     },
 ];
 
-/// Wall and CPU seconds of one build.
+/// Wall and CPU seconds of one run.
 type Cost = (f64, f64);
+
+/// What each way of running cost, round for round, in the order in which the ways were first tried.
+#[derive(Default)]
+struct Costs(Vec<(String, Vec<Cost>)>);
+
+impl Costs {
+    fn add(&mut self, what: String, cost: Cost) {
+        match self.0.iter_mut().find(|(n, _)| *n == what) {
+            Some((_, v)) => v.push(cost),
+            None => self.0.push((what, vec![cost])),
+        }
+    }
+}
 
 struct Bench {
     xl: PathBuf,
@@ -174,14 +189,10 @@ impl Bench {
         };
         let cache = base.join("cache").display().to_string();
         let empty = || drop(std::fs::remove_dir_all(&cache));
-        let mut all: Vec<(String, Vec<Cost>)> = Vec::new();
-        let mut add = |what: String, cost: Cost| match all.iter_mut().find(|(n, _)| *n == what) {
-            Some((_, v)) => v.push(cost),
-            None => all.push((what, vec![cost])),
-        };
+        let mut all = Costs::default();
         for _ in 0..rounds {
             reset("plain")?;
-            add("plain".into(), timed(w.build, &[], &tree)?);
+            all.add("plain".into(), timed(w.build, &[], &tree)?);
             for backend in ["ebpf", "seccomp"] {
                 empty();
                 let command = format!("{} run --backend {backend} -- sh -c '{}'", self.xl.display(), w.build);
@@ -190,7 +201,7 @@ impl Bench {
                     if kind != "no-op" {
                         reset("plain")?;
                     }
-                    add(format!("xl {backend}, {kind}"), timed(&command, &vars, &tree)?);
+                    all.add(format!("xl {backend}, {kind}"), timed(&command, &vars, &tree)?);
                 }
             }
             if self.ccache {
@@ -201,80 +212,23 @@ impl Bench {
                     if kind != "no-op" {
                         reset("ccache")?;
                     }
-                    add(format!("ccache, {kind}"), timed(w.build, &vars, &tree)?);
+                    all.add(format!("ccache, {kind}"), timed(w.build, &vars, &tree)?);
                 }
             }
             if self.strace {
                 reset("plain")?;
                 let command = format!("strace -f --seccomp-bpf -qq -e trace=%file,getdents64 -o /dev/null sh -c '{}'", w.build);
-                add("strace".into(), timed(&command, &[], &tree)?);
+                all.add("strace".into(), timed(&command, &[], &tree)?);
             }
         }
-        let plain = medians(&all[0].1);
+        let plain = medians(&all.0[0].1);
         println!("\n{} ({rounds} rounds; plain: {:.2} s CPU, {:.2} s wall)\n", w.name, plain.1, plain.0);
         println!("| | CPU s | of plain | wall s | of plain |\n|---|---|---|---|---|");
         let mut out = serde_json::Map::new();
-        for (what, costs) in &all {
+        for (what, costs) in &all.0 {
             let (wall, cpu) = medians(costs);
             println!("| {what} | {cpu:.2} | {:.3} | {wall:.2} | {:.3} |", cpu / plain.1, wall / plain.0);
             out.insert(what.clone(), json!({ "cpu_s": cpu, "cpu_ratio": cpu / plain.1, "wall_s": wall, "wall_ratio": wall / plain.0 }));
-        }
-        Ok(Value::Object(out))
-    }
-
-    /// One call in a loop: observed by each backend, and by none while somebody else is.
-    fn calls(&self, rounds: usize) -> Result<Value, String> {
-        const N: u32 = 200_000;
-        let dir = self.dir.join("calls");
-        std::fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
-        let source = "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/stat.h>\nint main(int c, char **v) {\n  char n[64]; struct stat s;\n\
-                      for (int i = 0; i < atoi(v[1]); i++) { sprintf(n, v[2], i % atoi(v[3])); stat(n, &s); }\n  return 0;\n}\n";
-        std::fs::write(dir.join("loop.c"), source).map_err(|e| e.to_string())?;
-        timed("gcc -O1 -w loop.c -o loop", &[], &dir)?;
-        let xl = self.xl.display();
-        // The same few names over and over, as compilers do, and never the same.
-        let loops = [("repeated", format!("./loop {N} ./n%d 20")), ("new", format!("./loop {N} ./n%d {N}"))];
-        let mut all: Vec<(String, Vec<Cost>)> = Vec::new();
-        let mut add = |what: String, cost: Cost| match all.iter_mut().find(|(n, _)| *n == what) {
-            Some((_, v)) => v.push(cost),
-            None => all.push((what, vec![cost])),
-        };
-        for _ in 0..rounds {
-            for (name, command) in &loops {
-                add(format!("plain, {name}"), timed(command, &[], &dir)?);
-                for backend in ["ebpf", "seccomp", "ptrace"] {
-                    let text = format!("{xl} trace --backend {backend} -o /dev/null -- {command}");
-                    let nothing = timed(&format!("{xl} trace --backend {backend} -o /dev/null -- ./loop 0 x 1"), &[], &dir)?;
-                    let cost = timed(&text, &[], &dir)?;
-                    add(format!("{backend}, {name}"), (cost.0 - nothing.0, cost.1 - nothing.1));
-                }
-                if self.strace {
-                    add(
-                        format!("strace, {name}"),
-                        timed(&format!("strace -f --seccomp-bpf -qq -e trace=%file -o /dev/null {command}"), &[], &dir)?,
-                    );
-                }
-            }
-            // Somebody else is observed meanwhile: one side of a FIFO holds its session open.
-            let held = format!(
-                "rm -f go up; mkfifo go; {xl} trace --backend ebpf -o /dev/null -- sh -c 'stat -c %n . >up; read x <go' & \
-                 while [ ! -s up ]; do :; done; {{ time {} ; }} 2>inner; echo >go; wait",
-                loops[0].1
-            );
-            timed(&held, &[], &dir)?;
-            let said = std::fs::read_to_string(dir.join("inner")).unwrap_or_default();
-            let n: Vec<f64> = said.split_whitespace().filter_map(|w| w.parse().ok()).collect();
-            if let [wall, user, system] = n[..] {
-                add("plain, while another is observed by ebpf".into(), (wall, user + system));
-            }
-        }
-        let plain = medians(&all[0].1).1;
-        println!("\none stat of {N} ({rounds} rounds)\n\n| | µs CPU | of plain |\n|---|---|---|");
-        let mut out = serde_json::Map::new();
-        for (what, costs) in &all {
-            let cpu = medians(costs).1;
-            println!("| {what} | {:.2} | {:.2} |", cpu * 1e6 / f64::from(N), cpu / plain);
-            out.insert(what.clone(), json!({ "cpu_us": cpu * 1e6 / f64::from(N) }));
         }
         Ok(Value::Object(out))
     }

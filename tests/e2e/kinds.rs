@@ -1,0 +1,238 @@
+//! One small project for every kind of violation: the audit finds exactly it, plain commands show that it bites, and the repaired
+//! project has nothing of the kind.
+
+use crate::audit::{audit, found, set};
+use crate::world::World;
+use std::path::Path;
+
+/// A project with one fault. `{OUT}` stands for a directory outside that is no scratch directory, `{PORT}` for a port where nobody listens.
+struct Fault {
+    code: &'static str,
+    setup: &'static str,
+    build: &'static [&'static str],
+    /// What an audit says of it; notes included, but for those of the makefile's style.
+    finds: &'static [&'static str],
+    /// After a plain build in a fresh tree: succeeds if the fault shows.
+    bites: &'static str,
+    repair: &'static str,
+    /// Done between a first audit and the one that counts, with its options.
+    again: Option<(&'static str, &'static str)>,
+}
+
+const FAULT: Fault = Fault { code: "", setup: "", build: &["ninja", "-j1"], finds: &[], bites: "", repair: "", again: None };
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        code: "XL001",
+        setup: "echo 'int main(void) { return A; }' > m.c; sed -i '1i #include \"a.h\"' m.c; echo '#define A 1' > a.h
+                printf 'm.o: m.c\\n\\tgcc -c m.c\\n' > Makefile",
+        build: &["make"],
+        finds: &["XL001 m.o a.h"],
+        bites: "touch -d '+1 hour' a.h; make -q",
+        repair: "echo 'm.o: a.h' >> Makefile",
+        ..FAULT
+    },
+    Fault {
+        code: "XL002",
+        setup: "printf 'all: gen.h m.o\\ngen.h:\\n\\techo > $@\\nm.o: m.c\\n\\tgcc -c m.c -include gen.h\\n.PHONY: all\\n' > Makefile; touch m.c",
+        build: &["make", "-j1"],
+        finds: &["XL002 m.o gen.h"],
+        bites: "rm m.o gen.h; ! make m.o",
+        repair: "echo 'm.o: gen.h' >> Makefile",
+        ..FAULT
+    },
+    Fault {
+        code: "XL003",
+        setup: "printf 'all: o conf\\nconf:\\n\\ttouch $@\\no:\\n\\tif test -e conf; then echo with; else echo without; fi > $@\\n.PHONY: all\\n' > Makefile",
+        build: &["make", "-j1"],
+        finds: &["XL003 o conf"],
+        bites: "mv o before; make -s all; ! cmp o before",
+        repair: "echo 'o: conf' >> Makefile",
+        ..FAULT
+    },
+    Fault {
+        code: "XL004",
+        setup: "touch in; printf 'rule r\\n command = cp in o; cp in extra\\nbuild o: r in\\n' > build.ninja",
+        finds: &["XL004 o extra"],
+        bites: "ninja -t clean; test -e extra",
+        repair: "sed -i 's/build o:/build o | extra:/' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL005",
+        setup: "touch in; printf 'rule r\\n command = cat in\\nbuild o: r in\\n' > build.ninja",
+        finds: &["XL005 o o"],
+        bites: "ninja -n | grep 'cat in'",
+        repair: "sed -i 's/cat in/cp in o/' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL006",
+        setup: "printf 'rule r\\n command = echo $out > $out; echo $out > shared\\nbuild a: r\\nbuild b: r\\n' > build.ninja",
+        finds: &["XL004 a shared", "XL004 b shared", "XL006 shared shared"],
+        bites: "try() { rm a b; ninja $1; ninja $2; cp shared $1$2; }; try a b; try b a; ! cmp ab ba",
+        repair: "sed -i 's/ shared/ $out.own/' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL007",
+        setup: "echo 1 > version; git init -q .; git add version; git -c user.name=x -c user.email=x@x commit -qm x
+                printf 'rule r\\n command = echo 2 > version; touch o\\nbuild o: r\\n' > build.ninja",
+        finds: &["XL004 o version", "XL007 o version"],
+        bites: "! git diff --quiet",
+        repair: "sed -i 's/version/o.version/' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL008",
+        setup: "printf 'rule r\\n command = $do\\nbuild data: r\\n do = echo 1 > data\\nbuild o: r data\\n do = cat data > o\\n\
+                build two: r || data\\n do = echo 2 > data; touch two\\n' > build.ninja",
+        finds: &["XL004 two data", "XL006 data data", "XL008 o data"],
+        bites: "rm -f data o two .ninja*; ninja o; cp o first; rm -f data o two .ninja*; ninja two; ninja o; ! cmp o first",
+        repair: "sed -i 's/two: r || data/two: r || o/; s/echo 2 > data; //' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL009",
+        setup: "echo x > {OUT}/conf; printf '[[audit.severity]]\\nkind = \"XL009\"\\nlevel = \"warning\"\\n' > xl.toml
+                printf 'rule r\\n command = cat {OUT}/conf > o\\nbuild o: r\\n' > build.ninja",
+        finds: &["XL009 o {OUT}/conf"],
+        bites: "rm o; mv {OUT}/conf {OUT}/away; ! ninja; r=$?; mv {OUT}/away {OUT}/conf; exit $r",
+        repair: "cp {OUT}/conf conf; printf 'rule r\\n command = cat conf > o\\nbuild o: r conf\\n' > build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL010",
+        setup: "rm -f {OUT}/left; printf 'rule r\\n command = touch o {OUT}/left\\nbuild o: r\\n' > build.ninja",
+        finds: &["XL010 o {OUT}/left"],
+        bites: "ninja -t clean; test -e {OUT}/left",
+        repair: "sed -i 's,o {OUT}/left,o,' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL011",
+        setup: "echo 'import socket; open(\"o\", \"w\").write(str(socket.socket().connect_ex((\"127.0.0.1\", {PORT}))))' > net.py
+                printf 'rule r\\n command = /usr/bin/python3 -I -S net.py\\nbuild o: r net.py\\n' > build.ninja",
+        finds: &["XL011 o connect to 127.0.0.1:{PORT}"],
+        bites: "mv o before; /usr/bin/python3 -c 'import socket, subprocess; s = socket.create_server((\"127.0.0.1\", {PORT})); subprocess.run([\"ninja\"])'; ! cmp o before",
+        repair: "echo 'open(\"o\", \"w\").write(\"0\")' > net.py",
+        ..FAULT
+    },
+    Fault {
+        code: "XL012",
+        setup: "touch in idle; printf 'rule r\\n command = cp in o\\nbuild o: r in idle\\n' > build.ninja",
+        finds: &["XL012 o idle"],
+        bites: "touch -d '+1 hour' idle; ninja -n | grep 'cp in o'",
+        repair: "sed -i 's/ idle//' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL013",
+        setup: "touch in idle used; printf 'rule r\\n command = cat in used > o; echo o: in idle > o.d\\n depfile = o.d\\nbuild o: r in\\n' > build.ninja",
+        finds: &["XL001 o used", "XL013 o idle", "XL013 o used"],
+        bites: "touch -d '+1 hour' used; ninja -n | grep 'no work' && touch -d '+1 hour' idle; ninja -n | grep 'cat in'",
+        repair: "sed -i 's/in idle/in used/' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL014",
+        setup: "echo 'import time; open(\"o\", \"w\").write(str(time.time_ns()))' > when.py
+                printf 'rule r\\n command = /usr/bin/python3 -I -S when.py\\nbuild o: r when.py\\n' > build.ninja",
+        finds: &["XL014 o o"],
+        bites: "mv o before; ninja; ! cmp o before",
+        repair: "echo 'open(\"o\", \"w\").write(\"never\")' > when.py",
+        again: Some(("rm o", "--no-cache-read")),
+        ..FAULT
+    },
+    Fault {
+        code: "XL015",
+        setup: "mkfifo go; echo '(read x < go; echo late > late) > /dev/null 2>&1 < /dev/null & echo > o' > s.sh
+                printf 'rule r\\n command = sh s.sh\\nbuild o: r s.sh\\n' > build.ninja",
+        finds: &["XL015 o"],
+        bites: "test ! -e late; echo > go; until test -s late; do :; done; sync",
+        repair: "echo 'echo > o' > s.sh",
+        ..FAULT
+    },
+    Fault {
+        code: "XL016",
+        setup: "echo 1 > b; touch -d '-1 hour' b; printf 'b: a\\n\\tcat a a > b\\na: in\\n\\tcat b > a\\n' > Makefile; touch in",
+        build: &["make"],
+        finds: &["XL016 a b", "XL012 a in"],
+        bites: "cp b before; touch -d '+1 hour' in; make; ! cmp b before",
+        repair: "sed -i 's/cat b > a/cat in > a/' Makefile",
+        again: Some(("rm a; echo 1 > b; touch -d '-1 hour' b", "--no-cache-read")),
+    },
+    Fault {
+        code: "XL017",
+        setup: "mkdir d; printf 'rule r\\n command = $do\\nbuild names: r\\n do = ls d > names\\nbuild d/a: r\\n do = touch d/a\\n' > build.ninja",
+        finds: &["XL017 names d"],
+        bites: "rm -f names d/a; ninja names; cp names before; rm names; ninja d/a; ninja names; ! cmp names before",
+        repair: "sed -i 's,names: r,names: r d/a,' build.ninja",
+        ..FAULT
+    },
+    Fault {
+        code: "XL018",
+        setup: "echo 'const char *when = __TIME__;' > w.c; printf 'rule r\\n command = gcc -c w.c\\nbuild w.o: r w.c\\n' > build.ninja",
+        finds: &["XL018 w.o"],
+        // A clock that shows seconds must be given one.
+        bites: "mv w.o before; sleep 1.1; ninja; ! cmp w.o before",
+        repair: "echo 'const char *when = \"never\";' > w.c",
+        ..FAULT
+    },
+];
+
+fn try_one(f: &Fault, out: &Path, port: u16) {
+    let text = |s: &str| s.replace("{OUT}", out.to_str().expect("utf-8")).replace("{PORT}", &port.to_string());
+    let mut w = World::new();
+    // A user's cache directory counts as scratch, and the tests may be in it.
+    w.env.insert("XDG_CACHE_HOME".into(), w.cache().display().to_string());
+    let shell = |t: &str| {
+        let o = w.sh(&text(t));
+        (o.status.success(), format!("{}: {t}: {}{}", f.code, String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr)))
+    };
+    let all = ["error", "warning", "note"];
+    let (ok, said) = shell(f.setup);
+    assert!(ok, "{said}");
+    let (_, mut report) = audit(&w, &[], f.build);
+    if let Some((between, option)) = f.again {
+        shell(between);
+        report = audit(&w, &[option], f.build).1;
+    }
+    let finds: Vec<String> = f.finds.iter().map(|s| text(s)).collect();
+    assert_eq!(found(&report, &all), set(&finds.iter().map(String::as_str).collect::<Vec<_>>()), "{}: {report:#}", f.code);
+    if f.code == "XL015" {
+        // Let it go on, or it waits for ever.
+        shell("echo > go");
+    }
+
+    w.wipe();
+    let (ok, said) = shell(f.setup);
+    assert!(ok, "{said}");
+    let (ok, said) = shell(&f.build.join(" "));
+    assert!(ok, "{said}");
+    let (ok, said) = shell(f.bites);
+    assert!(ok, "it does not bite: {said}");
+
+    w.wipe();
+    let (ok, said) = shell(&format!("{}\n{}", f.setup, f.repair));
+    assert!(ok, "{said}");
+    let (_, mut report) = audit(&w, &[], f.build);
+    if let Some((between, option)) = f.again {
+        shell(between);
+        report = audit(&w, &[option], f.build).1;
+    }
+    let left: Vec<String> = found(&report, &all).into_iter().filter(|v| v.starts_with(f.code)).collect();
+    assert!(left.is_empty(), "{}: repaired, and still: {left:?} {report:#}", f.code);
+}
+
+#[test]
+fn each_is_found_and_bites_and_can_be_repaired() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kinds");
+    std::fs::create_dir_all(&out).expect("a directory outside");
+    // Taken and given back: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    FAULTS.iter().for_each(|f| try_one(f, &out, port));
+    let codes: Vec<&str> = FAULTS.iter().map(|f| f.code).collect();
+    assert_eq!(codes, engine::violation::KINDS.iter().map(|k| k.code).collect::<Vec<_>>(), "a kind without a project");
+    std::fs::remove_dir_all(&out).expect("what is outside goes");
+}
