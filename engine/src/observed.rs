@@ -235,6 +235,8 @@ pub struct Noted {
     read: bool,
     /// It was not there at first, and came without the pip's doing.
     appeared: bool,
+    /// It was there, and looked at.
+    probed: bool,
     evidence: Evidence,
 }
 
@@ -250,6 +252,7 @@ pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
         Noted {
             read: r.read && (appeared || r.first.is_some_and(|s| s.is_file())),
             appeared,
+            probed: r.probed && r.first.is_some_and(|s| s.is_file()),
             evidence: Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) },
         }
     };
@@ -267,11 +270,13 @@ pub fn with_evidence(
     all.retain(|u| !ignored(&u.path));
     let mut known: FxHashSet<PathBytes> = all.iter().filter(|u| u.how == How::Read).map(|u| u.path.clone()).collect();
     known.extend(made.iter().map(|m| m.path.clone()));
+    let used: FxHashSet<PathBytes> = all.iter().map(|u| u.path.clone()).collect();
     for (path, n) in evidence.iter().filter(|(p, _)| !known.contains(*p) && !ignored(p)) {
-        let how = match (n.read, n.appeared) {
-            (true, _) => How::Read,
-            (false, true) => How::Missed,
-            (false, false) => continue,
+        let how = match n {
+            n if n.read => How::Read,
+            n if n.appeared => How::Missed,
+            n if n.probed && !used.contains(path) => How::Probed,
+            _ => continue,
         };
         all.push(Use { path: path.clone(), how, evidence: None });
     }

@@ -5,7 +5,7 @@ use crate::world::World;
 use std::collections::BTreeMap;
 
 /// Every result by its strong fingerprint, which stands for command, path set and all values; with the path set, to be shown.
-fn results(w: &World) -> BTreeMap<String, Vec<String>> {
+pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
     let (store, _) = cache::Store::open(&w.cache()).expect("a cache");
     let sets = store.results().expect("its results");
     store.close();
@@ -13,7 +13,7 @@ fn results(w: &World) -> BTreeMap<String, Vec<String>> {
 }
 
 /// What is in `now` and was not in `before`, next to the likest of those.
-fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
+pub fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
     let mut text = String::new();
     for (_, new) in now.iter().filter(|(k, _)| !before.contains_key(*k)) {
         let apart = |old: &&Vec<String>| old.iter().filter(|o| !new.contains(o)).count() + new.iter().filter(|o| !old.contains(o)).count();
@@ -51,6 +51,25 @@ fn same(w: &mut World, prepare: impl Fn(&World), command: &[&str]) {
         let warm = w.run(command);
         assert_eq!((warm.pips("miss"), warm.pips("uncacheable")), (0, 0), "{backend}: {}", warm.story());
     }
+}
+
+/// A scratch name that holds the number of the process is another one each time, and no input.
+#[test]
+fn names_that_are_made_up_count_for_nothing() {
+    let w = World::new();
+    w.write("s.sh", "rm -rf w$$; mkdir w$$ && touch w$$/a && test -e w$$/a && rm -r w$$; test -e other.$$ || cp in out\n");
+    w.write("in", "1");
+    for _ in 0..3 {
+        let o = w.xl(&["exec", "--no-cache-read", "--", "sh", "s.sh"]).output().expect("xl");
+        assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    }
+    assert_eq!(results(&w).len(), 1, "{:?}", results(&w));
+    // A name that only looks like one is an input.
+    w.write("s.sh", "test -e other.4711 || cp in out\n");
+    let o = w.xl_run("exec", &["sh", "s.sh"]);
+    assert_eq!((o.pips("miss"), w.xl_run("exec", &["sh", "s.sh"]).pips("hit")), (1, 1));
+    w.write("other.4711", "");
+    assert_eq!(w.xl_run("exec", &["sh", "s.sh"]).pips("hit"), 0);
 }
 
 #[test]

@@ -18,4 +18,5 @@ mod safety;
 mod trace;
 mod traps;
 mod warm;
+mod workloads;
 mod world;

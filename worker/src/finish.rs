@@ -143,7 +143,13 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .collect();
     let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
     let names = std::mem::take(&mut a.names);
-    let seen = Seen { names: &names, outputs: &outputs, made_dirs: &made_dirs, stems: &stems(&names, &a.programs) };
+    let seen = Seen {
+        names: &names,
+        outputs: &outputs,
+        made_dirs: &made_dirs,
+        stems: &stems(&names, &a.programs),
+        own: &own_numbers(&a.programs),
+    };
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
             && !f.problems.contains(&why)
@@ -203,6 +209,18 @@ struct Seen<'a> {
     made_dirs: &'a FxHashSet<PathBytes>,
     /// How the libraries begin that it asked for, sorted.
     stems: &'a [Vec<u8>],
+    /// The numbers of its processes.
+    own: &'a FxHashSet<Vec<u8>>,
+}
+
+/// The numbers of the processes that executed something, but for those that are so short that other names may hold them by chance.
+fn own_numbers(programs: &[crate::recorder::Program]) -> FxHashSet<Vec<u8>> {
+    programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect()
+}
+
+/// Does a process make this name up from its own number (`tmp$$`)? Then the next run will use another one.
+fn is_own_name(path: &[u8], own: &FxHashSet<Vec<u8>>) -> bool {
+    tools::base_name(path).split(|b| !b.is_ascii_digit()).any(|n| own.contains(n))
 }
 
 /// How the names of the libraries begin that were asked for, anywhere.
@@ -220,7 +238,7 @@ fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Prog
 }
 
 fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
-    let Seen { names, outputs, made_dirs, stems } = *seen;
+    let Seen { names, outputs, made_dirs, stems, own: numbers } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
@@ -241,7 +259,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         // What was around it before the pip changed anything.
         let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
-        if r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken {
+        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken) && (remained || !is_own_name(path, numbers)) {
             f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
         }
         return Ok(());

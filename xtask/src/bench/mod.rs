@@ -6,41 +6,12 @@
 //! This measures; it tests nothing.
 
 mod calls;
+mod workloads;
 
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// A build: Debian's source package, how it is configured, how it is built.
-struct Workload {
-    name: &'static str,
-    package: &'static str,
-    configure: &'static str,
-    build: &'static str,
-}
-
-const WORKLOADS: &[Workload] = &[
-    Workload { name: "lua", package: "lua5.4", configure: ":", build: "make -j2 CC=\"$CC\" linux" },
-    Workload { name: "bzip2", package: "bzip2", configure: ":", build: "make -j2 CC=\"$CC\"" },
-    Workload {
-        name: "yaml-cpp",
-        package: "yaml-cpp",
-        configure: "cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
-        build: "ninja -C build -j2",
-    },
-    Workload {
-        name: "wayland",
-        package: "wayland",
-        configure: "meson setup build -Ddocumentation=false -Ddtd_validation=false",
-        build: "ninja -C build -j2",
-    },
-    Workload {
-        name: "jq",
-        package: "jq",
-        configure: "autoreconf -fi && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
-        build: "make -j2",
-    },
-];
+use workloads::{WORKLOADS, Workload};
 
 /// Wall and CPU seconds of one run.
 type Cost = (f64, f64);

@@ -1,0 +1,136 @@
+//! Builds that nobody here wrote: cold and warm trees are those of a plain build, a warm build starts no tool, the build tool then has
+//! nothing to do, and what one backend stores is what the others would.
+//!
+//! `XL_WORKLOADS` chooses some by name. Trees are kept below the target directory, so that a second run has its sources.
+
+#[path = "../../xtask/src/bench/workloads.rs"]
+mod list;
+
+use crate::backends::{differences, results};
+use crate::world::World;
+use list::{WORKLOADS, Workload};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What two plain builds make differently: times, process numbers, orders of parallel writers.
+const VOLATILE: &[&str] = &[".ninja_log", ".ninja_deps", "config.log", "meson-log.txt", "requests"];
+
+type Tree = BTreeMap<PathBuf, (u32, String)>;
+
+fn tree(dir: &Path) -> Tree {
+    fn walk(root: &Path, dir: &Path, out: &mut Tree) {
+        for e in std::fs::read_dir(dir).expect("a directory").flatten() {
+            let path = e.path();
+            let name = e.file_name().to_string_lossy().into_owned();
+            if VOLATILE.contains(&&*name) || name.ends_with(".dat") {
+                continue;
+            }
+            let m = path.symlink_metadata().expect("its state");
+            let what = if m.is_dir() {
+                walk(root, &path, out);
+                String::new()
+            } else if m.is_symlink() {
+                format!("{:?}", std::fs::read_link(&path))
+            } else {
+                cache::Digest::of(&std::fs::read(&path).expect("its content")).hex()
+            };
+            out.insert(path.strip_prefix(root).expect("below the root").to_owned(), (m.mode(), what));
+        }
+    }
+    let mut out = Tree::new();
+    walk(dir, dir, &mut out);
+    out
+}
+
+fn same(what: &str, plain: &Tree, now: &Tree) {
+    let apart: Vec<_> = plain.keys().chain(now.keys()).filter(|k| plain.get(*k) != now.get(*k)).take(20).collect();
+    assert!(apart.is_empty(), "{what}: {apart:?}");
+}
+
+fn build(w: &Workload) {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads").join(w.name);
+    let (src, pristine) = (base.join("src"), base.join("pristine"));
+    let sh = |text: &str, dir: &Path| {
+        let o = std::process::Command::new("bash")
+            .args(["-c", text])
+            .current_dir(dir)
+            .env("CC", "gcc")
+            .env("CXX", "g++")
+            .env("LC_ALL", "C.UTF-8")
+            .output();
+        let o = o.expect("bash");
+        assert!(o.status.success(), "{}: `{text}`: {}", w.name, String::from_utf8_lossy(&o.stderr));
+    };
+    if !pristine.exists() {
+        std::fs::create_dir_all(&base).expect("a directory");
+        let fetch = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fetch.sh");
+        let o = std::process::Command::new(fetch).arg(w.package).arg(&src).output().expect("the script");
+        if !o.status.success() {
+            return crate::world::skip(&format!("{}: the archive has no sources: {}", w.name, String::from_utf8_lossy(&o.stderr)));
+        }
+        sh(w.configure, &src);
+        std::fs::rename(&src, &pristine).expect("a new name");
+    }
+    let reset = || sh("rm -rf src && cp -a pristine src", &base);
+    reset();
+    sh(w.build, &src);
+    let idle = || std::process::Command::new("sh").args(["-c", w.idle]).current_dir(&src).output().expect("sh").status.code();
+    let idle_after_plain = idle();
+    let plain = tree(&src);
+
+    let mut world = World::new();
+    for (k, v) in [("CC", "gcc"), ("CXX", "g++")] {
+        world.env.insert(k.into(), v.into());
+    }
+    let json = world.path("record.json");
+    let run = |world: &World, what: &str, options: &[&str], build: &str| {
+        let mut c = world.xl(&["run", "--json", json.to_str().expect("utf-8")]);
+        let o = c.args(options).args(["--", "bash", "-c", build]).current_dir(&src).output().expect("xl");
+        let said = String::from_utf8_lossy(&o.stderr).into_owned();
+        assert!(o.status.success(), "{} {what}: {said}", w.name);
+        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("a record")).expect("JSON");
+        (record, said)
+    };
+    let mut stored: Option<BTreeMap<_, _>> = None;
+    for backend in ["seccomp", "ebpf"] {
+        reset();
+        world.env.insert("XL_BACKEND".into(), backend.into());
+        // One at a time: which of two commands makes the directory that both need is part of what they do.
+        run(&world, backend, &["--no-cache-read"], &w.build.replace("-j2", "-j1"));
+        same(&format!("{} cold, {backend}", w.name), &plain, &tree(&src));
+        let now = results(&world);
+        if let Some(before) = &stored {
+            assert!(now == *before, "{}: {backend} stores something else: {}", w.name, differences(before, &now));
+        }
+        stored = Some(now);
+    }
+    world.env.remove("XL_BACKEND");
+    reset();
+    run(&world, "cold", &["--no-cache-read"], w.build);
+    same(&format!("{} cold", w.name), &plain, &tree(&src));
+    reset();
+    let (r, said) = run(&world, "warm", &[], w.build);
+    same(&format!("{} warm", w.name), &plain, &tree(&src));
+    let items = r["items"].as_array().expect("items");
+    let ran: Vec<_> =
+        items.iter().filter(|i| i["outcome"] != "hit").map(|i| format!("{} {} {}", i["outcome"], i["command"], i["reason"])).collect();
+    let tools = |text: &String| text.split([' ', '"', ';', '`']).any(|word| engine::policy::is_toolchain(word.as_bytes()));
+    assert!(!ran.iter().any(tools), "{} warm: {ran:#?}", w.name);
+    assert!(ran.len() * 20 <= items.len(), "{} warm: {ran:#?} {said}", w.name);
+    assert_eq!(idle(), idle_after_plain, "{}: `{}`", w.name, w.idle);
+    // Every result once more, really: nothing that it makes is different.
+    reset();
+    let (r, _) = run(&world, "recheck", &["--recheck", "100"], w.build);
+    assert_eq!(r["rechecks"]["different"], serde_json::json!([]), "{} recheck", w.name);
+}
+
+#[test]
+#[ignore = "downloads sources; part of `cargo xtask ci --full`"]
+fn what_nobody_here_wrote() {
+    let chosen = std::env::var("XL_WORKLOADS").unwrap_or_default();
+    let chosen: Vec<&str> = chosen.split(' ').filter(|n| !n.is_empty()).collect();
+    for w in WORKLOADS.iter().filter(|w| chosen.is_empty() || chosen.contains(&w.name)) {
+        build(w);
+    }
+}
