@@ -2,7 +2,9 @@
 //!
 //! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is
 //! known before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
-//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Knows nothing of command lines or terminals.
+//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit: [`observed`] (what pips did) →
+//! [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`], with [`enforce`] and [`block`] while it runs; for incremental
+//! builds [`products`] → [`heal`]. Knows nothing of command lines or terminals.
 
 pub mod audit;
 pub mod block;

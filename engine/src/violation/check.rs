@@ -1,7 +1,8 @@
 //! The checks: each compares what pips did with what their steps declare, and accuses only with a reason.
 //!
 //! First every question is collected (is A made before B? does a change of F reach S?), then all are answered in two walks over the graph
-//! ([`super::links`]), then the answers are judged. Timing is not looked at: a defect is one whichever pip happened to be first.
+//! ([`super::links`]), then the answers are judged. Which pip happened to be first does not matter: only between the build
+//! tools that a script runs is there no other order than what was seen.
 
 use super::declared::{Declarations, StepId};
 use super::links::{Answers, Asked, Links};

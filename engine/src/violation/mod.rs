@@ -1,7 +1,8 @@
 //! Declared against observed: what the build files do not say.
 //!
-//! [`declared`] asks the front ends and finds each pip's step; [`check`] compares and accuses; [`suggest`] writes the line to add;
-//! [`baseline`] keeps what is known. Checks look at the whole run when it is over, so the order of arrival does not matter, nor whether a
+//! [`declared`] asks the front ends and finds each pip's step; [`links`] makes one graph of it; [`check`] compares and accuses, with [`conduct`]
+//! for what needs no order; [`place`] says what is whose; [`suggest`] writes the line to add; [`prove`] tries a finding out; [`policy`] is the
+//! user's word on it; [`baseline`] keeps what is known. Checks look at the whole run when it is over, so the order of arrival does not matter, nor whether a
 //! pip ran or hit. Where nothing is declared that could be compared (a script, an unknown build tool), nobody is accused.
 
 pub mod baseline;

@@ -39,7 +39,14 @@ struct Bench {
 /// `args`: names of workloads, `--rounds N`, `--dir DIR`, `--json FILE`.
 pub fn run(args: &[&str]) -> bool {
     let value = |name: &str| args.iter().position(|a| *a == name).and_then(|i| args.get(i + 1).copied());
-    let rounds: usize = value("--rounds").and_then(|v| v.parse().ok()).unwrap_or(3);
+    let rounds = match value("--rounds").map(str::parse::<usize>) {
+        None => 3,
+        Some(Ok(n)) if n > 0 => n,
+        Some(_) => {
+            eprintln!("bench: --rounds takes a number, 1 or more");
+            return false;
+        }
+    };
     let dir = value("--dir").map_or_else(|| std::env::temp_dir().join("xl-bench"), PathBuf::from);
     let options = ["--rounds", "--dir", "--json"];
     let named: Vec<&str> = args
@@ -87,7 +94,7 @@ pub fn run(args: &[&str]) -> bool {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let text = serde_json::to_string_pretty(&json!({ "rounds": rounds, "kernel": kernel.trim(), "results": results })).unwrap_or_default();
     match value("--json") {
-        Some(file) => std::fs::write(file, text).is_ok(),
+        Some(file) => std::fs::write(file, text).map_err(|e| eprintln!("bench: cannot write `{file}`: {e}")).is_ok(),
         None => true,
     }
 }
@@ -151,20 +158,20 @@ impl Bench {
             std::fs::rename(&tree, &kept).map_err(|e| e.to_string())?;
         }
         let reset = |kind: &str| {
-            let copy = format!("rm -rf {0}/src && cp -a {0}/{kind} {0}/src", base.display());
-            if Command::new("sh").args(["-c", &copy]).status().is_ok_and(|s| s.success()) {
-                Ok(())
-            } else {
-                Err("no room for a copy".to_owned())
+            if tree.exists() {
+                std::fs::remove_dir_all(&tree).map_err(|e| format!("`{}`: {e}", tree.display()))?;
             }
+            let copied = Command::new("cp").arg("-a").arg(base.join(kind)).arg(&tree).status();
+            if copied.is_ok_and(|s| s.success()) { Ok(()) } else { Err("no room for a copy".to_owned()) }
         };
         let cache = base.join("cache").display().to_string();
+        // The first time there is none.
         let empty = || drop(std::fs::remove_dir_all(&cache));
         let mut all = Costs::default();
         for _ in 0..rounds {
             reset("plain")?;
             all.add("plain".into(), timed(w.build, &[], &tree)?);
-            for backend in ["ebpf", "seccomp"] {
+            for backend in ["ebpf", "seccomp", "ptrace"] {
                 empty();
                 let command = format!("{} run --backend {backend} -- sh -c '{}'", self.xl.display(), w.build);
                 let vars = [("XL_CACHE_DIR", cache.as_str())];
