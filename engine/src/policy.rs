@@ -75,8 +75,20 @@ pub const CHEAP_US: u64 = 2_000;
 pub const CHEAP_RUNS: u32 = 2;
 
 /// May this command be bypassed, given its history?
-pub fn is_cheap(h: &cache::store::History, program: &[u8]) -> bool {
-    h.cheap_runs >= CHEAP_RUNS && !is_toolchain(program)
+pub fn is_cheap(h: &cache::store::History, program: &[u8], argv: &[Vec<u8>]) -> bool {
+    shows_progress(program, argv) || (h.cheap_runs >= CHEAP_RUNS && !is_toolchain(program))
+}
+
+/// Does it only count how far the build is? CMake's makefiles do so before each step, in a directory of marks: nothing of it repeats.
+fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
+    if !(is_shell(program) || base_name(program) == b"cmake") {
+        return false;
+    }
+    let text = crate::frontend::executed_key(argv);
+    let words: Vec<&[u8]> = text.split(|b| *b == b' ').collect();
+    let alone = !text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'$' | b'>' | b'<'));
+    let counts = |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
+    alone && matches!(&words[..], [cmake, b"-E", rest @ ..] if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
 }
 
 #[cfg(test)]
@@ -103,6 +115,18 @@ mod tests {
             assert_eq!(is_driver(program.as_bytes(), &args(line), &[]), want, "{line}");
         }
         assert!(is_driver(b"/opt/mymake", &args("mymake"), &["mymake".into()]));
+    }
+
+    #[test]
+    fn who_shows_progress() {
+        let h = cache::store::History::default();
+        let cheap = |line: &str| is_cheap(&h, b"/usr/bin/cmake", &args(line));
+        assert!(cheap("cmake -E cmake_progress_start /b/CMakeFiles 12"));
+        assert!(cheap("cmake -E cmake_echo_color --green --progress-dir=/b --progress-num=3 text"));
+        assert!(!cheap("cmake -E cmake_echo_color --green text") && !cheap("cmake -E copy a b") && !cheap("cmake -E"));
+        let shell = |text: &str| is_cheap(&h, b"/bin/dash", &["/bin/sh".into(), "-c".into(), text.into()]);
+        assert!(shell("/usr/bin/cmake -E cmake_echo_color --progress-num=27 \"Building x\""));
+        assert!(!shell("cmake -E cmake_echo_color --progress-num=27 x > log"));
     }
 
     #[test]

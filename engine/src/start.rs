@@ -33,7 +33,7 @@ impl Engine {
         let started = Instant::now();
         // What is bypassed is not watched closely enough to deny it anything, or to tell what it looked at.
         let closely = !self.config.deny.is_empty() || self.block.is_some() || self.observer.is_some();
-        if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path) {
+        if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path, &t.request.argv) {
             return self.bypass(t, command, Reason::Cheap, started);
         }
         let Some((d, c)) = t.request.descriptors().zip(t.request.credentials()) else {

@@ -148,7 +148,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         outputs: &outputs,
         made_dirs: &made_dirs,
         stems: &stems(&names, &a.programs),
-        own: &own_numbers(&a.programs),
+        made_up: &MadeUp::new(&names, &a.programs),
     };
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
@@ -209,18 +209,28 @@ struct Seen<'a> {
     made_dirs: &'a FxHashSet<PathBytes>,
     /// How the libraries begin that it asked for, sorted.
     stems: &'a [Vec<u8>],
-    /// The numbers of its processes.
-    own: &'a FxHashSet<Vec<u8>>,
+    made_up: &'a MadeUp,
 }
 
-/// The numbers of the processes that executed something, but for those that are so short that other names may hold them by chance.
-fn own_numbers(programs: &[crate::recorder::Program]) -> FxHashSet<Vec<u8>> {
-    programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect()
+/// Scratch names that the pip made up: the next run will use others, so that it does not matter whether these are free then.
+struct MadeUp {
+    /// The numbers of its processes (`tmp$$`), but for those that are so short that other names may hold them by chance.
+    numbers: FxHashSet<Vec<u8>>,
+    /// Names that were found free (`mktemp`); what begins with one was derived from it.
+    free: Vec<PathBytes>,
 }
 
-/// Does a process make this name up from its own number (`tmp$$`)? Then the next run will use another one.
-fn is_own_name(path: &[u8], own: &FxHashSet<Vec<u8>>) -> bool {
-    tools::base_name(path).split(|b| !b.is_ascii_digit()).any(|n| own.contains(n))
+impl MadeUp {
+    fn new(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Self {
+        let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect();
+        let free = names.iter().filter(|(_, r)| r.any_name && r.first.is_none()).map(|(p, _)| p.clone()).collect();
+        Self { numbers, free }
+    }
+
+    fn has(&self, path: &[u8]) -> bool {
+        let derived = self.free.iter().any(|f| path.starts_with(f));
+        derived || tools::base_name(path).split(|b| !b.is_ascii_digit()).any(|n| self.numbers.contains(n))
+    }
 }
 
 /// How the names of the libraries begin that were asked for, anywhere.
@@ -238,7 +248,7 @@ fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Prog
 }
 
 fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
-    let Seen { names, outputs, made_dirs, stems, own: numbers } = *seen;
+    let Seen { names, outputs, made_dirs, stems, made_up } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
@@ -259,7 +269,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         // What was around it before the pip changed anything.
         let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
-        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken) && (remained || !is_own_name(path, numbers)) {
+        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken) && (remained || !made_up.has(path)) {
             f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
         }
         return Ok(());
@@ -284,7 +294,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
     match first.kind {
         Kind::Directory => {
             if let Some(members) = &r.listing {
-                listing(path, members, outputs, r.search.then_some(stems), look, f)?;
+                listing(path, members, seen, r.search.then_some(stems), look, f)?;
             }
             if probed {
                 let times = r.times;
@@ -323,15 +333,18 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
 fn listing(
     path: &PathBytes,
     members: &[(Vec<u8>, Kind)],
-    outputs: &FxHashSet<PathBytes>,
+    seen: &Seen<'_>,
     stems: Option<&[Vec<u8>]>,
     look: &impl Look,
     f: &mut Finished,
 ) -> Result<(), Problem> {
+    let outputs = seen.outputs;
     let counts = |name: &[u8]| stems.is_none_or(|s| cache::observation::found_by(s, name));
     let is_own = |name: &[u8]| {
         let full = [&path[..], b"/", name].concat();
-        outputs.contains(&full[..])
+        // What it made for itself and removed again was not there before either.
+        let temporary = seen.names.get(&full[..]).is_some_and(|r| r.intent && r.first.is_none());
+        outputs.contains(&full[..]) || temporary
     };
     let mut own: Vec<Vec<u8>> = outputs
         .iter()

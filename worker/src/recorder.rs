@@ -371,13 +371,14 @@ impl Accesses {
                 // `cp` asks for a new name where it has just seen none; a compiler's driver wants one that nobody has.
                 let class = running.tool.map(|t| t.class);
                 r.exclusive |= new && *exclusive && !(running.probes_output && class == Some(tools::Class::Utility));
-                r.any_name |= new && *exclusive && class == Some(tools::Class::Toolchain);
+                r.any_name |= new && *exclusive && running.tool.is_some_and(tools::takes_any_name);
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
             Op::Create { exclusive } => {
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
                 r.exclusive |= new && *exclusive && !running.probes_output;
+                r.any_name |= new && *exclusive && running.tool.is_some_and(tools::takes_any_name);
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;

@@ -109,13 +109,14 @@ pub const TOOLS: &[Tool] = &[
     Tool {
         names: &[
             "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail", "wc",
-            "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "mktemp", "pwd", "paste", "join",
-            "fold", "nl", "od",
+            "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "pwd", "paste", "join", "fold",
+            "nl", "od",
         ],
         class: Class::Utility,
         env: &["TMPDIR", "PWD"],
         probes_output: false,
     },
+    Tool { names: &["mktemp"], class: Class::Utility, env: &["TMPDIR", "PWD"], probes_output: false },
     Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false },
     Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false },
     Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false },
@@ -160,6 +161,11 @@ pub fn tool(path: &[u8]) -> Option<&'static Tool> {
         let toolchain = |n: &str| exact(n).filter(|t| t.class == Class::Toolchain);
         unversioned.match_indices('-').find_map(|(i, _)| toolchain(&unversioned[i + 1..]))
     })
+}
+
+/// Does a program that makes a new file under a name that must be free take another name if it is not?
+pub fn takes_any_name(tool: &Tool) -> bool {
+    tool.class == Class::Toolchain || tool.names.contains(&"mktemp")
 }
 
 /// Why this program's result is never the same twice.
