@@ -169,6 +169,23 @@ fn makes_below_a_make() {
     assert!(!w.sh("make app").status.success(), "the defect does not bite");
 }
 
+/// Settings that the build keeps take a step away for the next time: what its make did came in an order that nobody can tell any more.
+#[test]
+fn a_step_that_is_not_declared_any_more() {
+    let w = World::new();
+    w.write(
+        "Makefile",
+        "-include settings\nall: prog\nifneq ($(DONE),yes)\nprog: deps\nendif\ndeps:\n\techo DONE=yes > settings\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n",
+    );
+    w.write("sub/Makefile", "lib:\n\techo 1 > lib\n");
+    w.write("main", "");
+    finds(&w, &["make"], "rm -f settings prog sub/lib", &[]);
+    // Where it is declared, it is known that nothing waits for it.
+    w.write("Makefile", "all: deps prog\ndeps:\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n");
+    w.sh("rm -f settings prog sub/lib");
+    finds(&w, &["make", "-j1"], "rm -f prog sub/lib", &["XL002 prog sub/lib"]);
+}
+
 #[test]
 fn files_of_several_makers() {
     let w = World::new();

@@ -194,11 +194,16 @@ impl<'a> Checker<'a> {
     /// Others that made this name, as steps of their own.
     fn others(&self, pip: usize, path: &PathBytes) -> Vec<usize> {
         let all = self.makers.get(path).map(Vec::as_slice).unwrap_or_default();
-        all.iter().copied().filter(|q| !self.share_a_step(pip, *q) && self.innermost(*q).is_some()).collect()
+        let Some(step) = self.innermost(pip) else { return Vec::new() };
+        let comparable = |q: usize| self.innermost(q).is_some_and(|other| self.declared.comparable(step, other));
+        all.iter().copied().filter(|q| !self.share_a_step(pip, *q) && comparable(*q)).collect()
     }
 
     fn ask_both(&mut self, a: usize, b: usize) -> Option<(Asked, Asked)> {
         let (a, b) = (self.innermost(a)?, self.innermost(b)?);
+        if !self.declared.comparable(a, b) {
+            return None;
+        }
         Some((self.links.ask_order(a, b), self.links.ask_order(b, a)))
     }
 

@@ -47,6 +47,8 @@ pub struct Declarations {
     extra: FxHashMap<StepId, Vec<PathBytes>>,
     /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
     pub around: Vec<Vec<StepId>>,
+    /// For each driver, whether it was launched by another one in a step that is not declared (any more): nothing is known of its order.
+    adrift: Vec<bool>,
 }
 
 fn base(path: &[u8]) -> &[u8] {
@@ -217,6 +219,8 @@ impl Declarations {
             }
         }
         d.around = d.drivers.iter().map(|r| d.launching(seen, r.launch, &number)).collect();
+        let below = |r: &Driver| ancestors(seen, r.launch).iter().any(|l| *l != r.launch && number.contains_key(l));
+        d.adrift = d.drivers.iter().zip(&d.around).map(|(r, around)| around.is_empty() && below(r)).collect();
         d.steps = seen
             .pips
             .iter()
@@ -316,6 +320,15 @@ impl Declarations {
             at = parent;
         }
         out
+    }
+
+    /// Can anything be said about the order of these two?
+    pub fn comparable(&self, a: StepId, b: StepId) -> bool {
+        a.driver == b.driver || !(self.is_adrift(a.driver) || self.is_adrift(b.driver))
+    }
+
+    fn is_adrift(&self, driver: usize) -> bool {
+        self.adrift[driver] || self.around[driver].iter().any(|s| s.driver != driver && self.is_adrift(s.driver))
     }
 
     pub fn step(&self, s: StepId) -> &Step {
