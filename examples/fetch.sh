@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The sources of a Debian package, unpacked, every file with the same old time.
-#   examples/fetch.sh PACKAGE DIR
+#   examples/fetch.sh PACKAGE DIR      what was at DIR before is removed
 set -euo pipefail
 package=$1 dir=$(realpath -m "$2")
 work=$(mktemp -d)

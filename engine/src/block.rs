@@ -12,7 +12,7 @@ use crate::violation::{Kind, Severity};
 use cache::PathBytes;
 use rustc_hash::FxHashSet;
 use std::path::PathBuf;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use tracer::Op;
 
 pub struct Block {
@@ -20,6 +20,7 @@ pub struct Block {
     sources: FxHashSet<PathBytes>,
     /// Where build tools work, besides the workspace.
     grounds: RwLock<Vec<PathBytes>>,
+    scratch: Arc<[PathBytes]>,
 }
 
 impl Block {
@@ -34,7 +35,7 @@ impl Block {
                 (FxHashSet::default(), Some(format!("sources are not protected, because git does not say which files are sources: {why}")))
             }
         };
-        (Some(Self { sources, grounds: RwLock::default() }), trouble)
+        (Some(Self { sources, grounds: RwLock::default(), scratch: crate::audit::scratch() }), trouble)
     }
 
     /// Must reads be known before they happen?
@@ -56,7 +57,7 @@ impl Block {
         if !(reads || op.writes()) {
             return None;
         }
-        let kind = match crate::audit::place(c).of(path, &self.grounds.read().expect("grounds")) {
+        let kind = match crate::audit::place(c, self.scratch.clone()).of(path, &self.grounds.read().expect("grounds")) {
             Where::Inside if op.writes() && self.sources.contains(path) => Kind::SourceWrite,
             Where::Outside if reads => Kind::OutsideRead,
             Where::Outside | Where::System if !reads => Kind::OutsideWrite,

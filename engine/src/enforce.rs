@@ -69,7 +69,7 @@ impl Enforcer {
         if is_plain(pip, &declared, step) {
             return Vec::new();
         }
-        let (mut found, _) = check(around, &declared, &audit::place(config));
+        let (mut found, _) = check(around, &declared, &audit::place(config, audit::scratch()));
         audit::settle(&mut found, config);
         let id = u32::try_from(last + 1).unwrap_or(u32::MAX);
         found.retain(|v| v.pip.id == id && DECIDABLE.contains(&v.code) && v.severity == Severity::Error && v.allowed.is_none());

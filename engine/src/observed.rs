@@ -148,7 +148,7 @@ impl Observer {
     }
 
     /// This launch turned out to launch commands itself.
-    pub fn is_driver(&self, launch: usize) {
+    pub fn became_driver(&self, launch: usize) {
         if let Some(l) = self.0.lock().expect("observed").launches.get_mut(launch) {
             Arc::make_mut(l).driver = true;
         }

@@ -196,10 +196,9 @@ impl Engine {
     /// Tells the audit what a pip that ran has looked at and made.
     fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Vec<String> {
         let Some(launch) = pip.fixed.launch.filter(|_| self.observer.is_some()) else { return Vec::new() };
-        let tells_time = |p: &String| p.contains("SOURCE_DATE_EPOCH");
         // What a precompiled header knows of is not what its source asks for.
         let precompiled = |u: &Observation| matches!(u, Observation::FileContent(p) if p.ends_with(b".gch") || p.ends_with(b".pch"));
-        if done.problems.iter().any(tells_time) && !done.observations.iter().any(|(o, _)| precompiled(o)) {
+        if done.time_macros && !done.observations.iter().any(|(o, _)| precompiled(o)) {
             self.fault(pip, Fault::Time);
         }
         let mut made = observed::made(&entry.outputs);

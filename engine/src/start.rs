@@ -335,7 +335,7 @@ impl Engine {
     pub(crate) fn demote(self: &Arc<Self>, t: ExecTicket, scope: Scope, pip: &Arc<Pip>) {
         self.scopes.write().expect("scopes").insert(scope, ScopeKind::Driver);
         if let (Some(o), Some(l)) = (&self.observer, pip.fixed.launch) {
-            o.is_driver(l);
+            o.became_driver(l);
         }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
@@ -370,7 +370,10 @@ impl Engine {
     /// Tells the audit what a hit stands for: what its recorded run had looked at.
     fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Vec<String> {
         let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else { return Vec::new() };
-        let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_default();
+        let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_else(|| {
+            self.warn(format!("what `{}` looked at cannot be read from the cache: it is not judged", item.command));
+            cache::PathSet::default()
+        });
         self.seen(observed::Seen {
             launch,
             hit: true,

@@ -84,6 +84,19 @@ fn an_undeclared_header_of_a_makefile() {
     let v = &r["violations"][0];
     assert_eq!((text(&v["fix"], "text"), text(&v["fix"], "place")), ("main.o: b.h", "Makefile:4"));
     assert!(text(&v["evidence"][0], "process").contains("cc1") && text(&v["evidence"][0], "call").starts_with("open"), "{v:#}");
+    // The same for people, of the last audit.
+    let said = String::from_utf8_lossy(&w.xl(&["audit"]).output().expect("xl").stdout).into_owned();
+    let show = format!("  show: cd {} && touch b.h && make main.o   (or: xl audit --prove 1)", w.tree().display());
+    for line in [
+        "error[XL001 undeclared-input] #1: `main.o` reads `b.h`, which nothing declares",
+        "   --> Makefile:4",
+        "    by: gcc -c \\",
+        "   why: editing the file does not rebuild the target",
+        "   fix: main.o: b.h  (Makefile:4)",
+        &show,
+    ] {
+        assert!(said.lines().any(|l| l.starts_with(line)), "`{line}` is not in\n{said}");
+    }
     w.sh("make");
     assert!(is_stale_after(&w, "b.h", "make"), "the defect does not bite");
     assert!(!is_stale_after(&w, "a.h", "make"), "the check itself is wrong");

@@ -183,13 +183,14 @@ impl Inner {
                 None
             }
         });
-        if observer.is_some() && !self.reading.swap(true, Ordering::AcqRel) {
+        // Without the thread that reads, who waits for room in the ring would wait for ever.
+        let reads = || {
             let inner = self.clone();
-            // If there is no thread to be had, the ring is read at every gated call all the same.
-            drop(std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()));
-        }
+            std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()).is_ok()
+        };
         let followed = match observer {
-            Some(o) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),
+            Some(o) if *self.reading.get_or_init(reads) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),
+            Some(_) => Err("no thread can be started that reads what the eBPF programs record".to_owned()),
             None => Err("the eBPF programs could not be loaded".to_owned()),
         };
         if let (Some(scope), Err(why)) = (scope, followed) {

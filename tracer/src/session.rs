@@ -24,7 +24,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, mpsc};
 
 /// What to do with a task whose access was reported.
@@ -163,7 +163,7 @@ pub(crate) struct Inner {
     /// With the backend `ebpf`, from the first observed command on.
     pub(crate) observer: OnceLock<Option<Observer>>,
     pub(crate) bases: Mutex<Bases>,
-    pub(crate) reading: AtomicBool,
+    pub(crate) reading: OnceLock<bool>,
     ends: Mutex<()>,
     pub(crate) loader: Option<Loader>,
     pub(crate) ring: RingSize,
@@ -328,7 +328,7 @@ impl Session {
             loader,
             ring: self.ring,
             bases: Mutex::default(),
-            reading: AtomicBool::new(false),
+            reading: OnceLock::new(),
             ends: Mutex::default(),
         });
         let root = inner.processes.add_root(self.pid);

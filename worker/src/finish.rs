@@ -39,7 +39,7 @@ pub struct Finished {
     pub observations: Vec<(Observation, Value)>,
     pub written: Vec<Written>,
     pub problems: Vec<String>,
-    /// A file that was read asks for date or time.
+    /// A file that was compiled asks for date or time, and the environment does not say which.
     pub time_macros: bool,
 }
 
@@ -172,7 +172,8 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
-    if f.time_macros && compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH=")) {
+    f.time_macros &= compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
+    if f.time_macros {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));

@@ -30,8 +30,6 @@ pub struct Step {
     pub place: Place,
     /// Files that its command may write without being asked (a dependency file, a response file).
     pub byproducts: Vec<PathBytes>,
-    /// Its outputs may stay as they are (ninja's `restat`).
-    pub restat: bool,
 }
 
 /// A line of a build file.
@@ -65,8 +63,6 @@ pub enum Tool {
     #[default]
     Ninja,
     Make,
-    /// `[[rule]]` of `xl.toml`.
-    Rules,
 }
 
 /// Why nothing is known of what a build tool declares.

@@ -314,9 +314,9 @@ impl<'a> Checker<'a> {
                     let message =
                         format!("the dependency file of `{}` does not name `{}`, which it reads", self.target(step), self.shown(&path));
                     let omits = self.violation(Kind::StaleDepfile, pip, Some(step), &path, message);
-                    self.prove(omits, &[(pip, used)]);
+                    self.accuse(omits, &[(pip, used)]);
                 }
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             Case::Generated { pip, used, makers, noticed } => self.generated(pip, used, &makers, noticed, a),
             Case::Listed { pip, used, others } => {
@@ -333,7 +333,7 @@ impl<'a> Checker<'a> {
                     v.severity = Severity::Note;
                 }
                 v.other = Some(self.pip(*other));
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             Case::Written { path, first, second, same, orders } => {
                 let ordered = a.ordered(orders.0) || a.ordered(orders.1);
@@ -370,7 +370,7 @@ impl<'a> Checker<'a> {
                 let mut v = self.violation(Kind::UndeclaredAbsent, pip, None, &used.path, message);
                 v.other = Some(self.pip(other));
                 v.fix = self.edge(pip, other, &used.path);
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             return;
         }
@@ -379,7 +379,7 @@ impl<'a> Checker<'a> {
                 let message = format!("`{target}` reads `{file}` while another command may be writing it again");
                 let mut v = self.violation(Kind::ReadWriteRace, pip, None, &used.path, message);
                 v.other = Some(self.pip(other));
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             (None, Some(other)) => {
                 let message = format!("`{target}` reads `{file}`, and nothing says that it is made first");
@@ -387,14 +387,14 @@ impl<'a> Checker<'a> {
                 v.other = Some(self.pip(other));
                 v.fix = self.edge(pip, other, &used.path);
                 v.reproduce = self.innermost(pip).and_then(|s| suggest::race(self.seen, self.declared, s, &used.path));
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             (None, None) => {
                 let Some(other) = makers.first().map(|m| m.pip) else { return };
                 let message = format!("`{target}` reads `{file}`, which is declared to be made from it");
                 let mut v = self.violation(Kind::Cycle, pip, None, &used.path, message);
                 v.other = Some(self.pip(other));
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
             (Some(other), None) => {
                 let Some((step, _)) = noticed.filter(|(_, asked)| !asked.iter().any(|q| a.reached(*q))) else { return };
@@ -403,7 +403,7 @@ impl<'a> Checker<'a> {
                 v.other = Some(self.pip(other));
                 v.fix = suggest::input(self.declared, step, &used.path, self.place.root);
                 v.reproduce = suggest::stale(self.seen, self.declared, step, &used.path);
-                self.prove(v, &[(pip, used)]);
+                self.accuse(v, &[(pip, used)]);
             }
         }
     }
@@ -478,7 +478,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Adds what is known of how, and keeps the violation.
-    pub(super) fn prove(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
+    pub(super) fn accuse(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
         for (pip, u) in uses {
             let what = match u.how {
                 How::Read => "read",

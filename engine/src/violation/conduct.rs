@@ -175,7 +175,7 @@ impl Checker<'_> {
             let message = format!("`{name}` reads `{}`, which its rule does not grant", self.shown(&u.path));
             let mut v = self.violation(Kind::UndeclaredInput, pip, None, &u.path, message);
             v.fix = Some(Fix { place: "xl.toml".into(), text: format!("inputs = [\"{}\"]", self.shown(&u.path)) });
-            self.prove(v, &[(pip, u)]);
+            self.accuse(v, &[(pip, u)]);
         }
         for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
             if self.inside(&m.path) && !grant.may_make(os_path(&m.path)) {
@@ -206,7 +206,7 @@ impl Checker<'_> {
             if self.whereabouts(&u.path) == Where::Outside && !self.makers.contains_key(&u.path) {
                 let message = format!("`{}` reads `{}`, outside the workspace", self.name(pip), self.shown(&u.path));
                 let v = self.violation(Kind::OutsideRead, pip, None, &u.path, message);
-                self.prove(v, &[(pip, u)]);
+                self.accuse(v, &[(pip, u)]);
             }
         }
     }

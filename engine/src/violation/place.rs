@@ -5,6 +5,7 @@ use rustc_hash::FxHashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where every machine has its own tools and nobody keeps sources.
 const SYSTEM: &[&str] =
@@ -34,7 +35,7 @@ pub struct Place<'a> {
     /// Not part of the build.
     pub cache_dir: &'a Path,
     /// Scratch directories of this user besides `/tmp`. Absolute.
-    pub scratch: Vec<PathBytes>,
+    pub scratch: Arc<[PathBytes]>,
     /// What rules grant to commands of no build tool.
     pub policy: &'a super::policy::Policy,
     /// Is `outside-read` asked for?
@@ -100,7 +101,7 @@ mod tests {
         let place = Place {
             root: Path::new("/w"),
             cache_dir: Path::new("/home/x/.cache/xl"),
-            scratch: vec![b"/scratch"[..].into()],
+            scratch: [b"/scratch"[..].into()].into(),
             policy: &policy,
             outside_reads: true,
         };

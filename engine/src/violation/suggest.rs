@@ -81,7 +81,6 @@ fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool) -> String {
         // An edge is written once: the file goes to the end of its line.
         Tool::Ninja if order_only => format!("build {target}: … || {}", name(path)),
         Tool::Ninja => format!("build {target}: … | {}", name(path)),
-        Tool::Rules => format!("inputs = [\"{}\"]", name(path)),
     }
 }
 
@@ -115,12 +114,14 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     if step.driver != maker.driver {
         // Two makes do not wait for each other: the one that launched both has to.
-        let outer =
-            |x: StepId| all.around[x.driver].first().copied().map(|o| (o, text(all.step(o).outputs.first().map_or(&b""[..], |p| p))));
-        let ((at, then), (_, first)) = (outer(step)?, outer(maker)?);
-        let (d, dir) = (&all.drivers[at.driver], text(&all.drivers[at.driver].dir));
-        let short = |p: &str| p.strip_prefix(&format!("{dir}/")).unwrap_or(p).to_owned();
-        return Some(Fix { place: place(d, all.step(at), root), text: format!("{}: {}", short(&then), short(&first)) });
+        let outer = |x: StepId| all.around[x.driver].first().copied();
+        let (then, first) = (outer(step)?, outer(maker)?);
+        let (d, s) = (&all.drivers[then.driver], all.step(then));
+        if author(d) != Author::Person {
+            return None;
+        }
+        let first = all.step(first).outputs.first()?;
+        return Some(Fix { place: place(d, s, root), text: line(d, s, first, false) });
     }
     let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
         (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),

@@ -11,7 +11,7 @@ use super::{Declared, FrontendError, Step, Tool, absolute, command_key, depfile}
 use manifest::{Edge, Manifest};
 use rustc_hash::FxHashMap;
 
-pub use deps_log::DepsLog;
+use deps_log::DepsLog;
 
 /// What the words of a ninja command line say: directory (`-C`) and manifest (`-f`).
 fn options(argv: &[Vec<u8>]) -> (Option<&[u8]>, &[u8]) {
@@ -79,7 +79,6 @@ fn step(m: &Manifest, e: &Edge, dir: &[u8], log: &DepsLog, dynamic: &Dynamic) ->
         order_only: full(&e.order_only),
         phony: e.rule == b"phony",
         place: super::Place { file: absolute(dir, &e.file).to_vec(), line: e.line },
-        restat: !m.value(e, b"restat").is_empty(),
         ..Step::default()
     };
     if s.phony {
