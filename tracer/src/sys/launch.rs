@@ -86,6 +86,8 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
         // SAFETY: raw calls on memory that the parent prepared; never returns.
         unsafe {
             let socket = theirs.as_raw_fd();
+            // Or the socket would not end when the other process does.
+            libc::close(ours.as_raw_fd());
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             if CHILDREN_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
                 libc::signal(libc::SIGCHLD, libc::SIG_IGN);
