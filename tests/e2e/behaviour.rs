@@ -98,10 +98,12 @@ fn a_survivor_is_not_cached_and_does_not_hang() {
     let w = World::new();
     let started = std::time::Instant::now();
     // `sleep` itself is a reason not to cache; this one only outlives.
-    let r = w.pip("tail -f /dev/null >/dev/null 2>&1 & echo started");
+    let r = w.pip("tail -f /dev/null >/dev/null 2>&1 & echo $!");
+    let stopped = w.sh(&format!("kill {}", r.stdout().trim()));
     assert!(started.elapsed().as_secs() < 20, "xl waits for a daemon");
     assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
     assert!(r.story().contains("outlives"), "{}", r.story());
+    assert!(stopped.status.success(), "it did not outlive");
 }
 
 #[test]
