@@ -90,7 +90,7 @@ fn an_undeclared_header_of_a_makefile() {
     for line in [
         "error[XL001 undeclared-input] #1: `main.o` reads `b.h`, which nothing declares",
         "   --> Makefile:4",
-        "    by: gcc -c \\",
+        "    by: gcc -c main.c",
         "   why: editing the file does not rebuild the target",
         "   fix: main.o: b.h  (Makefile:4)",
         &show,
