@@ -57,7 +57,7 @@ fn same(w: &mut World, prepare: impl Fn(&World), command: &[&str]) {
 #[test]
 fn names_that_are_made_up_count_for_nothing() {
     let w = World::new();
-    w.write("s.sh", "rm -rf w$$; mkdir w$$ && touch w$$/a && test -e w$$/a && rm -r w$$; test -e other.$$ || cp in out\nt=$(mktemp ./tmp.XXXXXXXX); d=$(mktemp -d ./tmp.XXXXXXXX); echo int x\\; > $t.c; gcc -c $t.c -o $t.o; cp in $d/a; rm -r $t $t.* $d\n");
+    w.write("s.sh", "rm -rf w$$; mkdir w$$ && touch w$$/a && test -e w$$/a && rm -r w$$; cp in out\nt=$(mktemp ./tmp.XXXXXXXX); d=$(mktemp -d ./tmp.XXXXXXXX); echo int x\\; > $t.c; gcc -c $t.c -o $t.o; cp in $d/a; rm -r $t $t.* $d\n");
     w.write("in", "1");
     for _ in 0..3 {
         let o = w.xl(&["exec", "--no-cache-read", "--", "sh", "s.sh"]).output().expect("xl");

@@ -214,23 +214,27 @@ struct Seen<'a> {
 }
 
 /// Scratch names that the pip made up: the next run will use others, so that it does not matter whether these are free then.
+///
+/// A name that merely looks like one must stay an input. So the number of a process counts only in the name of what the pip made and
+/// removed again: a long run (`./configure`) has so many processes that names which it only looks for hold some of their numbers by chance.
 struct MadeUp {
-    /// The numbers of its processes (`tmp$$`), but for those that are so short that other names may hold them by chance.
+    /// The numbers of its processes (`tmp$$`), but for short ones.
     numbers: FxHashSet<Vec<u8>>,
-    /// Names that were found free (`mktemp`); what begins with one was derived from it.
-    free: Vec<PathBytes>,
+    /// Names that `mktemp` found free; what begins with one was derived from it.
+    random: Vec<PathBytes>,
 }
 
 impl MadeUp {
     fn new(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Self {
-        let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect();
-        let free = names.iter().filter(|(_, r)| r.any_name && r.first.is_none()).map(|(p, _)| p.clone()).collect();
-        Self { numbers, free }
+        let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 3).collect();
+        let random = names.iter().filter(|(_, r)| r.random && r.first.is_none()).map(|(p, _)| p.clone()).collect();
+        Self { numbers, random }
     }
 
-    fn has(&self, path: &[u8]) -> bool {
-        let derived = self.free.iter().any(|f| path.starts_with(f));
-        derived || tools::base_name(path).split(|b| !b.is_ascii_digit()).any(|n| self.numbers.contains(n))
+    /// `temporary`: the pip made it and removed it.
+    fn has(&self, path: &[u8], temporary: bool) -> bool {
+        let numbered = || tools::base_name(path).split(|b| !b.is_ascii_digit()).any(|n| self.numbers.contains(n));
+        self.random.iter().any(|f| path.starts_with(f)) || (temporary && numbered())
     }
 }
 
@@ -270,7 +274,9 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         // What was around it before the pip changed anything.
         let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
-        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken) && (remained || !made_up.has(path)) {
+        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken)
+            && (remained || !made_up.has(path, r.created && now.is_none()))
+        {
             f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
         }
         return Ok(());
@@ -344,7 +350,7 @@ fn listing(
     let is_own = |name: &[u8]| {
         let full = [&path[..], b"/", name].concat();
         // What it made for itself and removed again was not there before either.
-        let temporary = seen.names.get(&full[..]).is_some_and(|r| r.intent && r.first.is_none());
+        let temporary = seen.names.get(&full[..]).is_some_and(|r| r.created && r.first.is_none());
         outputs.contains(&full[..]) || temporary
     };
     let mut own: Vec<Vec<u8>> = outputs
@@ -366,4 +372,36 @@ fn listing(
     };
     f.observations.push((o, value::listing(&before)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_only_looks_made_up_is_an_input() {
+        let m = MadeUp { numbers: [b"4711".to_vec()].into_iter().collect(), random: vec![b"/t/tmp.aB3x"[..].into()] };
+        assert!(m.has(b"/t/conf4711.sh", true) && m.has(b"/t/tmp.aB3x", true) && m.has(b"/t/tmp.aB3x.c.gch", false));
+        for (name, temporary) in
+            [(&b"/t/conf4711.sh"[..], false), (b"/t/conf47110.sh", true), (b"/t4711/conf.sh", true), (b"/t/tmp.aB3y", true)]
+        {
+            assert!(!m.has(name, temporary), "{}", text(name));
+        }
+    }
+
+    #[test]
+    fn an_absence_is_of_one_of_two_kinds() {
+        let dir = FileStat::of(b"/").expect("a directory");
+        let file = FileStat::of(b"/proc/self/comm").expect("a file");
+        let stat = |p: &[u8]| match p {
+            b"/d" => Some(dir),
+            b"/f" => Some(file),
+            _ => None,
+        };
+        for (path, want) in
+            [("/x", value::absent()), ("/d/a/b", value::absent()), ("/f/a", value::below_a_file()), ("/f/a/b", value::below_a_file())]
+        {
+            assert_eq!(absence(path.as_bytes(), stat), want, "{path}");
+        }
+    }
 }

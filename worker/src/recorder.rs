@@ -31,6 +31,8 @@ pub struct Record {
     pub exclusive: bool,
     /// If it had been there, another name would have done as well.
     pub any_name: bool,
+    /// And that would have been a random one.
+    pub random: bool,
     /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
     pub in_place: bool,
     /// A call that creates was made on it.
@@ -293,6 +295,7 @@ impl Accesses {
             intent: false,
             exclusive: false,
             any_name: false,
+            random: false,
             in_place: false,
             created: false,
             soft_probe: false,
@@ -371,14 +374,16 @@ impl Accesses {
                 // `cp` asks for a new name where it has just seen none; a compiler's driver wants one that nobody has.
                 let class = running.tool.map(|t| t.class);
                 r.exclusive |= new && *exclusive && !(running.probes_output && class == Some(tools::Class::Utility));
-                r.any_name |= new && *exclusive && running.tool.is_some_and(tools::takes_any_name);
+                r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
+                r.any_name |= r.random || new && *exclusive && class == Some(tools::Class::Toolchain);
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
             Op::Create { exclusive } => {
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
                 r.exclusive |= new && *exclusive && !running.probes_output;
-                r.any_name |= new && *exclusive && running.tool.is_some_and(tools::takes_any_name);
+                r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
+                r.any_name |= r.random;
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;

@@ -163,9 +163,9 @@ pub fn tool(path: &[u8]) -> Option<&'static Tool> {
     })
 }
 
-/// Does a program that makes a new file under a name that must be free take another name if it is not?
-pub fn takes_any_name(tool: &Tool) -> bool {
-    tool.class == Class::Toolchain || tool.names.contains(&"mktemp")
+/// Does it give what it makes random names (mktemp(1): at least three random characters)?
+pub fn invents_names(tool: &Tool) -> bool {
+    tool.names.contains(&"mktemp")
 }
 
 /// Why this program's result is never the same twice.
