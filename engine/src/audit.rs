@@ -6,35 +6,26 @@ use crate::config::Config;
 use crate::observed::Observed;
 use crate::violation::check::check;
 use crate::violation::declared::Declarations;
-use crate::violation::place::Place;
+use crate::violation::place::{Place, Surroundings};
 use crate::violation::{Findings, Kind, Severity, Violation};
-use cache::PathBytes;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
 /// Compares. What the user's configuration makes of it is [`settle`]'s, so that an audit that was kept can be judged by another one.
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
-    let (violations, targets) = check(seen, &declared, &place(config, scratch()));
+    let around = Surroundings::default();
+    let (violations, targets) = check(seen, &declared, &place(config, &around));
     let compared = declared.steps.iter().filter(|s| !s.is_empty()).count() as u64;
-    Findings { violations, gaps: declared.gaps, targets, compared, undeclared: seen.pips.len() as u64 - compared }
-}
-
-/// Directories of this user in which anything may be left behind.
-pub(crate) fn scratch() -> Arc<[PathBytes]> {
-    // What a compiler's cache keeps for the user is no trace of the build.
-    let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
-    let all = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own);
-    all.filter(|d| d.as_bytes().starts_with(b"/")).map(|d| crate::frontend::absolute(b"/", d.as_bytes())).collect()
+    let gaps = declared.gaps.into_iter().chain(around.trouble()).collect();
+    Findings { violations, gaps, targets, compared, undeclared: seen.pips.len() as u64 - compared }
 }
 
 /// What the checks need to know of the workspace.
-pub(crate) fn place(config: &Config, scratch: Arc<[PathBytes]>) -> Place<'_> {
+pub(crate) fn place<'a>(config: &'a Config, around: &'a Surroundings) -> Place<'a> {
     Place {
         policy: &config.audit,
         root: &config.root,
         cache_dir: &config.cache_dir,
-        scratch,
+        around,
         outside_reads: config.audit.wants(Kind::OutsideRead),
     }
 }

@@ -6,21 +6,19 @@
 //! it knows targets, and at an access nobody knows of which target it is.
 
 use crate::config::Config;
-use crate::violation::place::{Where, tracked};
+use crate::violation::place::{Surroundings, Where};
 use crate::violation::policy::Enforce;
 use crate::violation::{Kind, Severity};
 use cache::PathBytes;
-use rustc_hash::FxHashSet;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 use tracer::Op;
 
+#[derive(Default)]
 pub struct Block {
-    /// What git tracks.
-    sources: FxHashSet<PathBytes>,
+    around: Surroundings,
     /// Where build tools work, besides the workspace.
     grounds: RwLock<Vec<PathBytes>>,
-    scratch: Arc<[PathBytes]>,
 }
 
 impl Block {
@@ -29,13 +27,10 @@ impl Block {
         if c.audit.enforce != Some(Enforce::Block) {
             return (None, None);
         }
-        let (sources, trouble) = match tracked(&c.root) {
-            Ok(s) => (s.unwrap_or_default(), None),
-            Err(why) => {
-                (FxHashSet::default(), Some(format!("sources are not protected, because git does not say which files are sources: {why}")))
-            }
-        };
-        (Some(Self { sources, grounds: RwLock::default(), scratch: crate::audit::scratch() }), trouble)
+        let block = Self::default();
+        let trouble = block.around.tracked(&c.root).err();
+        let trouble = trouble.map(|why| format!("sources are not protected, because git does not say which files are sources: {why}"));
+        (Some(block), trouble)
     }
 
     /// Must reads be known before they happen?
@@ -57,13 +52,17 @@ impl Block {
         if !(reads || op.writes()) {
             return None;
         }
-        let kind = match crate::audit::place(c, self.scratch.clone()).of(path, &self.grounds.read().expect("grounds")) {
-            Where::Inside if op.writes() && self.sources.contains(path) => Kind::SourceWrite,
+        let kind = match crate::audit::place(c, &self.around).of(path, &self.grounds.read().expect("grounds")) {
+            Where::Inside if op.writes() && self.is_source(path, c) => Kind::SourceWrite,
             Where::Outside if reads => Kind::OutsideRead,
             Where::Outside | Where::System if !reads => Kind::OutsideWrite,
             _ => return None,
         };
         configured(kind, PathBuf::from(crate::frontend::os_path(path)), c)
+    }
+
+    fn is_source(&self, path: &PathBytes, c: &Config) -> bool {
+        self.around.tracked(&c.root).ok().flatten().is_some_and(|t| t.contains(path))
     }
 
     /// Why a pip may not use a socket; `what` as the report would show it.

@@ -10,10 +10,11 @@ use crate::observed::{Observed, Observer, Seen};
 use crate::violation::baseline::Baseline;
 use crate::violation::check::check;
 use crate::violation::declared::{Declarations, Driver, ancestors, answers};
-use crate::violation::place::is_system;
+use crate::violation::place::{Surroundings, is_system};
 use crate::violation::{Kind, Severity, Violation};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What one pip can be accused of when it ends. The rest needs the whole run: a later line of its recipe may make what is missing.
@@ -37,6 +38,27 @@ pub struct Enforcer {
     /// Build tools that could not be asked, and why, for those who have not been told.
     gaps: Mutex<Vec<String>>,
     baseline: Option<Baseline>,
+    around: Surroundings,
+    /// Was it said that git does not answer?
+    told: AtomicBool,
+}
+
+/// A pip has to fail.
+pub struct Verdict {
+    pub errors: Vec<Violation>,
+    /// What its step declares to make.
+    pub outputs: FxHashSet<PathBytes>,
+}
+
+impl Verdict {
+    /// What is said of each error, and what would repair it.
+    pub fn reasons(&self) -> Vec<String> {
+        let shown = |v: &Violation| {
+            let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
+            format!("{} {}: {}{fix}", v.code.about().code, v.name, v.message)
+        };
+        self.errors.iter().map(shown).collect()
+    }
 }
 
 impl Enforcer {
@@ -46,37 +68,44 @@ impl Enforcer {
 
     /// Why something is not judged, once.
     pub fn take_gaps(&self) -> Vec<String> {
-        std::mem::take(&mut *self.gaps.lock().expect("gaps"))
-    }
-
-    /// The errors of a pip that is about to end.
-    pub fn judge(&self, o: &Observer, pip: &Seen, config: &Config) -> Vec<Violation> {
-        if pip.exit_code != 0 {
-            return Vec::new();
+        let mut gaps = self.gaps.lock().expect("gaps");
+        if let Some(why) = self.around.trouble()
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            gaps.push(why);
         }
-        let found = self.errors(&o.around(pip), config);
-        // Somebody else may pass on that a file has changed: before anybody is accused, all are heard.
-        if found.is_empty() { found } else { self.errors(&o.so_far(pip), config) }
+        std::mem::take(&mut gaps)
     }
 
-    /// The errors of the last pip of these; the others were before it.
-    fn errors(&self, around: &Observed, config: &Config) -> Vec<Violation> {
-        let Some(pip) = around.pips.last() else { return Vec::new() };
+    /// Must a pip that is about to end fail?
+    pub fn judge(&self, o: &Observer, pip: &Seen, config: &Config) -> Option<Verdict> {
+        if pip.exit_code != 0 {
+            return None;
+        }
+        self.verdict(&o.around(pip), config)?;
+        // Somebody else may pass on that a file has changed: before anybody is accused, all are heard.
+        self.verdict(&o.so_far(pip), config)
+    }
+
+    /// On the last pip of these; the others were before it.
+    fn verdict(&self, around: &Observed, config: &Config) -> Option<Verdict> {
+        let pip = around.pips.last()?;
         let drivers = self.known(around, config);
         let declared = Declarations::of(around, &drivers, true);
         let last = around.pips.len() - 1;
-        let Some(step) = declared.steps[last].first().copied() else { return Vec::new() };
+        let step = declared.steps[last].first().copied()?;
         if is_plain(pip, &declared, step) {
-            return Vec::new();
+            return None;
         }
-        let (mut found, _) = check(around, &declared, &audit::place(config, audit::scratch()));
+        let (mut found, _) = check(around, &declared, &audit::place(config, &self.around));
         audit::settle(&mut found, config);
         let id = u32::try_from(last + 1).unwrap_or(u32::MAX);
         found.retain(|v| v.pip.id == id && DECIDABLE.contains(&v.code) && v.severity == Severity::Error && v.allowed.is_none());
         if let Some(b) = &self.baseline {
             found.retain(|v| !b.knows(v));
         }
-        found
+        let outputs = || declared.steps[last].iter().flat_map(|s| declared.step(*s).outputs.iter().cloned()).collect();
+        (!found.is_empty()).then(|| Verdict { errors: found, outputs: outputs() })
     }
 
     /// The build tools around these pips, asked if they were not.

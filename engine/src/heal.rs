@@ -2,8 +2,8 @@
 //!
 //! It must never endanger a source, nor take away what the build tool does not make. Removed is only what is provably a product: it was
 //! not there before a command of a build tool first made it, no build tool reads it for its rules, git does not track it, and the cache has
-//! its bytes. What a script or a single command made is left alone; all else is made older than whatever it is made from. What was removed
-//! and not made again can be brought back.
+//! its bytes. What a script or a single command made is left alone; all else is made older than whatever it is made from. What the
+//! build does not make again is put back, or gets its time back.
 
 use crate::config::Config;
 use crate::frontend::{Declared, os_path};
@@ -12,6 +12,24 @@ use crate::run::CacheHandle;
 use cache::{Digest, FileStat, OutputKind, PathBytes};
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 use std::path::Path;
+
+/// What healing did to a file, so that it can be undone.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Undo {
+    path: PathBytes,
+    /// The result that holds the bytes of what was removed.
+    removed: Option<Digest>,
+    /// When what was made older had been changed, in nanoseconds since the epoch.
+    aged: Option<i128>,
+}
+
+/// What was undone, because the build did not make the file again.
+pub struct Undone {
+    pub path: PathBytes,
+    pub was: Healed,
+    /// Why it could not be undone.
+    pub outcome: Result<(), String>,
+}
 
 /// What happened to a stale file, so that the build tool makes it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +55,17 @@ pub fn heal(
     let tracked = if all.is_empty() { None } else { crate::violation::place::tracked(&config.root)? }.unwrap_or_default();
     let remade = |s: &Stale| !s.product.tool.is_empty() && !is_build_file(&s.path, declared);
     let sure = |s: &Stale| remade(s) && s.product.created && !tracked.contains(&s.path) && is_stored(s, cache);
-    let removed: Vec<_> = all.iter().filter(|s| sure(s)).map(|s| (s.path.clone(), s.product.strong)).collect();
-    note(&removed, config).map_err(|e| format!("what is removed cannot be noted: {e}"))?;
-    let mut gone = removed.iter().map(|(path, _)| path).peekable();
-    let done = all.iter().map(|s| {
-        let path = os_path(&s.path);
-        if gone.next_if(|p| **p == s.path).is_some() {
-            std::fs::remove_file(path).map(|()| Healed::Removed)
-        } else if s.product.tool.is_empty() {
-            Ok(Healed::Left)
-        } else {
-            age(path).map(|()| Healed::Aged)
-        }
+    let plan = |s: &Stale| match FileStat::of(&s.path) {
+        _ if sure(s) => Some(Undo { path: s.path.clone(), removed: Some(s.product.strong), aged: None }),
+        Some(now) if !s.product.tool.is_empty() => Some(Undo { path: s.path.clone(), removed: None, aged: Some(now.mtime) }),
+        _ => None,
+    };
+    let planned: Vec<Option<Undo>> = all.iter().map(plan).collect();
+    note(&planned.iter().flatten().collect::<Vec<_>>(), config).map_err(|e| format!("what is done cannot be noted: {e}"))?;
+    let done = planned.iter().map(|p| match p {
+        Some(u) if u.removed.is_some() => std::fs::remove_file(os_path(&u.path)).map(|()| Healed::Removed),
+        Some(u) => age(os_path(&u.path)).map(|()| Healed::Aged),
+        None => Ok(Healed::Left),
     });
     Ok(done.collect())
 }
@@ -75,29 +92,41 @@ fn is_stored(s: &Stale, cache: &CacheHandle) -> bool {
     }
 }
 
-/// Gives a name, not what a link leads to, a time that is older than whatever it is made from. Needs no right to write (utimensat(2): the
-/// owner may).
+const SECOND: i128 = 1_000_000_000;
+
+/// Older than whatever it is made from: one second after the epoch, since ninja takes the epoch itself for "not there".
+const OLD: i128 = SECOND;
+
+/// Gives a name, not what a link leads to, an old time. Needs no right to write (utimensat(2): the owner may).
 pub(crate) fn age(path: &Path) -> std::io::Result<()> {
-    let old = Timespec { tv_sec: 1, tv_nsec: 0 };
-    let times = Timestamps { last_access: old, last_modification: old };
+    date(path, OLD)
+}
+
+fn date(path: &Path, ns: i128) -> std::io::Result<()> {
+    let beyond = |_| std::io::Error::from(rustix::io::Errno::OVERFLOW);
+    let t = Timespec {
+        tv_sec: i64::try_from(ns.div_euclid(SECOND)).map_err(beyond)?,
+        tv_nsec: i64::try_from(ns.rem_euclid(SECOND)).map_err(beyond)?,
+    };
+    let times = Timestamps { last_access: t, last_modification: t };
     Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Notes what is about to be removed, so that it can be brought back; the note of the time before is replaced.
-fn note(removed: &[(PathBytes, Digest)], config: &Config) -> std::io::Result<()> {
+/// Notes what is about to be done, so that it can be undone; the note of the time before is replaced.
+fn note(plan: &[&Undo], config: &Config) -> std::io::Result<()> {
     let file = config.kept("healed");
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    std::fs::write(file, serde_json::to_vec(removed)?)
+    std::fs::write(file, serde_json::to_vec(plan)?)
 }
 
-/// Brings back what healing has removed last and nobody has made since.
+/// Brings back what healing has removed last and nobody has made since, and the times of what it made older and nobody has touched since.
 ///
 /// # Errors
 /// The note of what was removed cannot be read.
-pub fn bring_back(cache: &CacheHandle, config: &Config) -> std::io::Result<Vec<(PathBytes, Result<(), String>)>> {
-    let noted: Vec<(PathBytes, Digest)> = match std::fs::read(config.kept("healed")) {
+pub fn bring_back(cache: &CacheHandle, config: &Config) -> std::io::Result<Vec<Undone>> {
+    let noted: Vec<Undo> = match std::fs::read(config.kept("healed")) {
         Ok(b) => serde_json::from_slice(&b)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(e) => return Err(e),
@@ -107,6 +136,12 @@ pub fn bring_back(cache: &CacheHandle, config: &Config) -> std::io::Result<Vec<(
         let output: Vec<_> = entry.outputs.into_iter().filter(|o| o.path == *path).collect();
         cache::materialise::restore(&cache.cas, &output).map(drop).map_err(|e| e.to_string())
     };
-    let missing = noted.into_iter().filter(|(path, _)| FileStat::of(path).is_none());
-    Ok(missing.map(|(path, strong)| (path.clone(), restore(&path, &strong))).collect())
+    let undone = |u: Undo| match (FileStat::of(&u.path), u.removed, u.aged) {
+        (None, Some(strong), _) => Some(Undone { outcome: restore(&u.path, &strong), was: Healed::Removed, path: u.path }),
+        (Some(now), _, Some(then)) if now.mtime == OLD && then != OLD => {
+            Some(Undone { outcome: date(os_path(&u.path), then).map_err(|e| e.to_string()), was: Healed::Aged, path: u.path })
+        }
+        _ => None,
+    };
+    Ok(noted.into_iter().filter_map(undone).collect())
 }

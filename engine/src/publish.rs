@@ -2,6 +2,7 @@
 //!
 //! Nothing that happens here can fail the build: a result that cannot be stored is reported and forgotten.
 
+use crate::enforce::Verdict;
 use crate::lookup::Reason;
 use crate::observed::{self, Fault, Seen};
 use crate::pip::Pip;
@@ -145,10 +146,10 @@ impl Engine {
             cpu_us: 0,
             created: cache::store::now(),
         };
-        let violations = self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
+        let verdict = self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
         let mut item = self.item(&pip.fixed.argv, &pip.fixed.cwd, Outcome::Miss, Some(pip.reason.clone()), pip.started, code, &entry);
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
-        if !violations.is_empty() {
+        if verdict.is_some() {
             problem = Some("its build file does not declare what it uses".to_owned());
         } else if collectable && problem.is_none() {
             problem = self.publish(pip, entry, &texts, &done).err();
@@ -156,11 +157,11 @@ impl Engine {
             self.rechecked.lock().expect("rechecks").unknown += 1;
         }
         self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
-        if !violations.is_empty() {
-            self.take_back(done.written.iter().map(|w| (&w.path, w.was_there)));
+        if let Some(v) = &verdict {
+            self.take_back(v, done.written.iter().map(|w| (&w.path, w.was_there)));
         }
         // Everything that the next command may look at is settled: the parent may go on.
-        if violations.is_empty() {
+        if verdict.is_none() {
             drop(t);
         } else {
             item.exit_code = 1;
@@ -168,8 +169,8 @@ impl Engine {
                 self.warn(format!("`{}` uses what its build file does not declare, and could not be made to fail: {e}", item.command));
             }
         }
-        if !violations.is_empty() {
-            item.violations = violations;
+        if let Some(v) = verdict {
+            item.violations = v.reasons();
             item.outcome = Outcome::Failed;
             item.not_stored = problem;
         } else if let Some(why) = problem {
@@ -194,8 +195,8 @@ impl Engine {
     }
 
     /// Tells the audit what a pip that ran has looked at and made.
-    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Vec<String> {
-        let Some(launch) = pip.fixed.launch.filter(|_| self.observer.is_some()) else { return Vec::new() };
+    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Option<Verdict> {
+        let launch = pip.fixed.launch.filter(|_| self.observer.is_some())?;
         // What a precompiled header knows of is not what its source asks for.
         let precompiled = |u: &Observation| matches!(u, Observation::FileContent(p) if p.ends_with(b".gch") || p.ends_with(b".pch"));
         if done.time_macros && !done.observations.iter().any(|(o, _)| precompiled(o)) {

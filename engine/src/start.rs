@@ -3,7 +3,7 @@
 //! Everything here runs on the tracer's pool, but for [`Engine::inside`] and [`Engine::exec_by_driver`], which only
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
-use crate::enforce::Enforcer;
+use crate::enforce::{Enforcer, Verdict};
 use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
@@ -244,10 +244,9 @@ impl Engine {
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
         let mut item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
         // What was stored without enforcement fails with it.
-        item.violations = self.note_hit(&fixed, &found, &item);
-        if !item.violations.is_empty() {
-            (item.outcome, item.exit_code) = (Outcome::Failed, 1);
-            self.take_back(e.outputs.iter().map(|o| &o.path).zip(was_there));
+        if let Some(v) = self.note_hit(&fixed, &found, &item) {
+            (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons());
+            self.take_back(&v, e.outputs.iter().map(|o| &o.path).zip(was_there));
         }
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
@@ -368,8 +367,8 @@ impl Engine {
     }
 
     /// Tells the audit what a hit stands for: what its recorded run had looked at.
-    fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Vec<String> {
-        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else { return Vec::new() };
+    fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Option<Verdict> {
+        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else { return None };
         let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_else(|| {
             self.warn(format!("what `{}` looked at cannot be read from the cache: it is not judged", item.command));
             cache::PathSet::default()
@@ -386,23 +385,20 @@ impl Engine {
         })
     }
 
-    /// A pip has ended, for the audit. The result is why it must fail, under enforcement.
-    pub(crate) fn seen(&self, pip: observed::Seen) -> Vec<String> {
-        let Some(o) = &self.observer else { return Vec::new() };
-        let errors = self.enforcer.as_ref().map(|e| e.judge(o, &pip, &self.config)).unwrap_or_default();
+    /// A pip has ended, for the audit. Under enforcement it may have to fail.
+    pub(crate) fn seen(&self, pip: observed::Seen) -> Option<Verdict> {
+        let o = self.observer.as_ref()?;
+        let verdict = self.enforcer.as_ref().and_then(|e| e.judge(o, &pip, &self.config));
         self.enforcer.iter().flat_map(Enforcer::take_gaps).for_each(|g| self.warn(format!("not enforced: {g}")));
         o.ended(pip);
-        let shown = |v: &crate::violation::Violation| {
-            let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
-            format!("{} {}: {}{fix}", v.code.about().code, v.name, v.message)
-        };
-        errors.iter().map(shown).collect()
+        verdict
     }
 
     /// What a failed command has made must not look finished: the build tool would not run it again. What was not there before is removed,
-    /// the rest made older than its inputs.
-    pub(crate) fn take_back<'a>(&self, outputs: impl Iterator<Item = (&'a cache::PathBytes, bool)>) {
-        for (path, was_there) in outputs.filter(|(p, _)| FileStat::of(p).is_some_and(|s| !s.is_dir())) {
+    /// what its step makes anew is made older than its inputs. All else that it changed keeps its new time, since others are made from it.
+    pub(crate) fn take_back<'a>(&self, v: &Verdict, outputs: impl Iterator<Item = (&'a cache::PathBytes, bool)>) {
+        let is_file = |p: &cache::PathBytes| FileStat::of(p).is_some_and(|s| !s.is_dir());
+        for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
             let name = crate::frontend::os_path(path);
             self.files.writing(path);
             let done = if was_there { crate::heal::age(name) } else { std::fs::remove_file(name) };

@@ -130,6 +130,36 @@ fn what_is_refused_at_the_access() {
 }
 
 #[test]
+fn what_others_are_made_from_stays_newer_than_they_are() {
+    let w = World::new();
+    w.write("version.h", "1\n");
+    w.write("Makefile", "all: user stamp\nuser: version.h\n\tcp version.h user\nstamp: in\n\tsh step.sh\n");
+    w.write("step.sh", "cat in > version.h\ncat in > stamp\n");
+    w.write("in", "2\n");
+    w.sh("git init -q . && git add -A && git -c user.name=x -c user.email=x@x commit -qm x");
+    w.sh("touch -d '-1 day' *; cp -p version.h user; cp -p version.h stamp; touch in");
+    let r = enforced(&w, &["make"]);
+    assert!(r.code() == Some(2) && r.stderr().contains("XL007"), "{}{}", r.story(), r.stderr());
+    // The step is made again, and so is what is made from the source that it has changed.
+    assert_eq!(w.read("version.h"), "2\n");
+    assert!(w.sh("make -q user || make -q stamp").status.code() == Some(1) && w.sh("test version.h -nt user").status.success());
+}
+
+#[test]
+fn git_that_does_not_answer_is_no_silence() {
+    let w = World::new();
+    w.write("Makefile", "o: in\n\tcat in > o; echo >> log\n");
+    w.write("in", "1\n");
+    w.write(".git", "gitdir: nowhere\n");
+    let r = enforced(&w, &["make"]);
+    assert!(r.code() == Some(0) && r.stderr().contains("not enforced: git does not say which files are sources"), "{}", r.stderr());
+    w.sh("rm o log");
+    let r = w.xl(&["audit", "--", "make"]).output().expect("xl");
+    let said = String::from_utf8_lossy(&r.stdout).into_owned() + &String::from_utf8_lossy(&r.stderr);
+    assert!(said.contains("git does not say which files are sources"), "{said}");
+}
+
+#[test]
 fn a_connection_is_refused() {
     let w = World::new();
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

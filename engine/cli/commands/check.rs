@@ -141,7 +141,7 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     Ok(0)
 }
 
-/// After a build that went well: what was removed and is not made by it is put back.
+/// After a build that went well: what it did not make again is put back, or gets its time back.
 pub fn restore_unmade(config: &Config) {
     let done = open_cache(config).map_err(|e| e.to_string()).and_then(|(cache, _)| {
         let done = heal::bring_back(&cache, config).map_err(|e| e.to_string());
@@ -150,11 +150,14 @@ pub fn restore_unmade(config: &Config) {
     });
     match done {
         Ok(all) => {
-            for (path, done) in all {
-                let path = shown(&path);
-                match done {
-                    Ok(()) => warning(&format!("`{path}` is stale, and this build does not make it: it was put back")),
-                    Err(why) => warning(&format!("`{path}` was stale, this build does not make it, and it cannot be put back: {why}")),
+            for u in all {
+                let path = shown(&u.path);
+                match (u.was, u.outcome) {
+                    (Healed::Aged, Ok(())) => {
+                        warning(&format!("`{path}` is stale, and this build does not make it: it has its time again"))
+                    }
+                    (_, Ok(())) => warning(&format!("`{path}` is stale, and this build does not make it: it was put back")),
+                    (_, Err(why)) => warning(&format!("`{path}` was stale, this build does not make it, and it cannot be put back: {why}")),
                 }
             }
         }
@@ -167,9 +170,10 @@ fn restore(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
     let unreadable = |e: std::io::Error| CommandError::new(exit_code::CACHE, "what was removed is not known").cause(e.to_string());
     let all = heal::bring_back(cache, config).map_err(unreadable)?;
     let mut lost = 0;
-    for (path, done) in &all {
-        let path = shown(path);
-        match done {
+    for u in &all {
+        let path = shown(&u.path);
+        match &u.outcome {
+            Ok(()) if u.was == Healed::Aged => say(&format!("has its time again: `{path}`")),
             Ok(()) => say(&format!("brought back: `{path}`")),
             Err(why) => {
                 lost += 1;

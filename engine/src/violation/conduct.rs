@@ -2,7 +2,7 @@
 
 use super::check::Checker;
 use super::declared::StepId;
-use super::place::{Where, below, tracked};
+use super::place::{Where, below};
 use super::{Fix, Kind, Severity, suggest};
 use crate::frontend::{Step, Tool, os_path};
 use crate::observed::{Fault, How, Made, Seen};
@@ -112,13 +112,13 @@ impl Checker<'_> {
             .filter(|(p, _)| below(p, self.place.root.as_os_str().as_bytes()))
             .map(|(p, pips)| (p.clone(), pips[0]))
             .collect();
-        // Where git does not answer, it is as if there were none: nobody is accused without knowing.
-        let tracked = if written.is_empty() { None } else { tracked(self.place.root).ok().flatten() };
+        // Where git does not answer, it is as if there were none, and the report says so.
+        let tracked = if written.is_empty() { None } else { self.place.around.tracked(self.place.root).ok().flatten() };
         let sources: FxHashSet<&PathBytes> =
             self.declared.drivers.iter().flat_map(|d| d.declared.steps.iter().flat_map(|s| &s.inputs)).collect();
         for (path, pip) in written {
             let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
-            let changed = match &tracked {
+            let changed = match tracked {
                 Some(t) => t.contains(&path),
                 // Without git: a build file takes it for a source, and the step that writes it found it there.
                 None => {

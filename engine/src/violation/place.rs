@@ -5,7 +5,7 @@ use rustc_hash::FxHashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 /// Where every machine has its own tools and nobody keeps sources.
 const SYSTEM: &[&str] =
@@ -28,14 +28,44 @@ pub(crate) enum Where {
     Outside,
 }
 
+/// What the machine, not the configuration, says of the places around. Found out once, when it is first asked for.
+#[derive(Default)]
+pub struct Surroundings {
+    scratch: OnceLock<Vec<PathBytes>>,
+    tracked: OnceLock<Result<Option<FxHashSet<PathBytes>>, String>>,
+}
+
+impl Surroundings {
+    /// Directories of this user in which anything may be left behind. Absolute.
+    fn scratch(&self) -> &[PathBytes] {
+        self.scratch.get_or_init(|| {
+            // What a compiler's cache keeps for the user is no trace of the build.
+            let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
+            let all = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own);
+            all.filter(|d| d.as_bytes().starts_with(b"/")).map(|d| crate::frontend::absolute(b"/", d.as_bytes())).collect()
+        })
+    }
+
+    /// Why git did not say which files are sources, if it was asked in vain.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let why = self.tracked.get()?.as_ref().err()?;
+        Some(format!("git does not say which files are sources ({why}): a source is what build files take for one"))
+    }
+
+    /// The files that git tracks below `root`, as [`tracked`] says it.
+    pub(crate) fn tracked(&self, root: &Path) -> Result<Option<&FxHashSet<PathBytes>>, &str> {
+        self.tracked.get_or_init(|| tracked(root)).as_ref().map(Option::as_ref).map_err(String::as_str)
+    }
+}
+
 /// What the checks need to know of the places around.
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// The workspace root.
     pub root: &'a Path,
     /// Not part of the build.
     pub cache_dir: &'a Path,
-    /// Scratch directories of this user besides `/tmp`. Absolute.
-    pub scratch: Arc<[PathBytes]>,
+    pub around: &'a Surroundings,
     /// What rules grant to commands of no build tool.
     pub policy: &'a super::policy::Policy,
     /// Is `outside-read` asked for?
@@ -50,7 +80,7 @@ impl Place<'_> {
         } else if below(path, self.root.as_os_str().as_bytes()) || grounds.iter().any(|g| below(path, g)) {
             Where::Inside
         } else if SCRATCH.iter().any(|d| below(path, d.as_bytes()))
-            || self.scratch.iter().any(|d| below(path, d))
+            || self.around.scratch().iter().any(|d| below(path, d))
             || below(path, self.cache_dir.as_os_str().as_bytes())
         {
             Where::Scratch
@@ -101,7 +131,7 @@ mod tests {
         let place = Place {
             root: Path::new("/w"),
             cache_dir: Path::new("/home/x/.cache/xl"),
-            scratch: [b"/scratch"[..].into()].into(),
+            around: &Surroundings { scratch: vec![b"/scratch"[..].into()].into(), ..Surroundings::default() },
             policy: &policy,
             outside_reads: true,
         };
