@@ -92,7 +92,7 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                         mode: s.mode,
                         link_group: group,
                         in_place: w.in_place,
-                        time_macros: c.time_macros,
+                        traits: c.traits,
                         mtime: set_on_purpose.then(|| i64::try_from(s.mtime).unwrap_or(0)),
                     }
                 }

@@ -33,13 +33,25 @@ impl std::fmt::Debug for Digest {
     }
 }
 
+/// What a content tells the compiler that reads it, beyond its bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traits {
+    /// It asks for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or object (compilers contain
+    /// the words). What is precompiled is taken to ask, since it always has the words: only who saw it being made knows better.
+    pub asks_time: bool,
+    /// A header or module in a compiler's own form.
+    pub precompiled: bool,
+    /// It holds the times of the files that it was made from, and its compiler refuses it when they have others (clang's AST files, without
+    /// `-fno-pch-timestamp`).
+    pub dated: bool,
+}
+
 /// What one pass over a content finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
     pub digest: Digest,
     pub size: u64,
-    /// `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no ELF file (compilers contain the words).
-    pub time_macros: bool,
+    pub traits: Traits,
 }
 
 const MACROS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
@@ -50,34 +62,39 @@ const LONGEST: usize = 13;
 pub struct Pass {
     hasher: blake3::Hasher,
     size: u64,
-    elf: bool,
-    found: bool,
+    binary: bool,
+    traits: Traits,
     tail: Vec<u8>,
 }
 
 impl Pass {
     pub fn update(&mut self, block: &[u8]) {
         if self.size == 0 {
-            self.elf = block.starts_with(b"\x7fELF");
+            // An ELF file without a type (the two bytes at 16) is a module of gcc's, which may define macros.
+            self.binary = block.starts_with(b"\x7fELF") && block.get(16..18) != Some(&[0, 0]);
+            self.traits.dated = block.starts_with(b"CPCH");
+            self.traits.precompiled = self.traits.dated || block.starts_with(b"gpch");
+            self.traits.asks_time = self.traits.precompiled;
         }
         self.size += block.len() as u64;
         self.hasher.update(block);
-        if self.elf || self.found {
+        if self.binary || self.traits.asks_time {
             return;
         }
         self.tail.extend_from_slice(&block[..block.len().min(LONGEST)]);
-        self.found = contains_macro(&self.tail) || contains_macro(block);
+        self.traits.asks_time = asks_time(&self.tail) || asks_time(block);
         let keep = block.len().min(LONGEST - 1);
         self.tail.clear();
         self.tail.extend_from_slice(&block[block.len() - keep..]);
     }
 
     pub fn finish(self) -> Content {
-        Content { digest: Digest(*self.hasher.finalize().as_bytes()), size: self.size, time_macros: self.found }
+        Content { digest: Digest(*self.hasher.finalize().as_bytes()), size: self.size, traits: self.traits }
     }
 }
 
-fn contains_macro(b: &[u8]) -> bool {
+/// Does a source, or a piece of one, ask for date or time?
+pub fn asks_time(b: &[u8]) -> bool {
     use bstr::ByteSlice;
     // All three begin alike: one search, then a look.
     b.find_iter(b"__").any(|i| MACROS.iter().any(|m| b[i..].starts_with(m)))
@@ -110,7 +127,7 @@ mod tests {
             p.update(&text[..cut]);
             p.update(&text[cut..]);
             let c = p.finish();
-            assert!(c.time_macros, "split at {split}");
+            assert!(c.traits.asks_time, "split at {split}");
             assert_eq!(c.digest, Digest::of(text));
         }
     }
@@ -118,11 +135,24 @@ mod tests {
     #[test]
     fn compilers_and_lookalikes_do_not_count() {
         let mut p = Pass::default();
-        p.update(b"\x7fELF....__DATE__");
-        assert!(!p.finish().time_macros);
+        p.update(b"\x7fELF............\x02\0__DATE__");
+        assert!(!p.finish().traits.asks_time);
         let mut p = Pass::default();
         p.update(b"__DAT E__ __TIMES__ _DATE_");
-        assert!(!p.finish().time_macros);
+        assert!(!p.finish().traits.asks_time);
+    }
+
+    #[test]
+    fn compilers_forms() {
+        let of = |b: &[u8]| {
+            let mut p = Pass::default();
+            p.update(b);
+            p.finish().traits
+        };
+        assert_eq!(of(b"gpch+014"), Traits { asks_time: true, precompiled: true, dated: false });
+        assert_eq!(of(b"CPCH\x01"), Traits { asks_time: true, precompiled: true, dated: true });
+        assert_eq!(of(b"\x7fELF............\0\0"), Traits::default());
+        assert!(of(b"\x7fELF............\0\0__TIME__").asks_time);
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub enum OutputKind {
         link_group: Option<u32>,
         /// The old file was overwritten in place, not replaced.
         in_place: bool,
-        /// The content asks for date or time; see [`crate::digest::Content`].
-        time_macros: bool,
+        traits: crate::digest::Traits,
         /// A modification time that the pip set, nanoseconds since the epoch.
         mtime: Option<i64>,
     },

@@ -23,7 +23,7 @@ pub enum Observation {
     DirProbe(PathBytes),
     /// A directory was listed; the names that the pip made in it itself do not count.
     DirListing(PathBytes, Vec<Vec<u8>>),
-    /// A directory was listed to find names that begin in one of these ways; others do not count. Besides: the names that
+    /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides: the names that
     /// the pip made in it itself, as above.
     DirSearch { path: PathBytes, own: Vec<Vec<u8>>, stems: Vec<Vec<u8>> },
     /// A file was looked at: type, size, permissions; with `times` also when it was modified.
@@ -40,9 +40,17 @@ pub enum Observation {
     Fact(Fact),
 }
 
-/// Does a search for these beginnings find `name`? A beginning ends before a dot, a dash, or with the name.
+/// The endings of libraries.
+const LIBRARIES: [&[u8]; 4] = [b".rlib", b".rmeta", b".so", b".a"];
+
+/// Is it named as a library? A dependency file beside one (`libc-0123.d`) is not.
+pub fn is_library(name: &[u8]) -> bool {
+    LIBRARIES.iter().any(|e| name.ends_with(e))
+}
+
+/// Does a search for libraries with these beginnings find `name`? A beginning ends before a dot, a dash, or with the name.
 pub fn found_by(stems: &[Vec<u8>], name: &[u8]) -> bool {
-    stems.iter().any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
+    is_library(name) && stems.iter().any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
 }
 
 /// The value of an observation: a digest over a tagged, unambiguous form.
@@ -166,5 +174,26 @@ pub mod value {
 
     pub fn fact(v: &[u8]) -> Value {
         tagged(9, &[v])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_finds_libraries() {
+        let stems = [b"libc".to_vec(), b"libfoo-01.rmeta".to_vec(), b"libstd-".to_vec()];
+        for (name, found) in [
+            ("libc.so", true),
+            ("libc-10dd.rlib", true),
+            ("libc-10dd.d", false),
+            ("libcc.a", false),
+            ("libfoo-01.rmeta", true),
+            ("libfoo-01.rlib", false),
+            ("libfoo-01.rmeta.tmp", false),
+        ] {
+            assert_eq!(found_by(&stems, name.as_bytes()), found, "{name}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use crate::Digest;
 
 /// Raise this whenever the meaning of any fingerprint changes, or what is observed: an older version's result that lacks an
 /// observation must not be found. 2: names that must not be there, directories that a creation needs. 3: FIFOs, paths that
-/// are longer than the kernel takes, other roots; scratch names of compilers no more.
-pub const FORMAT: u32 = 3;
+/// are longer than the kernel takes, other roots; scratch names of compilers no more. 4: times of what clang precompiles, times in command lines.
+pub const FORMAT: u32 = 4;
 
 /// A fingerprint under construction.
 pub struct Fingerprint {

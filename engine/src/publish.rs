@@ -9,8 +9,9 @@ use crate::pip::Pip;
 use crate::policy;
 use crate::record::{Outcome, one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
+use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};
-use cache::{Cas, Entry, FileStat, Observation, PathBytes, PathSet, Text, collect};
+use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Text, collect};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -126,8 +127,10 @@ impl Engine {
                 self.files.know(s, *content);
             }
         }
+        let precompiled = |c: &collect::Collected| c.content.is_some_and(|x| x.traits.precompiled);
+        let dated = outputs.iter().any(|c| c.content.is_some_and(|x| x.traits.dated));
         self.settle(&pip.writes);
-        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track };
+        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track, dated };
         let evidence = self.observer.as_ref().map(|_| observed::evidence(&accesses));
         let done = finish::finish(accesses, written, &world, &c);
         drop(held);
@@ -137,6 +140,16 @@ impl Engine {
             Reason::Uncacheable { why } => Some(why.clone()),
             _ => done.problems.first().cloned(),
         };
+        if problem.is_none() {
+            // What was seen being made is known better than its bytes tell.
+            for c in outputs.iter_mut().filter(|c| precompiled(c)) {
+                if let (Some(s), Some(x), OutputKind::File { traits, .. }) = (&c.state, &mut c.content, &mut c.output.kind) {
+                    x.traits = Traits { dated: x.traits.dated && done.precompiled.dated, ..done.precompiled };
+                    *traits = x.traits;
+                    self.files.know(s, *x);
+                }
+            }
+        }
         let entry = Entry {
             exit_code: code,
             outputs: outputs.into_iter().map(|c| c.output).collect(),
@@ -197,9 +210,7 @@ impl Engine {
     /// Tells the audit what a pip that ran has looked at and made.
     fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Option<Verdict> {
         let launch = pip.fixed.launch.filter(|_| self.observer.is_some())?;
-        // What a precompiled header knows of is not what its source asks for.
-        let precompiled = |u: &Observation| matches!(u, Observation::FileContent(p) if p.ends_with(b".gch") || p.ends_with(b".pch"));
-        if done.time_macros && !done.observations.iter().any(|(o, _)| precompiled(o)) {
+        if done.asks_time {
             self.fault(pip, Fault::Time);
         }
         let mut made = observed::made(&entry.outputs);

@@ -217,8 +217,8 @@ impl Engine {
             for (i, o) in e.outputs.iter().enumerate() {
                 let state = r.as_ref().ok().and_then(|r| r.states[i]).or_else(|| FileStat::of(&o.path));
                 self.files.settle(&o.path, 1, state);
-                if let (Ok(_), Some(s), cache::OutputKind::File { digest, size, time_macros, .. }) = (&r, state, &o.kind) {
-                    self.files.know(&s, cache::digest::Content { digest: *digest, size: *size, time_macros: *time_macros });
+                if let (Ok(_), Some(s), cache::OutputKind::File { digest, size, traits, .. }) = (&r, state, &o.kind) {
+                    self.files.know(&s, cache::digest::Content { digest: *digest, size: *size, traits: *traits });
                 }
             }
             if r.is_ok() {

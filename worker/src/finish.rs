@@ -8,7 +8,7 @@ use crate::environment;
 use crate::recorder::{Accesses, Link, Record};
 use crate::tools;
 use cache::collect::Written;
-use cache::digest::Content;
+use cache::digest::{Content, Traits};
 use cache::observation::value;
 use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -39,8 +39,14 @@ pub struct Finished {
     pub observations: Vec<(Observation, Value)>,
     pub written: Vec<Written>,
     pub problems: Vec<String>,
-    /// A file that was compiled asks for date or time, and the environment does not say which.
-    pub time_macros: bool,
+    /// What was compiled asks for date or time, and the environment does not say which.
+    pub asks_time: bool,
+    /// What is true of what it has precompiled.
+    pub precompiled: Traits,
+    /// What it read that is precompiled and may ask for date or time.
+    opaque: Option<PathBytes>,
+    /// What it read that holds the times of its sources.
+    dated: Vec<PathBytes>,
 }
 
 /// The pip's static side, as far as its end depends on it.
@@ -48,6 +54,8 @@ pub struct Context<'a> {
     pub env: &'a [Vec<u8>],
     pub pass: &'a [String],
     pub track: &'a [String],
+    /// It made a file that holds the times of its sources.
+    pub dated: bool,
 }
 
 fn text(p: &[u8]) -> String {
@@ -141,7 +149,15 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         })
         .map(|(p, _)| p.clone())
         .collect();
-    let mut f = Finished { observations: Vec::new(), written, problems: std::mem::take(&mut a.problems), time_macros: false };
+    let mut f = Finished {
+        observations: Vec::new(),
+        written,
+        problems: std::mem::take(&mut a.problems),
+        asks_time: false,
+        precompiled: Traits::default(),
+        opaque: None,
+        dated: Vec::new(),
+    };
     let names = std::mem::take(&mut a.names);
     let seen = Seen {
         names: &names,
@@ -172,8 +188,21 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
-    f.time_macros &= compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
-    if f.time_macros {
+    f.asks_time |= a.programs.iter().flat_map(|p| &p.argv).any(|w| cache::digest::asks_time(w));
+    let undated = a.programs.iter().flat_map(|p| &p.argv).any(|w| w == b"-fno-pch-timestamp");
+    f.precompiled = Traits { asks_time: f.asks_time || f.opaque.is_some(), precompiled: true, dated: !undated };
+    match (f.precompiled.dated && c.dated, &f.dated[..]) {
+        (false, []) => {}
+        // What is compared is what it knows of, not its own time.
+        (false, [one]) => compare_times(&mut f.observations, &names, Some(one)),
+        _ => compare_times(&mut f.observations, &names, None),
+    }
+    let open = compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
+    f.asks_time &= open;
+    if let Some(p) = f.opaque.as_ref().filter(|_| open) {
+        f.problems.push(format!("`{}` is precompiled, and asks for date or time, or was not seen being made", text(p)));
+    }
+    if f.asks_time {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
@@ -184,6 +213,20 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f.observations.sort_by(|x, y| x.0.cmp(&y.0));
     f.observations.dedup_by(|x, y| x.0 == y.0);
     f
+}
+
+/// A compiler compares the times of all files of which it knows: they are observed with the rest.
+fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
+    let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
+    let more = |(o, _): &(Observation, Value)| match o {
+        Observation::FileContent(p) | Observation::FileProbe { path: p, times: false } => {
+            file(p).map(|s| (Observation::FileProbe { path: p.clone(), times: true }, value::probe(&s, true)))
+        }
+        _ => None,
+    };
+    let mut more: Vec<_> = all.iter().filter_map(more).collect();
+    all.retain(|(o, _)| !matches!(o, Observation::FileProbe { path, times: false } if file(path).is_some()));
+    all.append(&mut more);
 }
 
 /// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing is (ENOENT).
@@ -324,7 +367,11 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                     None if own => return Err(Problem(format!("the old content of `{}` is not known", text(path)))),
                     None => look.content(path, &first)?,
                 };
-                f.time_macros |= content.time_macros;
+                match content.traits {
+                    Traits { asks_time: true, precompiled: true, .. } => f.opaque = Some(path.clone()),
+                    t => f.asks_time |= t.asks_time,
+                }
+                f.dated.extend(content.traits.dated.then(|| path.clone()));
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
             }
             if probed || !r.read || r.times {

@@ -232,7 +232,7 @@ const INJECTED: &[&[u8]] = &[b"std", b"core", b"alloc", b"proc_macro", b"test", 
 pub fn library_stem(name: &[u8], exact: bool) -> Option<Vec<u8>> {
     let rest = name.strip_prefix(b"lib")?;
     let dot = rest.iter().position(|b| *b == b'.')?;
-    if !matches!(&rest[dot..], b".rlib" | b".rmeta" | b".so" | b".a") {
+    if !cache::observation::is_library(&rest[dot..]) {
         return None;
     }
     let dash = rest[..dot].iter().rposition(|b| *b == b'-');

@@ -23,23 +23,26 @@ fn compilers() {
         "gcc -S a.c -o a.s; rm -f v.h.gch",
         "echo '#define V 2' > v2.h; gcc -x c-header v2.h -o v.h.gch",
     ));
-    spring(&trap(
-        "a precompiled header goes stale",
-        "echo '#define V 1' > v.h; gcc v.h -o v.h.gch; printf '#include \"v.h\"\\nint v = V;\\n' > a.c",
-        "gcc -S a.c -o a.s; rm -f v.h.gch",
-        "echo '#define V 3' > v.h; gcc v.h -o v.h.gch",
-    ));
+    spring(
+        &trap(
+            "a precompiled header goes stale",
+            "echo '#define V 1' > v.h; gcc v.h -o v.h.gch; printf '#include \"v.h\"\\nint v = V;\\n' > a.c",
+            "gcc -S a.c -o a.s; rm -f v.h.gch",
+            "echo '#define V 3' > v.h; gcc v.h -o v.h.gch",
+        )
+        .unstored("was not seen being made"),
+    );
     spring(&trap(
         "a module of C++",
         "printf 'export module m;\\nexport constexpr int v() { return 1; }\\n' > m.cc; g++ -std=c++20 -fmodules-ts -c m.cc; printf 'import m;\\nint x = v();\\n' > a.cc",
         "g++ -std=c++20 -fmodules-ts -S a.cc -o a.s; grep -c 'long.1' a.s; rm -rf gcm.cache m.o",
         "sed -i s/1/2/ m.cc; g++ -std=c++20 -fmodules-ts -c m.cc",
-    ));
+    ).unstored("gcm.cache` changed while it ran"));
     spring(&trap("an included binary", "printf abc > b; printf '.incbin \"b\"\\n' > a.s", "as a.s -o a.o", "printf abd > b"));
     spring(&trap(
         "a linker script",
         "echo 'int main(void) { return 0; }' > a.c; gcc -c a.c; echo 'INPUT(a.o)' > libq.so; echo 'int q = 1;' > q.c; gcc -c q.c",
-        "gcc -L. -lq -o p; nm p | grep -c ' q$'",
+        "gcc -L. -lq -o p; nm p | grep -c ' q$'; true",
         "echo 'INPUT(a.o q.o)' > libq.so",
     ));
     spring(&trap(
@@ -96,7 +99,7 @@ fn files_and_names() {
         trap(
             "git describe",
             "git init -q . && GIT_AUTHOR_DATE='@1000 +0000' GIT_COMMITTER_DATE='@1000 +0000' git -c user.name=x -c user.email=x@x commit -q --allow-empty -m 1 && git tag v1",
-            "git describe --tags --always; rm -rf .git",
+            "git describe --tags --always",
             "git tag -d v1 >/dev/null; git tag v2",
         ),
         trap("a locale file", "mkdir loc", "LOCPATH=$PWD/loc LC_ALL=xx_XX printf '%s\\n' x; ls loc", "mkdir loc/xx_XX"),
