@@ -1,10 +1,31 @@
 #!/usr/bin/env bash
-# The sources of a Debian package, unpacked, every file with the same old time.
-#   examples/fetch.sh PACKAGE DIR      what was at DIR before is removed
+# Sources, unpacked, every file with the same old time. What was at DIR before is removed.
+#   examples/fetch.sh PACKAGE DIR               a Debian package
+#   examples/fetch.sh crate:NAME@VERSION DIR    a published crate, with all that it is made from (`cargo vendor`)
 set -euo pipefail
 package=$1 dir=$(realpath -m "$2")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+finish() {
+  find "$dir" -exec touch -h -d @1600000000 {} +
+  exit
+}
+
+if [[ $package == crate:* ]]; then
+  name=${package#crate:} version=${package#*@} name=${name%@*}
+  cd "$work"
+  mkdir src && : >src/lib.rs
+  printf '[package]\nname = "get"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\n%s = "=%s"\n' "$name" "$version" >Cargo.toml
+  cargo --quiet vendor one >/dev/null
+  rm -rf "$dir" && mkdir -p "$(dirname "$dir")" && cp -a "one/$name" "$dir"
+  cd "$dir"
+  rm -f .cargo-checksum.json && mkdir .cargo
+  # Wherever it is put, it is no member of the project around.
+  grep -q '^\[workspace\]' Cargo.toml || printf '\n[workspace]\n' >>Cargo.toml
+  cargo --quiet vendor --locked vendor >.cargo/config.toml
+  finish
+fi
 
 # Source packages are not enabled on most machines: ask the same archive for them, with an apt state of our own.
 mkdir -p "$work/apt/lists/partial" "$work/apt/parts"
@@ -20,4 +41,4 @@ apt-get -qq $apt update
 apt-get -qq $apt source --download-only "$package" >/dev/null
 rm -rf "$dir"
 dpkg-source --no-check --skip-patches -x "$package"_*.dsc "$dir" >/dev/null 2>&1
-find "$dir" -exec touch -h -d @1600000000 {} +
+finish

@@ -137,24 +137,38 @@ impl World {
 
     /// Names, types, modes and bytes of everything in the tree.
     pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
-        let mut out = BTreeMap::new();
-        walk(&self.tree(), &self.tree(), &mut out);
-        out
+        tree(&self.tree(), &[])
     }
 }
 
-fn walk(root: &Path, dir: &Path, out: &mut BTreeMap<PathBuf, String>) {
+/// Contents that are longer are told by their digests.
+const LONG: usize = 4096;
+
+/// Names, types, modes and bytes of everything in a directory, but for what is called like one of these.
+pub fn tree(root: &Path, but: &[&str]) -> BTreeMap<PathBuf, String> {
+    let mut out = BTreeMap::new();
+    walk(root, root, but, &mut out);
+    out
+}
+
+fn walk(root: &Path, dir: &Path, but: &[&str], out: &mut BTreeMap<PathBuf, String>) {
     use std::os::unix::fs::MetadataExt;
     for e in std::fs::read_dir(dir).expect("a directory").flatten() {
         let p = e.path();
+        if but.iter().any(|b| e.file_name() == *b) {
+            continue;
+        }
         let m = p.symlink_metadata().expect("its state");
         let what = if m.is_dir() {
-            walk(root, &p, out);
+            walk(root, &p, but, out);
             String::new()
         } else if m.is_symlink() {
             format!("{:?}", std::fs::read_link(&p))
         } else {
-            format!("{:?}", std::fs::read(&p))
+            match std::fs::read(&p) {
+                Ok(b) if b.len() > LONG => cache::Digest::of(&b).hex(),
+                other => format!("{other:?}"),
+            }
         };
         out.insert(p.strip_prefix(root).expect("below the root").to_owned(), format!("{:o} {what}", m.mode()));
     }

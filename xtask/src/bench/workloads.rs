@@ -1,6 +1,6 @@
-//! Builds that nobody here wrote, for the benchmark and for the long tests. Sources come from Debian's archive (`examples/fetch.sh`).
+//! Builds that nobody here wrote, for the benchmark and for the long tests. Sources are fetched by `examples/fetch.sh`.
 
-/// A build: Debian's source package, how it is configured, how it is built, which files of it two plain builds make differently.
+/// A build: what `examples/fetch.sh` calls it, how it is configured and built, and what two plain builds of it make differently.
 pub struct Workload {
     pub name: &'static str,
     pub package: &'static str,
@@ -9,17 +9,21 @@ pub struct Workload {
     /// Asks the build tool whether there is something left to do; after some builds there always is.
     #[allow(dead_code, reason = "the long tests ask, the benchmark does not")]
     pub idle: &'static str,
+    /// Names of files that two plain builds make differently: times, process numbers, orders of parallel writers.
+    #[allow(dead_code, reason = "as above")]
+    pub volatile: &'static [&'static str],
 }
 
 pub const WORKLOADS: &[Workload] = &[
-    Workload { name: "lua", package: "lua5.4", configure: ":", build: "make -j2 CC=\"$CC\" linux", idle: "make -q linux" },
-    Workload { name: "bzip2", package: "bzip2", configure: ":", build: "make -j2 CC=\"$CC\"", idle: "make -q bzip2" },
+    Workload { name: "lua", package: "lua5.4", configure: ":", build: "make -j2 CC=\"$CC\" linux", idle: "make -q linux", volatile: &[] },
+    Workload { name: "bzip2", package: "bzip2", configure: ":", build: "make -j2 CC=\"$CC\"", idle: "make -q bzip2", volatile: &[] },
     Workload {
         name: "yaml-cpp",
         package: "yaml-cpp",
         configure: "cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
         build: "ninja -C build -j2",
         idle: "ninja -C build -n | grep 'no work to do'",
+        volatile: &[".ninja_log", ".ninja_deps", "CMakeOutput.log"],
     },
     Workload {
         name: "wayland",
@@ -27,6 +31,7 @@ pub const WORKLOADS: &[Workload] = &[
         configure: "meson setup build -Ddocumentation=false -Ddtd_validation=false",
         build: "ninja -C build -j2",
         idle: "ninja -C build -n | grep 'no work to do'",
+        volatile: &[".ninja_log", ".ninja_deps", "meson-log.txt"],
     },
     Workload {
         name: "jq",
@@ -34,6 +39,7 @@ pub const WORKLOADS: &[Workload] = &[
         configure: "autoreconf -fi && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
         build: "make -j2",
         idle: "make -q jq",
+        volatile: &["config.log", "requests"],
     },
     Workload {
         name: "busybox",
@@ -41,5 +47,15 @@ pub const WORKLOADS: &[Workload] = &[
         configure: "KCONFIG_NOTIMESTAMP=1 make defconfig",
         build: "KCONFIG_NOTIMESTAMP=1 make -j2",
         idle: "make -q",
+        volatile: &[],
+    },
+    Workload {
+        name: "fd",
+        package: "crate:fd-find@10.2.0",
+        configure: ":",
+        build: "CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo build --offline --locked -j2",
+        idle: "! CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 cargo build --offline --locked 2>&1 | grep Compiling",
+        // One of its build scripts configures and makes a C library.
+        volatile: &["config.log", "output", "dep-bin-fd"],
     },
 ];
