@@ -47,6 +47,9 @@ pub struct Rule {
     pub tool: ToolGlob,
     #[serde(default = "yes")]
     pub cache: bool,
+    /// What it makes does not depend on time or chance, although its text has words for them.
+    #[serde(default)]
+    pub deterministic: bool,
     /// What it may read in the workspace, and make: globs, held against what it does by `xl audit`.
     #[serde(default)]
     pub inputs: Option<Vec<String>>,
@@ -355,9 +358,15 @@ impl Config {
             for entry in f.ignore {
                 match (entry.path, entry.tool, entry.reason) {
                     (Some(path), None, reason) => ignored.push(PathEntry { path, reason }),
-                    (None, Some(tool), reason) => {
-                        c.ignored_tools.push(Rule { tool, cache: true, inputs: None, outputs: None, reason, used: Arc::default() })
-                    }
+                    (None, Some(tool), reason) => c.ignored_tools.push(Rule {
+                        tool,
+                        cache: true,
+                        deterministic: false,
+                        inputs: None,
+                        outputs: None,
+                        reason,
+                        used: Arc::default(),
+                    }),
                     _ => return Err(ConfigError::Ignore { path }),
                 }
             }
@@ -405,7 +414,7 @@ impl Config {
 
     /// Escape hatches that nothing came through.
     pub fn unused(&self) -> Vec<String> {
-        let rules = self.rules.iter().filter(|r| !r.cache && !r.used.load(Ordering::Relaxed));
+        let rules = self.rules.iter().filter(|r| (!r.cache || r.deterministic) && !r.used.load(Ordering::Relaxed));
         let ignores = self.ignore.unused().map(|g| format!("[[ignore]] path = \"{g}\""));
         let denials = self.deny.unused().map(|g| format!("[[deny]] path = \"{g}\""));
         let tools = self.ignored_tools.iter().filter(|r| !r.used.load(Ordering::Relaxed));
@@ -416,6 +425,11 @@ impl Config {
     /// Does what this program looks at count?
     pub fn ignores_tool(&self, program: &[u8]) -> bool {
         self.ignored_tools.iter().any(|r| r.names(program))
+    }
+
+    /// Does the user say that this program, or script, depends on neither time nor chance?
+    pub fn deterministic(&self, program: &[u8]) -> bool {
+        self.rules.iter().any(|r| r.deterministic && r.names(program))
     }
 
     /// Why the user wants this program's results not to be cached.

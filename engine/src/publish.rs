@@ -130,7 +130,8 @@ impl Engine {
         let precompiled = |c: &collect::Collected| c.content.is_some_and(|x| x.traits.precompiled);
         let dated = outputs.iter().any(|c| c.content.is_some_and(|x| x.traits.dated));
         self.settle(&pip.writes);
-        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track, dated };
+        let deterministic = |p: &[u8]| self.config.deterministic(p);
+        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track, dated, deterministic: &deterministic };
         let evidence = self.observer.as_ref().map(|_| observed::evidence(&accesses));
         let done = finish::finish(accesses, written, &world, &c);
         drop(held);

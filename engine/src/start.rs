@@ -89,7 +89,8 @@ impl Engine {
     /// What makes a command uncacheable before it starts.
     pub(crate) fn obstacle(&self, t: &ExecTicket, d: &Descriptors) -> Option<String> {
         let r = &t.request;
-        if let Some(why) = self.config.uncached(&r.program.path) {
+        let script = || worker::scripts::script_of(&r.program.path, &r.argv);
+        if let Some(why) = self.config.uncached(&r.program.path).or_else(|| self.config.uncached(script()?)) {
             return Some(format!("by rule: {why}"));
         }
         if !r.shares_our_files() {

@@ -121,6 +121,15 @@ impl Look for World<'_> {
             .ok_or_else(|| Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path))))
     }
 
+    fn source(&self, path: &[u8]) -> Option<Vec<u8>> {
+        const LONGEST: u64 = 8 << 20;
+        let mut text = Vec::new();
+        let f = std::fs::File::open(crate::frontend::os_path(path)).ok()?;
+        (f.metadata().ok()?.len() <= LONGEST).then_some(())?;
+        std::io::Read::read_to_end(&mut std::io::Read::take(f, LONGEST), &mut text).ok()?;
+        Some(text)
+    }
+
     fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
         self.files.settled(path, state, before)
     }

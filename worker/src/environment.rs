@@ -8,7 +8,7 @@ use crate::recorder::Program;
 use crate::tools::{Class, EVERY_PROGRAM};
 use cache::Observation;
 
-/// Variables that never count: identifiers of the session or the CI job, and our own. A trailing `*` is a prefix.
+/// Variables of the session, and our own: they count only where the text of a script names them. A trailing `*` is a prefix.
 pub const PASS_THROUGH: &[&str] = &[
     "_",
     "SHLVL",
@@ -28,18 +28,13 @@ pub const PASS_THROUGH: &[&str] = &[
     "TMUX",
     "TMUX_PANE",
     "STY",
-    "CI_JOB_*",
-    "CI_PIPELINE_*",
-    "CI_RUNNER_*",
-    "CI_BUILD_*",
-    "GITHUB_RUN_*",
-    "BUILD_NUMBER",
-    "BUILD_ID",
-    "RUNNER_*",
     "XL_*",
     "MAKE_TERMOUT",
     "MAKE_TERMERR",
 ];
+
+/// Identifiers of a CI job: they count only where a script or a tool of the build names them.
+const JOB: &[&str] = &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
 
 /// Variables whose job-server parts do not count.
 const JOB_SERVER: &[&str] = &["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];
@@ -53,7 +48,17 @@ fn matches(pattern: &str, name: &[u8]) -> bool {
 
 /// Is `name` passed through (by default, or by the user's own list)?
 pub fn passes(name: &[u8], extra: &[String]) -> bool {
-    PASS_THROUGH.iter().copied().chain(extra.iter().map(String::as_str)).any(|p| matches(p, name))
+    PASS_THROUGH.iter().chain(JOB).copied().chain(extra.iter().map(String::as_str)).any(|p| matches(p, name))
+}
+
+/// Is the name in the user's list?
+pub fn listed(list: &[String], name: &[u8]) -> bool {
+    list.iter().any(|p| matches(p, name))
+}
+
+/// Does it identify a CI job?
+pub fn is_of_job(name: &[u8]) -> bool {
+    JOB.iter().any(|p| matches(p, name))
 }
 
 /// Name and value of `NAME=value`.

@@ -5,7 +5,8 @@
 //! under the pip, other than by its own doing, forbids storing.
 
 use crate::environment;
-use crate::recorder::{Accesses, Link, Record};
+use crate::recorder::{Accesses, Link, Program, Record};
+use crate::scripts;
 use crate::tools;
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
@@ -17,6 +18,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub trait Look {
     /// State of a name now.
     fn stat(&self, path: &[u8]) -> Option<FileStat>;
+    /// The bytes of a file that is not too long for a script or a small tool.
+    fn source(&self, path: &[u8]) -> Option<Vec<u8>>;
     /// Content of a file in this state; `Err` if it has another one by now.
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
     /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
@@ -56,6 +59,8 @@ pub struct Context<'a> {
     pub track: &'a [String],
     /// It made a file that holds the times of its sources.
     pub dated: bool,
+    /// The user says that what this program makes does not depend on time or chance, whatever its text says.
+    pub deterministic: &'a dyn Fn(&[u8]) -> bool,
 }
 
 fn text(p: &[u8]) -> String {
@@ -205,6 +210,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     if f.asks_time {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
+    rest.extend(own_scripts(&names, &outputs, &a.programs, look, c, &mut f.problems));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
         let v = look.value(&o);
@@ -213,6 +219,49 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f.observations.sort_by(|x, y| x.0.cmp(&y.0));
     f.observations.dedup_by(|x, y| x.0 == y.0);
     f
+}
+
+/// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
+fn own_scripts(
+    names: &FxHashMap<PathBytes, Record>,
+    outputs: &FxHashSet<PathBytes>,
+    programs: &[Program],
+    look: &impl Look,
+    c: &Context<'_>,
+    problems: &mut Vec<String>,
+) -> Vec<Observation> {
+    let mut counts = Vec::new();
+    if programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) {
+        return counts;
+    }
+    let dated = c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
+    let passed: Vec<&[u8]> = c
+        .env
+        .iter()
+        .map(|v| environment::split(v).0)
+        .filter(|n| n.len() > 1 && environment::passes(n, &[]) && !environment::listed(c.pass, n))
+        .collect();
+    if let Some(p) = programs.iter().find(|p| !dated && tools::is_dated(&p.path)) {
+        let name = text(tools::base_name(&p.path));
+        problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
+    }
+    let mut asks = programs.iter().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
+    let looked = |(p, r): &(&PathBytes, &Record)| {
+        (r.read || r.probed) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file() && scripts::is_own(p, s.executable()))
+    };
+    for (path, _) in names.iter().filter(looked) {
+        let Some(source) = look.source(path) else { continue };
+        // A program has names in it that its libraries know and it never uses.
+        let text_or_job = |n: &&&[u8]| !source.starts_with(b"\x7fELF") || environment::is_of_job(n);
+        counts.extend(passed.iter().filter(text_or_job).filter(|n| scripts::names(&source, n)).map(|n| Observation::Env(n.to_vec())));
+        if asks.is_none() && !(c.deterministic)(path) {
+            asks = scripts::asks(path, &source, programs, dated).map(|word| (text(path), word));
+        }
+    }
+    if let Some((who, word)) = asks {
+        problems.push(format!("`{who}` asks for time or chance (`{word}`)"));
+    }
+    counts
 }
 
 /// A compiler compares the times of all files of which it knows: they are observed with the rest.
@@ -374,8 +423,10 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                 f.dated.extend(content.traits.dated.then(|| path.clone()));
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
             }
-            if probed || !r.read || r.times {
-                f.observations.push((Observation::FileProbe { path: path.clone(), times: r.times }, value::probe(&first, r.times)));
+            // What is not even read was looked at for its time, if nobody knows better: to see whether there is something to do.
+            let times = r.times || (r.judged && !r.read);
+            if probed || !r.read || times {
+                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             }
         }
     }

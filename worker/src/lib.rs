@@ -5,6 +5,7 @@
 pub mod environment;
 pub mod finish;
 pub mod recorder;
+pub mod scripts;
 pub mod special;
 pub mod tools;
 

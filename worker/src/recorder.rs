@@ -37,6 +37,8 @@ pub struct Record {
     pub in_place: bool,
     /// A call that creates was made on it.
     pub created: bool,
+    /// A program of which nothing is known looked at its state: it may have compared the time.
+    pub judged: bool,
     /// It was probed by a tool that looks at what it is about to replace.
     pub soft_probe: bool,
     /// The process that did so, until it does replace the name: before that it may have been no output of it at all.
@@ -102,6 +104,8 @@ pub struct Program {
 struct Running {
     tool: Option<&'static Tool>,
     times: Times,
+    /// It may compare times, for all that is known.
+    judges: bool,
     /// Where it was started.
     cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
@@ -135,14 +139,19 @@ impl Recorder {
         if script && tools::compares_times(program) {
             times = Times::Elsewhere;
         }
+        // Of a shell's script the text was searched; rustc looks at names only to find them.
+        let searches = !script && tools::searches_libraries(program);
+        let judges = tool.is_none() && !searches && interpreter.and_then(tools::tool).is_none();
         let cwd = cwd.into();
-        self.running.lock().expect("running").insert(
-            pid,
-            Running { tool, times, cwd, probes_output, searches: !script && tools::searches_libraries(program), ignored: false, seeds },
-        );
+        self.running
+            .lock()
+            .expect("running")
+            .insert(pid, Running { tool, times, judges, cwd, probes_output, searches, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
-        if let Some((name, why)) = names.into_iter().flatten().find_map(|n| tools::volatile(n).map(|why| (n, why))) {
+        if let Some((name, why)) =
+            names.into_iter().flatten().find_map(|n| tools::volatile(n).or_else(|| tools::asks_for_now(n, argv)).map(|why| (n, why)))
+        {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
         if tool.is_some_and(|t| t.class == tools::Class::Shell)
@@ -298,6 +307,7 @@ impl Accesses {
             random: false,
             in_place: false,
             created: false,
+            judged: false,
             soft_probe: false,
             soft_by: None,
             sets_owner: false,
@@ -345,6 +355,7 @@ impl Accesses {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
                     r.times |= times;
+                    r.judged |= matches!(op, Op::Stat) && running.judges;
                     if running.probes_output && access.path.links.is_empty() {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;

@@ -129,9 +129,20 @@ pub const TOOLS: &[Tool] = &[
 /// Programs that exist to say something that changes from run to run: never cached.
 pub const VOLATILE: &[(&str, &str)] = &[
     ("date", "it tells the time"),
-    ("help2man", "its page shows the month"),
     ("uuidgen", "it makes random identifiers"),
+    ("mcookie", "it makes random numbers"),
+    ("shuf", "it makes a random order"),
+    ("ssh-keygen", "it makes random keys"),
     ("uptime", "it tells the time"),
+    ("who", "it tells who is there"),
+    ("w", "it tells who is there"),
+    ("last", "it tells who was there"),
+    ("df", "it tells how much room is left"),
+    ("du", "it tells how much room files take"),
+    ("free", "it tells how much memory is left"),
+    ("vmstat", "it tells what the machine does"),
+    ("lsof", "it looks at other processes"),
+    ("top", "it looks at other processes"),
     ("ps", "it looks at other processes"),
     ("pgrep", "it looks at other processes"),
     ("pkill", "it signals other processes"),
@@ -142,6 +153,59 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("distcc", "it hands its work to a daemon; set CC without distcc"),
     ("icecc", "it hands its work to a daemon; set CC without icecc"),
 ];
+
+/// Programs that write the time into what they make, unless `SOURCE_DATE_EPOCH` tells them one.
+pub const DATED: &[&str] = &[
+    "help2man",
+    "xgettext",
+    "msginit",
+    "jar",
+    "javadoc",
+    "latex",
+    "pdflatex",
+    "xelatex",
+    "lualatex",
+    "tex",
+    "pdftex",
+    "dvips",
+    "dvipdfm",
+    "groff",
+    "gs",
+    "ps2pdf",
+    "mkimage",
+    "mksquashfs",
+    "genisoimage",
+    "mkisofs",
+    "xorriso",
+    "xorrisofs",
+    "makensis",
+    "rpmbuild",
+];
+
+/// Does it write the time into what it makes?
+pub fn is_dated(path: &[u8]) -> bool {
+    DATED.iter().any(|n| n.as_bytes() == base_name(path))
+}
+
+/// What this run asks for that is another thing each time, although the program has other uses.
+pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
+    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
+    let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
+    match base_name(path) {
+        b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
+        b"find" if is(&["-cnewer", "-anewer"]) => Some("it compares times of access or change"),
+        b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f")) => Some("it tells how much room is left"),
+        b"ls" if arg(&|a| a == b"--size" || short_flag(a, b"scu")) => {
+            Some("it tells times of access or change, or how much room files take")
+        }
+        b"sort" if arg(&|a| a.starts_with(b"--random-sort") || short_flag(a, b"R")) => Some("it makes a random order"),
+        b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
+        b"gpg" | b"gpg2" if is(&["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"]) => {
+            Some("it signs with the time, or encrypts with a random key")
+        }
+        _ => None,
+    }
+}
 
 /// File name of a path.
 pub fn base_name(path: &[u8]) -> &[u8] {
@@ -252,7 +316,7 @@ pub fn compares_times(script: &[u8]) -> bool {
     if readable && let Ok(f) = std::fs::File::open(path) {
         let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4 << 20), &mut text);
     }
-    [" -nt ", " -ot ", "-newer", "mtime", " -M "].iter().any(|w| text.contains_str(w))
+    [" -nt ", " -ot ", " -ef ", "-newer", "mtime", " -M "].iter().any(|w| text.contains_str(w))
 }
 
 /// The script file of a shell's command line, if it runs one.
@@ -302,17 +366,20 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         }
         b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
         b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
-        b"find" => when(arg(&|a| a.starts_with(b"-newer") || a.starts_with(b"-mtime") || a.starts_with(b"-mmin")), Times::All),
+        b"find" => {
+            when(arg(&|a| a.starts_with(b"-newer") || a == b"-links" || a == b"-samefile" || a == b"-printf" || a == b"-ls"), Times::All)
+        }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
         b"ls" => {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"lgnotcu")), Times::All)
+            when(arg(&|a| long(a) || short_flag(a, b"lgnoti")), Times::All)
         }
         b"gzip" | b"pod2man" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             // A shell looks at its own directory to know where it is, unless it is told to compare that one.
             let text = || argv.iter().skip(1).flat_map(|a| a.split_str(" ")).filter(|w| !w.is_empty()).collect::<Vec<_>>();
-            let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
+            // Whether two names are of one file: the number of names is observed with the time.
+            let asks = arg(&|a| ["-nt", "-ot", "-ef"].iter().any(|o| a.contains_str(o)));
             if asks && compares_directories(&text()) { Times::All } else { when(asks || script(), Times::Elsewhere) }
         }
         b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
@@ -325,10 +392,9 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
 fn compares_directories(words: &[&[u8]]) -> bool {
     let plain = |w: Option<&&[u8]>| w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)));
-    words
-        .iter()
-        .enumerate()
-        .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
+    words.iter().enumerate().any(|(i, w)| {
+        matches!(*w, b"-nt" | b"-ot" | b"-ef") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1)))
+    })
 }
 
 /// `-xyz` holds one of `letters`.
@@ -339,6 +405,21 @@ fn short_flag(a: &[u8], letters: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_another_thing_each_time() {
+        let asks = |line: &str| {
+            let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            volatile(&argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
+        };
+        for line in ["/usr/bin/df .", "find . -mmin -5", "stat -fc %a .", "ls -ls", "sort -R f", "openssl rand 4", "shuf f"] {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["find . -newer f", "stat -c %s f", "ls -l --color f", "sort -r f", "openssl dgst f"] {
+            assert!(!asks(line), "{line}");
+        }
+        assert!(is_dated(b"/usr/bin/xgettext"));
+    }
 
     #[test]
     fn what_a_search_for_libraries_would_find() {

@@ -115,6 +115,19 @@ fn inputs() {
         trap("permissions only", "echo x > f; chmod 644 f", "stat -c %a f", "chmod 600 f"),
         trap("size only, by a probe", "echo x > f", "stat -c %s f", "echo xx > f"),
         trap("time only", "touch -d @1000 a; touch -d @2000 b", "test a -nt b && echo newer || echo older", "touch -d @3000 a"),
+        trap(
+            "times, compared by a script",
+            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf 'import os\nif os.path.getmtime(\"in\") > os.path.getmtime(\"out\"): open(\"out\", \"w\").write(open(\"in\").read())\n' > g.py",
+            "python3 -B g.py; cat out",
+            "touch -d @3000 in",
+        ),
+        trap(
+            "times, compared by a tool of the build's own",
+            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf '#include <sys/stat.h>\n#include <unistd.h>\nint main() { struct stat a, b; stat(\"in\", &a); stat(\"out\", &b); if (a.st_mtime > b.st_mtime) rename(\"in\", \"out\"); }\n' > g.c; gcc g.c -o g",
+            "./g; cat out",
+            "touch -d @3000 in",
+        ),
+        trap("two names of one file", "echo 1 > a; touch -d @1000 a; cp -p a b", "test a -ef b && echo same || echo other", "rm b; ln a b"),
         trap("find -newer", "touch -d @1000 a; touch -d @2000 ref", "find . -name a -newer ref", "touch -d @3000 a"),
         trap("a name below what becomes a file", "ln -s d/a l", "ls l", "echo x > d"),
         trap("a name below what the command makes itself", "true", "cat d/x 2>&1; echo 1 > d", "echo 2 > d"),
@@ -317,6 +330,36 @@ fn what_cannot_be_seen_is_not_cached() {
         let r = w.xl_run("exec", &["gcc", "-DT=__TIME__", "-S", "u.c"]);
         assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
     }
+    w.write("in", "1\n");
+    for text in
+        ["df .", "du in", "find . -mmin +5", "find . -cnewer in", "stat -f -c %a .", "ls -c", "shuf -e 1 2 3", "openssl rand -hex 4"]
+    {
+        w.pip(text);
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
+    }
+    // What only a text tells: time and chance, without a system call.
+    w.write("r.sh", "echo $RANDOM\n");
+    w.write("lib.py", "import datetime\ndef stamp(): return datetime.datetime.now()\n");
+    w.write("t.py", "import lib; print(lib.stamp())\n");
+    for text in ["bash r.sh", "python3 t.py", "awk 'BEGIN { srand(); print rand() }'", "python3 -c 'import time; print(time.time())'"] {
+        w.pip(text);
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
+    }
+    w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
+    w.pip("python3 t.py > /dev/null");
+    assert_eq!(w.pip("python3 t.py > /dev/null").pips("hit"), 1);
+    w.sh("rm xl.toml");
+    // A name of the CI job counts where somebody says it.
+    w.write("n.py", "import os; print(os.environ.get('BUILD_NUMBER'))\n");
+    let mut w = w;
+    for n in ["1", "2"] {
+        w.env.insert("BUILD_NUMBER".into(), n.into());
+        assert_eq!(w.pip("python3 n.py").stdout(), format!("{n}\n"));
+        w.pip("python3 -c 'print(1)'");
+    }
+    assert_eq!(w.pip("python3 -c 'print(1)'").pips("hit"), 1);
     // perl seeds its hash tables at its start, and that alone is no obstacle.
     w.pip("perl -e 'print 1'");
     assert_eq!(w.pip("perl -e 'print 1'").pips("hit"), 1);
