@@ -27,9 +27,9 @@ pub struct RingSize {
 }
 
 impl Default for RingSize {
-    /// Room for some 400,000 records.
+    /// Room for some 100,000 records: who fills it faster waits, and a larger one takes longer to make than to read.
     fn default() -> Self {
-        Self { bytes: 64 << 20, waits: true }
+        Self { bytes: 16 << 20, waits: true }
     }
 }
 
