@@ -11,7 +11,7 @@ use crate::tools;
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes, Value};
+use cache::{Fact, FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How the outside world is asked; a test may answer from a table.
@@ -210,6 +210,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     if f.asks_time {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
+    rest.extend(chooses_by_processor(&names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     rest.extend(own_scripts(&names, &outputs, &a.programs, look, c, &mut f.problems));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
@@ -219,6 +220,22 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f.observations.sort_by(|x, y| x.0.cmp(&y.0));
     f.observations.dedup_by(|x, y| x.0 == y.0);
     f
+}
+
+/// Is a compiler told to make what is best for this processor, on a command line or in a file of options (`@file`)?
+fn chooses_by_processor(names: &FxHashMap<PathBytes, Record>, programs: &[Program], look: &impl Look) -> bool {
+    use bstr::ByteSlice;
+    let words = || programs.iter().flat_map(|p| &p.argv);
+    let options =
+        |p: &&PathBytes| words().any(|w| w.strip_prefix(b"@").is_some_and(|f| !f.is_empty() && tools::base_name(f) == tools::base_name(p)));
+    words().any(|w| w.contains_str("native"))
+        || (words().any(|w| w.starts_with(b"@"))
+            && names
+                .iter()
+                .filter(|(_, r)| r.read)
+                .map(|(p, _)| p)
+                .filter(options)
+                .any(|p| look.source(p).is_some_and(|text| text.contains_str("native"))))
 }
 
 /// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
@@ -251,15 +268,16 @@ fn own_scripts(
     };
     for (path, _) in names.iter().filter(looked) {
         let Some(source) = look.source(path) else { continue };
-        // A program has names in it that its libraries know and it never uses.
-        let text_or_job = |n: &&&[u8]| !source.starts_with(b"\x7fELF") || environment::is_of_job(n);
+        // A program has names in it that its libraries know and it never uses; shell scripts ask for the terminal to colour their talk.
+        let quiet = source.starts_with(b"\x7fELF") || scripts::is_shell(path, &source);
+        let text_or_job = |n: &&&[u8]| !quiet || environment::is_of_job(n);
         counts.extend(passed.iter().filter(text_or_job).filter(|n| scripts::names(&source, n)).map(|n| Observation::Env(n.to_vec())));
         if asks.is_none() && !(c.deterministic)(path) {
             asks = scripts::asks(path, &source, programs, dated).map(|word| (text(path), word));
         }
     }
     if let Some((who, word)) = asks {
-        problems.push(format!("`{who}` asks for time or chance (`{word}`)"));
+        problems.push(format!("`{who}` asks for what is different each time (`{word}`)"));
     }
     counts
 }

@@ -154,6 +154,9 @@ impl Recorder {
         {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
+        if let Some(s) = crate::scripts::names_state(argv) {
+            a.problem(format!("it reads the state of kernel or processes (`{s}`)"));
+        }
         if tool.is_some_and(|t| t.class == tools::Class::Shell)
             && let Some(v) = crate::environment::volatile_variable(argv)
         {

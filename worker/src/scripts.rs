@@ -1,5 +1,6 @@
 //! What the text of a build's own scripts and tools gives away of what no system call shows: that they ask for the time or for random
-//! numbers (both come from the vDSO or from a seed of the interpreter's), and which variables of a session or CI job they name.
+//! numbers (both come from the vDSO or from a seed of the interpreter's) or for the state of the machine, and which variables of a session or
+//! CI job they name.
 //!
 //! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not searched; those whose
 //! point is the time are in [`crate::tools::VOLATILE`].
@@ -64,6 +65,24 @@ const LANGUAGES: &[Language] = &[
     Language { interpreters: &["php"], endings: &[".php"], words: &["time()", "date(", "rand(", "uniqid("] },
 ];
 
+/// Files that say what the machine does at the moment. Allocators and run-time libraries look into them, to no effect on what is made.
+const STATE: &[&str] = &[
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/mounts",
+    "/proc/self/limits",
+    "/proc/self/stat",
+    "/proc/self/statm",
+    "/proc/self/status",
+    "/proc/self/cgroup",
+    "/proc/self/mountinfo",
+    "/proc/self/maps",
+    "/proc/self/environ",
+    "/sys/fs/cgroup",
+];
+
 /// Where machines and package managers put the scripts of others.
 const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/opt/", "/nix/"];
 const PACKAGES: &[&str] = &["/site-packages/", "/dist-packages/", "/node_modules/", "/lib/python3", "/lib/perl5/"];
@@ -81,7 +100,7 @@ impl Language {
         // A number for the name of a scratch file is lost with it: `conf$$-$RANDOM`.
         let scratch = |line: &[u8]| shell && (line.contains_str("$$") || line.to_ascii_lowercase().contains_str("tmp"));
         let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l) && !scratch(l));
-        self.words.iter().find(found).copied()
+        self.words.iter().find(found).copied().or_else(|| STATE.iter().find(found).copied())
     }
 }
 
@@ -104,6 +123,17 @@ fn is_comment(line: &[u8]) -> bool {
 pub fn is_own(path: &[u8], executable: bool) -> bool {
     let foreign = FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d));
     !foreign && (executable || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))))
+}
+
+/// Is it a script for a shell, by its name or first line?
+pub fn is_shell(path: &[u8], text: &[u8]) -> bool {
+    let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
+    path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES[0].runs(w))
+}
+
+/// The state of kernel or processes that a command line names, which programs also read for their own needs.
+pub fn names_state(argv: &[Vec<u8>]) -> Option<&'static str> {
+    argv.iter().skip(1).find_map(|a| STATE.iter().find(|s| names(a, s.as_bytes())).copied())
 }
 
 /// The script that an interpreter is given; what follows `-c`, `-e` or `-m` is none.
@@ -162,6 +192,7 @@ mod tests {
         assert_eq!(asks("/w/configure", "echo $RANDOM > out", &shell), Some("$RANDOM"));
         assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
         assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("srand()"));
+        assert_eq!(asks("/w/gen", "open('/proc/meminfo')", &python), Some("/proc/meminfo"));
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }
 

@@ -193,7 +193,7 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
     let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
     match base_name(path) {
         b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
-        b"find" if is(&["-cnewer", "-anewer"]) => Some("it compares times of access or change"),
+        b"find" if is(&["-cnewer", "-anewer"]) || prints(argv, b"aAcCikb") => Some("it tells inode numbers, or times of access or change"),
         b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f")) => Some("it tells how much room is left"),
         b"ls" if arg(&|a| a == b"--size" || short_flag(a, b"scu")) => {
             Some("it tells times of access or change, or how much room files take")
@@ -367,7 +367,8 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
         b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
         b"find" => {
-            when(arg(&|a| a.starts_with(b"-newer") || a == b"-links" || a == b"-samefile" || a == b"-printf" || a == b"-ls"), Times::All)
+            let words = |a: &[u8]| a.starts_with(b"-newer") || matches!(a, b"-links" | b"-samefile" | b"-ls");
+            when(arg(&words) || prints(argv, b"tTn"), Times::All)
         }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
         b"ls" => {
@@ -387,6 +388,12 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"perl" | b"ruby" | b"tclsh" => when(script(), Times::Elsewhere),
         _ => Times::None,
     }
+}
+
+/// Does the format of `find -printf` have one of these letters?
+fn prints(argv: &[Vec<u8>], letters: &[u8]) -> bool {
+    let formats = argv.windows(2).filter(|w| matches!(&w[0][..], b"-printf" | b"-fprintf")).map(|w| &w[1]);
+    formats.flat_map(|f| f.windows(2)).any(|w| w[0] == b'%' && letters.contains(&w[1]))
 }
 
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
@@ -412,10 +419,12 @@ mod tests {
             let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
             volatile(&argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
         };
-        for line in ["/usr/bin/df .", "find . -mmin -5", "stat -fc %a .", "ls -ls", "sort -R f", "openssl rand 4", "shuf f"] {
+        for line in
+            ["/usr/bin/df .", "find . -mmin -5", "find . -printf %p%i", "stat -fc %a .", "ls -ls", "sort -R f", "openssl rand 4", "shuf f"]
+        {
             assert!(asks(line), "{line}");
         }
-        for line in ["find . -newer f", "stat -c %s f", "ls -l --color f", "sort -r f", "openssl dgst f"] {
+        for line in ["find . -newer f", "find . -printf %p%s", "stat -c %s f", "ls -l --color f", "sort -r f", "openssl dgst f"] {
             assert!(!asks(line), "{line}");
         }
         assert!(is_dated(b"/usr/bin/xgettext"));

@@ -338,6 +338,12 @@ fn what_cannot_be_seen_is_not_cached() {
         let r = w.pip(text);
         assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
     }
+    w.write("state.py", "print(open('/proc/meminfo').read())\n");
+    for text in ["cat /proc/loadavg", "grep -c . /proc/self/limits", "read x < /proc/meminfo; echo $x", "python3 state.py"] {
+        w.pip(text);
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
+    }
     // What only a text tells: time and chance, without a system call.
     w.write("r.sh", "echo $RANDOM\n");
     w.write("lib.py", "import datetime\ndef stamp(): return datetime.datetime.now()\n");
