@@ -95,12 +95,7 @@ fn files_and_names() {
         trap("a glob in a deeper directory", "mkdir -p d/e; touch d/e/a", "find d -type f | sort", "touch d/e/b"),
         trap("a hidden file", "mkdir d", "ls -A d", "touch d/.h"),
         trap("a type in a listing", "mkdir d; touch d/x", "find d -type d", "rm d/x; mkdir d/x"),
-        trap(
-            "a size in a listing",
-            "mkdir d; echo 1 > d/x",
-            "find d -size -3c -type f",
-            "echo 12345 > d/x",
-        ),
+        trap("a size in a listing", "mkdir d; echo 1 > d/x", "find d -size -3c -type f", "echo 12345 > d/x"),
         trap("tar keeps times", "mkdir d; echo 1 > d/x; touch -d @1000 d/x d", "tar cf o.tar --owner=0 --group=0 d", "touch -d @2000 d/x"),
         trap("install -p keeps times", "echo 1 > a; touch -d @1000 a", "install -p a b; stat -c %Y b", "touch -d @2000 a"),
         trap("a creation that fails for want of a directory", "true", "sh -c 'set -C; echo 1 > no/n' 2>/dev/null; echo $?; ls", "mkdir no"),
