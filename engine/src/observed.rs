@@ -71,6 +71,11 @@ pub enum Fault {
     Survivor,
     /// A compiled source asks for date or time.
     Time,
+    /// A script that it ran has a word for time, chance or the state of the machine.
+    Asks {
+        who: String,
+        word: &'static str,
+    },
     /// The same inputs gave another content.
     DifferentFile(PathBytes),
     /// The same inputs gave another exit code, or another text; which.

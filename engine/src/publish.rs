@@ -214,6 +214,9 @@ impl Engine {
         if done.asks_time {
             self.fault(pip, Fault::Time);
         }
+        if let Some((who, word)) = &done.asks {
+            self.fault(pip, Fault::Asks { who: who.clone(), word });
+        }
         let mut made = observed::made(&entry.outputs);
         if made.is_empty() {
             made = done.written.iter().map(observed::Made::of).collect();

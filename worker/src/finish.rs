@@ -50,6 +50,8 @@ pub struct Finished {
     opaque: Option<PathBytes>,
     /// What it read that holds the times of its sources.
     dated: Vec<PathBytes>,
+    /// Whose text has which word for what is different each time.
+    pub asks: Option<(String, &'static str)>,
 }
 
 /// The pip's static side, as far as its end depends on it.
@@ -162,6 +164,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         precompiled: Traits::default(),
         opaque: None,
         dated: Vec::new(),
+        asks: None,
     };
     let names = std::mem::take(&mut a.names);
     let seen = Seen {
@@ -211,7 +214,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
     rest.extend(chooses_by_processor(&names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
-    rest.extend(own_scripts(&names, &outputs, &a.programs, look, c, &mut f.problems));
+    rest.extend(own_scripts(&names, &outputs, &a.programs, look, c, &mut f));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
         let v = look.value(&o);
@@ -245,7 +248,7 @@ fn own_scripts(
     programs: &[Program],
     look: &impl Look,
     c: &Context<'_>,
-    problems: &mut Vec<String>,
+    f: &mut Finished,
 ) -> Vec<Observation> {
     let mut counts = Vec::new();
     if programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) {
@@ -260,9 +263,9 @@ fn own_scripts(
         .collect();
     if let Some(p) = programs.iter().find(|p| !dated && tools::is_dated(&p.path)) {
         let name = text(tools::base_name(&p.path));
-        problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
+        f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
     }
-    let mut asks = programs.iter().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
+    f.asks = programs.iter().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
     let looked = |(p, r): &(&PathBytes, &Record)| {
         (r.read || r.probed) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file() && scripts::is_own(p, s.executable()))
     };
@@ -272,12 +275,12 @@ fn own_scripts(
         let quiet = source.starts_with(b"\x7fELF") || scripts::is_shell(path, &source);
         let text_or_job = |n: &&&[u8]| !quiet || environment::is_of_job(n);
         counts.extend(passed.iter().filter(text_or_job).filter(|n| scripts::names(&source, n)).map(|n| Observation::Env(n.to_vec())));
-        if asks.is_none() && !(c.deterministic)(path) {
-            asks = scripts::asks(path, &source, programs, dated).map(|word| (text(path), word));
+        if f.asks.is_none() && !(c.deterministic)(path) {
+            f.asks = scripts::asks(path, &source, programs, dated).map(|word| (text(path), word));
         }
     }
-    if let Some((who, word)) = asks {
-        problems.push(format!("`{who}` asks for what is different each time (`{word}`)"));
+    if let Some((who, word)) = &f.asks {
+        f.problems.push(format!("`{who}` asks for what is different each time (`{word}`)"));
     }
     counts
 }

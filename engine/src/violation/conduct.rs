@@ -143,6 +143,11 @@ impl Checker<'_> {
                     (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
                 }
                 Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
+                Fault::Asks { who, word } => (
+                    Kind::Environment,
+                    String::new(),
+                    format!("`{}` runs `{who}`, which asks for what is different each time (`{word}`)", self.name(pip)),
+                ),
                 Fault::DifferentFile(path) => (
                     Kind::NonDeterministic,
                     self.shown(path),
