@@ -39,6 +39,8 @@ pub struct Traits {
     /// It asks for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or object (compilers contain
     /// the words). What is precompiled is taken to ask, since it always has the words: only who saw it being made knows better.
     pub asks_time: bool,
+    /// `__TIMESTAMP__` does: it asks for the time of the source, whatever `SOURCE_DATE_EPOCH` says (gcc's manual, "Common Predefined Macros").
+    pub asks_file_time: bool,
     /// A header or module in a compiler's own form.
     pub precompiled: bool,
     /// It holds the times of the files that it was made from, and its compiler refuses it when they have others (clang's AST files, without
@@ -78,11 +80,14 @@ impl Pass {
         }
         self.size += block.len() as u64;
         self.hasher.update(block);
-        if self.binary || self.traits.asks_time {
+        if self.binary || self.traits.asks_file_time || self.traits.precompiled {
             return;
         }
         self.tail.extend_from_slice(&block[..block.len().min(LONGEST)]);
-        self.traits.asks_time = asks_time(&self.tail) || asks_time(block);
+        for part in [&self.tail[..], block] {
+            self.traits.asks_time |= asks_time(part);
+            self.traits.asks_file_time |= self.traits.asks_time && bstr::ByteSlice::contains_str(part, MACROS[2]);
+        }
         let keep = block.len().min(LONGEST - 1);
         self.tail.clear();
         self.tail.extend_from_slice(&block[block.len() - keep..]);
@@ -149,8 +154,8 @@ mod tests {
             p.update(b);
             p.finish().traits
         };
-        assert_eq!(of(b"gpch+014"), Traits { asks_time: true, precompiled: true, dated: false });
-        assert_eq!(of(b"CPCH\x01"), Traits { asks_time: true, precompiled: true, dated: true });
+        assert_eq!(of(b"gpch+014"), Traits { asks_time: true, precompiled: true, ..Traits::default() });
+        assert_eq!(of(b"CPCH\x01"), Traits { asks_time: true, precompiled: true, dated: true, ..Traits::default() });
         assert_eq!(of(b"\x7fELF............\0\0"), Traits::default());
         assert!(of(b"\x7fELF............\0\0__TIME__").asks_time);
     }

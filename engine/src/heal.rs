@@ -55,13 +55,18 @@ pub fn heal(
     let tracked = if all.is_empty() { None } else { crate::violation::place::tracked(&config.root)? }.unwrap_or_default();
     let remade = |s: &Stale| !s.product.tool.is_empty() && !is_build_file(&s.path, declared);
     let sure = |s: &Stale| remade(s) && s.product.created && !tracked.contains(&s.path) && is_stored(s, cache);
+    // What a build that failed has left is still to be undone.
+    let earlier: Vec<Undo> = noted(config).unwrap_or_default().into_iter().filter(is_pending).collect();
+    let time = |s: &Stale, now: &FileStat| earlier.iter().find(|u| u.path == s.path).and_then(|u| u.aged).unwrap_or(now.mtime);
     let plan = |s: &Stale| match FileStat::of(&s.path) {
         _ if sure(s) => Some(Undo { path: s.path.clone(), removed: Some(s.product.strong), aged: None }),
-        Some(now) if !s.product.tool.is_empty() => Some(Undo { path: s.path.clone(), removed: None, aged: Some(now.mtime) }),
+        Some(now) if !s.product.tool.is_empty() => Some(Undo { path: s.path.clone(), removed: None, aged: Some(time(s, &now)) }),
         _ => None,
     };
     let planned: Vec<Option<Undo>> = all.iter().map(plan).collect();
-    note(&planned.iter().flatten().collect::<Vec<_>>(), config).map_err(|e| format!("what is done cannot be noted: {e}"))?;
+    let new = |u: &&Undo| !planned.iter().flatten().any(|p| p.path == u.path);
+    note(&planned.iter().flatten().chain(earlier.iter().filter(new)).collect::<Vec<_>>(), config)
+        .map_err(|e| format!("what is done cannot be noted: {e}"))?;
     let done = planned.iter().map(|p| match p {
         Some(u) if u.removed.is_some() => std::fs::remove_file(os_path(&u.path)).map(|()| Healed::Removed),
         Some(u) => age(os_path(&u.path)).map(|()| Healed::Aged),
@@ -112,6 +117,21 @@ fn date(path: &Path, ns: i128) -> std::io::Result<()> {
     Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// What was done and may be undone.
+fn noted(config: &Config) -> std::io::Result<Vec<Undo>> {
+    match std::fs::read(config.kept("healed")) {
+        Ok(b) => Ok(serde_json::from_slice(&b)?),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Is the file still missing, or still as old as it was made?
+fn is_pending(u: &Undo) -> bool {
+    let now = FileStat::of(&u.path);
+    (now.is_none() && u.removed.is_some()) || (now.is_some_and(|s| s.mtime == OLD) && u.aged.is_some_and(|then| then != OLD))
+}
+
 /// Notes what is about to be done, so that it can be undone; the note of the time before is replaced.
 fn note(plan: &[&Undo], config: &Config) -> std::io::Result<()> {
     let file = config.kept("healed");
@@ -126,22 +146,17 @@ fn note(plan: &[&Undo], config: &Config) -> std::io::Result<()> {
 /// # Errors
 /// The note of what was removed cannot be read.
 pub fn bring_back(cache: &CacheHandle, config: &Config) -> std::io::Result<Vec<Undone>> {
-    let noted: Vec<Undo> = match std::fs::read(config.kept("healed")) {
-        Ok(b) => serde_json::from_slice(&b)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(e),
-    };
     let restore = |path: &PathBytes, strong: &Digest| {
         let entry = cache.store.entry(strong).map_err(|e| e.to_string())?.ok_or("the cache has forgotten it")?;
         let output: Vec<_> = entry.outputs.into_iter().filter(|o| o.path == *path).collect();
         cache::materialise::restore(&cache.cas, &output).map(drop).map_err(|e| e.to_string())
     };
-    let undone = |u: Undo| match (FileStat::of(&u.path), u.removed, u.aged) {
-        (None, Some(strong), _) => Some(Undone { outcome: restore(&u.path, &strong), was: Healed::Removed, path: u.path }),
-        (Some(now), _, Some(then)) if now.mtime == OLD && then != OLD => {
+    let undone = |u: Undo| match (u.removed, u.aged) {
+        (Some(strong), _) => Some(Undone { outcome: restore(&u.path, &strong), was: Healed::Removed, path: u.path }),
+        (None, Some(then)) => {
             Some(Undone { outcome: date(os_path(&u.path), then).map_err(|e| e.to_string()), was: Healed::Aged, path: u.path })
         }
-        _ => None,
+        (None, None) => None,
     };
-    Ok(noted.into_iter().filter_map(undone).collect())
+    Ok(noted(config)?.into_iter().filter(is_pending).filter_map(undone).collect())
 }

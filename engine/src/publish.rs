@@ -13,6 +13,7 @@ use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};
 use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Text, collect};
 use rustc_hash::FxHashMap;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tracer::{Chunk, ExitTicket, Stream};
@@ -77,6 +78,19 @@ impl std::fmt::Display for Different {
     }
 }
 
+/// What a file on standard input asks for, whatever was read of it.
+fn traits_of(f: std::os::fd::BorrowedFd<'_>) -> Traits {
+    struct From<'a>(std::os::fd::BorrowedFd<'a>, u64);
+    impl std::io::Read for From<'_> {
+        fn read(&mut self, b: &mut [u8]) -> std::io::Result<usize> {
+            let n = rustix::io::pread(self.0, b, self.1)?;
+            self.1 += n as u64;
+            Ok(n)
+        }
+    }
+    cache::digest::pass(&mut From(f, 0)).map(|c| c.traits).unwrap_or_default()
+}
+
 impl Engine {
     /// The root of a pip is held in its exit: collect, judge, publish, let go.
     pub(crate) fn finish(&self, t: ExitTicket, pip: &Arc<Pip>) {
@@ -130,8 +144,17 @@ impl Engine {
         let precompiled = |c: &collect::Collected| c.content.is_some_and(|x| x.traits.precompiled);
         let dated = outputs.iter().any(|c| c.content.is_some_and(|x| x.traits.dated));
         self.settle(&pip.writes);
+        let stdin = pip.stdin.as_ref().map(|f| traits_of(f.as_fd())).unwrap_or_default();
         let deterministic = |p: &[u8]| self.config.deterministic(p);
-        let c = Context { env: &pip.fixed.env, pass: &self.config.pass, track: &self.config.track, dated, deterministic: &deterministic };
+        let c = Context {
+            env: &pip.fixed.env,
+            pass: &self.config.pass,
+            track: &self.config.track,
+            dated,
+            stdin,
+            root: self.config.root.as_os_str().as_encoded_bytes(),
+            deterministic: &deterministic,
+        };
         let evidence = self.observer.as_ref().map(|_| observed::evidence(&accesses));
         let done = finish::finish(accesses, written, &world, &c);
         drop(held);

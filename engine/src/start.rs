@@ -89,8 +89,7 @@ impl Engine {
     /// What makes a command uncacheable before it starts.
     pub(crate) fn obstacle(&self, t: &ExecTicket, d: &Descriptors) -> Option<String> {
         let r = &t.request;
-        let script = || worker::scripts::script_of(&r.program.path, &r.argv);
-        if let Some(why) = self.config.uncached(&r.program.path).or_else(|| self.config.uncached(script()?)) {
+        if let Some(why) = self.forbidden(&r.program.path, &r.argv) {
             return Some(format!("by rule: {why}"));
         }
         if !r.shares_our_files() {
@@ -315,8 +314,17 @@ impl Engine {
         t.proceed();
     }
 
+    /// Why the user wants no result of this program, or of the script that it runs, to be stored.
+    fn forbidden(&self, program: &[u8], argv: &[Vec<u8>]) -> Option<&str> {
+        let mut names = std::iter::once(program).chain(worker::scripts::scripts_of(program, argv));
+        names.find_map(|n| self.config.uncached(n))
+    }
+
     pub(crate) fn note_exec(&self, pip: &Pip, t: &ExecTicket) {
         let r = &t.request;
+        if let Some(why) = self.forbidden(&r.program.path, &r.argv) {
+            pip.recorder.problem(format!("by rule: {why}"));
+        }
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {

@@ -130,6 +130,10 @@ fn sources_are_in_no_danger() {
     // What a build does not make keeps its time: what others made from it is not older than it was.
     assert!(said.contains("this build does not make it: it has its time again"), "{said}");
     assert!(w.sh("test out -nt in && test parser.c -nt in").status.success());
+    // Also if the first build after it fails.
+    w.xl(&["run", "--heal", "--", "false"]).output().expect("xl");
+    w.xl(&["run", "--heal", "--", "true"]).output().expect("xl");
+    assert!(w.sh("test out -nt in && test parser.c -nt in").status.success());
     assert_eq!(w.xl(&["run", "--heal", "--", "make"]).output().expect("xl").status.code(), Some(0));
     assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str()), ("1\nb\n", "1\nb\n"));
 }

@@ -31,7 +31,8 @@ fn every_row_is_true() {
         prepare();
         let r = w.pip(&command);
         let item = &r.record["items"][0];
-        if item["outcome"] != want.as_str() {
+        let by_chance = item["not_stored"].as_str().is_some_and(|why| why.contains("while it ran"));
+        if item["outcome"] != want.as_str() || by_chance {
             wrong.push(format!("`{command}` is {}, not {want}\n{}\n{}", item["outcome"], first.story(), r.story()));
         }
     }

@@ -56,9 +56,39 @@ pub fn listed(list: &[String], name: &[u8]) -> bool {
     list.iter().any(|p| matches(p, name))
 }
 
-/// Does it identify a CI job?
-pub fn is_of_job(name: &[u8]) -> bool {
-    JOB.iter().any(|p| matches(p, name))
+/// How a text is searched for the names of variables that are passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// For all of them, as words.
+    Everything,
+    /// For those of a CI job, as words.
+    Job,
+    /// For those of a CI job, anywhere: the strings of a program have no borders.
+    Strings,
+}
+
+/// The variables that a text names, whether they are set or not; not those of the user's own list.
+pub fn named(text: &[u8], search: Search, env: &[Vec<u8>], user: &[String]) -> Vec<Observation> {
+    use bstr::ByteSlice;
+    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let session = if search == Search::Everything { PASS_THROUGH } else { &[] };
+    let mut out = Vec::new();
+    for p in JOB.iter().chain(session).filter(|p| p.len() > 2 && **p != "XL_*") {
+        let (name, prefix) = p.strip_suffix('*').map_or((*p, false), |n| (n, true));
+        let here = |i: usize| {
+            let whole = !part(i.checked_sub(1).and_then(|i| text.get(i))) && (prefix || !part(text.get(i + name.len())));
+            search == Search::Strings || whole
+        };
+        if listed(user, name.as_bytes()) || !text.find_iter(name).any(here) {
+            continue;
+        }
+        // Of a prefix: the names under it, and each by itself.
+        out.push(Observation::Env(p.as_bytes().to_vec()));
+        out.extend(
+            env.iter().map(|v| split(v).0).filter(|n| prefix && matches(p, n) && !listed(user, n)).map(|n| Observation::Env(n.to_vec())),
+        );
+    }
+    out
 }
 
 /// Name and value of `NAME=value`.
@@ -227,7 +257,8 @@ mod tests {
 
     #[test]
     fn an_unknown_program_makes_everything_count() {
-        let program = |p: &str| Program { path: p.into(), argv: Vec::new(), pid: 0, tool: crate::tools::tool(p.as_bytes()) };
+        let program =
+            |p: &str| Program { path: p.into(), argv: Vec::new(), pid: 0, tool: crate::tools::tool(p.as_bytes()), interpreter: None };
         let env = vec![b"LD_PRELOAD=x".to_vec(), b"FOO=1".to_vec()];
         assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
         let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);

@@ -4,14 +4,12 @@
 //! temporary. What was it before, as far as the pip looked? Then that is an observation. An input that changed
 //! under the pip, other than by its own doing, forbids storing.
 
-use crate::environment;
-use crate::recorder::{Accesses, Link, Program, Record};
-use crate::scripts;
-use crate::tools;
+use crate::recorder::{Accesses, Link, Record};
+use crate::{environment, hidden, tools};
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
 use cache::observation::value;
-use cache::{Fact, FileStat, Kind, Observation, PathBytes, Value};
+use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How the outside world is asked; a test may answer from a table.
@@ -44,12 +42,14 @@ pub struct Finished {
     pub problems: Vec<String>,
     /// What was compiled asks for date or time, and the environment does not say which.
     pub asks_time: bool,
+    /// It asks for the time of the source, too, which no environment settles.
+    pub(crate) asks_file_time: bool,
     /// What is true of what it has precompiled.
     pub precompiled: Traits,
     /// What it read that is precompiled and may ask for date or time.
-    opaque: Option<PathBytes>,
+    pub(crate) opaque: Option<PathBytes>,
     /// What it read that holds the times of its sources.
-    dated: Vec<PathBytes>,
+    pub(crate) dated: Vec<PathBytes>,
     /// Whose text has which word for what is different each time.
     pub asks: Option<(String, &'static str)>,
 }
@@ -61,6 +61,10 @@ pub struct Context<'a> {
     pub track: &'a [String],
     /// It made a file that holds the times of its sources.
     pub dated: bool,
+    /// What its standard input, a file, asks for.
+    pub stdin: Traits,
+    /// The workspace.
+    pub root: &'a [u8],
     /// The user says that what this program makes does not depend on time or chance, whatever its text says.
     pub deterministic: &'a dyn Fn(&[u8]) -> bool,
 }
@@ -161,6 +165,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         written,
         problems: std::mem::take(&mut a.problems),
         asks_time: false,
+        asks_file_time: false,
         precompiled: Traits::default(),
         opaque: None,
         dated: Vec::new(),
@@ -195,26 +200,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
-    let compiled = a.programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
-    f.asks_time |= a.programs.iter().flat_map(|p| &p.argv).any(|w| cache::digest::asks_time(w));
-    let undated = a.programs.iter().flat_map(|p| &p.argv).any(|w| w == b"-fno-pch-timestamp");
-    f.precompiled = Traits { asks_time: f.asks_time || f.opaque.is_some(), precompiled: true, dated: !undated };
-    match (f.precompiled.dated && c.dated, &f.dated[..]) {
-        (false, []) => {}
-        // What is compared is what it knows of, not its own time.
-        (false, [one]) => compare_times(&mut f.observations, &names, Some(one)),
-        _ => compare_times(&mut f.observations, &names, None),
-    }
-    let open = compiled && !c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
-    f.asks_time &= open;
-    if let Some(p) = f.opaque.as_ref().filter(|_| open) {
-        f.problems.push(format!("`{}` is precompiled, and asks for date or time, or was not seen being made", text(p)));
-    }
-    if f.asks_time {
-        f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
-    }
-    rest.extend(chooses_by_processor(&names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
-    rest.extend(own_scripts(&names, &outputs, &a.programs, look, c, &mut f));
+    rest.extend(hidden::reveal(&mut a, &names, &outputs, look, c, &mut f));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
         let v = look.value(&o);
@@ -225,68 +211,8 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
-/// Is a compiler told to make what is best for this processor, on a command line or in a file of options (`@file`)?
-fn chooses_by_processor(names: &FxHashMap<PathBytes, Record>, programs: &[Program], look: &impl Look) -> bool {
-    use bstr::ByteSlice;
-    let words = || programs.iter().flat_map(|p| &p.argv);
-    let options =
-        |p: &&PathBytes| words().any(|w| w.strip_prefix(b"@").is_some_and(|f| !f.is_empty() && tools::base_name(f) == tools::base_name(p)));
-    words().any(|w| w.contains_str("native"))
-        || (words().any(|w| w.starts_with(b"@"))
-            && names
-                .iter()
-                .filter(|(_, r)| r.read)
-                .map(|(p, _)| p)
-                .filter(options)
-                .any(|p| look.source(p).is_some_and(|text| text.contains_str("native"))))
-}
-
-/// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
-fn own_scripts(
-    names: &FxHashMap<PathBytes, Record>,
-    outputs: &FxHashSet<PathBytes>,
-    programs: &[Program],
-    look: &impl Look,
-    c: &Context<'_>,
-    f: &mut Finished,
-) -> Vec<Observation> {
-    let mut counts = Vec::new();
-    if programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) {
-        return counts;
-    }
-    let dated = c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
-    let passed: Vec<&[u8]> = c
-        .env
-        .iter()
-        .map(|v| environment::split(v).0)
-        .filter(|n| n.len() > 1 && environment::passes(n, &[]) && !environment::listed(c.pass, n))
-        .collect();
-    if let Some(p) = programs.iter().find(|p| !dated && tools::is_dated(&p.path)) {
-        let name = text(tools::base_name(&p.path));
-        f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
-    }
-    f.asks = programs.iter().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
-    let looked = |(p, r): &(&PathBytes, &Record)| {
-        (r.read || r.probed) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file() && scripts::is_own(p, s.executable()))
-    };
-    for (path, _) in names.iter().filter(looked) {
-        let Some(source) = look.source(path) else { continue };
-        // A program has names in it that its libraries know and it never uses; shell scripts ask for the terminal to colour their talk.
-        let quiet = source.starts_with(b"\x7fELF") || scripts::is_shell(path, &source);
-        let text_or_job = |n: &&&[u8]| !quiet || environment::is_of_job(n);
-        counts.extend(passed.iter().filter(text_or_job).filter(|n| scripts::names(&source, n)).map(|n| Observation::Env(n.to_vec())));
-        if f.asks.is_none() && !(c.deterministic)(path) {
-            f.asks = scripts::asks(path, &source, programs, dated).map(|word| (text(path), word));
-        }
-    }
-    if let Some((who, word)) = &f.asks {
-        f.problems.push(format!("`{who}` asks for what is different each time (`{word}`)"));
-    }
-    counts
-}
-
 /// A compiler compares the times of all files of which it knows: they are observed with the rest.
-fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
+pub(crate) fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
     let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
     let more = |(o, _): &(Observation, Value)| match o {
         Observation::FileContent(p) | Observation::FileProbe { path: p, times: false } => {
@@ -439,7 +365,10 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                 };
                 match content.traits {
                     Traits { asks_time: true, precompiled: true, .. } => f.opaque = Some(path.clone()),
-                    t => f.asks_time |= t.asks_time,
+                    t => {
+                        f.asks_time |= t.asks_time;
+                        f.asks_file_time |= t.asks_file_time;
+                    }
                 }
                 f.dated.extend(content.traits.dated.then(|| path.clone()));
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));

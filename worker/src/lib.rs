@@ -4,6 +4,7 @@
 
 pub mod environment;
 pub mod finish;
+mod hidden;
 pub mod recorder;
 pub mod scripts;
 pub mod special;

@@ -74,6 +74,8 @@ pub struct Accesses {
     /// Links that were crossed, with state and target when that happened.
     pub links: FxHashMap<PathBytes, Link>,
     pub facts: BTreeSet<Fact>,
+    /// Files about the state of the machine that it read; most programs do so for their own needs.
+    pub state: BTreeSet<&'static str>,
     /// Every exec.
     pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
@@ -96,6 +98,8 @@ pub struct Program {
     pub argv: Vec<Vec<u8>>,
     /// What the table knows of it. A script is never known, whatever its name.
     pub tool: Option<&'static Tool>,
+    /// Who runs it, if it is a `#!` file.
+    pub interpreter: Option<Vec<u8>>,
     /// The process that became it.
     pub pid: i32,
 }
@@ -141,7 +145,7 @@ impl Recorder {
         }
         // Of a shell's script the text was searched; rustc looks at names only to find them.
         let searches = !script && tools::searches_libraries(program);
-        let judges = tool.is_none() && !searches && interpreter.and_then(tools::tool).is_none();
+        let judges = tool.is_none() && !searches && interpreter.and_then(tools::tool).is_none() && !tools::times_are_known(program);
         let cwd = cwd.into();
         self.running
             .lock()
@@ -149,20 +153,19 @@ impl Recorder {
             .insert(pid, Running { tool, times, judges, cwd, probes_output, searches, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
-        if let Some((name, why)) =
-            names.into_iter().flatten().find_map(|n| tools::volatile(n).or_else(|| tools::asks_for_now(n, argv)).map(|why| (n, why)))
+        if let Some((name, why)) = names
+            .into_iter()
+            .flatten()
+            .find_map(|n| tools::volatile(program, n).or_else(|| tools::asks_for_now(n, argv)).map(|why| (n, why)))
         {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
-        }
-        if let Some(s) = crate::scripts::names_state(argv) {
-            a.problem(format!("it reads the state of kernel or processes (`{s}`)"));
         }
         if tool.is_some_and(|t| t.class == tools::Class::Shell)
             && let Some(v) = crate::environment::volatile_variable(argv)
         {
             a.problem(format!("its text uses ${v}"));
         }
-        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, pid });
+        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, interpreter: interpreter.map(<[u8]>::to_vec), pid });
     }
 
     /// What the program that process `pid` runs now looks at does not count; what it writes does.
@@ -233,7 +236,10 @@ impl Recorder {
                 a.problem(format!("what goes through `{}` is not kept", String::from_utf8_lossy(&access.path.path)));
             }
             Special::No => {}
-            Special::Ignore => return None,
+            Special::Ignore => {
+                a.state.extend(crate::scripts::state(&access.path.path).filter(|_| reads));
+                return None;
+            }
             Special::Fact(f) => {
                 drop(a);
                 self.fact(pid, f);

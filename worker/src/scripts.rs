@@ -6,7 +6,7 @@
 //! point is the time are in [`crate::tools::VOLATILE`].
 
 use crate::recorder::Program;
-use crate::tools::base_name;
+use crate::tools::{Class, base_name};
 use bstr::ByteSlice;
 
 /// A language: who runs it, how its files end, and its words for time and chance.
@@ -17,20 +17,11 @@ struct Language {
 }
 
 const LANGUAGES: &[Language] = &[
+    // What a shell's variables are is asked by [`shell_asks`].
     Language {
         interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"],
         endings: &[".sh"],
-        words: &[
-            "$RANDOM",
-            "${RANDOM",
-            "$SRANDOM",
-            "$SECONDS",
-            "${SECONDS",
-            "$EPOCHSECONDS",
-            "$EPOCHREALTIME",
-            "printf '%(",
-            "printf \"%(",
-        ],
+        words: &["printf '%(", "printf \"%(", " -ef "],
     },
     Language {
         interpreters: &["python", "pypy"],
@@ -47,6 +38,8 @@ const LANGUAGES: &[Language] = &[
             "time.strftime(",
             "uuid1(",
             "uuid4(",
+            "from time import",
+            "from random import",
             "random.random(",
             "random.rand",
             "random.choice",
@@ -56,7 +49,11 @@ const LANGUAGES: &[Language] = &[
             "secrets.",
         ],
     },
-    Language { interpreters: &["perl"], endings: &[".pl", ".pm"], words: &["localtime", "gmtime", "time()", "= time;", "rand(", "rand;"] },
+    Language {
+        interpreters: &["perl"],
+        endings: &[".pl", ".pm"],
+        words: &["localtime", "gmtime", "time()", "= time;", "time,", "rand(", "rand;", "rand "],
+    },
     Language { interpreters: &["ruby"], endings: &[".rb"], words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"] },
     Language { interpreters: &["awk", "gawk", "mawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
     Language { interpreters: &["node", "nodejs"], endings: &[".js", ".mjs", ".cjs"], words: &["Date.now(", "new Date()", "Math.random("] },
@@ -84,8 +81,25 @@ const STATE: &[&str] = &[
 ];
 
 /// Where machines and package managers put the scripts of others.
-const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/opt/", "/nix/"];
-const PACKAGES: &[&str] = &["/site-packages/", "/dist-packages/", "/node_modules/", "/lib/python3", "/lib/perl5/"];
+const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/opt/", "/nix/", "/gnu/"];
+const PACKAGES: &[&str] = &[
+    "/site-packages/",
+    "/dist-packages/",
+    "/node_modules/",
+    "/lib/python",
+    "/lib/perl",
+    "/lib/ruby",
+    "/perl5/",
+    "/perlbrew/",
+    "/.rbenv/",
+    "/.pyenv/",
+    "/.rustup/",
+    "/.cargo/",
+    "/.nvm/",
+];
+
+/// Variables of a shell's own that have another value each time.
+const SHELL: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME"];
 
 impl Language {
     fn runs(&self, program: &[u8]) -> bool {
@@ -94,14 +108,30 @@ impl Language {
         self.interpreters.iter().any(|i| i.as_bytes() == stem)
     }
 
-    /// The word by which the text asks for time or chance.
+    /// The word by which the text asks for time, chance or the state of the machine.
     fn asks(&self, text: &[u8]) -> Option<&'static str> {
-        let shell = self.interpreters[0] == "sh";
-        // A number for the name of a scratch file is lost with it: `conf$$-$RANDOM`.
-        let scratch = |line: &[u8]| shell && (line.contains_str("$$") || line.to_ascii_lowercase().contains_str("tmp"));
-        let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l) && !scratch(l));
-        self.words.iter().find(found).copied().or_else(|| STATE.iter().find(found).copied())
+        let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
+        let shell = || if self.interpreters[0] == "sh" { shell_asks(text) } else { None };
+        self.words.iter().find(found).copied().or_else(shell).or_else(|| STATE.iter().find(found).copied())
     }
+}
+
+/// The variable by which a shell's text asks for time or chance. A number for the name of a scratch file is lost with it: what is glued to a
+/// process number (`conf$$-$RANDOM`) is one.
+fn shell_asks(text: &[u8]) -> Option<&'static str> {
+    let uses = |line: &[u8], v: &str| {
+        line.find_iter(v).any(|i| {
+            let (before, after) = (&line[..i], &line[i + v.len()..]);
+            let whole = !part_of_name(before.last()) && !part_of_name(after.first());
+            let expanded = [&b"$"[..], b"${", b"${#"].iter().any(|e| before.ends_with(e));
+            let arithmetic = before.contains_str("((") || before.contains_str("$[");
+            let border = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b';');
+            let begin = before.iter().rposition(border).map_or(0, |b| b + 1);
+            let end = i + v.len() + after.iter().position(border).unwrap_or(after.len());
+            whole && (expanded || arithmetic) && !line[begin..end].contains_str("$$")
+        })
+    };
+    SHELL.iter().copied().find(|v| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && uses(l, v)))
 }
 
 /// Is `word` in the line, and not the end of a longer one (`operand(`)?
@@ -119,10 +149,16 @@ fn is_comment(line: &[u8]) -> bool {
     line.starts_with(b"#") || line.starts_with(b"//")
 }
 
-/// May this file be a script of the build's own? `executable`: it has the permission.
-pub fn is_own(path: &[u8], executable: bool) -> bool {
-    let foreign = FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d));
-    !foreign && (executable || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))))
+/// Does it come with the machine, or from a package manager? What is below the workspace `root` does not, wherever that is.
+pub fn is_foreign(path: &[u8], root: &[u8]) -> bool {
+    let below = root.len() > 1 && path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"));
+    !below && FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d))
+}
+
+/// May this be a script? `executable`: it has the permission.
+pub fn may_be_script(path: &[u8], executable: bool, programs: &[Program]) -> bool {
+    let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path));
+    executable || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))) || given()
 }
 
 /// Is it a script for a shell, by its name or first line?
@@ -131,16 +167,25 @@ pub fn is_shell(path: &[u8], text: &[u8]) -> bool {
     path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES[0].runs(w))
 }
 
-/// The state of kernel or processes that a command line names, which programs also read for their own needs.
-pub fn names_state(argv: &[Vec<u8>]) -> Option<&'static str> {
-    argv.iter().skip(1).find_map(|a| STATE.iter().find(|s| names(a, s.as_bytes())).copied())
+/// The name in our table of a file below `/proc` or `/sys` that says what the machine does at the moment.
+pub fn state(path: &[u8]) -> Option<&'static str> {
+    let own = path
+        .strip_prefix(b"/proc/")
+        .and_then(|p| p.iter().position(|b| *b == b'/').filter(|n| p[..*n].iter().all(u8::is_ascii_digit)).map(|n| &p[n..]));
+    let name = own.map_or_else(|| path.to_vec(), |rest| [b"/proc/self", rest].concat());
+    STATE.iter().find(|s| name == s.as_bytes() || (s.starts_with("/sys") && name.starts_with(s.as_bytes()))).copied()
 }
 
-/// The script that an interpreter is given; what follows `-c`, `-e` or `-m` is none.
-pub fn script_of<'a>(program: &[u8], argv: &'a [Vec<u8>]) -> Option<&'a [u8]> {
-    LANGUAGES.iter().find(|l| l.runs(program))?;
-    let first = argv.iter().skip(1).find(|a| !a.starts_with(b"-") || matches!(&a[..], b"-c" | b"-e" | b"-m"))?;
-    (!first.starts_with(b"-")).then_some(first)
+/// Does a command line name it? Compilers are told of names to write them down.
+pub fn says(program: &Program, state: &str) -> bool {
+    program.tool.is_none_or(|t| t.class != Class::Toolchain) && program.argv.iter().skip(1).any(|a| names(a, state.as_bytes()))
+}
+
+/// The scripts that an interpreter may be given: what is no option. What follows `-c`, `-e` or `-m` is none.
+pub fn scripts_of<'a>(program: &[u8], argv: &'a [Vec<u8>]) -> impl Iterator<Item = &'a [u8]> {
+    let runs = LANGUAGES.iter().any(|l| l.runs(program));
+    let words = argv.iter().skip(1).map(Vec::as_slice).take_while(|a| !matches!(*a, b"-c" | b"-e" | b"-m"));
+    words.filter(move |a| runs && !a.starts_with(b"-"))
 }
 
 /// The word by which a file that these programs ran, or might have, asks for time or chance. With `SOURCE_DATE_EPOCH` in its text and in the
@@ -150,10 +195,13 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
         return None;
     }
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
-    let ran = |l: &&Language| programs.iter().any(|p| l.runs(&p.path) || p.path == path);
+    let runs = |l: &Language, p: &Program| l.runs(&p.path) || p.interpreter.as_ref().is_some_and(|i| l.runs(i));
+    let ran = |l: &&Language| programs.iter().any(|p| runs(l, p));
     let named = |l: &&Language| l.endings.iter().any(|e| path.ends_with(e.as_bytes()));
     let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| l.runs(w));
-    let given = |l: &&Language| programs.iter().any(|p| l.runs(&p.path) && p.argv.iter().skip(1).any(|a| base_name(a) == base_name(path)));
+    let given = |l: &&Language| {
+        programs.iter().filter(|p| l.runs(&p.path)).flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path))
+    };
     let all = || LANGUAGES.iter();
     all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given)).filter(ran)?.asks(text)
 }
@@ -175,7 +223,7 @@ mod tests {
     use super::*;
 
     fn program(path: &str, argv: &[&str]) -> Program {
-        Program { path: path.into(), argv: argv.iter().map(|a| a.as_bytes().to_vec()).collect(), tool: None, pid: 1 }
+        Program { path: path.into(), argv: argv.iter().map(|a| a.as_bytes().to_vec()).collect(), tool: None, interpreter: None, pid: 1 }
     }
 
     #[test]
@@ -189,17 +237,36 @@ mod tests {
         assert_eq!(asks("/w/gen", "# not .now() any more", &python), None);
         assert_eq!(asks("/w/data", "#!/usr/bin/env bash\necho $RANDOM", &python), None);
         assert_eq!(asks("/w/configure", "mkdir conf$$-$RANDOM\ntmp=x-${RANDOM-0}$$\n", &shell), None);
-        assert_eq!(asks("/w/configure", "echo $RANDOM > out", &shell), Some("$RANDOM"));
+        for line in ["echo $RANDOM > o.tmp", "echo $((RANDOM % 10))", "x=${RANDOM}"] {
+            assert_eq!(asks("/w/configure", line, &shell), Some("RANDOM"), "{line}");
+        }
+        assert_eq!(asks("/w/configure", "x=${RANDOM_SEED:-5}; RANDOM=1", &shell), None);
         assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
         assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("srand()"));
         assert_eq!(asks("/w/gen", "open('/proc/meminfo')", &python), Some("/proc/meminfo"));
+        let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
+        assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }
 
     #[test]
     fn whose_scripts() {
-        assert!(is_own(b"/w/gen", true) && is_own(b"/w/gen.py", false) && !is_own(b"/w/data.txt", false));
-        assert!(!is_own(b"/usr/bin/pod2man", true) && !is_own(b"/w/venv/lib/python3.11/random.py", false));
+        let bash = [program("/usr/bin/bash", &["bash", "-o", "pipefail", "gen"])];
+        assert!(may_be_script(b"/w/x", true, &[]) && may_be_script(b"/w/gen.py", false, &[]) && !may_be_script(b"/w/gen", false, &[]));
+        assert!(may_be_script(b"/w/gen", false, &bash));
+        assert!(is_foreign(b"/usr/bin/pod2man", b"/w") && is_foreign(b"/w/venv/lib/python3.11/random.py", b"/w"));
+        assert!(is_foreign(b"/usr/src/app/gen.py", b"/w") && !is_foreign(b"/usr/src/app/gen.py", b"/usr/src/app"));
+    }
+
+    #[test]
+    fn the_state_of_the_machine() {
+        assert_eq!(
+            (state(b"/proc/4711/limits"), state(b"/proc/loadavg"), state(b"/proc/4711/fd")),
+            (Some("/proc/self/limits"), Some("/proc/loadavg"), None)
+        );
+        assert!(says(&program("/usr/bin/cat", &["cat", "/proc/loadavg"]), "/proc/loadavg"));
+        let gcc = Program { tool: crate::tools::tool(b"gcc"), ..program("/usr/bin/gcc", &["gcc", "-DX=\"/proc/loadavg\""]) };
+        assert!(!says(&gcc, "/proc/loadavg"));
     }
 
     #[test]

@@ -148,6 +148,10 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("pkill", "it signals other processes"),
     ("kill", "it signals other processes"),
     ("sleep", "it only waits"),
+];
+
+/// Programs that have inputs which nobody sees, wherever they are installed.
+pub const DAEMONS: &[(&str, &str)] = &[
     ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
     ("ccache", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
     ("distcc", "it hands its work to a daemon; set CC without distcc"),
@@ -189,12 +193,21 @@ pub fn is_dated(path: &[u8]) -> bool {
 
 /// What this run asks for that is another thing each time, although the program has other uses.
 pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
+    use bstr::ByteSlice;
     let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
     let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
     match base_name(path) {
         b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
-        b"find" if is(&["-cnewer", "-anewer"]) || prints(argv, b"aAcCikb") => Some("it tells inode numbers, or times of access or change"),
+        b"find" if is(&["-cnewer", "-anewer", "-ls", "-inum", "-samefile"]) || prints(argv, b"aAcCikb") => {
+            Some("it tells inode numbers, or times of access or change")
+        }
         b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f")) => Some("it tells how much room is left"),
+        b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
+            Some("it tells inode numbers, or times of access or change")
+        }
+        b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
+            Some("it asks whether two names are of one file")
+        }
         b"ls" if arg(&|a| a == b"--size" || short_flag(a, b"scu")) => {
             Some("it tells times of access or change, or how much room files take")
         }
@@ -232,10 +245,12 @@ pub fn invents_names(tool: &Tool) -> bool {
     tool.names.contains(&"mktemp")
 }
 
-/// Why this program's result is never the same twice.
-pub fn volatile(path: &[u8]) -> Option<&'static str> {
-    let name = base_name(path);
-    VOLATILE.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, why)| *why)
+/// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
+/// have the name of another.
+pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
+    let system = ["/usr/", "/bin/", "/sbin/", "/opt/", "/nix/", "/gnu/"].iter().any(|d| path.starts_with(d.as_bytes()));
+    let named = |t: &'static [(&str, &str)]| t.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
+    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| system))
 }
 
 /// Is a probe of an output by this run without effect on what it makes?
@@ -307,7 +322,6 @@ pub fn library_stem(name: &[u8], exact: bool) -> Option<Vec<u8>> {
 
 /// Does this script compare file times?
 pub fn compares_times(script: &[u8]) -> bool {
-    use bstr::ByteSlice;
     use std::os::unix::ffi::OsStrExt;
     // Never anything that opening or reading would change: pipes, terminals, devices.
     let path = std::path::Path::new(std::ffi::OsStr::from_bytes(script));
@@ -316,7 +330,15 @@ pub fn compares_times(script: &[u8]) -> bool {
     if readable && let Ok(f) = std::fs::File::open(path) {
         let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4 << 20), &mut text);
     }
-    [" -nt ", " -ot ", " -ef ", "-newer", "mtime", " -M "].iter().any(|w| text.contains_str(w))
+    compares(&text)
+}
+
+/// Has this text a word for comparing or handing on file times?
+fn compares(text: &[u8]) -> bool {
+    use bstr::ByteSlice;
+    const WORDS: &[&str] =
+        &[" -nt ", " -ot ", "-newer", "mtime", " -M ", "copy2", "copystat", "copytree", "zipfile", "tarfile", "make_archive", "st_mtim"];
+    WORDS.iter().any(|w| text.contains_str(w))
 }
 
 /// The script file of a shell's command line, if it runs one.
@@ -352,6 +374,15 @@ impl Times {
     }
 }
 
+/// Is it known of which names this program reads the times? What a row of [`reads_times`] does not say then, it does not.
+pub fn times_are_known(path: &[u8]) -> bool {
+    const KNOWN: &[&[u8]] = &[
+        b"find", b"ls", b"stat", b"tar", b"bsdtar", b"rsync", b"cpio", b"zip", b"gzip", b"make", b"gmake", b"ninja", b"pod2man", b"which",
+        b"file", b"env", b"xargs", b"diff", b"awk", b"mawk", b"gawk",
+    ];
+    KNOWN.contains(&base_name(path))
+}
+
 /// Which modification times a run of this program with these arguments in `cwd` reads.
 pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
     use bstr::ByteSlice;
@@ -367,24 +398,26 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
         b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
         b"find" => {
-            let words = |a: &[u8]| a.starts_with(b"-newer") || matches!(a, b"-links" | b"-samefile" | b"-ls");
+            let words = |a: &[u8]| a.starts_with(b"-newer") || a == b"-links";
             when(arg(&words) || prints(argv, b"tTn"), Times::All)
         }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
         b"ls" => {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"lgnoti")), Times::All)
+            when(arg(&|a| long(a) || short_flag(a, b"lgnot")), Times::All)
         }
         b"gzip" | b"pod2man" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             // A shell looks at its own directory to know where it is, unless it is told to compare that one.
             let text = || argv.iter().skip(1).flat_map(|a| a.split_str(" ")).filter(|w| !w.is_empty()).collect::<Vec<_>>();
-            // Whether two names are of one file: the number of names is observed with the time.
-            let asks = arg(&|a| ["-nt", "-ot", "-ef"].iter().any(|o| a.contains_str(o)));
+            let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
             if asks && compares_directories(&text()) { Times::All } else { when(asks || script(), Times::Elsewhere) }
         }
         b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
-        name if name.starts_with(b"python") => Times::Modules,
+        name if name.starts_with(b"python") || name == b"node" => {
+            let asks = argv.iter().any(|a| compares(a)) || script();
+            if asks { Times::Elsewhere } else { Times::Modules }
+        }
         b"perl" | b"ruby" | b"tclsh" => when(script(), Times::Elsewhere),
         _ => Times::None,
     }
@@ -392,16 +425,32 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
 
 /// Does the format of `find -printf` have one of these letters?
 fn prints(argv: &[Vec<u8>], letters: &[u8]) -> bool {
-    let formats = argv.windows(2).filter(|w| matches!(&w[0][..], b"-printf" | b"-fprintf")).map(|w| &w[1]);
-    formats.flat_map(|f| f.windows(2)).any(|w| w[0] == b'%' && letters.contains(&w[1]))
+    argv.windows(2).any(|w| matches!(&w[0][..], b"-printf" | b"-fprintf") && has_directive(&w[1], letters))
+}
+
+/// `%` and one of these letters, with flags and a width between.
+fn has_directive(format: &[u8], letters: &[u8]) -> bool {
+    let directive = |rest: &[u8]| rest.iter().find(|b| !(b.is_ascii_digit() || b"#-+ .".contains(b))).copied();
+    format.split(|b| *b == b'%').skip(1).filter_map(directive).any(|l| letters.contains(&l))
+}
+
+/// The format that `stat` is given.
+fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
+    let own = |a: &'_ Vec<u8>| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| a.strip_prefix(*p)).map(<[u8]>::len);
+    let i = argv.iter().position(|a| own(a).is_some() || a == b"--format" || a == b"--printf")?;
+    match own(&argv[i]).unwrap_or(0) {
+        0 => argv.get(i + 1).map(Vec::as_slice),
+        n => argv[i].get(argv[i].len() - n..),
+    }
 }
 
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
 fn compares_directories(words: &[&[u8]]) -> bool {
     let plain = |w: Option<&&[u8]>| w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)));
-    words.iter().enumerate().any(|(i, w)| {
-        matches!(*w, b"-nt" | b"-ot" | b"-ef") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1)))
-    })
+    words
+        .iter()
+        .enumerate()
+        .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
 }
 
 /// `-xyz` holds one of `letters`.
@@ -417,11 +466,21 @@ mod tests {
     fn what_is_another_thing_each_time() {
         let asks = |line: &str| {
             let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
-            volatile(&argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
+            volatile(b"/usr/bin/x", &argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
         };
-        for line in
-            ["/usr/bin/df .", "find . -mmin -5", "find . -printf %p%i", "stat -fc %a .", "ls -ls", "sort -R f", "openssl rand 4", "shuf f"]
-        {
+        for line in [
+            "/usr/bin/df .",
+            "find . -mmin -5",
+            "find . -printf %p%i",
+            "stat -fc %a .",
+            "stat f",
+            "stat -c %Z f",
+            "find . -printf %-10i",
+            "ls -ls",
+            "sort -R f",
+            "openssl rand 4",
+            "shuf f",
+        ] {
             assert!(asks(line), "{line}");
         }
         for line in ["find . -newer f", "find . -printf %p%s", "stat -c %s f", "ls -l --color f", "sort -r f", "openssl dgst f"] {

@@ -122,12 +122,19 @@ fn inputs() {
             "touch -d @3000 in",
         ),
         trap(
+            "a time that is handed on with the content",
+            "printf x > in; touch -d @1000 in; printf 'import os\nprint(open(\"in\").read(), os.path.getmtime(\"in\"))\n' > g.py",
+            "python3 -B g.py",
+            "touch -d @3000 in",
+        ),
+        trap(
             "times, compared by a tool of the build's own",
             "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf '#include <sys/stat.h>\n#include <unistd.h>\nint main() { struct stat a, b; stat(\"in\", &a); stat(\"out\", &b); if (a.st_mtime > b.st_mtime) rename(\"in\", \"out\"); }\n' > g.c; gcc g.c -o g",
             "./g; cat out",
             "touch -d @3000 in",
         ),
-        trap("two names of one file", "echo 1 > a; touch -d @1000 a; cp -p a b", "test a -ef b && echo same || echo other", "rm b; ln a b"),
+        trap("two names of one file", "echo 1 > a; touch -d @1000 a; cp -p a b", "test a -ef b && echo same || echo other", "rm b; ln a b")
+            .unstored("two names are of one file"),
         trap("find -newer", "touch -d @1000 a; touch -d @2000 ref", "find . -name a -newer ref", "touch -d @3000 a"),
         trap("a name below what becomes a file", "ln -s d/a l", "ls l", "echo x > d"),
         trap("a name below what the command makes itself", "true", "cat d/x 2>&1; echo 1 > d", "echo 2 > d"),
@@ -325,15 +332,35 @@ fn what_cannot_be_seen_is_not_cached() {
         let r = w.xl_run("exec", &["gcc", "-S", "t.c"]);
         assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
     }
+    w.write("s.c", "char *t = __TIMESTAMP__;\n");
+    w.write("i.c", "char *t = __TIME__;\n");
+    for text in ["SOURCE_DATE_EPOCH=1 gcc -S s.c", "gcc -S -x c - -o i.s < i.c"] {
+        w.pip(text);
+        let r = w.pip(text);
+        assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
+    }
+    // Who says what the macros are does not ask.
+    let told = r#"gcc -Wno-builtin-macro-redefined '-D__DATE__="x"' '-D__TIME__="x"' '-D__TIMESTAMP__="x"' -S i.c -o told.s"#;
+    w.pip(told);
+    assert_eq!(w.pip(told).pips("hit"), 1);
     w.write("u.c", "char *t = T;\n");
     for _ in 0..2 {
         let r = w.xl_run("exec", &["gcc", "-DT=__TIME__", "-S", "u.c"]);
         assert_eq!(r.pips("uncacheable"), 1, "{}", r.story());
     }
     w.write("in", "1\n");
-    for text in
-        ["df .", "du in", "find . -mmin +5", "find . -cnewer in", "stat -f -c %a .", "ls -c", "shuf -e 1 2 3", "openssl rand -hex 4"]
-    {
+    for text in [
+        "df .",
+        "du in",
+        "find . -mmin +5",
+        "find . -cnewer in",
+        "stat -f -c %a .",
+        "stat in",
+        "stat -c %Z in",
+        "ls -c",
+        "shuf -e 1 2 3",
+        "openssl rand -hex 4",
+    ] {
         w.pip(text);
         let r = w.pip(text);
         assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
@@ -346,9 +373,22 @@ fn what_cannot_be_seen_is_not_cached() {
     }
     // What only a text tells: time and chance, without a system call.
     w.write("r.sh", "echo $RANDOM\n");
+    w.write("r", "echo $((RANDOM % 1000)) > o.tmp; cat o.tmp\n");
+    w.write("from.py", "from time import time; print(time())\n");
+    w.write("own", "#!/usr/bin/env python3\nimport lib; print(lib.stamp())\n");
+    w.sh("chmod +x own");
     w.write("lib.py", "import datetime\ndef stamp(): return datetime.datetime.now()\n");
     w.write("t.py", "import lib; print(lib.stamp())\n");
-    for text in ["bash r.sh", "python3 t.py", "awk 'BEGIN { srand(); print rand() }'", "python3 -c 'import time; print(time.time())'"] {
+    for text in [
+        "bash r.sh",
+        "bash r",
+        "bash -o pipefail r.sh",
+        "python3 from.py",
+        "./own",
+        "python3 t.py",
+        "awk 'BEGIN { srand(); print rand() }'",
+        "python3 -c 'import time; print(time.time())'",
+    ] {
         w.pip(text);
         let r = w.pip(text);
         assert_eq!(r.pips("uncacheable"), 1, "{text}: {}", r.story());
@@ -357,12 +397,35 @@ fn what_cannot_be_seen_is_not_cached() {
     w.pip("python3 t.py > /dev/null");
     assert_eq!(w.pip("python3 t.py > /dev/null").pips("hit"), 1);
     w.sh("rm xl.toml");
+    // By rule, whoever starts it.
+    w.write(
+        "xl.toml",
+        "[[rule]]\ntool = 'gen-ids'\ncache = false\nreason = 'new ones'\n[[rule]]\ntool = 'ids.py'\ncache = false\nreason = 'the same'\n",
+    );
+    w.write("gen-ids", "#!/bin/sh\necho id\n");
+    w.write("ids.py", "print(1)\n");
+    w.sh("chmod +x gen-ids");
+    w.write(
+        "build.ninja",
+        "rule r\n  command = ./$in > $out\nbuild a: r gen-ids\nrule p\n  command = python3 -W ignore $in > $out\nbuild b: p ids.py\n",
+    );
+    for _ in 0..2 {
+        let r = w.run(&["ninja"]);
+        assert_eq!((r.code(), r.pips("uncacheable")), (Some(0), 2), "{}", r.story());
+        w.sh("rm a b");
+    }
+    w.sh("rm xl.toml");
     // A name of the CI job counts where somebody says it.
     w.write("n.py", "import os; print(os.environ.get('BUILD_NUMBER'))\n");
     let mut w = w;
+    w.write("n.c", "#include <stdio.h>\n#include <stdlib.h>\nint main() { printf(\"%s\\n\", getenv(\"BUILD_NUMBER\")); }\n");
+    w.sh("gcc n.c -o n");
+    assert_eq!(w.pip("python3 n.py").stdout(), "None\n");
     for n in ["1", "2"] {
         w.env.insert("BUILD_NUMBER".into(), n.into());
-        assert_eq!(w.pip("python3 n.py").stdout(), format!("{n}\n"));
+        for text in ["python3 n.py", "./n", "perl -e 'print \"$ENV{BUILD_NUMBER}\\n\"'", "printenv BUILD_NUMBER"] {
+            assert_eq!(w.pip(text).stdout(), format!("{n}\n"), "{text}");
+        }
         w.pip("python3 -c 'print(1)'");
     }
     assert_eq!(w.pip("python3 -c 'print(1)'").pips("hit"), 1);

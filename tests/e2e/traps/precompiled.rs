@@ -65,6 +65,13 @@ fn clang_compares_the_times_of_sources() {
     assert_eq!(w.run(&["make", "-B"]).code(), Some(0));
     w.sh("sed -i 's/V 1/V 2/' v.h; touch -d '+4 sec' v.h; rm a.o");
     assert_eq!(w.run(&["make"]).code(), Some(2));
+    // Two of one command, of which one holds times.
+    let both = "clang -Xclang -fno-pch-timestamp -x c-header u.h -o u.pch && clang -x c-header v.h -o v.pch";
+    let w = tree("#pragma once\n#define V 1\n#define T 0\n", both, "v.pch", "clang -include-pch v.pch");
+    w.write("u.h", "int u;\n");
+    assert_eq!(again(&w).code(), Some(0));
+    w.sh("touch -d '+2 sec' v.h");
+    assert_eq!(again(&w).code(), Some(0));
     // Without times in it there is nothing to compare.
     let w = clang("-Xclang -fno-pch-timestamp");
     assert_eq!(again(&w).code(), Some(0));

@@ -1,0 +1,144 @@
+//! What a pip depends on and no access shows: clock and chance, the processor, variables that are passed through, times inside of
+//! precompiled files. It is looked for in command lines and in the text of what was read, and becomes observations or reasons not to store.
+//!
+//! What the words are is the business of [`crate::scripts`]; the clock itself is read without a system call (vdso(7)).
+
+use crate::finish::{Context, Finished, Look, compare_times};
+use crate::recorder::{Accesses, Program, Record};
+use crate::{environment, scripts, tools};
+use bstr::ByteSlice;
+use cache::digest::Traits;
+use cache::{Fact, Observation, PathBytes};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+type Names = FxHashMap<PathBytes, Record>;
+
+fn text(p: &[u8]) -> String {
+    String::from_utf8_lossy(p).into_owned()
+}
+
+/// All of it. What was observed so far is in `f`, with what contents were found to ask for.
+pub(crate) fn reveal(
+    a: &mut Accesses,
+    names: &Names,
+    outputs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    c: &Context<'_>,
+    f: &mut Finished,
+) -> Vec<Observation> {
+    let epoch = c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
+    precompiled(names, &a.programs, c, f);
+    clock_of_compilers(&a.programs, epoch, f);
+    let mut out = Vec::new();
+    out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
+    out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
+    out
+}
+
+/// What it precompiled, and the times of what that knows of.
+fn precompiled(names: &Names, programs: &[Program], c: &Context<'_>, f: &mut Finished) {
+    f.asks_time |= c.stdin.asks_time || programs.iter().flat_map(|p| &p.argv).any(|w| cache::digest::asks_time(value_of(w)));
+    f.asks_file_time |= c.stdin.asks_file_time;
+    let mut clangs = programs.iter().filter(|p| tools::base_name(&p.path).starts_with(b"clang")).peekable();
+    let undated = clangs.peek().is_some() && clangs.all(|p| p.argv.iter().any(|w| w == b"-fno-pch-timestamp"));
+    let asks_time = f.asks_time || f.opaque.is_some();
+    f.precompiled = Traits { asks_time, asks_file_time: f.asks_file_time, precompiled: true, dated: !undated };
+    let dated = std::mem::take(&mut f.dated);
+    match (f.precompiled.dated && c.dated, &dated[..]) {
+        (false, []) => {}
+        // What is compared is what it knows of, not its own time.
+        (false, [one]) => compare_times(&mut f.observations, names, Some(one)),
+        _ => compare_times(&mut f.observations, names, None),
+    }
+}
+
+/// `-D__DATE__="x"` does not ask for the date: it says it.
+fn value_of(word: &[u8]) -> &[u8] {
+    let defines = word.starts_with(b"-D") || word.starts_with(b"-U");
+    if !defines { word } else { word.find_byte(b'=').map_or(&b""[..], |i| &word[i + 1..]) }
+}
+
+/// `__DATE__` and the like, unless the environment or the command line says what they are.
+fn clock_of_compilers(programs: &[Program], epoch: bool, f: &mut Finished) {
+    let compiled = programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
+    let defined =
+        |name: &str| programs.iter().flat_map(|p| &p.argv).any(|w| w.strip_prefix(b"-D").is_some_and(|d| d.starts_with(name.as_bytes())));
+    let clock = compiled && !epoch && !(defined("__DATE__=") && defined("__TIME__="));
+    let file = compiled && !defined("__TIMESTAMP__=");
+    if let Some(p) = f.opaque.as_ref().filter(|_| clock) {
+        f.problems.push(format!("`{}` is precompiled, and asks for date or time, or was not seen being made", text(p)));
+    }
+    if f.asks_file_time && file {
+        f.problems.push("it compiles a source that asks for its own time (`__TIMESTAMP__`)".to_owned());
+    } else if f.asks_time && clock {
+        f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
+    }
+    f.asks_time = f.asks_time && clock || f.asks_file_time && file;
+}
+
+/// Is a compiler told to make what is best for this processor, on a command line or in a file of options (`@file`)?
+fn chooses_by_processor(names: &Names, programs: &[Program], look: &impl Look) -> bool {
+    let words = || programs.iter().flat_map(|p| &p.argv);
+    if words().any(|w| w.contains_str("native")) {
+        return true;
+    }
+    let files: Vec<&[u8]> = words().filter_map(|w| w.strip_prefix(b"@")).map(tools::base_name).filter(|n| !n.is_empty()).collect();
+    let mut read = names.iter().filter(|(p, r)| r.read && files.contains(&tools::base_name(p)));
+    read.any(|(p, _)| look.source(p).is_some_and(|text| text.contains_str("native")))
+}
+
+/// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
+fn own_texts(
+    a: &mut Accesses,
+    names: &Names,
+    outputs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    (c, epoch): (&Context<'_>, bool),
+    f: &mut Finished,
+) -> Vec<Observation> {
+    let programs = &a.programs;
+    let unknown = programs.iter().any(|p| p.tool.is_none());
+    if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) && a.state.is_empty() {
+        return Vec::new();
+    }
+    let trusted = |p: &Program| (c.deterministic)(&p.path) || scripts::scripts_of(&p.path, &p.argv).any(|s| (c.deterministic)(s));
+    let doubtful = || programs.iter().filter(|p| !trusted(p));
+    if let Some(p) = doubtful().find(|p| !epoch && (tools::is_dated(&p.path) || p.argv.first().is_some_and(|n| tools::is_dated(n)))) {
+        let name = text(tools::base_name(&p.path));
+        f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
+    }
+    if let Some(s) = a.state.iter().find(|s| doubtful().any(|p| scripts::says(p, s))) {
+        f.problems.push(format!("it reads the state of kernel or processes (`{s}`)"));
+    }
+    f.asks = doubtful().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
+    let mut counts = Vec::new();
+    let mut variables = |text: &[u8], which| counts.extend(environment::named(text, which, c.env, c.pass));
+    for p in programs.iter().filter(|p| p.tool.is_none()) {
+        p.argv.iter().for_each(|w| variables(w, environment::Search::Everything));
+    }
+    let looked = |(p, r): &(&PathBytes, &Record)| {
+        (r.read || r.probed) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file()) && !scripts::is_foreign(p, c.root)
+    };
+    for (path, r) in names.iter().filter(looked) {
+        let script = scripts::may_be_script(path, r.first.is_some_and(|s| s.executable()), programs);
+        // A program that nobody knows may hand on whatever it reads: templates, `env!` of Rust.
+        if !(script || unknown && r.read) {
+            continue;
+        }
+        let Some(source) = look.source(path) else { continue };
+        let search = match () {
+            () if source.starts_with(b"\x7fELF") => environment::Search::Strings,
+            // Shell scripts ask for the terminal to colour their talk.
+            () if !script || scripts::is_shell(path, &source) => environment::Search::Job,
+            () => environment::Search::Everything,
+        };
+        variables(&source, search);
+        if script && f.asks.is_none() && !(c.deterministic)(path) {
+            f.asks = scripts::asks(path, &source, programs, epoch).map(|word| (text(path), word));
+        }
+    }
+    if let Some((who, word)) = &f.asks {
+        f.problems.push(format!("`{who}` asks for what is different each time (`{word}`)"));
+    }
+    counts
+}
