@@ -116,11 +116,13 @@ fn own_texts(
     for p in programs.iter().filter(|p| p.tool.is_none()) {
         p.argv.iter().for_each(|w| variables(w, environment::Search::Everything));
     }
+    // A module of Python's may have been run from its compiled form.
     let looked = |(p, r): &(&PathBytes, &Record)| {
-        (r.read || r.probed) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file()) && !scripts::is_foreign(p, c.root)
+        let module = r.probed && p.ends_with(b".py");
+        (r.read || module) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file()) && !scripts::is_foreign(p, c.root)
     };
     for (path, r) in names.iter().filter(looked) {
-        let script = scripts::may_be_script(path, r.first.is_some_and(|s| s.executable()), programs);
+        let script = scripts::may_have_run(path, programs);
         // A program that nobody knows may hand on whatever it reads: templates, `env!` of Rust.
         if !(script || unknown && r.read) {
             continue;

@@ -155,10 +155,10 @@ pub fn is_foreign(path: &[u8], root: &[u8]) -> bool {
     !below && FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d))
 }
 
-/// May this be a script? `executable`: it has the permission.
-pub fn may_be_script(path: &[u8], executable: bool, programs: &[Program]) -> bool {
+/// May these programs have run it? It is one of them, was given to one, or is named as a module of a language.
+pub fn may_have_run(path: &[u8], programs: &[Program]) -> bool {
     let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path));
-    executable || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))) || given()
+    programs.iter().any(|p| p.path == path) || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))) || given()
 }
 
 /// Is it a script for a shell, by its name or first line?
@@ -252,8 +252,8 @@ mod tests {
     #[test]
     fn whose_scripts() {
         let bash = [program("/usr/bin/bash", &["bash", "-o", "pipefail", "gen"])];
-        assert!(may_be_script(b"/w/x", true, &[]) && may_be_script(b"/w/gen.py", false, &[]) && !may_be_script(b"/w/gen", false, &[]));
-        assert!(may_be_script(b"/w/gen", false, &bash));
+        assert!(may_have_run(b"/usr/bin/bash", &bash) && may_have_run(b"/w/gen.py", &[]) && !may_have_run(b"/w/gen", &[]));
+        assert!(may_have_run(b"/w/gen", &bash));
         assert!(is_foreign(b"/usr/bin/pod2man", b"/w") && is_foreign(b"/w/venv/lib/python3.11/random.py", b"/w"));
         assert!(is_foreign(b"/usr/src/app/gen.py", b"/w") && !is_foreign(b"/usr/src/app/gen.py", b"/usr/src/app"));
     }
