@@ -107,11 +107,17 @@ fn own_texts(
         let name = text(tools::base_name(&p.path));
         f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
     }
-    if let Some(s) = a.state.iter().find(|s| doubtful().any(|p| scripts::says(p, s))) {
+    let mut counts = Vec::new();
+    let told = |s: &str| doubtful().any(|p| scripts::says(p, s));
+    if a.state.contains(scripts::MEMORY) && told(scripts::MEMORY) {
+        counts.push(Observation::Fact(Fact::Memory));
+    }
+    // Of the memory it is not the free part that matters, unless that is all that the pip asks for.
+    let matters = |s: &str| s != scripts::MEMORY || doubtful().next().is_some_and(|p| scripts::says(p, s));
+    if let Some(s) = a.state.iter().find(|s| told(s) && matters(s)) {
         f.problems.push(format!("it reads the state of kernel or processes (`{s}`)"));
     }
     f.asks = doubtful().find_map(|p| Some((text(tools::base_name(&p.path)), scripts::command_asks(p)?)));
-    let mut counts = Vec::new();
     let mut variables = |text: &[u8], which| counts.extend(environment::named(text, which, c.env, c.pass));
     for p in programs.iter().filter(|p| p.tool.is_none()) {
         p.argv.iter().for_each(|w| variables(w, environment::Search::Everything));

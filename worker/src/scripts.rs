@@ -80,6 +80,9 @@ const STATE: &[&str] = &[
     "/sys/fs/cgroup",
 ];
 
+/// What `./configure` scripts take the size of pages and of the memory from: that counts, and not how much of it is free.
+pub const MEMORY: &str = "/proc/meminfo";
+
 /// Where machines and package managers put the scripts of others.
 const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/opt/", "/nix/", "/gnu/"];
 const PACKAGES: &[&str] = &[
@@ -112,7 +115,7 @@ impl Language {
     fn asks(&self, text: &[u8]) -> Option<&'static str> {
         let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
         let shell = || if self.interpreters[0] == "sh" { shell_asks(text) } else { None };
-        self.words.iter().find(found).copied().or_else(shell).or_else(|| STATE.iter().find(found).copied())
+        self.words.iter().find(found).copied().or_else(shell).or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
     }
 }
 
@@ -243,7 +246,7 @@ mod tests {
         assert_eq!(asks("/w/configure", "x=${RANDOM_SEED:-5}; RANDOM=1", &shell), None);
         assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
         assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("srand()"));
-        assert_eq!(asks("/w/gen", "open('/proc/meminfo')", &python), Some("/proc/meminfo"));
+        assert_eq!(asks("/w/gen", "open('/proc/loadavg')", &python), Some("/proc/loadavg"));
         let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
         assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
