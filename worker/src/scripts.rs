@@ -52,7 +52,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         interpreters: &["perl"],
         endings: &[".pl", ".pm"],
-        words: &["localtime", "gmtime", "time()", "= time;", "time,", "rand(", "rand;", "rand "],
+        words: &["localtime", "gmtime", "time()", "= time;", "print time", "rand(", "rand;", "rand "],
     },
     Language { interpreters: &["ruby"], endings: &[".rb"], words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"] },
     Language { interpreters: &["awk", "gawk", "mawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
@@ -140,7 +140,9 @@ fn shell_asks(text: &[u8]) -> Option<&'static str> {
 /// Is `word` in the line, and not the end of a longer one (`operand(`)?
 fn begins(line: &[u8], word: &[u8]) -> bool {
     let plain = word[0].is_ascii_alphanumeric();
-    line.find_iter(word).any(|i| !(plain && part_of_name(i.checked_sub(1).and_then(|i| line.get(i)))))
+    // `$rand` of perl is a variable.
+    let longer = |b: Option<&u8>| part_of_name(b) || b.is_some_and(|b| b"$@%".contains(b));
+    line.find_iter(word).any(|i| !(plain && longer(i.checked_sub(1).and_then(|i| line.get(i)))))
 }
 
 fn part_of_name(b: Option<&u8>) -> bool {
