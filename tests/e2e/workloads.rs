@@ -99,7 +99,9 @@ fn build(w: &Workload) {
         text.split([' ', '"', ';', '`']).any(|word| engine::policy::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
     };
     assert!(!ran.iter().any(tools), "{} warm: {ran:#?}", w.name);
-    assert!(ran.len() * 20 <= items.len(), "{} warm: {ran:#?} {said}", w.name);
+    // What is too cheap to look up may run.
+    let dear = ran.iter().filter(|r| !r.starts_with("\"bypassed\"")).count();
+    assert!(dear * 20 <= items.len(), "{} warm: {ran:#?} {said}", w.name);
     assert_eq!(idle(), idle_after_plain, "{}: `{}`", w.name, w.idle);
     // Every result once more, really: nothing that it makes is different.
     reset();

@@ -128,7 +128,7 @@ fn own_texts(
         (r.read || module) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file()) && !scripts::is_foreign(p, c.root)
     };
     for (path, r) in names.iter().filter(looked) {
-        let script = scripts::may_have_run(path, programs);
+        let script = scripts::may_have_run(path, r.interpreted, programs);
         // A program that nobody knows may hand on whatever it reads: templates, `env!` of Rust.
         if !(script || unknown && r.read) {
             continue;

@@ -37,6 +37,8 @@ pub struct Record {
     pub in_place: bool,
     /// A call that creates was made on it.
     pub created: bool,
+    /// An interpreter of scripts looked at it or read it, so that it may have run it.
+    pub interpreted: bool,
     /// A program of which nothing is known looked at its state: it may have compared the time.
     pub judged: bool,
     /// It was probed by a tool that looks at what it is about to replace.
@@ -110,6 +112,8 @@ struct Running {
     times: Times,
     /// It may compare times, for all that is known.
     judges: bool,
+    /// It runs scripts.
+    interprets: bool,
     /// Where it was started.
     cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
@@ -146,11 +150,12 @@ impl Recorder {
         // Of a shell's script the text was searched; rustc looks at names only to find them.
         let searches = !script && tools::searches_libraries(program);
         let judges = tool.is_none() && !searches && interpreter.and_then(tools::tool).is_none() && !tools::times_are_known(program);
+        let interprets = crate::scripts::interprets(interpreter.unwrap_or(program));
         let cwd = cwd.into();
         self.running
             .lock()
             .expect("running")
-            .insert(pid, Running { tool, times, judges, cwd, probes_output, searches, ignored: false, seeds });
+            .insert(pid, Running { tool, times, judges, interprets, cwd, probes_output, searches, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names
@@ -316,6 +321,7 @@ impl Accesses {
             random: false,
             in_place: false,
             created: false,
+            interpreted: false,
             judged: false,
             soft_probe: false,
             soft_by: None,
@@ -351,6 +357,7 @@ impl Accesses {
         let is_file = r.first.is_some_and(|s| s.is_file());
         let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
         let mut hash = false;
+        r.interpreted |= running.interprets;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if !own {

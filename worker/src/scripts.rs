@@ -160,10 +160,17 @@ pub fn is_foreign(path: &[u8], root: &[u8]) -> bool {
     !below && FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d))
 }
 
-/// May these programs have run it? It is one of them, was given to one, or is named as a module of a language.
-pub fn may_have_run(path: &[u8], programs: &[Program]) -> bool {
+/// Does this program run scripts?
+pub fn interprets(program: &[u8]) -> bool {
+    LANGUAGES.iter().any(|l| l.runs(program))
+}
+
+/// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
+/// touched it (`interpreted`).
+pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
     let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path));
-    programs.iter().any(|p| p.path == path) || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes()))) || given()
+    let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
+    programs.iter().any(|p| p.path == path) || (interpreted && module()) || given()
 }
 
 /// Is it a script for a shell, by its name or first line?
@@ -257,8 +264,12 @@ mod tests {
     #[test]
     fn whose_scripts() {
         let bash = [program("/usr/bin/bash", &["bash", "-o", "pipefail", "gen"])];
-        assert!(may_have_run(b"/usr/bin/bash", &bash) && may_have_run(b"/w/gen.py", &[]) && !may_have_run(b"/w/gen", &[]));
-        assert!(may_have_run(b"/w/gen", &bash));
+        assert!(
+            may_have_run(b"/usr/bin/bash", false, &bash)
+                && may_have_run(b"/w/gen.py", true, &[])
+                && !may_have_run(b"/w/gen.py", false, &[])
+        );
+        assert!(may_have_run(b"/w/gen", false, &bash));
         assert!(is_foreign(b"/usr/bin/pod2man", b"/w") && is_foreign(b"/w/venv/lib/python3.11/random.py", b"/w"));
         assert!(is_foreign(b"/usr/src/app/gen.py", b"/w") && !is_foreign(b"/usr/src/app/gen.py", b"/usr/src/app"));
     }
