@@ -37,7 +37,7 @@ pub struct Record {
     pub in_place: bool,
     /// A call that creates was made on it.
     pub created: bool,
-    /// An interpreter of scripts looked at it or read it, so that it may have run it.
+    /// An interpreter of scripts read it, so that it may have run it.
     pub interpreted: bool,
     /// A program of which nothing is known looked at its state: it may have compared the time.
     pub judged: bool,
@@ -357,7 +357,9 @@ impl Accesses {
         let is_file = r.first.is_some_and(|s| s.is_file());
         let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
         let mut hash = false;
-        r.interpreted |= running.interprets;
+        // A module of Python's may be run from its compiled form.
+        let runs = matches!(op, Op::OpenRead { content: true } | Op::Exec) || access.path.path.ends_with(b".py");
+        r.interpreted |= running.interprets && runs;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if !own {

@@ -169,7 +169,8 @@ pub fn interprets(program: &[u8]) -> bool {
 /// touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
     let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path));
-    let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
+    // A shell opens whatever a pattern like `*/*` leads it to.
+    let module = || LANGUAGES.iter().skip(1).any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
     programs.iter().any(|p| p.path == path) || (interpreted && module()) || given()
 }
 
