@@ -168,7 +168,7 @@ pub fn interprets(program: &[u8]) -> bool {
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
 /// touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
-    let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path));
+    let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
     // A shell opens whatever a pattern like `*/*` leads it to.
     let module = || LANGUAGES.iter().skip(1).any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
     programs.iter().any(|p| p.path == path) || (interpreted && module()) || given()
@@ -201,10 +201,20 @@ pub fn scripts_of<'a>(program: &[u8], argv: &'a [Vec<u8>]) -> impl Iterator<Item
     words.filter(move |a| runs && !a.starts_with(b"-"))
 }
 
+/// Does the word of a command line name this file?
+fn is_name_of(word: &[u8], path: &[u8]) -> bool {
+    if word.starts_with(b"/") {
+        return word == path;
+    }
+    let tail = word.rsplit_str("../").next().unwrap_or(word);
+    let tail = tail.strip_prefix(b"./").unwrap_or(tail);
+    path.strip_suffix(tail).is_some_and(|rest| rest.ends_with(b"/"))
+}
+
 /// The word by which a file that these programs ran, or might have, asks for time or chance. With `SOURCE_DATE_EPOCH` in its text and in the
 /// environment (`dated`) it is taken to use that.
 pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Option<&'static str> {
-    if dated && text.contains_str("SOURCE_DATE_EPOCH") {
+    if text.starts_with(b"\x7fELF") || dated && text.contains_str("SOURCE_DATE_EPOCH") {
         return None;
     }
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
@@ -212,9 +222,8 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
     let ran = |l: &&Language| programs.iter().any(|p| runs(l, p));
     let named = |l: &&Language| l.endings.iter().any(|e| path.ends_with(e.as_bytes()));
     let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| l.runs(w));
-    let given = |l: &&Language| {
-        programs.iter().filter(|p| l.runs(&p.path)).flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| base_name(s) == base_name(path))
-    };
+    let given =
+        |l: &&Language| programs.iter().filter(|p| l.runs(&p.path)).flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
     let all = || LANGUAGES.iter();
     all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given)).filter(ran)?.asks(text)
 }
