@@ -50,6 +50,7 @@ X(open_dangling, "absent:nowhere symlinks:x", NO(ENOENT, C(SYS_open, "x", O_RDON
 X(open_nofollow, "read:l", NO(ELOOP, C(SYS_open, "l", O_RDONLY | O_NOFOLLOW))) \
 X(open_path, "probed:f", OK(C(SYS_open, "f", O_PATH))) \
 X(open_directory, "probed:d", OK(C(SYS_open, "d", O_RDONLY | O_DIRECTORY))) \
+X(open_file_as_directory, "probed:f", NO(ENOTDIR, C(SYS_open, "f", O_RDONLY | O_DIRECTORY))) \
 X(open_not_a_directory, "absent:f/z", NO(ENOTDIR, C(SYS_open, "f/z", O_RDONLY))) \
 X(open_through_link, "read:d/f symlinks:dl", OK(C(SYS_open, "dl/f", O_RDONLY))) \
 X(open_up_through_link, "read:g symlinks:dl,d/up", OK(C(SYS_open, "dl/up", O_RDONLY))) \

@@ -83,7 +83,7 @@ impl std::fmt::Display for Escape {
 /// What is about to be done to a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// open(2) for reading only (also `O_PATH`, then `content` is false).
+    /// open(2) for reading only; `content` is false with `O_PATH` and `O_DIRECTORY`.
     OpenRead { content: bool },
     /// open(2) for writing.
     OpenWrite {

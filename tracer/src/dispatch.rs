@@ -526,7 +526,8 @@ fn open_op(flags: u64) -> (Op, bool) {
         return (Op::Stat, follow);
     }
     if !write {
-        return (Op::OpenRead { content: true }, follow);
+        // Of a file it only says that it is none.
+        return (Op::OpenRead { content: !has(libc::O_DIRECTORY) }, follow);
     }
     let op = Op::OpenWrite { keeps: !has(libc::O_TRUNC), creates: has(libc::O_CREAT), exclusive: has(libc::O_CREAT) && has(libc::O_EXCL) };
     (op, follow)

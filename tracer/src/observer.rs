@@ -27,7 +27,8 @@ pub struct RingSize {
 }
 
 impl Default for RingSize {
-    /// Room for some 100,000 records: who fills it faster waits, and a larger one takes longer to make than to read.
+    /// Room for some 100,000 records; who fills it faster waits. Four times as much took 30 ms more to make, in every run that loads the
+    /// programs (Linux 6.18).
     fn default() -> Self {
         Self { bytes: 16 << 20, waits: true }
     }
