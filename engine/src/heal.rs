@@ -10,6 +10,7 @@ use crate::frontend::{Declared, os_path};
 use crate::products::Stale;
 use crate::run::CacheHandle;
 use cache::{Digest, FileStat, OutputKind, PathBytes};
+use rustc_hash::FxHashMap;
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 use std::path::Path;
 
@@ -45,7 +46,7 @@ pub enum Healed {
 /// Makes the build tool make these files again. `declared` is what the build tool that comes next was found to declare.
 ///
 /// # Errors
-/// Git does not say which files are sources, or what is removed cannot be noted: nothing was done.
+/// Git does not say which files are sources, what was done last time cannot be read, or what is done cannot be noted: nothing was done.
 pub fn heal(
     all: &[Stale],
     declared: Option<&Declared>,
@@ -56,16 +57,18 @@ pub fn heal(
     let remade = |s: &Stale| !s.product.tool.is_empty() && !is_build_file(&s.path, declared);
     let sure = |s: &Stale| remade(s) && s.product.created && !tracked.contains(&s.path) && is_stored(s, cache);
     // What a build that failed has left is still to be undone.
-    let earlier: Vec<Undo> = noted(config).unwrap_or_default().into_iter().filter(is_pending).collect();
-    let time = |s: &Stale, now: &FileStat| earlier.iter().find(|u| u.path == s.path).and_then(|u| u.aged).unwrap_or(now.mtime);
+    let unreadable = |e| format!("what was done last time is not known ({e}); remove `{}` to begin anew", config.kept("healed").display());
+    let mut earlier: FxHashMap<PathBytes, Undo> =
+        noted(config).map_err(unreadable)?.into_iter().filter(is_pending).map(|u| (u.path.clone(), u)).collect();
+    let time = |s: &Stale, now: &FileStat| earlier.get(&s.path).and_then(|u| u.aged).unwrap_or(now.mtime);
     let plan = |s: &Stale| match FileStat::of(&s.path) {
         _ if sure(s) => Some(Undo { path: s.path.clone(), removed: Some(s.product.strong), aged: None }),
         Some(now) if !s.product.tool.is_empty() => Some(Undo { path: s.path.clone(), removed: None, aged: Some(time(s, &now)) }),
         _ => None,
     };
     let planned: Vec<Option<Undo>> = all.iter().map(plan).collect();
-    let new = |u: &&Undo| !planned.iter().flatten().any(|p| p.path == u.path);
-    note(&planned.iter().flatten().chain(earlier.iter().filter(new)).collect::<Vec<_>>(), config)
+    planned.iter().flatten().for_each(|p| drop(earlier.remove(&p.path)));
+    note(&planned.iter().flatten().chain(earlier.values()).collect::<Vec<_>>(), config)
         .map_err(|e| format!("what is done cannot be noted: {e}"))?;
     let done = planned.iter().map(|p| match p {
         Some(u) if u.removed.is_some() => std::fs::remove_file(os_path(&u.path)).map(|()| Healed::Removed),
