@@ -78,19 +78,6 @@ impl std::fmt::Display for Different {
     }
 }
 
-/// What a file on standard input asks for, whatever was read of it.
-fn traits_of(f: std::os::fd::BorrowedFd<'_>) -> Traits {
-    struct From<'a>(std::os::fd::BorrowedFd<'a>, u64);
-    impl std::io::Read for From<'_> {
-        fn read(&mut self, b: &mut [u8]) -> std::io::Result<usize> {
-            let n = rustix::io::pread(self.0, b, self.1)?;
-            self.1 += n as u64;
-            Ok(n)
-        }
-    }
-    cache::digest::pass(&mut From(f, 0)).map(|c| c.traits).unwrap_or_default()
-}
-
 impl Engine {
     /// The root of a pip is held in its exit: collect, judge, publish, let go.
     pub(crate) fn finish(&self, t: ExitTicket, pip: &Arc<Pip>) {
@@ -144,7 +131,14 @@ impl Engine {
         let precompiled = |c: &collect::Collected| c.content.is_some_and(|x| x.traits.precompiled);
         let dated = outputs.iter().any(|c| c.content.is_some_and(|x| x.traits.dated));
         self.settle(&pip.writes);
-        let stdin = pip.stdin.as_ref().map(|f| traits_of(f.as_fd())).unwrap_or_default();
+        let stdin = match pip.stdin.as_ref().filter(|_| ran_toolchain).map(|f| crate::weak::behind(f.as_fd())) {
+            Some(Ok(content)) => content.traits,
+            Some(Err(e)) => {
+                accesses.problem(format!("its standard input cannot be read any more: {e}"));
+                Traits::default()
+            }
+            None => Traits::default(),
+        };
         let deterministic = |p: &[u8]| self.config.deterministic(p);
         let c = Context {
             env: &pip.fixed.env,

@@ -1,7 +1,7 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
 use crate::world::World;
-use bstr::ByteSlice;
+use cache::digest::Content;
 use cache::{Digest, Fingerprint};
 use std::os::fd::{AsFd, BorrowedFd};
 use tracer::ExecRequest;
@@ -85,7 +85,10 @@ fn weak_fingerprint(
         // What cannot be read through it, and is not written to in the end, does not count.
         if file.readable {
             f.number("inherited offset", file.offset);
-            f.digest("inherited content", &behind(file.as_fd()).map_err(|e| format!("its descriptor {} cannot be read: {e}", i.fd))?);
+            f.digest(
+                "inherited content",
+                &behind(file.as_fd()).map_err(|e| format!("its descriptor {} cannot be read: {e}", i.fd))?.digest,
+            );
         }
     }
     f.number("umask", u64::from(c.umask));
@@ -93,9 +96,6 @@ fn weak_fingerprint(
     f.bytes("limits", &c.limits);
     f.bytes("personality", &c.personality);
     f.bytes("architecture", std::env::consts::ARCH.as_bytes());
-    if r.argv.iter().any(|a| a.contains_str("native")) {
-        f.bytes("processor", &processor_features());
-    }
     for (file, is_response) in static_inputs(r) {
         if file.is_empty() || !(is_response || is_source(file)) {
             continue;
@@ -142,16 +142,16 @@ fn stdin(f: &mut Fingerprint, s: &Stdin) -> Result<(), String> {
         Stdin::Regular { fd, offset } => {
             f.number("stdin", 3);
             f.number("stdin offset", *offset);
-            f.digest("stdin content", &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?);
+            f.digest("stdin content", &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?.digest);
         }
     }
     Ok(())
 }
 
-/// Digest of the file behind a descriptor; the shared offset stays where it is.
-fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Digest> {
+/// Content of the file behind a descriptor; the shared offset stays where it is.
+pub(crate) fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Content> {
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-    Ok(cache::digest::pass(&mut std::fs::File::open(path)?)?.digest)
+    cache::digest::pass(&mut std::fs::File::open(path)?)
 }
 
 /// Only what a command can tell apart: a terminal is not a pipe, and a pipe is not a file.
