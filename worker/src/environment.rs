@@ -70,16 +70,13 @@ pub enum Search {
 /// The variables that a text names, whether they are set or not; not those of the user's own list.
 pub fn named(text: &[u8], search: Search, env: &[Vec<u8>], user: &[String]) -> Vec<Observation> {
     use bstr::ByteSlice;
-    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
     let session = if search == Search::Everything { PASS_THROUGH } else { &[] };
     let mut out = Vec::new();
     for p in JOB.iter().chain(session).filter(|p| p.len() > 2 && **p != "XL_*") {
         let (name, prefix) = p.strip_suffix('*').map_or((*p, false), |n| (n, true));
-        let here = |i: usize| {
-            let whole = !part(i.checked_sub(1).and_then(|i| text.get(i))) && (prefix || !part(text.get(i + name.len())));
-            search == Search::Strings || whole
-        };
-        if listed(user, name.as_bytes()) || !text.find_iter(name).any(here) {
+        let there =
+            if search == Search::Strings { text.contains_str(name) } else { crate::scripts::has_word(text, name.as_bytes(), prefix) };
+        if listed(user, name.as_bytes()) || !there {
             continue;
         }
         // Of a prefix: the names under it, and each by itself.
@@ -157,16 +154,6 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
         }
     }
     out
-}
-
-/// Variables that a shell makes up.
-const VOLATILE: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "PPID"];
-
-/// A variable in the text of `sh -c` that has another value each time.
-pub fn volatile_variable(argv: &[Vec<u8>]) -> Option<&'static str> {
-    let text = shell_text(argv)?;
-    let mut words = text.split(|b| !(b.is_ascii_alphanumeric() || *b == b'_'));
-    words.find_map(|w| VOLATILE.iter().find(|v| v.as_bytes() == w && text.contains(&b'$')).copied())
 }
 
 /// The text of `sh [options] -c TEXT`; `None` for a script or standard input.
@@ -252,7 +239,6 @@ mod tests {
         assert_eq!(shell_variables(&words("sh ./libtool --mode=compile gcc -c foo.c")), None);
         assert_eq!(shell_variables(&words("bash -o pipefail -ec $X")), Some(vec!["X".into()]));
         assert_eq!(shell_variables(&words("sh -c $((N+1))")), None);
-        assert_eq!(volatile_variable(&[b"sh".to_vec(), b"-c".to_vec(), b"echo $RANDOM".to_vec()]), Some("RANDOM"));
     }
 
     #[test]

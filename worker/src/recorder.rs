@@ -110,8 +110,6 @@ pub struct Program {
 struct Running {
     tool: Option<&'static Tool>,
     times: Times,
-    /// It may compare times, for all that is known.
-    judges: bool,
     /// It runs scripts.
     interprets: bool,
     /// Where it was started.
@@ -146,16 +144,17 @@ impl Recorder {
         let mut times = tools::reads_times(program, argv, cwd);
         if script && tools::compares_times(program) {
             times = Times::Elsewhere;
+        } else if interpreter.and_then(tools::tool).is_some() {
+            // A shell's own test would be in its text.
+            times = Times::None;
         }
-        // Of a shell's script the text was searched; rustc looks at names only to find them.
         let searches = !script && tools::searches_libraries(program);
-        let judges = tool.is_none() && !searches && interpreter.and_then(tools::tool).is_none() && !tools::times_are_known(program);
         let interprets = crate::scripts::interprets(interpreter.unwrap_or(program));
         let cwd = cwd.into();
         self.running
             .lock()
             .expect("running")
-            .insert(pid, Running { tool, times, judges, interprets, cwd, probes_output, searches, ignored: false, seeds });
+            .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names
@@ -164,11 +163,6 @@ impl Recorder {
             .find_map(|n| tools::volatile(program, n).or_else(|| tools::asks_for_now(n, argv)).map(|why| (n, why)))
         {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
-        }
-        if tool.is_some_and(|t| t.class == tools::Class::Shell)
-            && let Some(v) = crate::environment::volatile_variable(argv)
-        {
-            a.problem(format!("its text uses ${v}"));
         }
         a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, interpreter: interpreter.map(<[u8]>::to_vec), pid });
     }
@@ -246,6 +240,7 @@ impl Recorder {
                 return None;
             }
             Special::Fact(f) => {
+                a.state.extend(crate::scripts::state(&access.path.path).filter(|_| reads));
                 drop(a);
                 self.fact(pid, f);
                 return None;
@@ -373,7 +368,7 @@ impl Accesses {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
                     r.times |= times;
-                    r.judged |= matches!(op, Op::Stat) && running.judges;
+                    r.judged |= matches!(op, Op::Stat) && running.times.of_unread();
                     if running.probes_output && access.path.links.is_empty() {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;

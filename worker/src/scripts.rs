@@ -5,6 +5,7 @@
 //! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not searched; those whose
 //! point is the time are in [`crate::tools::VOLATILE`].
 
+use crate::environment::shell_text;
 use crate::recorder::Program;
 use crate::tools::{Class, base_name};
 use bstr::ByteSlice;
@@ -17,7 +18,7 @@ struct Language {
 }
 
 const LANGUAGES: &[Language] = &[
-    // What a shell's variables are is asked by [`shell_asks`].
+    // Its variables are another matter: [`shell_asks`].
     Language {
         interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"],
         endings: &[".sh"],
@@ -84,7 +85,7 @@ const STATE: &[&str] = &[
 pub const MEMORY: &str = "/proc/meminfo";
 
 /// Where machines and package managers put the scripts of others.
-const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/opt/", "/nix/", "/gnu/"];
+const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/sbin/", "/opt/", "/nix/", "/gnu/"];
 const PACKAGES: &[&str] = &[
     "/site-packages/",
     "/dist-packages/",
@@ -102,7 +103,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Variables of a shell's own that have another value each time.
-const SHELL: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME"];
+const SHELL: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "PPID"];
 
 impl Language {
     fn runs(&self, program: &[u8]) -> bool {
@@ -111,10 +112,14 @@ impl Language {
         self.interpreters.iter().any(|i| i.as_bytes() == stem)
     }
 
+    fn is_shell(&self) -> bool {
+        self.interpreters.contains(&"sh")
+    }
+
     /// The word by which the text asks for time, chance or the state of the machine.
     fn asks(&self, text: &[u8]) -> Option<&'static str> {
         let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
-        let shell = || if self.interpreters[0] == "sh" { shell_asks(text) } else { None };
+        let shell = || if self.is_shell() { shell_asks(text) } else { None };
         self.words.iter().find(found).copied().or_else(shell).or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
     }
 }
@@ -169,15 +174,14 @@ pub fn interprets(program: &[u8]) -> bool {
 /// touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
     let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
-    // A shell opens whatever a pattern like `*/*` leads it to.
-    let module = || LANGUAGES.iter().skip(1).any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
+    let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
     programs.iter().any(|p| p.path == path) || (interpreted && module()) || given()
 }
 
 /// Is it a script for a shell, by its name or first line?
 pub fn is_shell(path: &[u8], text: &[u8]) -> bool {
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
-    path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES[0].runs(w))
+    path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES.iter().any(|l| l.is_shell() && l.runs(w)))
 }
 
 /// The name in our table of a file below `/proc` or `/sys` that says what the machine does at the moment.
@@ -191,7 +195,7 @@ pub fn state(path: &[u8]) -> Option<&'static str> {
 
 /// Does a command line name it? Compilers are told of names to write them down.
 pub fn says(program: &Program, state: &str) -> bool {
-    program.tool.is_none_or(|t| t.class != Class::Toolchain) && program.argv.iter().skip(1).any(|a| names(a, state.as_bytes()))
+    program.tool.is_none_or(|t| t.class != Class::Toolchain) && program.argv.iter().skip(1).any(|a| has_word(a, state.as_bytes(), false))
 }
 
 /// The scripts that an interpreter may be given: what is no option. What follows `-c`, `-e` or `-m` is none.
@@ -228,16 +232,16 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
     all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given)).filter(ran)?.asks(text)
 }
 
-/// The same for a text on a command line (`python3 -c TEXT`, `awk TEXT`); shells are asked in [`crate::environment::volatile_variable`].
+/// The same for a text on a command line (`sh -c TEXT`, `python3 -c TEXT`, `awk TEXT`).
 pub fn command_asks(program: &Program) -> Option<&'static str> {
-    let l = LANGUAGES.iter().skip(1).find(|l| l.runs(&program.path))?;
-    program.argv.iter().skip(1).find_map(|a| l.asks(a))
+    let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
+    if l.is_shell() { shell_asks(shell_text(&program.argv)?) } else { program.argv.iter().skip(1).find_map(|a| l.asks(a)) }
 }
 
-/// Is the variable named in the text, as a whole word?
-pub fn names(text: &[u8], variable: &[u8]) -> bool {
-    text.find_iter(variable)
-        .any(|i| !part_of_name(i.checked_sub(1).and_then(|i| text.get(i))) && !part_of_name(text.get(i + variable.len())))
+/// Is the word in the text, and neither the end of a longer one nor, if it is no prefix, the beginning?
+pub fn has_word(text: &[u8], word: &[u8], prefix: bool) -> bool {
+    let before = |i: usize| i.checked_sub(1).and_then(|i| text.get(i));
+    text.find_iter(word).any(|i| !part_of_name(before(i)) && (prefix || !part_of_name(text.get(i + word.len()))))
 }
 
 #[cfg(test)]
@@ -268,6 +272,7 @@ mod tests {
         assert_eq!(asks("/w/gen", "open('/proc/loadavg')", &python), Some("/proc/loadavg"));
         let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
         assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
+        assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "echo $RANDOM"])), Some("RANDOM"));
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }
 
@@ -297,6 +302,7 @@ mod tests {
 
     #[test]
     fn whole_names() {
-        assert!(names(b"os.environ['BUILD_ID']", b"BUILD_ID") && !names(b"MY_BUILD_ID", b"BUILD_ID") && !names(b"BUILD_IDS", b"BUILD_ID"));
+        let has = |text: &str, prefix| has_word(text.as_bytes(), b"BUILD_ID", prefix);
+        assert!(has("os.environ['BUILD_ID']", false) && !has("MY_BUILD_ID", true) && !has("BUILD_IDS", false) && has("BUILD_IDS", true));
     }
 }

@@ -248,9 +248,8 @@ pub fn invents_names(tool: &Tool) -> bool {
 /// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
 /// have the name of another.
 pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
-    let system = ["/usr/", "/bin/", "/sbin/", "/opt/", "/nix/", "/gnu/"].iter().any(|d| path.starts_with(d.as_bytes()));
     let named = |t: &'static [(&str, &str)]| t.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
-    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| system))
+    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| crate::scripts::is_foreign(path, b"")))
 }
 
 /// Is a probe of an output by this run without effect on what it makes?
@@ -351,7 +350,7 @@ fn shell_script(argv: &[Vec<u8>]) -> Option<&[u8]> {
 pub enum Times {
     #[default]
     None,
-    /// Python's modules, to judge their compiled form.
+    /// Python's modules, to judge their compiled form; of other files as `Unread`.
     Modules,
     /// Files, but directories only to find their way.
     Files,
@@ -359,28 +358,26 @@ pub enum Times {
     Elsewhere,
     /// Whatever it looks at (archivers and copiers).
     All,
+    /// Nothing is known of it: perhaps of what it looks at and does not read, to see whether there is something to do.
+    Unread,
 }
 
 impl Times {
     /// Does the time of `path` count, for a program that was started in `cwd`?
     pub fn of(self, path: &[u8], directory: bool, cwd: &[u8]) -> bool {
         match self {
-            Self::None => false,
+            Self::None | Self::Unread => false,
             Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
             Self::Files => !directory,
             Self::Elsewhere => !(directory && cwd.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))),
             Self::All => true,
         }
     }
-}
 
-/// Is it known of which names this program reads the times? What a row of [`reads_times`] does not say then, it does not.
-pub fn times_are_known(path: &[u8]) -> bool {
-    const KNOWN: &[&[u8]] = &[
-        b"find", b"ls", b"stat", b"tar", b"bsdtar", b"rsync", b"cpio", b"zip", b"gzip", b"make", b"gmake", b"ninja", b"pod2man", b"which",
-        b"file", b"env", b"xargs", b"diff", b"awk", b"mawk", b"gawk",
-    ];
-    KNOWN.contains(&base_name(path))
+    /// Does the time count of what is looked at and then not read?
+    pub fn of_unread(self) -> bool {
+        matches!(self, Self::Modules | Self::Unread)
+    }
 }
 
 /// Which modification times a run of this program with these arguments in `cwd` reads.
@@ -418,8 +415,10 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
             let asks = argv.iter().any(|a| compares(a)) || script();
             if asks { Times::Elsewhere } else { Times::Modules }
         }
-        b"perl" | b"ruby" | b"tclsh" => when(script(), Times::Elsewhere),
-        _ => Times::None,
+        b"perl" | b"ruby" | b"tclsh" if script() => Times::Elsewhere,
+        b"which" | b"file" | b"env" | b"xargs" | b"diff" | b"awk" | b"mawk" | b"gawk" => Times::None,
+        _ if tool(path).is_some() || searches_libraries(path) => Times::None,
+        _ => Times::Unread,
     }
 }
 
@@ -436,12 +435,9 @@ fn has_directive(format: &[u8], letters: &[u8]) -> bool {
 
 /// The format that `stat` is given.
 fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
-    let own = |a: &'_ Vec<u8>| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| a.strip_prefix(*p)).map(<[u8]>::len);
-    let i = argv.iter().position(|a| own(a).is_some() || a == b"--format" || a == b"--printf")?;
-    match own(&argv[i]).unwrap_or(0) {
-        0 => argv.get(i + 1).map(Vec::as_slice),
-        n => argv[i].get(argv[i].len() - n..),
-    }
+    let next = |a: &[u8]| matches!(a, b"--format" | b"--printf") || a.ends_with(b"c") && short_flag(a, b"c");
+    let own = |a: &'_ [u8]| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| Some(a.len() - a.strip_prefix(*p)?.len()));
+    argv.iter().enumerate().find_map(|(i, a)| if next(a) { argv.get(i + 1).map(Vec::as_slice) } else { a.get(own(a)?..) })
 }
 
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
@@ -475,6 +471,7 @@ mod tests {
             "stat -fc %a .",
             "stat f",
             "stat -c %Z f",
+            "stat -c%Z f",
             "find . -printf %-10i",
             "ls -ls",
             "sort -R f",
@@ -483,7 +480,16 @@ mod tests {
         ] {
             assert!(asks(line), "{line}");
         }
-        for line in ["find . -newer f", "find . -printf %p%s", "stat -c %s f", "ls -l --color f", "sort -r f", "openssl dgst f"] {
+        for line in [
+            "find . -newer f",
+            "find . -printf %p%s",
+            "stat -c %s f",
+            "stat -Lc %s f",
+            "stat --printf=%s f",
+            "ls -l --color f",
+            "sort -r f",
+            "openssl dgst f",
+        ] {
             assert!(!asks(line), "{line}");
         }
         assert!(is_dated(b"/usr/bin/xgettext"));
