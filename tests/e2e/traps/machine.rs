@@ -64,7 +64,7 @@ fn compilers() {
 /// There is no second processor here: that it is observed has to do.
 #[test]
 fn what_is_best_for_this_processor() {
-    for text in ["sh build.sh", "gcc @options -c a.c"] {
+    for text in ["sh build.sh", "gcc @options -c a.c", "gcc -march=native -c a.c"] {
         let w = World::new();
         w.write("a.c", "int a;\n");
         w.write("options", "-march=native\n");

@@ -1,0 +1,140 @@
+//! What no access shows: the clock, chance, the state of the machine. Who asks for it runs each time, and for that very reason.
+
+use crate::world::{Run, World};
+
+/// Runs it twice: both times it runs, and its result is not stored because of `why`.
+fn each_time(w: &World, why: &str, run: impl Fn(&World) -> Run) {
+    for _ in 0..2 {
+        let r = run(w);
+        assert!(r.pips("uncacheable") == 1 && r.story().contains(why), "not `{why}`: {}{}", r.story(), r.stderr());
+    }
+}
+
+fn every(w: &World, why: &str, commands: &[&str]) {
+    commands.iter().for_each(|c| each_time(w, why, |w| w.pip(c)));
+}
+
+/// The second time it is replayed.
+fn hits(w: &World, command: &str) {
+    w.pip(command);
+    let r = w.pip(command);
+    assert_eq!(r.pips("hit"), 1, "{command}: {}", r.story());
+}
+
+#[test]
+fn programs_and_devices() {
+    let w = World::new();
+    w.write("in", "1\n");
+    every(&w, "it tells the time", &["date +%N"]);
+    let random = [
+        "head -c 4 /dev/urandom | od",
+        "python3 -c 'open(\"/dev/urandom\", \"rb\").read(2)'",
+        "perl -e 'open(F, \"/dev/urandom\"); read(F, $x, 2)'",
+    ];
+    every(&w, "(`/dev/urandom`)", &random);
+    every(&w, "socket", &["python3 -c 'import socket; socket.socket().connect_ex((\"127.0.0.1\", 9))'"]);
+    every(&w, "how much room", &["df .", "du in", "stat -f -c %a ."]);
+    every(&w, "compares times with the present", &["find . -mmin +5"]);
+    every(&w, "times of access or change", &["find . -cnewer in", "stat in", "stat -c %Z in", "ls -c"]);
+    every(&w, "it makes random", &["openssl rand -hex 4"]);
+    every(&w, "it makes a random order", &["shuf -e 1 2 3", "sort -R in"]);
+    every(&w, "two names are of one file", &["test in -ef in", "bash -c '[[ in -ef in ]]'"]);
+    // perl seeds its hash tables at its start, and that alone is no obstacle.
+    hits(&w, "perl -e 'print 1'");
+}
+
+#[test]
+fn clock_of_compilers() {
+    let mut w = World::new();
+    // A generated source keeps asking for the time when it was restored.
+    w.write("gen.sh", "echo 'char *t = __TIME__;' > t.c\n");
+    let time = "asks for date or time";
+    each_time(&w, time, |w| {
+        w.sh("rm -f t.c");
+        w.pip("sh gen.sh");
+        w.xl_run("exec", &["gcc", "-S", "t.c"])
+    });
+    w.write("s.c", "char *t = __TIMESTAMP__;\n");
+    w.write("i.c", "char *t = __TIME__;\n");
+    w.write("u.c", "char *t = T;\n");
+    every(&w, time, &["gcc -S -x c - -o i.s < i.c", "gcc -DT=__TIME__ -S u.c"]);
+    // Who says what the macros are does not ask.
+    hits(&w, r#"gcc -Wno-builtin-macro-redefined '-D__DATE__="x"' '-D__TIME__="x"' '-D__TIMESTAMP__="x"' -S i.c -o told.s"#);
+    // Who is told the time does not either, but for that of the file.
+    w.env.insert("SOURCE_DATE_EPOCH".into(), "1".into());
+    hits(&w, "gcc -S i.c");
+    every(&w, "asks for its own time", &["gcc -S s.c"]);
+}
+
+#[test]
+fn state_of_the_machine() {
+    let w = World::new();
+    let machine = "it reads the state of kernel or processes";
+    w.write("state.py", "print(open('/proc/loadavg').read())\n");
+    every(&w, machine, &["cat /proc/loadavg", "cat /proc/stat", "grep -c . /proc/self/limits"]);
+    every(&w, "(`/proc/loadavg`)", &["python3 state.py"]);
+    every(&w, machine, &["read x < /proc/meminfo; echo $x"]);
+    every(&w, "it reads kernel state", &["cat /proc/uptime"]);
+}
+
+/// What only a text tells: time and chance, without a system call.
+#[test]
+fn words_of_scripts() {
+    let w = World::new();
+    w.write("r.sh", "echo $RANDOM\n");
+    w.write("sourced.sh", "id=$RANDOM\n");
+    w.write("main.sh", ". ./sourced.sh\necho $id\n");
+    w.write("r", "echo $((RANDOM % 1000)) > o.tmp; cat o.tmp\n");
+    w.write("from.py", "from time import time; print(time())\n");
+    w.write("own", "#!/usr/bin/env python3\nimport lib; print(lib.stamp())\n");
+    w.write("lib.py", "import datetime\ndef stamp(): return datetime.datetime.now()\n");
+    w.write("t.py", "import lib; print(lib.stamp())\n");
+    w.sh("chmod +x own");
+    every(&w, "(`RANDOM`)", &["bash r.sh", "bash r", "bash -o pipefail r.sh", "bash main.sh", "bash -c 'echo $RANDOM'"]);
+    every(&w, "(`from time import`)", &["python3 from.py"]);
+    every(&w, "(`time.time(`)", &["python3 -c 'import time; print(time.time())'"]);
+    every(&w, "(`.now(`)", &["./own", "python3 t.py"]);
+    every(&w, "(`srand()`)", &["awk 'BEGIN { srand(); print rand() }'"]);
+    w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
+    hits(&w, "python3 t.py > /dev/null");
+}
+
+#[test]
+fn rules_hold_whoever_starts_it() {
+    let w = World::new();
+    w.write(
+        "xl.toml",
+        "[[rule]]\ntool = 'gen-ids'\ncache = false\nreason = 'new ones'\n[[rule]]\ntool = 'ids.py'\ncache = false\nreason = 'the same'\n",
+    );
+    w.write("gen-ids", "#!/bin/sh\necho id\n");
+    w.write("ids.py", "print(1)\n");
+    w.sh("chmod +x gen-ids");
+    w.write(
+        "build.ninja",
+        "rule r\n  command = ./$in > $out\nbuild a: r gen-ids\nrule p\n  command = python3 -W ignore $in > $out\nbuild b: p ids.py\n",
+    );
+    for _ in 0..2 {
+        let r = w.run(&["ninja"]);
+        let both = ["by rule: new ones", "by rule: the same"].iter().all(|why| r.story().contains(why));
+        assert!(r.code() == Some(0) && r.pips("uncacheable") == 2 && both, "{}", r.story());
+        w.sh("rm a b");
+    }
+}
+
+/// A variable of the CI job counts where somebody says its name.
+#[test]
+fn variables_of_the_job() {
+    let mut w = World::new();
+    w.write("n.py", "import os; print(os.environ.get('BUILD_NUMBER'))\n");
+    w.write("n.c", "#include <stdio.h>\n#include <stdlib.h>\nint main() { printf(\"%s\\n\", getenv(\"BUILD_NUMBER\")); }\n");
+    w.sh("gcc n.c -o n");
+    assert_eq!(w.pip("python3 n.py").stdout(), "None\n");
+    for n in ["1", "2"] {
+        w.env.insert("BUILD_NUMBER".into(), n.into());
+        for text in ["python3 n.py", "./n", "perl -e 'print \"$ENV{BUILD_NUMBER}\\n\"'", "printenv BUILD_NUMBER"] {
+            assert_eq!(w.pip(text).stdout(), format!("{n}\n"), "{text}");
+        }
+        w.pip("python3 -c 'print(1)'");
+    }
+    hits(&w, "python3 -c 'print(1)'");
+}
