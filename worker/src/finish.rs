@@ -257,7 +257,8 @@ struct Seen<'a> {
 /// A name that merely looks like one must stay an input. So the number of a process counts only in the name of what the pip made and
 /// removed again: a long run (`./configure`) has so many processes that names which it only looks for hold some of their numbers by chance.
 struct MadeUp {
-    /// The numbers of its processes (`tmp$$`), but for short ones.
+    /// The numbers of its processes (`tmp$$`), but for short ones, which names hold for other reasons. (After the highest, the kernel goes on
+    /// at 300: `RESERVED_PIDS` in kernel/pid.c.)
     numbers: FxHashSet<Vec<u8>>,
     /// Names that `mktemp` found free; what begins with one was derived from it.
     random: Vec<PathBytes>,
@@ -265,7 +266,7 @@ struct MadeUp {
 
 impl MadeUp {
     fn new(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Self {
-        let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 3).collect();
+        let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect();
         let random = names.iter().filter(|(_, r)| r.random && r.first.is_none()).map(|(p, _)| p.clone()).collect();
         Self { numbers, random }
     }
