@@ -278,12 +278,14 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
 }
 
 /// How often a program reads random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see
-/// `PERL_HASH_SEED` in perlrun), names of scratch files (LLVM's `createUniqueFile`).
+/// `PERL_HASH_SEED` in perlrun), names of scratch files (LLVM's `createUniqueFile`), names of symbols and sections that must differ from
+/// those of other files (gcc, once, with `-flto`: see `-frandom-seed` in its manual).
 pub fn own_seeds(path: &[u8]) -> u8 {
     let name = base_name(path);
     let is = |n: &[u8]| name.starts_with(n);
     match () {
         () if is(b"perl") => 2,
+        () if [&b"cc1"[..], b"lto1", b"f951", b"gnat1", b"d21", b"go1"].iter().any(|n| is(n)) => 1,
         () if [&b"lld"[..], b"ld.lld", b"rust-lld", b"clang", b"llvm-", b"wasm-ld"].iter().any(|n| is(n)) => u8::MAX,
         () => 0,
     }
