@@ -36,7 +36,7 @@ impl std::fmt::Debug for Digest {
 /// What a content tells the compiler that reads it, beyond its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
-    /// It asks for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or object (compilers contain
+    /// It may ask for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or object (compilers contain
     /// the words). What is precompiled is taken to ask, since it always has the words: only who saw it being made knows better.
     pub asks_time: bool,
     /// `__TIMESTAMP__` does: it asks for the time of the source, whatever `SOURCE_DATE_EPOCH` says (gcc's manual, "Common Predefined Macros").
@@ -56,7 +56,8 @@ pub struct Content {
     pub traits: Traits,
 }
 
-const MACROS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
+/// The macros by which a compiler is asked for date, time, and the time of the source.
+pub const MACROS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
 const LONGEST: usize = 13;
 
 /// A hasher that also looks for the macros, across block borders.
@@ -72,8 +73,9 @@ pub struct Pass {
 impl Pass {
     pub fn update(&mut self, block: &[u8]) {
         if self.size == 0 {
-            // An ELF file without a type (the two bytes at 16) is a module of gcc's, which may define macros.
-            self.binary = block.starts_with(b"\x7fELF") && block.get(16..18) != Some(&[0, 0]);
+            // An ELF file without a type (the two bytes at 16) is a module of gcc's, which may define macros; what is in an archive is linked.
+            let program = block.starts_with(b"\x7fELF") && block.get(16..18) != Some(&[0, 0]);
+            self.binary = program || block.starts_with(b"!<arch>\n") || block.starts_with(b"!<thin>\n");
             self.traits.dated = block.starts_with(b"CPCH");
             self.traits.precompiled = self.traits.dated || block.starts_with(b"gpch");
             self.traits.asks_time = self.traits.precompiled;
@@ -85,7 +87,7 @@ impl Pass {
         }
         self.tail.extend_from_slice(&block[..block.len().min(LONGEST)]);
         for part in [&self.tail[..], block] {
-            self.traits.asks_time |= asks_time(part);
+            self.traits.asks_time |= names_any(part, &MACROS);
             self.traits.asks_file_time |= self.traits.asks_time && bstr::ByteSlice::contains_str(part, MACROS[2]);
         }
         let keep = block.len().min(LONGEST - 1);
@@ -98,11 +100,11 @@ impl Pass {
     }
 }
 
-/// Does a source, or a piece of one, ask for date or time?
-pub fn asks_time(b: &[u8]) -> bool {
+/// Does one of these [`MACROS`] occur in a source, or a piece of one?
+pub fn names_any(b: &[u8], macros: &[&[u8]]) -> bool {
     use bstr::ByteSlice;
-    // All three begin alike: one search, then a look.
-    b.find_iter(b"__").any(|i| MACROS.iter().any(|m| b[i..].starts_with(m)))
+    // All begin alike: one search, then a look.
+    b.find_iter(b"__").any(|i| macros.iter().any(|m| b[i..].starts_with(m)))
 }
 
 /// Reads `from` to its end.
@@ -158,6 +160,7 @@ mod tests {
         assert_eq!(of(b"CPCH\x01"), Traits { asks_time: true, precompiled: true, dated: true, ..Traits::default() });
         assert_eq!(of(b"\x7fELF............\0\0"), Traits::default());
         assert!(of(b"\x7fELF............\0\0__TIME__").asks_time);
+        assert!(!of(b"!<arch>\na.o/ 0 0 0 644 8 `\n__TIME__").asks_time);
     }
 
     #[test]

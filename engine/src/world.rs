@@ -130,6 +130,13 @@ impl Look for World<'_> {
         Some(text)
     }
 
+    fn is_binary(&self, path: &[u8]) -> bool {
+        // As git tells: a zero byte near the beginning.
+        let mut head = [0; 8000];
+        let n = std::fs::File::open(crate::frontend::os_path(path)).and_then(|mut f| std::io::Read::read(&mut f, &mut head));
+        n.is_ok_and(|n| head[..n].contains(&0))
+    }
+
     fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
         self.files.settled(path, state, before)
     }

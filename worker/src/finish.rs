@@ -18,6 +18,8 @@ pub trait Look {
     fn stat(&self, path: &[u8]) -> Option<FileStat>;
     /// The bytes of a file that is not too long for a script or a small tool.
     fn source(&self, path: &[u8]) -> Option<Vec<u8>>;
+    /// Is it a program, a library, an object, by its beginning?
+    fn is_binary(&self, path: &[u8]) -> bool;
     /// Content of a file in this state; `Err` if it has another one by now.
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
     /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
@@ -42,8 +44,8 @@ pub struct Finished {
     pub problems: Vec<String>,
     /// What was compiled asks for date or time, and the environment does not say which.
     pub asks_time: bool,
-    /// It asks for the time of the source, too, which no environment settles.
-    pub(crate) asks_file_time: bool,
+    /// What it read in which one of the macros for that is named, and whether that for the time of the source is.
+    pub(crate) clocks: Vec<(PathBytes, bool)>,
     /// What is true of what it has precompiled.
     pub precompiled: Traits,
     /// What it read that is precompiled and may ask for date or time.
@@ -165,7 +167,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         written,
         problems: std::mem::take(&mut a.problems),
         asks_time: false,
-        asks_file_time: false,
+        clocks: Vec::new(),
         precompiled: Traits::default(),
         opaque: None,
         dated: Vec::new(),
@@ -366,10 +368,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                 };
                 match content.traits {
                     Traits { asks_time: true, precompiled: true, .. } => f.opaque = Some(path.clone()),
-                    t => {
-                        f.asks_time |= t.asks_time;
-                        f.asks_file_time |= t.asks_file_time;
-                    }
+                    t => f.clocks.extend(t.asks_time.then(|| (path.clone(), t.asks_file_time))),
                 }
                 f.dated.extend(content.traits.dated.then(|| path.clone()));
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));

@@ -4,6 +4,7 @@
 //! What the words are is the business of [`crate::scripts`]; the clock itself is read without a system call (vdso(7)).
 
 use crate::finish::{Context, Finished, Look, compare_times};
+use crate::macros::{self, Clock};
 use crate::recorder::{Accesses, Program, Record};
 use crate::{environment, scripts, tools};
 use bstr::ByteSlice;
@@ -27,22 +28,68 @@ pub(crate) fn reveal(
     f: &mut Finished,
 ) -> Vec<Observation> {
     let epoch = c.env.iter().any(|v| v.starts_with(b"SOURCE_DATE_EPOCH="));
-    precompiled(names, &a.programs, c, f);
-    clock_of_compilers(&a.programs, epoch, f);
+    let asks = asked_of_compilers(a, names, outputs, look, c, f);
+    precompiled(names, &a.programs, &asks, c, f);
+    clock_of_compilers(&a.programs, &asks, epoch, f);
     let mut out = Vec::new();
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     out
 }
 
+/// What compilers were asked for.
+struct Asks {
+    /// Date or time.
+    clock: Clock,
+    /// The time of the source, which no environment settles.
+    file_time: Clock,
+}
+
+fn asked_of_compilers(
+    a: &Accesses,
+    names: &Names,
+    outputs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    c: &Context<'_>,
+    f: &Finished,
+) -> Asks {
+    let compilers: Vec<&Program> = a.programs.iter().filter(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain)).collect();
+    if compilers.is_empty() {
+        return Asks { clock: Clock::Unnamed, file_time: Clock::Unnamed };
+    }
+    let words = || a.programs.iter().flat_map(|p| &p.argv);
+    // What came from elsewhere than a file that is still there, or is no C of today: the word alone has to do.
+    let unclear = a.compiles_own
+        || compilers.iter().any(|p| !macros::is_clear(&p.path, &p.argv))
+        || f.clocks.iter().any(|(p, _)| outputs.contains(p));
+    let texts = || {
+        let of_files = names
+            .iter()
+            .filter(|(p, r)| r.read && r.first.is_some_and(|s| s.is_file()) && !look.is_binary(p))
+            .map(|(p, _)| if outputs.contains(p) { None } else { look.source(p) });
+        of_files.chain(words().map(|w| Some(w.clone()))).collect()
+    };
+    let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
+        let mut files = f.clocks.iter().filter(|(_, file_time)| named(*file_time)).map(|(p, _)| p).peekable();
+        let said = || on_stdin || words().any(|w| cache::digest::names_any(value_of(w), roots));
+        match files.peek() {
+            _ if said() => Clock::Asked,
+            None => Clock::Unnamed,
+            Some(_) if unclear => Clock::Asked,
+            Some(_) => macros::clock(roots, files.map(|p| look.source(p)), texts),
+        }
+    };
+    let clock = of(&cache::digest::MACROS, c.stdin.asks_time, &|_| true);
+    let file_time = of(&cache::digest::MACROS[2..], c.stdin.asks_file_time, &|file_time| file_time);
+    Asks { clock, file_time }
+}
+
 /// What it precompiled, and the times of what that knows of.
-fn precompiled(names: &Names, programs: &[Program], c: &Context<'_>, f: &mut Finished) {
-    f.asks_time |= c.stdin.asks_time || programs.iter().flat_map(|p| &p.argv).any(|w| cache::digest::asks_time(value_of(w)));
-    f.asks_file_time |= c.stdin.asks_file_time;
+fn precompiled(names: &Names, programs: &[Program], asks: &Asks, c: &Context<'_>, f: &mut Finished) {
     let mut clangs = programs.iter().filter(|p| tools::base_name(&p.path).starts_with(b"clang")).peekable();
     let undated = clangs.peek().is_some() && clangs.all(|p| p.argv.iter().any(|w| w == b"-fno-pch-timestamp"));
-    let asks_time = f.asks_time || f.opaque.is_some();
-    f.precompiled = Traits { asks_time, asks_file_time: f.asks_file_time, precompiled: true, dated: !undated };
+    let asks_time = asks.clock != Clock::Unnamed || f.opaque.is_some();
+    f.precompiled = Traits { asks_time, asks_file_time: asks.file_time != Clock::Unnamed, precompiled: true, dated: !undated };
     let dated = std::mem::take(&mut f.dated);
     match (f.precompiled.dated && c.dated, &dated[..]) {
         (false, []) => {}
@@ -59,21 +106,21 @@ fn value_of(word: &[u8]) -> &[u8] {
 }
 
 /// `__DATE__` and the like, unless the environment or the command line says what they are.
-fn clock_of_compilers(programs: &[Program], epoch: bool, f: &mut Finished) {
+fn clock_of_compilers(programs: &[Program], asks: &Asks, epoch: bool, f: &mut Finished) {
     let compiled = programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
     let defined =
         |name: &str| programs.iter().flat_map(|p| &p.argv).any(|w| w.strip_prefix(b"-D").is_some_and(|d| d.starts_with(name.as_bytes())));
-    let clock = compiled && !epoch && !(defined("__DATE__=") && defined("__TIME__="));
-    let file = compiled && !defined("__TIMESTAMP__=");
-    if let Some(p) = f.opaque.as_ref().filter(|_| clock) {
+    let settled = epoch || defined("__DATE__=") && defined("__TIME__=");
+    if let Some(p) = f.opaque.as_ref().filter(|_| compiled && !settled) {
         f.problems.push(format!("`{}` is precompiled, and asks for date or time, or was not seen being made", text(p)));
     }
-    if f.asks_file_time && file {
+    let file_time = asks.file_time == Clock::Asked && !defined("__TIMESTAMP__=");
+    f.asks_time = file_time || asks.clock == Clock::Asked && !settled;
+    if file_time {
         f.problems.push("it compiles a source that asks for its own time (`__TIMESTAMP__`)".to_owned());
-    } else if f.asks_time && clock {
+    } else if f.asks_time {
         f.problems.push("it compiles a source that asks for date or time (set SOURCE_DATE_EPOCH)".to_owned());
     }
-    f.asks_time = f.asks_time && clock || f.asks_file_time && file;
 }
 
 /// Is a compiler told to make what is best for this processor, on a command line or in a file of options (`@file`)?

@@ -5,6 +5,7 @@
 pub mod environment;
 pub mod finish;
 mod hidden;
+mod macros;
 pub mod recorder;
 pub mod scripts;
 pub mod special;

@@ -78,6 +78,8 @@ pub struct Accesses {
     pub facts: BTreeSet<Fact>,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
     pub state: BTreeSet<&'static str>,
+    /// A preprocessor read what the pip had written itself.
+    pub compiles_own: bool,
     /// Every exec.
     pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
@@ -118,6 +120,8 @@ struct Running {
     probes_output: bool,
     /// It lists directories only to find libraries.
     searches: bool,
+    /// It expands macros.
+    preprocesses: bool,
     /// The user says that what it looks at does not count.
     ignored: bool,
     /// How often it may still read random bytes for its own needs.
@@ -150,11 +154,12 @@ impl Recorder {
         }
         let searches = !script && tools::searches_libraries(program);
         let interprets = crate::scripts::interprets(interpreter.unwrap_or(program));
+        let preprocesses = tool.is_some() && crate::macros::preprocesses(program);
         let cwd = cwd.into();
         self.running
             .lock()
             .expect("running")
-            .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, ignored: false, seeds });
+            .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, preprocesses, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names
@@ -357,6 +362,7 @@ impl Accesses {
         r.interpreted |= running.interprets && runs;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
+                self.compiles_own |= own && running.preprocesses && matches!(op, Op::OpenRead { .. });
                 if !own {
                     r.read = true;
                     // What is moved keeps its time, and takes it along.

@@ -150,7 +150,7 @@ fn begins(line: &[u8], word: &[u8]) -> bool {
     line.find_iter(word).any(|i| !(plain && longer(i.checked_sub(1).and_then(|i| line.get(i)))))
 }
 
-fn part_of_name(b: Option<&u8>) -> bool {
+pub(crate) fn part_of_name(b: Option<&u8>) -> bool {
     b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
 }
 

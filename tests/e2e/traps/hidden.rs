@@ -39,8 +39,12 @@ fn programs_and_devices() {
     every(&w, "it makes random", &["openssl rand -hex 4"]);
     every(&w, "it makes a random order", &["shuf -e 1 2 3", "sort -R in"]);
     every(&w, "two names are of one file", &["test in -ef in", "bash -c '[[ in -ef in ]]'"]);
-    // perl seeds its hash tables at its start, and that alone is no obstacle.
-    hits(&w, "perl -e 'print 1'");
+    // What a program needs for itself is no obstacle: perl seeds its hash tables, gcc makes up names of sections.
+    w.write("a.c", "int main() { return 0; }\n");
+    w.sh("gcc -c a.c -flto -o made.o");
+    for own in ["perl -e 'print 1'", "gcc -c -flto a.c", "gcc -flto made.o -o a"] {
+        hits(&w, own);
+    }
 }
 
 #[test]
@@ -75,6 +79,37 @@ fn state_of_the_machine() {
     every(&w, "(`/proc/loadavg`)", &["python3 state.py"]);
     every(&w, machine, &["read x < /proc/meminfo; echo $x"]);
     every(&w, "it reads kernel state", &["cat /proc/uptime"]);
+}
+
+/// A word in a comment is not asked, nor is a macro that nobody uses, until somebody does, however it gets there.
+#[test]
+fn clock_that_nobody_asks() {
+    let w = World::new();
+    w.write("config.h", "/* Define when __DATE__ \" \" __TIME__ can be used */\n#define HAVE_DATE_TIME 1\n");
+    w.write("version.h", "#include \"config.h\"\n#define STAMP __DATE__ \" \" __TIME__\n#define LONG \"v1 \" STAMP\n");
+    w.write("a.c", "#include \"version.h\"\nint a;\n");
+    hits(&w, "gcc -S a.c");
+    hits(&w, "clang -S a.c");
+    // The header alone may be precompiled; its users may ask.
+    hits(&w, "gcc version.h -o version.h.gch");
+    w.write("u.c", "#include \"version.h\"\nchar *t = LONG;\n");
+    every(&w, "precompiled", &["gcc -S u.c"]);
+    w.sh("rm version.h.gch");
+    w.write("pasted.c", "#include \"version.h\"\n#define P(x) STA ## x\nchar *t = P(MP);\n");
+    w.write("t.c", "#include \"version.h\"\nchar *t = T;\n");
+    w.write("options", "-DT=LONG\n");
+    w.write("gen.sh", "printf '#include \"version.h\"\\nchar *t = ' > g.c; echo \"$1$2;\" >> g.c\n");
+    let uses = [
+        "gcc -S u.c",
+        "clang -S u.c",
+        "gcc -S pasted.c",
+        "gcc -DT=LONG -S t.c",
+        "gcc @options -S t.c",
+        "sh gen.sh LO NG; gcc -S g.c; rm g.c",
+        "sh gen.sh LO NG; gcc -S -x c - -o g.s < g.c; rm g.c",
+        "gcc -E version.h -DT=LONG -include t.c -o t.i",
+    ];
+    every(&w, "asks for date or time", &uses);
 }
 
 /// What only a text tells: time and chance, without a system call.

@@ -1,0 +1,287 @@
+//! Does a compiler expand one of its macros for date and time? A word in a comment asks for nothing, nor does a definition that nobody uses:
+//! `config.h` explains the words, `version.h` defines what one file of a hundred prints.
+//!
+//! No preprocessor: it knows neither conditions nor values. Wherever it cannot be sure (a word in a string, in a branch that is not taken,
+//! in a text that it cannot take apart) the word counts as used, so that what it errs in runs once more.
+
+use crate::scripts::{has_word, part_of_name};
+use crate::tools::base_name;
+use bstr::ByteSlice;
+use rustc_hash::FxHashSet;
+
+/// How far a text goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clock {
+    #[default]
+    Unnamed,
+    /// A macro is defined that would ask, and nobody uses it. Who precompiles it hands it on.
+    Defined,
+    Asked,
+}
+
+/// What these texts do about the macros in `roots`. `naming` are those in which one of them occurs, `all` are the others, too, and the words of
+/// the command lines; it is only called if it matters. `None`: a text is not known.
+pub fn clock(roots: &[&[u8]], naming: impl IntoIterator<Item = Option<Vec<u8>>>, all: impl FnOnce() -> Option<Vec<Vec<u8>>>) -> Clock {
+    let roots: Vec<Vec<u8>> = roots.iter().map(|r| r.to_vec()).collect();
+    let mut new = Vec::new();
+    for text in naming {
+        match text.and_then(|t| defines(&t, &roots)) {
+            Some(found) => new.extend(found),
+            None => return Clock::Asked,
+        }
+    }
+    if new.is_empty() {
+        return Clock::Unnamed;
+    }
+    let Some(texts) = all() else { return Clock::Asked };
+    let mut macros: FxHashSet<Vec<u8>> = FxHashSet::default();
+    loop {
+        new.retain(|n| macros.insert(n.clone()));
+        if new.is_empty() {
+            break;
+        }
+        let mut next = Vec::new();
+        for t in &texts {
+            match defines(t, &new) {
+                Some(found) => next.extend(found),
+                None => return Clock::Asked,
+            }
+        }
+        new = next;
+    }
+    if macros.iter().any(|m| is_pasted(m, &texts)) { Clock::Asked } else { Clock::Defined }
+}
+
+/// Does this compiler expand macros, rather than call one that does?
+pub fn preprocesses(path: &[u8]) -> bool {
+    let name = base_name(path);
+    [&b"cc1"[..], b"f951", b"flang", b"tcc", b"icc", b"icx", b"icpx"].iter().any(|n| name.starts_with(n))
+        || name.contains_str("clang")
+        || name.contains_str("cpp")
+}
+
+/// Does it compile C, or a language like it, of today, from files that it names?
+pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
+    let name = base_name(path);
+    let other = [&b"cpp"[..], b"fortran", b"f951", b"flang"].iter().any(|n| name.contains_str(n));
+    // Comments are others there; the text is nowhere.
+    const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
+    let elsewhere = |w: &[u8]| w == b"-" || w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
+    !other && !argv.iter().skip(1).any(|w| elsewhere(w) || OLD.iter().any(|o| w.starts_with(o)))
+}
+
+/// The macros that are defined with one of these names; `None` if one is used, as far as can be told.
+fn defines(text: &[u8], names: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    let mentions = |t: &[u8]| names.iter().any(|n| has_word(t, n, false));
+    if !names.iter().any(|n| text.contains_str(n)) {
+        return Some(Vec::new());
+    }
+    let code = code(text)?;
+    let mut out = Vec::new();
+    for line in code.lines().filter(|l| mentions(l)) {
+        let (word, rest) = split_word(line.trim_start().strip_prefix(b"#")?.trim_start());
+        let rest = rest.trim_start();
+        match word {
+            b"define" => {
+                let (name, body) = split_word(rest);
+                if mentions(body) {
+                    out.push(name.to_vec());
+                }
+            }
+            b"undef" | b"ifdef" | b"ifndef" | b"elifdef" | b"elifndef" => {}
+            b"if" | b"elif" if !mentions(&without_defined(rest)) => {}
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
+/// A name, and what follows it.
+fn split_word(b: &[u8]) -> (&[u8], &[u8]) {
+    b.split_at(b.iter().position(|c| !part_of_name(Some(c))).unwrap_or(b.len()))
+}
+
+/// A condition without what `defined` asks for: that expands nothing.
+fn without_defined(condition: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = condition;
+    while let Some(i) = rest.find(b"defined") {
+        out.extend_from_slice(&rest[..i]);
+        out.push(b' ');
+        let after = rest[i + 7..].trim_start();
+        rest = split_word(after.strip_prefix(b"(").unwrap_or(after).trim_start()).1;
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// The text with its lines joined where they end in `\`, and without comments: phases 2 and 3 of translation (C11, 5.1.1.2). `None` if it
+/// cannot be told what is a comment.
+fn code(text: &[u8]) -> Option<Vec<u8>> {
+    // No text, or a trigraph for `\`.
+    if text.contains(&0) || text.contains_str("??/") {
+        return None;
+    }
+    let text = spliced(text);
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = &text[..];
+    while let Some(&c) = rest.first() {
+        let n = match c {
+            b'/' if rest.starts_with(b"/*") => {
+                let n = rest[2..].find(b"*/")? + 4;
+                out.push(b' ');
+                rest = &rest[n..];
+                continue;
+            }
+            b'/' if rest.starts_with(b"//") => {
+                let n = rest.find_byte(b'\n').unwrap_or(rest.len());
+                // Whether this is one depends on the language.
+                if rest[2..n].contains_str("*/") || rest[2..n].contains_str("/*") {
+                    return None;
+                }
+                rest = &rest[n..];
+                continue;
+            }
+            b'"' | b'\'' => literal(rest),
+            b'0'..=b'9' => {
+                let n = number(rest);
+                // A separator of digits in C++, the beginning of a character in C.
+                if rest.get(n) == Some(&b'\'') {
+                    return None;
+                }
+                n
+            }
+            _ if part_of_name(Some(&c)) => {
+                let (word, rest) = split_word(rest);
+                // In a raw string none of this holds.
+                if matches!(word, b"R" | b"LR" | b"uR" | b"UR" | b"u8R") && rest.starts_with(b"\"") {
+                    return None;
+                }
+                word.len()
+            }
+            _ => 1,
+        };
+        out.extend_from_slice(&rest[..n]);
+        rest = &rest[n..];
+    }
+    Some(out)
+}
+
+/// Length of a string or character; one that is not ended goes to the end of its line.
+fn literal(b: &[u8]) -> usize {
+    let mut i = 1;
+    while let Some(&c) = b.get(i) {
+        match c {
+            b'\n' => return i,
+            b'\\' if b.get(i + 1).is_some_and(|n| *n != b'\n') => i += 2,
+            _ if c == b[0] => return i + 1,
+            _ => i += 1,
+        }
+    }
+    b.len()
+}
+
+/// Length of a preprocessing number (C11, 6.4.8).
+fn number(b: &[u8]) -> usize {
+    let mut i = 1;
+    while let Some(&c) = b.get(i) {
+        let sign = matches!(c, b'+' | b'-') && matches!(b[i - 1], b'e' | b'E' | b'p' | b'P');
+        if !(sign || c == b'.' || part_of_name(Some(&c))) {
+            break;
+        }
+        i += 1;
+    }
+    i
+}
+
+/// gcc also joins lines with blanks after the `\`.
+fn spliced(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(i) = rest.find_byte(b'\\') {
+        let blanks = rest[i + 1..].iter().take_while(|c| matches!(c, b' ' | b'\t' | b'\r' | 0x0b | 0x0c)).count();
+        let joined = rest.get(i + 1 + blanks) == Some(&b'\n');
+        out.extend_from_slice(&rest[..if joined { i } else { i + 1 }]);
+        rest = &rest[if joined { i + blanks + 2 } else { i + 1 }..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Might `##` make this name, of two words that occur?
+fn is_pasted(name: &[u8], texts: &[Vec<u8>]) -> bool {
+    let mut lengths = [FxHashSet::default(), FxHashSet::default()];
+    for word in texts.iter().flat_map(|t| t.split(|c| !part_of_name(Some(c)))).filter(|w| !w.is_empty() && w.len() < name.len()) {
+        if name.starts_with(word) {
+            lengths[0].insert(word.len());
+        }
+        if name.ends_with(word) {
+            lengths[1].insert(name.len() - word.len());
+        }
+    }
+    !lengths[0].is_disjoint(&lengths[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOTS: &[&[u8]] = &[b"__DATE__", b"__TIME__"];
+
+    fn of(texts: &[&str]) -> Clock {
+        let bytes = |t: &&str| t.as_bytes().to_vec();
+        let named = |t: &&&str| t.contains("__DATE__") || t.contains("__TIME__");
+        clock(ROOTS, texts.iter().filter(named).map(|t| Some(bytes(t))), || Some(texts.iter().map(bytes).collect()))
+    }
+
+    #[test]
+    fn comments_and_conditions_ask_for_nothing() {
+        for text in [
+            "/* Define when __DATE__ \" \" __TIME__ can be used */\n/* #undef HAVE_DATE_TIME */\n",
+            "int a; // __DATE__\nint b;",
+            "/* a\n * __DATE__\n */ int a;",
+            "#ifdef __DATE__\n#endif\n# if defined(__DATE__) && defined __TIME__ && !defined X\n#endif\n",
+            "char *e = \"ERROR\"; char c = '\"'; /* __DATE__ */ char *s = \"\\\"\"; /* __TIME__ */",
+            "x = 1.e+5; // \\\n __DATE__\nint c;",
+        ] {
+            assert_eq!(of(&[text]), Clock::Unnamed, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_might_be_used_is() {
+        for text in [
+            "char *t = __TIME__;",
+            "/* a */ char *t = __TIME__; /* b */",
+            "// a\nchar *t = __TIME__;",
+            "// a /*\nchar *t = __TIME__; /* b */",
+            "char *a = \"/*\"; char *t = __TIME__; char *b = \"*/\";",
+            "char a = '\"'; char *s = \"/*\"; char *t = __TIME__; /* \" */",
+            "char *t = \"\\\"/*\"; char *u = __TIME__; /* */",
+            "int a = 1'0; // it's __TIME__",
+            "char *s = R\"(/*)\"; char *t = __TIME__; /* */",
+            "#if X /* __DATE__\n",
+            "#if 0 ??/\n#endif\n__DATE__",
+            "a /\\\n* b *\\\n/ __DATE__",
+            "#if __DATE__ == 1\n#endif",
+            "#pragma message(__DATE__)",
+            "#define A __DATE__\nchar *t = A;",
+            "#define A(x) x __DATE__\n#define B A(1)\n#  define C \\\n  B\nchar *t = C;",
+            "#define VERSION_LONG __DATE__\n#define V(x) VERSION_##x\nchar *t = V(LONG);",
+            "#define A /* \n */ __DATE__\nchar *t = A;",
+            "\0 // __DATE__",
+        ] {
+            assert_eq!(of(&[text]), Clock::Asked, "{text}");
+        }
+        assert_eq!(of(&["#define STAMP __DATE__\n", "int a;\n", "char *t = STAMP;\n"]), Clock::Asked);
+        assert_eq!(of(&["#define STAMP __DATE__\n", "#define ALL \"x\" STAMP\n", "-DX=ALL"]), Clock::Asked);
+    }
+
+    #[test]
+    fn definitions_that_nobody_uses() {
+        let header = "#ifndef V_H\n#define V_H\n#define STAMP __DATE__ \" \" __TIME__ /* now */\n#define ALL(x) STAMP x\n#endif\n";
+        assert_eq!(of(&[header, "#include \"v.h\"\nint STAMPS; // STAMP\n#ifdef STAMP\n#endif\n#undef ALL\n"]), Clock::Defined);
+        assert_eq!(clock(ROOTS, [Some(header.into())], || None), Clock::Asked);
+        assert_eq!(clock(ROOTS, [None], || Some(Vec::new())), Clock::Asked);
+    }
+}
