@@ -109,6 +109,25 @@ fn import(cas: &Cas, path: &[u8]) -> Result<crate::digest::Content> {
     cas.import(&mut f, p)
 }
 
+/// The extended attributes of a file, sorted; none where there cannot be any. What labels it for the kernel's own policies is not its business
+/// (xattr(7), "Security extended attributes"), but for its capabilities.
+pub fn attributes(path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    // Of all names, and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+    const LONGEST: usize = 64 << 10;
+    let read = |ask: &dyn Fn(&mut [u8]) -> rustix::io::Result<usize>| {
+        let mut buf = vec![0; LONGEST];
+        let n = ask(&mut buf).unwrap_or(0);
+        buf.truncate(n);
+        buf
+    };
+    let names = read(&|b| rustix::fs::llistxattr(path, b));
+    let counts = |n: &&[u8]| !n.is_empty() && (!n.starts_with(b"security.") || *n == b"security.capability");
+    let one = |n: &[u8]| (n.to_vec(), read(&|b| rustix::fs::lgetxattr(path, n, b)));
+    let mut all: Vec<_> = names.split(|b| *b == 0).filter(counts).map(one).collect();
+    all.sort();
+    all
+}
+
 /// The target of a symbolic link.
 pub fn read_link(path: &[u8]) -> Result<Vec<u8>> {
     let p = Path::new(OsStr::from_bytes(path));
@@ -153,4 +172,23 @@ pub fn hash_file(path: &[u8]) -> Result<Option<(crate::digest::Content, FileStat
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_attributes() {
+        let d = tempfile::tempdir().unwrap();
+        let f = d.path().join("f");
+        std::fs::write(&f, "x").unwrap();
+        let path = f.as_os_str().as_bytes();
+        assert_eq!(attributes(path), []);
+        for (name, value) in [("user.b", "2"), ("user.a", "")] {
+            rustix::fs::setxattr(&f, name, value.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        assert_eq!(attributes(path), [(b"user.a".to_vec(), vec![]), (b"user.b".to_vec(), b"2".to_vec())]);
+        assert_eq!(attributes(b"/none"), []);
+    }
 }

@@ -32,6 +32,8 @@ pub enum Observation {
     FileContent(PathBytes),
     /// A symbolic link was read or crossed.
     Symlink(PathBytes),
+    /// Extended attributes were asked for, by name or all of them.
+    Attributes(PathBytes),
     /// An environment variable.
     Env(Vec<u8>),
     /// Every environment variable that is not passed through.
@@ -66,7 +68,8 @@ impl Observation {
             | Self::DirSearch { path: p, .. }
             | Self::FileProbe { path: p, .. }
             | Self::FileContent(p)
-            | Self::Symlink(p) => Some(p),
+            | Self::Symlink(p)
+            | Self::Attributes(p) => Some(p),
             Self::Env(_) | Self::EnvAll | Self::Fact(_) => None,
         }
     }
@@ -83,6 +86,7 @@ impl Observation {
             Self::FileProbe { path, times: true } => format!("size, mode or time of `{}`", text(path)),
             Self::FileContent(p) => format!("content of `{}`", text(p)),
             Self::Symlink(p) => format!("symbolic link `{}`", text(p)),
+            Self::Attributes(p) => format!("extended attributes of `{}`", text(p)),
             Self::Env(n) => format!("environment variable {}", text(n)),
             Self::EnvAll => "the environment".to_owned(),
             Self::Fact(Fact::Cwd) => "the working directory".to_owned(),
@@ -152,6 +156,11 @@ pub mod value {
 
     pub fn symlink(target: &[u8]) -> Value {
         tagged(5, &[target])
+    }
+
+    /// Extended attributes, sorted by name.
+    pub fn attributes(all: &[(Vec<u8>, Vec<u8>)]) -> Value {
+        tagged(10, &all.iter().flat_map(|(n, v)| [&n[..], &v[..]]).collect::<Vec<_>>())
     }
 
     /// An environment variable; `None` when it is not set. Keyed, because the value may be a secret.

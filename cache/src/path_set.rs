@@ -21,6 +21,7 @@ enum Tag {
     EnvAll,
     Fact(Fact),
     DirSearch(Vec<Vec<u8>>, Vec<Vec<u8>>),
+    Attributes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -55,6 +56,7 @@ impl PathSet {
                 Observation::FileProbe { path, times } => (Tag::FileProbe(*times), path),
                 Observation::FileContent(p) => (Tag::FileContent, p),
                 Observation::Symlink(p) => (Tag::Symlink, p),
+                Observation::Attributes(p) => (Tag::Attributes, p),
                 Observation::Env(n) => (Tag::Env, n),
                 Observation::EnvAll => (Tag::EnvAll, b""),
                 Observation::Fact(f) => (Tag::Fact(*f), b""),
@@ -89,6 +91,7 @@ impl PathSet {
                 Tag::FileProbe(times) => Observation::FileProbe { path: path(), times },
                 Tag::FileContent => Observation::FileContent(path()),
                 Tag::Symlink => Observation::Symlink(path()),
+                Tag::Attributes => Observation::Attributes(path()),
                 Tag::Env => Observation::Env(last.clone()),
                 Tag::EnvAll => Observation::EnvAll,
                 Tag::Fact(f) => Observation::Fact(f),
@@ -126,6 +129,7 @@ mod tests {
             (path(), any::<bool>()).prop_map(|(p, times)| Observation::FileProbe { path: p.into(), times }),
             path().prop_map(|p| Observation::FileContent(p.into())),
             path().prop_map(|p| Observation::Symlink(p.into())),
+            path().prop_map(|p| Observation::Attributes(p.into())),
             path().prop_map(Observation::Env),
             Just(Observation::EnvAll),
             Just(Observation::Fact(Fact::Uname)),

@@ -61,12 +61,13 @@ impl World<'_> {
                 Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
                 s => state_value(s),
             },
-            Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
+            Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
         })
     }
 
     fn local(&self, o: &Observation) -> Value {
         match o {
+            Observation::Attributes(p) => value::attributes(&cache::collect::attributes(p)),
             Observation::Env(name) => match name.strip_suffix(b"*") {
                 Some(prefix) => {
                     let mut names: Vec<&[u8]> = self.vars().map(|(n, _)| n).filter(|n| n.starts_with(prefix)).collect();
