@@ -36,6 +36,9 @@ pub const PASS_THROUGH: &[&str] = &[
 /// Identifiers of a CI job: they count only where a script or a tool of the build names them.
 const JOB: &[&str] = &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
 
+/// Programs that lay out text for a terminal, whether there is one or not.
+const TERMINAL: &[&str] = &["ls", "column", "tput", "infocmp", "dircolors", "clear", "pr"];
+
 /// Variables whose job-server parts do not count.
 const JOB_SERVER: &[&str] = &["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];
 
@@ -132,6 +135,9 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
         match names {
             Some(names) => out.extend(named(&names)),
             None => everything = true,
+        }
+        if TERMINAL.iter().any(|n| n.as_bytes() == crate::tools::base_name(&p.path)) {
+            out.extend(["TERM", "COLUMNS", "LINES"].map(|n| Observation::Env(n.into())));
         }
         patterns.extend(p.tool.iter().flat_map(|t| t.env).map(|s| (*s).to_owned()));
     }

@@ -202,6 +202,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
+    if a.sets_times {
+        compare_times(&mut f.observations, &names, None);
+    }
     rest.extend(hidden::reveal(&mut a, &names, &outputs, look, c, &mut f));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
@@ -213,7 +216,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
-/// A compiler compares the times of all files of which it knows: they are observed with the rest.
+/// Who compares the times of all files of which it knows, or hands them on: they are observed with the rest.
 pub(crate) fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
     let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
     let more = |(o, _): &(Observation, Value)| match o {
@@ -313,6 +316,9 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
             let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
             look.stat(&path[..cut]).is_some_and(|d| d.mode & 0o1000 != 0)
         };
+        if remained && r.random {
+            return Err(Problem(format!("it leaves `{}`, whose name it made up", text(path))));
+        }
         // What was around it before the pip changed anything.
         let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
         let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
@@ -338,6 +344,14 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
     let recent = first.ctime >= r.seen - cache::file_stat::TICK;
     if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen)) {
         return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
+    }
+    if r.asks_attributes {
+        if own {
+            return Err(Problem(format!("the old extended attributes of `{}` are not known", text(path))));
+        }
+        let o = Observation::Attributes(path.clone());
+        let v = look.value(&o);
+        f.observations.push((o, v));
     }
     let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);
     match first.kind {

@@ -47,6 +47,8 @@ pub struct Record {
     pub soft_by: Option<i32>,
     /// Its owner was set.
     pub sets_owner: bool,
+    /// Extended attributes were asked for.
+    pub asks_attributes: bool,
     /// Extended attributes were set.
     pub sets_attributes: bool,
     /// The pip has removed the name, and nothing has made it again: its absence is the pip's doing.
@@ -80,6 +82,8 @@ pub struct Accesses {
     pub state: BTreeSet<&'static str>,
     /// A preprocessor read what the pip had written itself.
     pub compiles_own: bool,
+    /// A program of which nothing is known set times that are not the present: perhaps those of what it read.
+    pub sets_times: bool,
     /// Every exec.
     pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
@@ -326,6 +330,7 @@ impl Accesses {
             soft_probe: false,
             soft_by: None,
             sets_owner: false,
+            asks_attributes: false,
             sets_attributes: false,
             removed: false,
             moved_away: false,
@@ -373,6 +378,7 @@ impl Accesses {
             Op::Stat | Op::Readlink | Op::OpenRead { content: false } => {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
+                    r.asks_attributes |= access.call.contains("xattr");
                     r.times |= times;
                     r.judged |= matches!(op, Op::Stat) && running.times.of_unread();
                     if running.probes_output && access.path.links.is_empty() {
@@ -432,7 +438,10 @@ impl Accesses {
                 r.sets_owner |= access.call.contains("chown");
                 r.sets_attributes |= access.call.contains("setxattr");
             }
-            Op::SetTimes { .. } => r.read |= !own && is_file,
+            Op::SetTimes { now } => {
+                r.read |= !own && is_file;
+                self.sets_times |= !now && running.times.of_unread();
+            }
         }
         if op.writes() {
             if r.soft_by == Some(pid) {

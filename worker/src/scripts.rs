@@ -53,7 +53,7 @@ const LANGUAGES: &[Language] = &[
     Language {
         interpreters: &["perl"],
         endings: &[".pl", ".pm"],
-        words: &["localtime", "gmtime", "time()", "= time;", "print time", "rand(", "rand;", "rand "],
+        words: &["localtime", "gmtime", "time()", "= time;", "print time", "rand(", "rand;", "rand ", "-M $", "-M \"", "-M '"],
     },
     Language { interpreters: &["ruby"], endings: &[".rb"], words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"] },
     Language { interpreters: &["awk", "gawk", "mawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
@@ -235,7 +235,11 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
 /// The same for a text on a command line (`sh -c TEXT`, `python3 -c TEXT`, `awk TEXT`).
 pub fn command_asks(program: &Program) -> Option<&'static str> {
     let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
-    if l.is_shell() { shell_asks(shell_text(&program.argv)?) } else { program.argv.iter().skip(1).find_map(|a| l.asks(a)) }
+    if l.is_shell() {
+        l.asks(shell_text(&program.argv)?).filter(|w| !STATE.contains(w))
+    } else {
+        program.argv.iter().skip(1).find_map(|a| l.asks(a))
+    }
 }
 
 /// Is the word in the text, and neither the end of a longer one nor, if it is no prefix, the beginning?
@@ -273,6 +277,8 @@ mod tests {
         let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
         assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "echo $RANDOM"])), Some("RANDOM"));
+        assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "printf '%(%s)T' -1"])), Some("printf '%("));
+        assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DM='\"/proc/mounts\"' -c a.c"])), None);
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }
 

@@ -208,8 +208,17 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
             Some("it asks whether two names are of one file")
         }
-        b"ls" if arg(&|a| a == b"--size" || short_flag(a, b"scu")) => {
-            Some("it tells times of access or change, or how much room files take")
+        b"ls" if arg(&|a| a == b"--size" || a == b"--inode" || short_flag(a, b"scui")) => {
+            Some("it tells inode numbers, times of access or change, or how much room files take")
+        }
+        b"mktemp" if arg(&|a| a == b"--dry-run" || short_flag(a, b"u")) => Some("it makes up a name"),
+        b"sqlite3" if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) => {
+            Some("it tells the time, or makes random numbers")
+        }
+        b"nice" if argv.len() == 1 => Some("it tells its own priority"),
+        b"git" if is(&["commit", "am", "rebase", "cherry-pick", "revert", "merge", "stash"]) => Some("it notes the time"),
+        b"git" if arg(&|a| ["%ar", "%cr", "relative", "human", " ago", ".ago", "yesterday"].iter().any(|w| a.contains_str(w))) => {
+            Some("it compares times with the present")
         }
         b"sort" if arg(&|a| a.starts_with(b"--random-sort") || short_flag(a, b"R")) => Some("it makes a random order"),
         b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
@@ -376,7 +385,7 @@ impl Times {
         }
     }
 
-    /// Does the time count of what is looked at and then not read?
+    /// Does the time count of what is looked at and then not read, and that of what is read where times are set on what it makes?
     pub fn of_unread(self) -> bool {
         matches!(self, Self::Modules | Self::Unread)
     }
@@ -412,16 +421,25 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
             let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
             if asks && compares_directories(&text()) { Times::All } else { when(asks || script(), Times::Elsewhere) }
         }
-        b"ar" => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
+        // Debian's `ar` is a link to `x86_64-linux-gnu-ar`.
+        name if is_or_for(name, "ar") => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
+        name if is_or_for(name, "strip") || is_or_for(name, "objcopy") => {
+            when(arg(&|a| a == b"--preserve-dates" || short_flag(a, b"p")), Times::Files)
+        }
         name if name.starts_with(b"python") || name == b"node" => {
             let asks = argv.iter().any(|a| compares(a)) || script();
             if asks { Times::Elsewhere } else { Times::Modules }
         }
         b"perl" | b"ruby" | b"tclsh" if script() => Times::Elsewhere,
-        b"which" | b"file" | b"env" | b"xargs" | b"diff" | b"awk" | b"mawk" | b"gawk" => Times::None,
+        b"which" | b"file" | b"env" | b"xargs" | b"diff" | b"awk" | b"mawk" | b"gawk" | b"unzip" => Times::None,
         _ if tool(path).is_some() || searches_libraries(path) => Times::None,
         _ => Times::Unread,
     }
+}
+
+/// Is it this program, or that for a target (`x86_64-linux-gnu-ar`)?
+fn is_or_for(name: &[u8], program: &str) -> bool {
+    name.strip_suffix(program.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
 }
 
 /// Does the format of `find -printf` have one of these letters?
@@ -476,6 +494,12 @@ mod tests {
             "stat -c%Z f",
             "find . -printf %-10i",
             "ls -ls",
+            "ls -i",
+            "nice",
+            "mktemp -u",
+            "sqlite3 x.db strftime('now')",
+            "git log -1 --format=%cr",
+            "git -C d commit -m x",
             "sort -R f",
             "openssl rand 4",
             "shuf f",
@@ -490,6 +514,9 @@ mod tests {
             "stat --printf=%s f",
             "ls -l --color f",
             "sort -r f",
+            "nice -n 5 gcc",
+            "git describe --tags",
+            "git log -1 --format=%ct",
             "openssl dgst f",
         ] {
             assert!(!asks(line), "{line}");

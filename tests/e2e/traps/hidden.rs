@@ -37,7 +37,12 @@ fn programs_and_devices() {
     every(&w, "compares times with the present", &["find . -mmin +5"]);
     every(&w, "times of access or change", &["find . -cnewer in", "stat in", "stat -c %Z in", "ls -c"]);
     every(&w, "it makes random", &["openssl rand -hex 4"]);
+    every(&w, "it makes up a name", &["mktemp -u"]);
+    every(&w, "whose name it made up", &["mktemp -p ."]);
     every(&w, "it makes a random order", &["shuf -e 1 2 3", "sort -R in"]);
+    every(&w, "it tells inode numbers", &["ls -i in"]);
+    w.sh("git init -q; git -c user.name=x -c user.email=x commit -q --allow-empty -m x");
+    every(&w, "compares times with the present", &["git log -1 --format=%cr"]);
     every(&w, "two names are of one file", &["test in -ef in", "bash -c '[[ in -ef in ]]'"]);
     // What a program needs for itself is no obstacle: perl seeds its hash tables, gcc makes up names of sections.
     w.write("a.c", "int main() { return 0; }\n");
@@ -129,6 +134,8 @@ fn words_of_scripts() {
     every(&w, "(`from time import`)", &["python3 from.py"]);
     every(&w, "(`time.time(`)", &["python3 -c 'import time; print(time.time())'"]);
     every(&w, "(`.now(`)", &["./own", "python3 t.py"]);
+    every(&w, "(`printf '%(`)", &["bash -c \"printf '%(%s)T' -1\""]);
+    every(&w, "(`-M \\\"`)", &["perl -e 'print -M \"lib.py\"'"]);
     every(&w, "(`srand()`)", &["awk 'BEGIN { srand(); print rand() }'"]);
     w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
     hits(&w, "python3 t.py > /dev/null");

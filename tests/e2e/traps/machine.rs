@@ -1,6 +1,6 @@
 //! More stale-hit traps: what compilers, shells and the machine around a command depend on.
 
-use super::{spring, trap};
+use super::{Trap, spring, trap};
 use crate::backends::results;
 use crate::world::World;
 
@@ -145,9 +145,44 @@ fn files_and_names() {
             "echo 2 > $(printf 'ddddddddd/%.0s' $(seq 60))f",
         ),
         trap("a long command line", "echo 1 > v", "true $(seq 1 20000) ; cat v", "echo 2 > v"),
+        trap(
+            "an extended attribute",
+            "echo x > f",
+            "python3 -c 'import os; print(os.listxattr(\"f\"))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
+        trap("the number of links", "echo x > f", "stat -c %h f", "ln f g"),
         trap("ulimit", "true", "ulimit -f", "true").with_limit(),
     ];
     traps.iter().for_each(spring);
+}
+
+/// Times that nobody compares, but that go into what is made.
+#[test]
+fn times_that_are_handed_on() {
+    const COPIER: &str = "printf '#include <fcntl.h>\n#include <sys/stat.h>\n#include <unistd.h>\nint main() { char b[9]; struct stat s; int i = open(\"a\", 0), n = read(i, b, 9), o = creat(\"b\", 0644); fstat(i, &s); write(o, b, n); struct timespec t[] = { s.st_atim, s.st_mtim }; futimens(o, t); }\n' > c.c; gcc c.c -o copier";
+    let source = "echo 'int main() { return 0; }' > a.c; gcc -c a.c; gcc a.o -o a; touch -d @1000 a.o a; ";
+    let later = "touch -d @3000 a.o a";
+    let with = |more: &str| format!("{source}{more}");
+    let (copier, cmake) = (with(COPIER), with("printf 'file(INSTALL a DESTINATION %s/d)' $PWD > i.cmake"));
+    let traps = [
+        trap("by a tool of the build's own", &copier, "./copier; stat -c %Y b", later),
+        trap("by cmake", &cmake, "cmake -P i.cmake; stat -c %Y d/a", later),
+        trap("by strip", source, "strip -p a -o b; stat -c %Y b", later),
+        trap("by objcopy", source, "objcopy --preserve-dates a b; stat -c %Y b", later),
+        trap("by ar", source, "ar rcUS l.a a.o; ar tv l.a", later),
+        trap("by xz", source, "xz -k a; stat -c %Y a.xz", later),
+    ];
+    traps.iter().for_each(spring);
+    spring(&Trap {
+        name: "the width of a terminal",
+        setup: "mkdir d; touch d/a-long-name d/another-name d/one-more-name",
+        command: "ls -C d",
+        change: "true",
+        prefix: "",
+        env: &[("COLUMNS", "20")],
+        unstored: None,
+    });
 }
 
 #[test]
