@@ -28,12 +28,21 @@ fn identity(s: &FileStat) -> Identity {
     (s.dev, s.ino, s.size, s.mtime, s.ctime)
 }
 
+/// A state that was seen when nobody of the build wrote.
+struct Settled {
+    state: FileStat,
+    /// When it was looked up, nanoseconds after the epoch.
+    at: i128,
+    /// When somebody of the build was about to write it again.
+    until: Option<i128>,
+}
+
 #[derive(Default)]
 struct Inner {
     states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
     unsteady: FxHashMap<PathBytes, u32>,
-    /// States that were seen when nobody of the build wrote, with the time of the look, nanoseconds after the epoch.
-    settled: FxHashMap<PathBytes, (FileStat, i128)>,
+    /// The last one of each name, and the one before: who changes a file in place is judged by that which it found.
+    settled: FxHashMap<PathBytes, Vec<Settled>>,
     /// What drivers wrote lately.
     driven: FxHashMap<PathBytes, Instant>,
     contents: FxHashMap<Identity, Content>,
@@ -73,6 +82,18 @@ fn fine_grained(dir: &std::path::Path) -> Option<u64> {
     }
     let _ = std::fs::remove_file(&path);
     device
+}
+
+impl Inner {
+    /// The name is in this state now.
+    fn settled_at(&mut self, path: &PathBytes, state: Option<FileStat>) {
+        let all = self.settled.entry(path.clone()).or_default();
+        all.retain(|s| s.until.is_some());
+        all.drain(..all.len().saturating_sub(1));
+        // Another writer may not be done yet.
+        let quiet = !self.unsteady.contains_key(path);
+        all.extend(state.filter(|_| quiet).map(|state| Settled { state, at: now(), until: None }));
+    }
 }
 
 impl FileStates {
@@ -117,7 +138,9 @@ impl FileStates {
     pub fn writing(&self, path: &PathBytes) {
         let mut inner = self.lock();
         inner.states.remove(path);
-        inner.settled.remove(path);
+        if let Some(last) = inner.settled.get_mut(path).and_then(|all| all.last_mut()) {
+            last.until.get_or_insert_with(now);
+        }
         *inner.unsteady.entry(path.clone()).or_insert(0) += 1;
     }
 
@@ -143,10 +166,7 @@ impl FileStates {
             }
         }
         inner.states.insert(path.clone(), (state, Instant::now()));
-        match state {
-            Some(s) => drop(inner.settled.insert(path.clone(), (s, now()))),
-            None => drop(inner.settled.remove(path)),
-        }
+        inner.settled_at(path, state);
     }
 
     /// A driver is about to write this name. Nobody says when it is done.
@@ -160,10 +180,7 @@ impl FileStates {
         for path in driven {
             let s = FileStat::of(&path);
             let mut inner = self.lock();
-            match s {
-                Some(s) if self.fine.contains(&s.dev) => drop(inner.settled.insert(path.clone(), (s, now()))),
-                _ => drop(inner.settled.remove(&path)),
-            }
+            inner.settled_at(&path, s.filter(|s| self.fine.contains(&s.dev)));
             // What is old enough is told apart by its times alone.
             if inner.driven.get(&path).is_some_and(|t| t.elapsed() > RECENT) {
                 inner.driven.remove(&path);
@@ -174,10 +191,12 @@ impl FileStates {
     /// Would a change after `state` was seen show? It was seen when it was looked at, or, if the look is told of later, it
     /// must have been seen `before` that.
     pub fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
-        let seen = |b: Option<i128>| self.lock().settled.get(path).is_some_and(|(s, at)| s == state && b.is_none_or(|b| *at <= b));
+        let seen = |in_time: &dyn Fn(&Settled) -> bool| {
+            self.lock().settled.get(path).is_some_and(|all| all.iter().any(|s| s.state == *state && in_time(s)))
+        };
         match before {
-            None => self.fine.contains(&state.dev) || seen(None),
-            Some(b) => seen(Some(b)),
+            None => self.fine.contains(&state.dev) || seen(&|s| s.until.is_none()),
+            Some(b) => seen(&|s| s.at <= b && s.until.is_none_or(|u| b <= u)),
         }
     }
 
@@ -243,6 +262,35 @@ mod tests {
         std::fs::write(&p, "22").unwrap();
         f.settle(&path, 1, FileStat::of(&path));
         assert_eq!(f.stat(&path).unwrap().size, 2);
+    }
+
+    #[test]
+    fn who_changes_a_file_is_judged_by_what_it_found() {
+        let t = tempfile::tempdir().unwrap();
+        let p = t.path().join("f");
+        let path: PathBytes = p.as_os_str().as_bytes().into();
+        let f = FileStates::new(&[]);
+        let write = |text: &str| {
+            f.writing(&path);
+            std::fs::write(&p, text).unwrap();
+            FileStat::of(&path).unwrap()
+        };
+        let before = now();
+        let one = write("1");
+        f.settle(&path, 1, Some(one));
+        let between = now();
+        let two = write("22");
+        assert!(f.settled(&path, &one, Some(between)), "the writer found it");
+        f.settle(&path, 1, Some(two));
+        assert!(f.settled(&path, &one, Some(between)) && f.settled(&path, &two, Some(now())));
+        for (state, when) in [(&one, Some(now())), (&one, Some(before)), (&two, Some(between)), (&one, None)] {
+            assert!(!f.settled(&path, state, when));
+        }
+        // Two at once: the first of them that ends knows nothing of the other.
+        f.writing(&path);
+        let three = write("333");
+        f.settle(&path, 1, Some(three));
+        assert!(!f.settled(&path, &three, Some(now())));
     }
 
     #[test]
