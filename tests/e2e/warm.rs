@@ -233,3 +233,22 @@ fn a_real_build_from_the_archive() {
     assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
     assert!(text.contains("bit for bit the same") && text.contains("0 ran"), "{text}");
 }
+
+/// What one command makes, the next changes in place, at once: each is judged by what it found.
+#[test]
+fn files_that_are_changed_in_place() {
+    let w = World::new();
+    w.write("a.c", "int main() { return 0; }\n");
+    let rules: String = (0..20).map(|i| format!("p{i}: a.c\n\tgcc -g a.c -o $@\n\tstrip $@\n\tchmod 711 $@\n")).collect();
+    let all: String = (0..20).map(|i| format!(" p{i}")).collect();
+    w.write("Makefile", &format!("all:{all}\n{rules}"));
+    w.sh("make");
+    let plain = w.snapshot();
+    w.sh("rm p*");
+    for outcome in ["miss", "hit"] {
+        let r = w.run(&["make"]);
+        assert_eq!((r.code(), r.pips(outcome), r.pips("uncacheable")), (Some(0), 60, 0), "{}", r.story());
+        assert_eq!(w.snapshot(), plain);
+        w.sh("rm p*");
+    }
+}
