@@ -48,6 +48,12 @@ const LANGUAGES: &[Language] = &[
             "random.sample(",
             "os.urandom(",
             "secrets.",
+            "perf_counter(",
+            "monotonic(",
+            "process_time(",
+            "getloadavg(",
+            "statvfs(",
+            "disk_usage(",
         ],
     },
     Language {

@@ -133,6 +133,7 @@ fn words_of_scripts() {
     every(&w, "(`RANDOM`)", &["bash r.sh", "bash r", "bash -o pipefail r.sh", "bash main.sh", "bash -c 'echo $RANDOM'"]);
     every(&w, "(`from time import`)", &["python3 from.py"]);
     every(&w, "(`time.time(`)", &["python3 -c 'import time; print(time.time())'"]);
+    every(&w, "(`statvfs(`)", &["python3 -c 'import os; print(os.statvfs(\".\").f_bavail)'"]);
     every(&w, "(`.now(`)", &["./own", "python3 t.py"]);
     every(&w, "(`printf '%(`)", &["bash -c \"printf '%(%s)T' -1\""]);
     every(&w, "(`-M \\\"`)", &["perl -e 'print -M \"lib.py\"'"]);
