@@ -45,6 +45,10 @@ struct Asks {
     file_time: Clock,
 }
 
+fn is_compiler(p: &Program) -> bool {
+    p.tool.is_some_and(|t| t.class == tools::Class::Toolchain) || macros::preprocesses(&p.path)
+}
+
 fn asked_of_compilers(
     a: &Accesses,
     names: &Names,
@@ -53,7 +57,7 @@ fn asked_of_compilers(
     c: &Context<'_>,
     f: &Finished,
 ) -> Asks {
-    let compilers: Vec<&Program> = a.programs.iter().filter(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain)).collect();
+    let compilers: Vec<&Program> = a.programs.iter().filter(|p| is_compiler(p)).collect();
     if compilers.is_empty() {
         return Asks { clock: Clock::Unnamed, file_time: Clock::Unnamed };
     }
@@ -107,7 +111,7 @@ fn value_of(word: &[u8]) -> &[u8] {
 
 /// `__DATE__` and the like, unless the environment or the command line says what they are.
 fn clock_of_compilers(programs: &[Program], asks: &Asks, epoch: bool, f: &mut Finished) {
-    let compiled = programs.iter().any(|p| p.tool.is_some_and(|t| t.class == tools::Class::Toolchain));
+    let compiled = programs.iter().any(is_compiler);
     let defined =
         |name: &str| programs.iter().flat_map(|p| &p.argv).any(|w| w.strip_prefix(b"-D").is_some_and(|d| d.starts_with(name.as_bytes())));
     let settled = epoch || defined("__DATE__=") && defined("__TIME__=");

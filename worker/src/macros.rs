@@ -54,16 +54,16 @@ pub fn clock(roots: &[&[u8]], naming: impl IntoIterator<Item = Option<Vec<u8>>>,
 
 /// Does this compiler expand macros, rather than call one that does?
 pub fn preprocesses(path: &[u8]) -> bool {
+    const NAMES: &[&str] =
+        &["cc1", "f951", "flang", "tcc", "icc", "icx", "icpx", "nvc", "nasm", "yasm", "dmd", "ldc2", "d21", "gdc", "armc"];
     let name = base_name(path);
-    [&b"cc1"[..], b"f951", b"flang", b"tcc", b"icc", b"icx", b"icpx"].iter().any(|n| name.starts_with(n))
-        || name.contains_str("clang")
-        || name.contains_str("cpp")
+    NAMES.iter().any(|n| name.starts_with(n.as_bytes())) || name.contains_str("clang") || name.contains_str("cpp")
 }
 
 /// Does it compile C, or a language like it, of today, from files that it names?
 pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
     let name = base_name(path);
-    let other = [&b"cpp"[..], b"fortran", b"f951", b"flang"].iter().any(|n| name.contains_str(n));
+    let other = ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
     // Comments are others there; the text is nowhere.
     const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
     let elsewhere = |w: &[u8]| w == b"-" || w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");

@@ -158,7 +158,7 @@ impl Recorder {
         }
         let searches = !script && tools::searches_libraries(program);
         let interprets = crate::scripts::interprets(interpreter.unwrap_or(program));
-        let preprocesses = tool.is_some() && crate::macros::preprocesses(program);
+        let preprocesses = crate::macros::preprocesses(program);
         let cwd = cwd.into();
         self.running
             .lock()
