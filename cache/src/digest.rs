@@ -56,9 +56,32 @@ pub struct Content {
     pub traits: Traits,
 }
 
-/// The macros by which a compiler is asked for date, time, and the time of the source.
-pub const MACROS: [&[u8]; 3] = [b"__DATE__", b"__TIME__", b"__TIMESTAMP__"];
-const LONGEST: usize = 13;
+/// The macro by which a compiler is asked for the time of the source.
+pub const FILE_TIME: &[u8] = b"__TIMESTAMP__";
+/// The macros by which a compiler is asked for date, time, and the time of the source; those of nasm from its manual, "Assembly Date and Time
+/// Macros".
+pub const MACROS: [&[u8]; 19] = [
+    b"__DATE__",
+    b"__TIME__",
+    FILE_TIME,
+    b"__DATE_NUM__",
+    b"__TIME_NUM__",
+    b"__UTC_DATE__",
+    b"__UTC_TIME__",
+    b"__UTC_DATE_NUM__",
+    b"__UTC_TIME_NUM__",
+    b"__POSIX_TIME__",
+    b"__?DATE?__",
+    b"__?TIME?__",
+    b"__?DATE_NUM?__",
+    b"__?TIME_NUM?__",
+    b"__?UTC_DATE?__",
+    b"__?UTC_TIME?__",
+    b"__?UTC_DATE_NUM?__",
+    b"__?UTC_TIME_NUM?__",
+    b"__?POSIX_TIME?__",
+];
+const LONGEST: usize = 18;
 
 /// A hasher that also looks for the macros, across block borders.
 #[derive(Default)]
@@ -73,8 +96,8 @@ pub struct Pass {
 impl Pass {
     pub fn update(&mut self, block: &[u8]) {
         if self.size == 0 {
-            // An ELF file without a type (the two bytes at 16) is a module of gcc's, which may define macros; what is in an archive is linked.
-            let program = block.starts_with(b"\x7fELF") && block.get(16..18) != Some(&[0, 0]);
+            // What is in an archive is linked.
+            let program = block.starts_with(b"\x7fELF") && !is_precompiled(block);
             self.binary = program || block.starts_with(b"!<arch>\n") || block.starts_with(b"!<thin>\n");
             self.traits.dated = block.starts_with(b"CPCH");
             self.traits.precompiled = self.traits.dated || block.starts_with(b"gpch");
@@ -88,7 +111,7 @@ impl Pass {
         self.tail.extend_from_slice(&block[..block.len().min(LONGEST)]);
         for part in [&self.tail[..], block] {
             self.traits.asks_time |= names_any(part, &MACROS);
-            self.traits.asks_file_time |= self.traits.asks_time && bstr::ByteSlice::contains_str(part, MACROS[2]);
+            self.traits.asks_file_time |= self.traits.asks_time && bstr::ByteSlice::contains_str(part, FILE_TIME);
         }
         let keep = block.len().min(LONGEST - 1);
         self.tail.clear();
@@ -98,6 +121,11 @@ impl Pass {
     pub fn finish(self) -> Content {
         Content { digest: Digest(*self.hasher.finalize().as_bytes()), size: self.size, traits: self.traits }
     }
+}
+
+/// Does a header or module in a compiler's own form begin like this? (An ELF file without a type, the two bytes at 16, is a module of gcc's.)
+pub fn is_precompiled(head: &[u8]) -> bool {
+    head.starts_with(b"CPCH") || head.starts_with(b"gpch") || head.starts_with(b"\x7fELF") && head.get(16..18) == Some(&[0, 0])
 }
 
 /// Does one of these [`MACROS`] occur in a source, or a piece of one?
@@ -127,6 +155,7 @@ mod tests {
 
     #[test]
     fn macros_are_found_across_borders() {
+        assert_eq!(MACROS.iter().map(|m| m.len()).max(), Some(LONGEST));
         for split in 0..30 {
             let text = b"int x; char *t = __TIMESTAMP__; // y";
             let mut p = Pass::default();

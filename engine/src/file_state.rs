@@ -1,8 +1,8 @@
 //! The run-wide memo of file states and contents: one stat a path, one hash a content.
 //!
 //! A state is believed for a second. A name that a live process may be writing is always looked at afresh: from
-//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself (or a
-//! bypassed command) wrote it. Contents are keyed by identity and times, so they cannot go stale as long as a later
+//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself wrote it or
+//! a directory above it came or went. Contents are keyed by identity and times, so they cannot go stale as long as a later
 //! change shows in the times; where it might not (a coarse clock), a recent file is hashed anew.
 
 use cache::digest::Content;
@@ -40,7 +40,10 @@ struct Settled {
 #[derive(Default)]
 struct Inner {
     states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
-    unsteady: FxHashMap<PathBytes, u32>,
+    /// What pips that run have announced to write, and how often.
+    writers: FxHashMap<PathBytes, u32>,
+    /// Names of which nobody says when they are at rest.
+    unsteady: FxHashSet<PathBytes>,
     /// The last one of each name, and the one before: who changes a file in place is judged by that which it found.
     settled: FxHashMap<PathBytes, Vec<Settled>>,
     /// What drivers wrote lately.
@@ -85,13 +88,31 @@ fn fine_grained(dir: &std::path::Path) -> Option<u64> {
 }
 
 impl Inner {
+    /// Somebody is about to write the name.
+    fn disturbed(&mut self, path: &PathBytes) {
+        self.states.remove(path);
+        if let Some(last) = self.settled.get_mut(path).and_then(|all| all.last_mut()) {
+            last.until.get_or_insert_with(now);
+        }
+    }
+
+    /// A pip has ended, or does not count any more.
+    fn done(&mut self, path: &PathBytes, writes: u32) {
+        if let Some(n) = self.writers.get_mut(path) {
+            *n = n.saturating_sub(writes);
+            if *n == 0 {
+                self.writers.remove(path);
+            }
+        }
+    }
+
     /// The name is in this state now.
     fn settled_at(&mut self, path: &PathBytes, state: Option<FileStat>) {
         let all = self.settled.entry(path.clone()).or_default();
         all.retain(|s| s.until.is_some());
         all.drain(..all.len().saturating_sub(1));
-        // Another writer may not be done yet.
-        let quiet = !self.unsteady.contains_key(path);
+        // Another pip may not be done yet.
+        let quiet = !self.writers.contains_key(path);
         all.extend(state.filter(|_| quiet).map(|state| Settled { state, at: now(), until: None }));
     }
 }
@@ -113,7 +134,8 @@ impl FileStates {
             if let Some((s, at)) = inner.states.get(path)
                 && at.elapsed() < TRUST
                 && !self.distrusted.load(Ordering::Relaxed)
-                && !inner.unsteady.contains_key(path)
+                && !inner.unsteady.contains(path)
+                && !inner.writers.contains_key(path)
             {
                 return *s;
             }
@@ -134,17 +156,14 @@ impl FileStates {
         self.lock().settled.clear();
     }
 
-    /// A process is about to write this name.
+    /// A pip is about to write this name; [`Self::settle`] says when it is done.
     pub fn writing(&self, path: &PathBytes) {
         let mut inner = self.lock();
-        inner.states.remove(path);
-        if let Some(last) = inner.settled.get_mut(path).and_then(|all| all.last_mut()) {
-            last.until.get_or_insert_with(now);
-        }
-        *inner.unsteady.entry(path.clone()).or_insert(0) += 1;
+        inner.disturbed(path);
+        *inner.writers.entry(path.clone()).or_insert(0) += 1;
     }
 
-    /// A directory or link is about to go away: what lies below is believed no more, for as long as the run lasts.
+    /// A directory or link is about to come or go: what lies below is never believed without a look again.
     pub fn forget_below(&self, path: &[u8]) {
         let mut inner = self.lock();
         let below: Vec<PathBytes> =
@@ -152,26 +171,30 @@ impl FileStates {
         for p in below {
             inner.states.remove(&p);
             inner.settled.remove(&p);
-            *inner.unsteady.entry(p).or_insert(0) += 1;
+            inner.unsteady.insert(p);
         }
     }
 
     /// The writer has ended (`writes` intents of it); the name is in this state.
     pub fn settle(&self, path: &PathBytes, writes: u32, state: Option<FileStat>) {
         let mut inner = self.lock();
-        if let Some(n) = inner.unsteady.get_mut(path) {
-            *n = n.saturating_sub(writes);
-            if *n == 0 {
-                inner.unsteady.remove(path);
-            }
-        }
+        inner.done(path, writes);
         inner.states.insert(path.clone(), (state, Instant::now()));
         inner.settled_at(path, state);
     }
 
     /// A driver is about to write this name. Nobody says when it is done.
     pub fn written_by_driver(&self, path: &PathBytes) {
-        self.lock().driven.insert(path.clone(), Instant::now());
+        let mut inner = self.lock();
+        inner.disturbed(path);
+        inner.unsteady.insert(path.clone());
+        inner.driven.insert(path.clone(), Instant::now());
+    }
+
+    /// The writer (`writes` intents of it) has turned out to be a driver.
+    pub fn is_driver(&self, path: &PathBytes, writes: u32) {
+        self.lock().done(path, writes);
+        self.written_by_driver(path);
     }
 
     /// Looks at what drivers wrote lately. On a file system with a fine clock, whatever happens to it after this shows.
@@ -189,14 +212,15 @@ impl FileStates {
     }
 
     /// Would a change after `state` was seen show? It was seen when it was looked at, or, if the look is told of later, it
-    /// must have been seen `before` that.
-    pub fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
+    /// must have been seen `before` that. Who changes the file itself (`own`) need not care what becomes of that state.
+    pub fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool {
         let seen = |in_time: &dyn Fn(&Settled) -> bool| {
             self.lock().settled.get(path).is_some_and(|all| all.iter().any(|s| s.state == *state && in_time(s)))
         };
+        let fine = self.fine.contains(&state.dev);
         match before {
-            None => self.fine.contains(&state.dev) || seen(&|s| s.until.is_none()),
-            Some(b) => seen(&|s| s.at <= b && s.until.is_none_or(|u| b <= u)),
+            None => fine || seen(&|s| s.until.is_none()),
+            Some(b) => seen(&|s| s.at <= b && s.until.is_none_or(|u| b <= u && (own || fine))),
         }
     }
 
@@ -280,17 +304,56 @@ mod tests {
         f.settle(&path, 1, Some(one));
         let between = now();
         let two = write("22");
-        assert!(f.settled(&path, &one, Some(between)), "the writer found it");
+        assert!(f.settled(&path, &one, Some(between), true), "the writer found it");
+        assert!(!f.settled(&path, &one, Some(between), false), "whoever else reads it may have read on");
         f.settle(&path, 1, Some(two));
-        assert!(f.settled(&path, &one, Some(between)) && f.settled(&path, &two, Some(now())));
+        assert!(f.settled(&path, &one, Some(between), true) && f.settled(&path, &two, Some(now()), true));
         for (state, when) in [(&one, Some(now())), (&one, Some(before)), (&two, Some(between)), (&one, None)] {
-            assert!(!f.settled(&path, state, when));
+            assert!(!f.settled(&path, state, when, true));
         }
         // Two at once: the first of them that ends knows nothing of the other.
         f.writing(&path);
         let three = write("333");
         f.settle(&path, 1, Some(three));
-        assert!(!f.settled(&path, &three, Some(now())));
+        assert!(!f.settled(&path, &three, Some(now()), true));
+    }
+
+    #[test]
+    fn names_below_a_directory_that_comes_and_goes_settle_again() {
+        let t = tempfile::tempdir().unwrap();
+        let p = t.path().join("f");
+        let path: PathBytes = p.as_os_str().as_bytes().into();
+        let f = FileStates::new(&[t.path()]);
+        f.stat(&path);
+        f.forget_below(t.path().as_os_str().as_bytes());
+        f.writing(&path);
+        std::fs::write(&p, "1").unwrap();
+        let one = FileStat::of(&path).unwrap();
+        f.settle(&path, 1, Some(one));
+        assert!(f.settled(&path, &one, Some(now()), false));
+        std::fs::write(&p, "22").unwrap();
+        assert_eq!(f.stat(&path).unwrap().size, 2, "but it is not believed without a look");
+    }
+
+    #[test]
+    fn what_a_driver_wrote_is_sealed() {
+        let t = tempfile::tempdir().unwrap();
+        let p = t.path().join("f");
+        let path: PathBytes = p.as_os_str().as_bytes().into();
+        let f = FileStates::new(&[t.path()]);
+        for demoted in [false, true] {
+            if demoted {
+                f.writing(&path);
+                f.is_driver(&path, 1);
+            } else {
+                f.written_by_driver(&path);
+            }
+            std::fs::write(&p, "1").unwrap();
+            let one = FileStat::of(&path).unwrap();
+            assert!(!f.settled(&path, &one, Some(now()), false), "nobody has looked");
+            f.seal();
+            assert_eq!(f.settled(&path, &one, Some(now()), false), f.fine.contains(&one.dev));
+        }
     }
 
     #[test]

@@ -307,7 +307,10 @@ impl Supervisor for Run {
             return Flow::Refuse;
         }
         if access.op.writes() {
-            self.files.writing(path);
+            match &kind {
+                ScopeKind::Driver => self.files.written_by_driver(path),
+                ScopeKind::Pip(_) | ScopeKind::Bypassed(_) => self.files.writing(path),
+            }
             let moves = matches!(access.op, tracer::Op::Create { .. });
             if moves || access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
                 // Everything below is about to have another name, or to be there at all.
@@ -327,7 +330,7 @@ impl Supervisor for Run {
                     }
                 }
                 ScopeKind::Bypassed(b) => count(&b.writes),
-                ScopeKind::Driver => self.files.written_by_driver(path),
+                ScopeKind::Driver => {}
             }
             jobs.extend(self.wait_for(path));
         }
@@ -455,7 +458,8 @@ impl Supervisor for Run {
 impl Engine {
     /// Why a pip may not do this, by the user's rules. Looking whether a file is there is not forbidden.
     fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<String> {
-        let looks = matches!(access.op, tracer::Op::Stat | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
+        let looks =
+            matches!(access.op, tracer::Op::Stat | tracer::Op::Attributes | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
         if matches!(kind, ScopeKind::Driver) || looks {
             return None;
         }

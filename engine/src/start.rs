@@ -347,8 +347,9 @@ impl Engine {
         }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
-        // A driver's writes are never settled: its names are looked at afresh for the rest of the run.
-        pip.writes.lock().expect("writes").clear();
+        for (path, n) in pip.writes.lock().expect("writes").drain() {
+            self.files.is_driver(&path, n);
+        }
         self.journal_ended(scope);
         // The capture goes on forwarding by itself.
         drop(pip.tap.lock().expect("tap").take());

@@ -131,15 +131,19 @@ impl Look for World<'_> {
         Some(text)
     }
 
-    fn is_binary(&self, path: &[u8]) -> bool {
-        // As git tells: a zero byte near the beginning.
+    fn form(&self, path: &[u8]) -> worker::Form {
         let mut head = [0; 8000];
         let n = std::fs::File::open(crate::frontend::os_path(path)).and_then(|mut f| std::io::Read::read(&mut f, &mut head));
-        n.is_ok_and(|n| head[..n].contains(&0))
+        match &head[..n.unwrap_or(0)] {
+            head if cache::digest::is_precompiled(head) => worker::Form::Precompiled,
+            // As git tells: a zero byte near the beginning.
+            head if head.contains(&0) => worker::Form::Binary,
+            _ => worker::Form::Text,
+        }
     }
 
-    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool {
-        self.files.settled(path, state, before)
+    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool {
+        self.files.settled(path, state, before, own)
     }
 
     fn value(&self, o: &Observation) -> Value {

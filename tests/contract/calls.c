@@ -96,6 +96,8 @@ X(getxattr_file, "probed:f", NO(ENODATA, C(SYS_getxattr, "f", "user.none", buf, 
 X(lgetxattr_link, "probed:l", C(SYS_lgetxattr, "l", "user.none", buf, 10)) \
 X(listxattr_file, "probed:f", OK(C(SYS_listxattr, "f", buf, 100))) \
 X(llistxattr_link, "probed:l", C(SYS_llistxattr, "l", buf, 100)) \
+X(fgetxattr_fd, "read:f", NO(ENODATA, C(SYS_fgetxattr, rd("f"), "user.none", buf, 10))) \
+X(flistxattr_fd, "read:f", OK(C(SYS_flistxattr, rd("f"), buf, 100))) \
 X(readlink_link, "symlinks:l", OK(C(SYS_readlink, "l", buf, 100))) \
 X(readlink_file, "probed:f", NO(EINVAL, C(SYS_readlink, "f", buf, 100))) \
 X(readlink_absent, "absent:no", NO(ENOENT, C(SYS_readlink, "no", buf, 100))) \

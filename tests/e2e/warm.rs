@@ -252,3 +252,37 @@ fn files_that_are_changed_in_place() {
         w.sh("rm p*");
     }
 }
+
+/// Directories that come and go take no knowledge away of what is made in them anew.
+#[test]
+fn a_directory_that_is_made_anew() {
+    let w = World::new();
+    w.write("a.c", "int a;\n");
+    let chain: String = (0..20).map(|i| format!("\tcat obj/{i}.o > obj/{}.o\n", i + 1)).collect();
+    w.write("Makefile", &format!("all:\n\trm -rf obj; mkdir -p obj\n\tgcc -c a.c -o obj/0.o\n{chain}"));
+    w.sh("make");
+    for outcome in ["miss", "hit"] {
+        let r = w.run(&["make"]);
+        assert_eq!((r.code(), r.pips(outcome), r.pips("uncacheable")), (Some(0), 22, 0), "{}", r.story());
+    }
+}
+
+/// What every `./configure` does: scratch names with its process number, a look at the inode of where it is, many small programs.
+#[test]
+fn a_configure_script() {
+    let mut w = World::new();
+    w.write("c.in", "cc=@CC@\n");
+    w.write(
+        "configure",
+        "#!/bin/sh\n# Generated.\nac_pwd=`pwd` && ac_ls_di=`ls -di .` && ac_pwd_ls_di=`cd \"$ac_pwd\" && ls -di .` || exit 1\ntest \"X$ac_ls_di\" = \"X$ac_pwd_ls_di\" || exit 1\nrm -f conf$$ conf$$.exe conf$$.file\nmkdir conf$$.dir 2>/dev/null\necho > conf$$.file\nif ln -s conf$$.file conf$$ 2>/dev/null; then as_ln_s='ln -s'; fi\nrm -f conf$$ conf$$.dir/conf$$.file conf$$.file\nrmdir conf$$.dir\necho timestamp > conftest.file\nset X `ls -Lt configure conftest.file`\ntest \"$2\" = conftest.file || exit 1\nls -1 c.in; echo 'int main() { return 0; }' > conftest.c\nif gcc -o conftest conftest.c && ./conftest; then have=1; fi\nrm -rf conftest* tmp\n{ tmp=./conf$$-$RANDOM; (umask 077 && mkdir \"$tmp\"); } || exit 1\nsed \"s/@CC@/gcc/\" c.in > $tmp/out && mv $tmp/out c.out\nrm -r $tmp\n",
+    );
+    w.sh("chmod +x configure");
+    for outcome in ["miss", "hit", "hit"] {
+        w.sh("rm -f c.out");
+        let r = w.xl_run("exec", &["./configure"]);
+        assert_eq!((r.code(), r.pips(outcome), r.pips("uncacheable")), (Some(0), 1, 0), "{}", r.story());
+        assert_eq!(w.read("c.out"), "cc=gcc\n");
+        // Whose output nobody lays out does not depend on how wide a terminal is.
+        w.env.insert("COLUMNS".into(), "77".into());
+    }
+}

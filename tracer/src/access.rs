@@ -94,8 +94,10 @@ pub enum Op {
         /// It must not exist yet (`O_EXCL`).
         exclusive: bool,
     },
-    /// stat, access, getxattr: metadata of whatever is there.
+    /// stat, access: metadata of whatever is there.
     Stat,
+    /// getxattr, listxattr: extended attributes.
+    Attributes,
     /// readlink.
     Readlink,
     /// The program image or interpreter of an `execve`.
@@ -124,7 +126,17 @@ pub enum Op {
 impl Op {
     /// May the call change the file system?
     pub fn writes(&self) -> bool {
-        !matches!(self, Self::OpenRead { .. } | Self::Stat | Self::Readlink | Self::Exec | Self::List | Self::Chdir | Self::LinkSource)
+        !matches!(
+            self,
+            Self::OpenRead { .. }
+                | Self::Stat
+                | Self::Attributes
+                | Self::Readlink
+                | Self::Exec
+                | Self::List
+                | Self::Chdir
+                | Self::LinkSource
+        )
     }
 }
 

@@ -153,9 +153,10 @@ impl Inner {
             }
             Shape::Truncate(at) => one(at, Op::Truncate, true),
             Shape::SetMetaFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta),
+            Shape::AttributesFd if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Attributes),
             Shape::TruncateFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Truncate),
             Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
-            Shape::List => Flow::Go,
+            Shape::List | Shape::AttributesFd => Flow::Go,
             Shape::Rename(from, to) => {
                 const RENAME_NOREPLACE: i32 = 1;
                 const RENAME_EXCHANGE: i32 = 2;
@@ -206,7 +207,7 @@ impl Inner {
                 self.escape(Some(scope), kind, name);
                 Flow::Go
             }
-            Shape::Open(..) | Shape::Stat(..) | Shape::Readlink(_) => unreachable!("a look"),
+            Shape::Open(..) | Shape::Stat(..) | Shape::Attributes(..) | Shape::Readlink(_) => unreachable!("a look"),
         }
     }
 
@@ -227,7 +228,7 @@ impl Inner {
         let caller = Caller::Blocked { tid: n.tid.cast_signed(), process: p };
         if raw.is_empty() {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes { self.access(&caller, scope, name, op, &base, b".", true) } else { Flow::Go };
+            return if writes || op == Op::Attributes { self.access(&caller, scope, name, op, &base, b".", true) } else { Flow::Go };
         }
         if !writes && !self.first_time(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw) {
             return Flow::Go;
@@ -254,6 +255,7 @@ impl Inner {
             Op::Readlink => 3,
             Op::Stat => 4,
             Op::Chdir => 5,
+            Op::Attributes => 6,
             _ => return true,
         };
         let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
@@ -499,6 +501,7 @@ pub(crate) fn look(shape: Shape, arg: impl Fn(u8) -> u64) -> Option<(At, Op, boo
             Some((at, op, follow))
         }
         Shape::Stat(at, f) => Some((at, Op::Stat, follows(f, arg))),
+        Shape::Attributes(at, f) => Some((at, Op::Attributes, follows(f, arg))),
         Shape::Readlink(at) => Some((at, Op::Readlink, false)),
         _ => None,
     }

@@ -5,7 +5,7 @@
 //! The environment that the command gets is never changed.
 
 use crate::recorder::Program;
-use crate::tools::{Class, EVERY_PROGRAM};
+use crate::tools::{Class, EVERY_PROGRAM, base_name, short_flag};
 use cache::Observation;
 
 /// Variables of the session, and our own: they count only where the text of a script names them. A trailing `*` is a prefix.
@@ -37,7 +37,7 @@ pub const PASS_THROUGH: &[&str] = &[
 const JOB: &[&str] = &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
 
 /// Programs that lay out text for a terminal, whether there is one or not.
-const TERMINAL: &[&str] = &["ls", "column", "tput", "infocmp", "dircolors", "clear", "pr"];
+const TERMINAL: &[&str] = &["column", "tput", "infocmp", "dircolors", "clear", "pr"];
 
 /// Variables whose job-server parts do not count.
 const JOB_SERVER: &[&str] = &["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];
@@ -119,6 +119,15 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
+/// `ls` lists one name a line where no terminal is, unless it is told otherwise.
+fn is_laid_out(p: &Program) -> bool {
+    let told = |a: &[u8]| a.starts_with(b"--format") || a.starts_with(b"--color") || short_flag(a, b"Cxm", b"ITw");
+    match base_name(&p.path) {
+        b"ls" => p.argv.iter().skip(1).any(|a| told(a)),
+        name => TERMINAL.iter().any(|n| n.as_bytes() == name),
+    }
+}
+
 /// The environment observations of a pip that executed `programs` with `env`. `track` always counts.
 pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], track: &[String]) -> Vec<Observation> {
     let named = |names: &[String]| names.iter().map(|n| Observation::Env(n.clone().into_bytes())).collect::<Vec<_>>();
@@ -136,7 +145,7 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
             Some(names) => out.extend(named(&names)),
             None => everything = true,
         }
-        if TERMINAL.iter().any(|n| n.as_bytes() == crate::tools::base_name(&p.path)) {
+        if is_laid_out(p) {
             out.extend(["TERM", "COLUMNS", "LINES"].map(|n| Observation::Env(n.into())));
         }
         patterns.extend(p.tool.iter().flat_map(|t| t.env).map(|s| (*s).to_owned()));

@@ -18,17 +18,27 @@ pub trait Look {
     fn stat(&self, path: &[u8]) -> Option<FileStat>;
     /// The bytes of a file that is not too long for a script or a small tool.
     fn source(&self, path: &[u8]) -> Option<Vec<u8>>;
-    /// Is it a program, a library, an object, by its beginning?
-    fn is_binary(&self, path: &[u8]) -> bool;
+    /// What kind of file it is, by its beginning.
+    fn form(&self, path: &[u8]) -> Form;
     /// Content of a file in this state; `Err` if it has another one by now.
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
     /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
-    /// access: was it seen `before` that?
-    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>) -> bool;
+    /// access: was it seen `before` that? `own`: the pip changes it itself.
+    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool;
     /// Value of an environment observation or a fact.
     fn value(&self, o: &Observation) -> Value;
     fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>>;
     fn read_link(&self, path: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// What kind of file something is, for a compiler that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Text,
+    /// A header or module in a compiler's own form: what it defines cannot be read.
+    Precompiled,
+    /// A program, a library, an object, data.
+    Binary,
 }
 
 /// Why a result is not stored.
@@ -192,7 +202,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
             continue;
         }
-        let recent = |s: &FileStat, seen: i128| s.ctime >= seen - cache::file_stat::TICK && !look.settled(path, s, Some(seen));
+        let recent = |s: &FileStat, seen: i128| s.ctime >= seen - cache::file_stat::TICK && !look.settled(path, s, Some(seen), false);
         if first.zip(*late).is_some_and(|(s, seen)| recent(&s, seen)) {
             f.problems.push(format!("the symbolic link `{}` was made just before or while it ran", text(path)));
         }
@@ -342,15 +352,14 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
     // it found, if that was looked up in time. A directory's times tell of its members.
     let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
     let recent = first.ctime >= r.seen - cache::file_stat::TICK;
-    if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen)) {
+    if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen), own) {
         return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
     }
-    if r.asks_attributes {
-        if own {
-            return Err(Problem(format!("the old extended attributes of `{}` are not known", text(path))));
-        }
+    if let Some(v) = r.attributes {
         let o = Observation::Attributes(path.clone());
-        let v = look.value(&o);
+        if !own && look.value(&o) != v {
+            return Err(Problem(format!("the extended attributes of `{}` changed while it ran", text(path))));
+        }
         f.observations.push((o, v));
     }
     let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);

@@ -3,10 +3,10 @@
 //!
 //! What the words are is the business of [`crate::scripts`]; the clock itself is read without a system call (vdso(7)).
 
-use crate::finish::{Context, Finished, Look, compare_times};
+use crate::finish::{Context, Finished, Form, Look, compare_times};
 use crate::macros::{self, Clock};
 use crate::recorder::{Accesses, Program, Record};
-use crate::{environment, scripts, tools};
+use crate::{environment, present, scripts, tools};
 use bstr::ByteSlice;
 use cache::digest::Traits;
 use cache::{Fact, Observation, PathBytes};
@@ -64,13 +64,15 @@ fn asked_of_compilers(
     let words = || a.programs.iter().flat_map(|p| &p.argv);
     // What came from elsewhere than a file that is still there, or is no C of today: the word alone has to do.
     let unclear = a.compiles_own
-        || compilers.iter().any(|p| !macros::is_clear(&p.path, &p.argv))
+        || compilers.iter().any(|p| macros::reads_source(&p.path) && !macros::is_clear(&p.path, &p.argv))
         || f.clocks.iter().any(|(p, _)| outputs.contains(p));
     let texts = || {
         let of_files = names
             .iter()
-            .filter(|(p, r)| r.read && r.first.is_some_and(|s| s.is_file()) && !look.is_binary(p))
-            .map(|(p, _)| if outputs.contains(p) { None } else { look.source(p) });
+            .filter(|(_, r)| r.read && r.first.is_some_and(|s| s.is_file()))
+            .map(|(p, _)| (p, if outputs.contains(p) { Form::Precompiled } else { look.form(p) }))
+            .filter(|(_, form)| *form != Form::Binary)
+            .map(|(p, form)| if form == Form::Precompiled { None } else { look.source(p) });
         of_files.chain(words().map(|w| Some(w.clone()))).collect()
     };
     let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
@@ -84,7 +86,7 @@ fn asked_of_compilers(
         }
     };
     let clock = of(&cache::digest::MACROS, c.stdin.asks_time, &|_| true);
-    let file_time = of(&cache::digest::MACROS[2..], c.stdin.asks_file_time, &|file_time| file_time);
+    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time, &|file_time| file_time);
     Asks { clock, file_time }
 }
 
@@ -154,7 +156,7 @@ fn own_texts(
     }
     let trusted = |p: &Program| (c.deterministic)(&p.path) || scripts::scripts_of(&p.path, &p.argv).any(|s| (c.deterministic)(s));
     let doubtful = || programs.iter().filter(|p| !trusted(p));
-    if let Some(p) = doubtful().find(|p| !epoch && (tools::is_dated(&p.path) || p.argv.first().is_some_and(|n| tools::is_dated(n)))) {
+    if let Some(p) = doubtful().find(|p| !epoch && (present::is_dated(&p.path) || p.argv.first().is_some_and(|n| present::is_dated(n)))) {
         let name = text(tools::base_name(&p.path));
         f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
     }

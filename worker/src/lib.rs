@@ -6,10 +6,11 @@ pub mod environment;
 pub mod finish;
 mod hidden;
 mod macros;
+mod present;
 pub mod recorder;
 pub mod scripts;
 pub mod special;
 pub mod tools;
 
-pub use finish::{Finished, Look, Problem};
+pub use finish::{Finished, Form, Look, Problem};
 pub use recorder::Recorder;

@@ -49,7 +49,8 @@ pub fn clock(roots: &[&[u8]], naming: impl IntoIterator<Item = Option<Vec<u8>>>,
         }
         new = next;
     }
-    if macros.iter().any(|m| is_pasted(m, &texts)) { Clock::Asked } else { Clock::Defined }
+    let words = words(&texts);
+    if macros.iter().any(|m| is_pasted(m, &words)) { Clock::Asked } else { Clock::Defined }
 }
 
 /// Does this compiler expand macros, rather than call one that does?
@@ -60,14 +61,26 @@ pub fn preprocesses(path: &[u8]) -> bool {
     NAMES.iter().any(|n| name.starts_with(n.as_bytes())) || name.contains_str("clang") || name.contains_str("cpp")
 }
 
-/// Does it compile C, or a language like it, of today, from files that it names?
+/// Does it read sources, or call what does? (Assemblers and linkers, too, but no macros for the time are theirs; nasm has a name of its own.)
+pub fn reads_source(path: &[u8]) -> bool {
+    preprocesses(path)
+        || ["cc", "gcc", "g++", "c++", "gfortran"].iter().any(|n| {
+            let name = base_name(path).trim_end_with(|c| c.is_ascii_digit() || c == '.' || c == '-');
+            name.strip_suffix(n.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
+        })
+}
+
+/// Does it compile C, or a language like it, of today, from files that it names, with options that are all on its command line?
 pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
     let name = base_name(path);
     let other = ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
     // Comments are others there; the text is nowhere.
     const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
     let elsewhere = |w: &[u8]| w == b"-" || w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
-    !other && !argv.iter().skip(1).any(|w| elsewhere(w) || OLD.iter().any(|o| w.starts_with(o)))
+    let options = |w: &[u8]| [&b"@"[..], b"--config", b"-specs", b"--specs"].iter().any(|o| w.starts_with(o));
+    let is_output = |i: usize| argv.get(i).is_some_and(|w| w == b"-o");
+    let mut words = argv.iter().enumerate().skip(1).filter(|(i, _)| !is_output(i - 1)).map(|(_, w)| w);
+    !other && !words.any(|w| elsewhere(w) || options(w) || OLD.iter().any(|o| w.starts_with(o)))
 }
 
 /// The macros that are defined with one of these names; `None` if one is used, as far as can be told.
@@ -118,8 +131,9 @@ fn without_defined(condition: &[u8]) -> Vec<u8> {
 /// The text with its lines joined where they end in `\`, and without comments: phases 2 and 3 of translation (C11, 5.1.1.2). `None` if it
 /// cannot be told what is a comment.
 fn code(text: &[u8]) -> Option<Vec<u8>> {
-    // No text, or a trigraph for `\`.
-    if text.contains(&0) || text.contains_str("??/") {
+    // No text, a trigraph for `\`, or the end of a line as of old.
+    let lone = |i: usize| text.get(i + 1) != Some(&b'\n');
+    if text.contains(&0) || text.contains_str("??/") || text.find_iter("\r").any(lone) {
         return None;
     }
     let text = spliced(text);
@@ -129,6 +143,10 @@ fn code(text: &[u8]) -> Option<Vec<u8>> {
         let n = match c {
             b'/' if rest.starts_with(b"/*") => {
                 let n = rest[2..].find(b"*/")? + 4;
+                // Whether this is one depends on the compiler.
+                if rest[..n].contains(&b'\n') && is_raw(out.rsplit(|b| *b == b'\n').next().unwrap_or_default()) {
+                    return None;
+                }
                 out.push(b' ');
                 rest = &rest[n..];
                 continue;
@@ -165,6 +183,13 @@ fn code(text: &[u8]) -> Option<Vec<u8>> {
         rest = &rest[n..];
     }
     Some(out)
+}
+
+/// Does the rest of a line that begins like this stand for itself: the text of an error, the name of a header?
+fn is_raw(line: &[u8]) -> bool {
+    let word = line.trim_start().strip_prefix(b"#").or_else(|| line.trim_start().strip_prefix(b"%:")).map(|d| split_word(d.trim_start()).0);
+    matches!(word, Some(b"warning" | b"error" | b"include" | b"include_next" | b"import" | b"embed" | b"ident" | b"sccs" | b"pragma"))
+        || line.contains_str("__has_")
 }
 
 /// Length of a string or character; one that is not ended goes to the end of its line.
@@ -208,18 +233,38 @@ fn spliced(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Might `##` make this name, of two words that occur?
-fn is_pasted(name: &[u8], texts: &[Vec<u8>]) -> bool {
-    let mut lengths = [FxHashSet::default(), FxHashSet::default()];
-    for word in texts.iter().flat_map(|t| t.split(|c| !part_of_name(Some(c)))).filter(|w| !w.is_empty() && w.len() < name.len()) {
-        if name.starts_with(word) {
-            lengths[0].insert(word.len());
-        }
-        if name.ends_with(word) {
-            lengths[1].insert(name.len() - word.len());
+/// What `##` might put together: the words of these texts, but not those in their strings.
+fn words(texts: &[Vec<u8>]) -> FxHashSet<Vec<u8>> {
+    let mut all = FxHashSet::default();
+    for text in texts {
+        let clear = code(text);
+        let mut rest = clear.as_deref().unwrap_or(text);
+        while let Some(c) = rest.first() {
+            let n = match c {
+                b'"' | b'\'' if clear.is_some() => literal(rest),
+                _ if part_of_name(Some(c)) => {
+                    let (word, _) = split_word(rest);
+                    if !all.contains(word) {
+                        all.insert(word.to_vec());
+                    }
+                    word.len()
+                }
+                _ => 1,
+            };
+            rest = &rest[n..];
         }
     }
-    !lengths[0].is_disjoint(&lengths[1])
+    all
+}
+
+/// Might `##` make this name, of two words or more? Numbers are at hand everywhere (`__LINE__`).
+fn is_pasted(name: &[u8], words: &FxHashSet<Vec<u8>>) -> bool {
+    let is_piece = |b: &[u8]| b.len() < name.len() && (words.contains(b) || b.iter().all(u8::is_ascii_digit));
+    let mut reached = vec![true];
+    for end in 1..=name.len() {
+        reached.push((0..end).any(|begin| reached[begin] && is_piece(&name[begin..end])));
+    }
+    reached[name.len()]
 }
 
 #[cfg(test)]
@@ -270,6 +315,13 @@ mod tests {
             "#define VERSION_LONG __DATE__\n#define V(x) VERSION_##x\nchar *t = V(LONG);",
             "#define A /* \n */ __DATE__\nchar *t = A;",
             "\0 // __DATE__",
+            "#define FW_A_STR __DATE__\n#define F(x) FW_##x##_STR\nchar *t = F(A);",
+            "#define A_B __DATE__\n#define F(a, b) a##_##b\nchar *t = F(A, B);",
+            "#define V1 __DATE__\n#define F(a, b) a##b\nchar *t = F(V, __COUNTER__);",
+            "// a\rchar *t = __TIME__;",
+            "#warning /*\nchar *t = __TIME__; /* b */",
+            "#include <a/*b.h>\nchar *t = __TIME__; /* b */",
+            "#if __has_include(<a/*b.h>)\nchar *t = __TIME__; /* b */\n#endif",
         ] {
             assert_eq!(of(&[text]), Clock::Asked, "{text}");
         }
@@ -282,6 +334,23 @@ mod tests {
         let header = "#ifndef V_H\n#define V_H\n#define STAMP __DATE__ \" \" __TIME__ /* now */\n#define ALL(x) STAMP x\n#endif\n";
         assert_eq!(of(&[header, "#include \"v.h\"\nint STAMPS; // STAMP\n#ifdef STAMP\n#endif\n#undef ALL\n"]), Clock::Defined);
         assert_eq!(clock(ROOTS, [Some(header.into())], || None), Clock::Asked);
+        assert_eq!(of(&["#define A_B __DATE__\n#define F(x) x##x\n", "char *s = \"A _B\"; // A _B\r\n"]), Clock::Defined);
+        assert_eq!(clock(ROOTS, [Some(header.into())], || Some(vec![header.into()])), Clock::Defined);
         assert_eq!(clock(ROOTS, [None], || Some(Vec::new())), Clock::Asked);
+    }
+
+    #[test]
+    fn whose_options_are_all_known() {
+        let clear = |line: &str| {
+            let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            is_clear(&argv[0], &argv)
+        };
+        assert!(clear("gcc -c a.c") && clear("/usr/lib/cc1 -quiet a.c -o -"));
+        for line in ["gcc -x c -", "gcc @options a.c", "clang --config=x.cfg a.c", "gcc -specs=x a.c", "nasm a.asm", "gcc -ansi a.c"] {
+            assert!(!clear(line), "{line}");
+        }
+        let reads = |p: &str| reads_source(p.as_bytes());
+        assert!(reads("gcc-12") && reads("/usr/bin/x86_64-linux-gnu-g++") && reads("clang-15") && reads("cc1plus"));
+        assert!(!reads("as") && !reads("ld.bfd") && !reads("ar"));
     }
 }

@@ -5,10 +5,12 @@
 //! that is an input is hashed before the call goes on. A read counts as an input unless the pip has provably
 //! changed the name before.
 
+use crate::present;
 use crate::special::{self, Special};
 use crate::tools::{self, Times, Tool};
 use cache::digest::Content;
-use cache::{Fact, FileStat, Kind, PathBytes};
+use cache::observation::value;
+use cache::{Fact, FileStat, Kind, PathBytes, Value};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -47,8 +49,8 @@ pub struct Record {
     pub soft_by: Option<i32>,
     /// Its owner was set.
     pub sets_owner: bool,
-    /// Extended attributes were asked for.
-    pub asks_attributes: bool,
+    /// Its extended attributes when they were asked for first.
+    pub attributes: Option<Value>,
     /// Extended attributes were set.
     pub sets_attributes: bool,
     /// The pip has removed the name, and nothing has made it again: its absence is the pip's doing.
@@ -169,7 +171,7 @@ impl Recorder {
         if let Some((name, why)) = names
             .into_iter()
             .flatten()
-            .find_map(|n| tools::volatile(program, n).or_else(|| tools::asks_for_now(n, argv)).map(|why| (n, why)))
+            .find_map(|n| present::volatile(program, n).or_else(|| present::asks_for_now(n, argv)).map(|why| (n, why)))
         {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
@@ -330,7 +332,7 @@ impl Accesses {
             soft_probe: false,
             soft_by: None,
             sets_owner: false,
-            asks_attributes: false,
+            attributes: None,
             sets_attributes: false,
             removed: false,
             moved_away: false,
@@ -375,10 +377,12 @@ impl Accesses {
                 }
             }
             Op::Chdir => r.probed |= !own,
-            Op::Stat | Op::Readlink | Op::OpenRead { content: false } => {
+            Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => {
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
-                    r.asks_attributes |= access.call.contains("xattr");
+                    if *op == Op::Attributes && r.attributes.is_none() {
+                        r.attributes = Some(value::attributes(&cache::collect::attributes(&access.path.path)));
+                    }
                     r.times |= times;
                     r.judged |= matches!(op, Op::Stat) && running.times.of_unread();
                     if running.probes_output && access.path.links.is_empty() {

@@ -3,7 +3,7 @@
 //! CI job they name.
 //!
 //! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not searched; those whose
-//! point is the time are in [`crate::tools::VOLATILE`].
+//! point is the time are in [`crate::present::VOLATILE`].
 
 use crate::environment::shell_text;
 use crate::recorder::Program;
@@ -130,22 +130,35 @@ impl Language {
     }
 }
 
-/// The variable by which a shell's text asks for time or chance. A number for the name of a scratch file is lost with it: what is glued to a
-/// process number (`conf$$-$RANDOM`) is one.
+/// Where this variable stands in a line as a word of its own.
+fn places<'a>(line: &'a [u8], variable: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let halves = move |i: usize| (&line[..i], &line[i + variable.len()..]);
+    line.find_iter(variable).map(halves).filter(|(before, after)| !part_of_name(before.last()) && !part_of_name(after.first()))
+}
+
+/// The variable by which a shell's script asks for time or chance. A number for the name of a scratch file is lost with it: what is glued to a
+/// process number in an assignment (`tmp=conf$$-$RANDOM`) is one.
 fn shell_asks(text: &[u8]) -> Option<&'static str> {
-    let uses = |line: &[u8], v: &str| {
-        line.find_iter(v).any(|i| {
-            let (before, after) = (&line[..i], &line[i + v.len()..]);
-            let whole = !part_of_name(before.last()) && !part_of_name(after.first());
-            let expanded = [&b"$"[..], b"${", b"${#"].iter().any(|e| before.ends_with(e));
-            let arithmetic = before.contains_str("((") || before.contains_str("$[");
-            let border = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b';');
-            let begin = before.iter().rposition(border).map_or(0, |b| b + 1);
-            let end = i + v.len() + after.iter().position(border).unwrap_or(after.len());
-            whole && (expanded || arithmetic) && !line[begin..end].contains_str("$$")
-        })
+    let uses = |(before, after): (&[u8], &[u8])| {
+        let expanded = [&b"$"[..], b"${", b"${#"].iter().any(|e| before.ends_with(e));
+        // Names have values there without a `$` (bash(1), "Arithmetic evaluation").
+        let within = |open: &str, close: &str| before.rfind(open).is_some_and(|i| !before[i..].contains_str(close));
+        let pairs = [("((", "))"), ("$[", "]"), ("[[", "]]"), ("${", "}"), ("let ", ";"), (" -i", ";")];
+        let arithmetic = before.ends_with(b"[") || pairs.iter().any(|(open, close)| within(open, close));
+        let border = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b';');
+        let begin = before.iter().rposition(border).map_or(0, |b| b + 1);
+        let end = after.iter().position(border).unwrap_or(after.len());
+        let assigned = before[begin..].contains(&b'=') || before[..begin].ends_with(b"=\"");
+        let glued = before[begin..].contains_str("$$") || after[..end].contains_str("$$");
+        (expanded || arithmetic) && !(assigned && glued)
     };
-    SHELL.iter().copied().find(|v| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && uses(l, v)))
+    SHELL.iter().copied().find(|v| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && places(l, v).any(uses)))
+}
+
+/// The same for a text on a command line, where any mention counts if it may be one of a value.
+fn shell_text_asks(text: &[u8]) -> Option<&'static str> {
+    let values = ["$", "((", "[[", "let ", " -i", "["].iter().any(|w| text.contains_str(w));
+    SHELL.iter().copied().find(|v| values && places(text, v).next().is_some())
 }
 
 /// Is `word` in the line, and not the end of a longer one (`operand(`)?
@@ -242,7 +255,8 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
 pub fn command_asks(program: &Program) -> Option<&'static str> {
     let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
     if l.is_shell() {
-        l.asks(shell_text(&program.argv)?).filter(|w| !STATE.contains(w))
+        let text = shell_text(&program.argv)?;
+        shell_text_asks(text).or_else(|| l.asks(text).filter(|w| !STATE.contains(w)))
     } else {
         program.argv.iter().skip(1).find_map(|a| l.asks(a))
     }
@@ -272,11 +286,24 @@ mod tests {
         assert_eq!(asks("/w/gen", "x = operand(1); my_random.randint(2)", &python), None);
         assert_eq!(asks("/w/gen", "# not .now() any more", &python), None);
         assert_eq!(asks("/w/data", "#!/usr/bin/env bash\necho $RANDOM", &python), None);
-        assert_eq!(asks("/w/configure", "mkdir conf$$-$RANDOM\ntmp=x-${RANDOM-0}$$\n", &shell), None);
-        for line in ["echo $RANDOM > o.tmp", "echo $((RANDOM % 10))", "x=${RANDOM}"] {
+        assert_eq!(asks("/w/configure", "tmp=./conf$$-$RANDOM\ntmp=\"x-${RANDOM-0}$$\"\n", &shell), None);
+        for line in [
+            "echo $RANDOM > o.tmp",
+            "echo $((RANDOM % 10))",
+            "x=${RANDOM}",
+            "echo id-$$-$RANDOM",
+            "echo ${a[RANDOM % 11]}",
+            "let n=RANDOM",
+            "declare -i n=RANDOM",
+            "[[ RANDOM -gt 5 ]] && echo",
+            "echo ${x:RANDOM%3}",
+            "a[RANDOM]=1",
+        ] {
+            assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", line])), Some("RANDOM"), "{line}");
             assert_eq!(asks("/w/configure", line, &shell), Some("RANDOM"), "{line}");
         }
         assert_eq!(asks("/w/configure", "x=${RANDOM_SEED:-5}; RANDOM=1", &shell), None);
+        assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DRANDOM -DMY_SECONDS=$X a.c"])), None);
         assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
         assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("srand()"));
         assert_eq!(asks("/w/gen", "open('/proc/loadavg')", &python), Some("/proc/loadavg"));

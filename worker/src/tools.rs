@@ -126,109 +126,6 @@ pub const TOOLS: &[Tool] = &[
     Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
 ];
 
-/// Programs that exist to say something that changes from run to run: never cached.
-pub const VOLATILE: &[(&str, &str)] = &[
-    ("date", "it tells the time"),
-    ("uuidgen", "it makes random identifiers"),
-    ("mcookie", "it makes random numbers"),
-    ("shuf", "it makes a random order"),
-    ("ssh-keygen", "it makes random keys"),
-    ("uptime", "it tells the time"),
-    ("who", "it tells who is there"),
-    ("w", "it tells who is there"),
-    ("last", "it tells who was there"),
-    ("df", "it tells how much room is left"),
-    ("du", "it tells how much room files take"),
-    ("free", "it tells how much memory is left"),
-    ("vmstat", "it tells what the machine does"),
-    ("lsof", "it looks at other processes"),
-    ("top", "it looks at other processes"),
-    ("ps", "it looks at other processes"),
-    ("pgrep", "it looks at other processes"),
-    ("pkill", "it signals other processes"),
-    ("kill", "it signals other processes"),
-    ("sleep", "it only waits"),
-];
-
-/// Programs that have inputs which nobody sees, wherever they are installed.
-pub const DAEMONS: &[(&str, &str)] = &[
-    ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
-    ("ccache", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
-    ("distcc", "it hands its work to a daemon; set CC without distcc"),
-    ("icecc", "it hands its work to a daemon; set CC without icecc"),
-];
-
-/// Programs that write the time into what they make, unless `SOURCE_DATE_EPOCH` tells them one.
-pub const DATED: &[&str] = &[
-    "help2man",
-    "xgettext",
-    "msginit",
-    "jar",
-    "javadoc",
-    "latex",
-    "pdflatex",
-    "xelatex",
-    "lualatex",
-    "tex",
-    "pdftex",
-    "dvips",
-    "dvipdfm",
-    "groff",
-    "gs",
-    "ps2pdf",
-    "mkimage",
-    "mksquashfs",
-    "genisoimage",
-    "mkisofs",
-    "xorriso",
-    "xorrisofs",
-    "makensis",
-    "rpmbuild",
-];
-
-/// Does it write the time into what it makes?
-pub fn is_dated(path: &[u8]) -> bool {
-    DATED.iter().any(|n| n.as_bytes() == base_name(path))
-}
-
-/// What this run asks for that is another thing each time, although the program has other uses.
-pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
-    use bstr::ByteSlice;
-    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
-    let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
-    match base_name(path) {
-        b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
-        b"find" if is(&["-cnewer", "-anewer", "-ls", "-inum", "-samefile"]) || prints(argv, b"aAcCikb") => {
-            Some("it tells inode numbers, or times of access or change")
-        }
-        b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f")) => Some("it tells how much room is left"),
-        b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
-            Some("it tells inode numbers, or times of access or change")
-        }
-        b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
-            Some("it asks whether two names are of one file")
-        }
-        b"ls" if arg(&|a| a == b"--size" || a == b"--inode" || short_flag(a, b"scui")) => {
-            Some("it tells inode numbers, times of access or change, or how much room files take")
-        }
-        b"mktemp" if arg(&|a| a == b"--dry-run" || short_flag(a, b"u")) => Some("it makes up a name"),
-        b"sqlite3" if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) => {
-            Some("it tells the time, or makes random numbers")
-        }
-        b"nice" if argv.len() == 1 => Some("it tells its own priority"),
-        b"git" if is(&["commit", "am", "rebase", "cherry-pick", "revert", "merge", "stash"]) => Some("it notes the time"),
-        b"git" if arg(&|a| ["%ar", "%cr", "relative", "human", " ago", ".ago", "yesterday"].iter().any(|w| a.contains_str(w))) => {
-            Some("it compares times with the present")
-        }
-        b"sort" if arg(&|a| a.starts_with(b"--random-sort") || short_flag(a, b"R")) => Some("it makes a random order"),
-        b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
-        b"gpg" | b"gpg2" if is(&["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"]) => {
-            Some("it signs with the time, or encrypts with a random key")
-        }
-        _ => None,
-    }
-}
-
 /// File name of a path.
 pub fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|b| *b == b'/').next().unwrap_or(path)
@@ -254,13 +151,6 @@ pub fn invents_names(tool: &Tool) -> bool {
     tool.names.contains(&"mktemp")
 }
 
-/// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
-/// have the name of another.
-pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
-    let named = |t: &'static [(&str, &str)]| t.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
-    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| crate::scripts::is_foreign(path, b"")))
-}
-
 /// Is a probe of an output by this run without effect on what it makes?
 pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     if !tool.probes_output {
@@ -275,13 +165,13 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     match base_name(path) {
         // Not overwriting, only if older, asking, with a backup: all depend on what is there.
         // Without -f an old name is an error.
-        b"ln" if !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f")) => false,
+        b"ln" if !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f", b"tS")) => false,
         b"cp" | b"mv" | b"ln" | b"install" => !options.any(|a| {
             let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix"];
-            long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS")
+            long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS", b"gmot")
         }),
         // Without -f a missing name is an error.
-        b"rm" => options.any(|a| a == b"--force" || short_flag(a, b"f")),
+        b"rm" => options.any(|a| a == b"--force" || short_flag(a, b"f", b"")),
         _ => true,
     }
 }
@@ -401,10 +291,10 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
     match base_name(path) {
         b"cp" => {
             let long = |a: &[u8]| [&b"--preserve"[..], b"--archive", b"--update"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"pau")), Times::All)
+            when(arg(&|a| long(a) || short_flag(a, b"pau", b"tS")), Times::All)
         }
-        b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p")), Times::Files),
-        b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r")), Times::All),
+        b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p", b"gmotS")), Times::Files),
+        b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r", b"dt")), Times::All),
         b"find" => {
             let words = |a: &[u8]| a.starts_with(b"-newer") || a == b"-links";
             when(arg(&words) || prints(argv, b"tTn"), Times::All)
@@ -412,7 +302,7 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
         b"ls" => {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"lgnot")), Times::All)
+            when(arg(&|a| long(a) || short_flag(a, b"lgnot", b"ITw")), Times::All)
         }
         b"gzip" | b"pod2man" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
@@ -424,7 +314,7 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
         // Debian's `ar` is a link to `x86_64-linux-gnu-ar`.
         name if is_or_for(name, "ar") => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
         name if is_or_for(name, "strip") || is_or_for(name, "objcopy") => {
-            when(arg(&|a| a == b"--preserve-dates" || short_flag(a, b"p")), Times::Files)
+            when(arg(&|a| a == b"--preserve-dates" || short_flag(a, b"p", b"FIOBjRKNGWLbo")), Times::Files)
         }
         name if name.starts_with(b"python") || name == b"node" => {
             let asks = argv.iter().any(|a| compares(a)) || script();
@@ -443,21 +333,14 @@ fn is_or_for(name: &[u8], program: &str) -> bool {
 }
 
 /// Does the format of `find -printf` have one of these letters?
-fn prints(argv: &[Vec<u8>], letters: &[u8]) -> bool {
+pub(crate) fn prints(argv: &[Vec<u8>], letters: &[u8]) -> bool {
     argv.windows(2).any(|w| matches!(&w[0][..], b"-printf" | b"-fprintf") && has_directive(&w[1], letters))
 }
 
 /// `%` and one of these letters, with flags and a width between.
-fn has_directive(format: &[u8], letters: &[u8]) -> bool {
+pub(crate) fn has_directive(format: &[u8], letters: &[u8]) -> bool {
     let directive = |rest: &[u8]| rest.iter().find(|b| !(b.is_ascii_digit() || b"#-+ .".contains(b))).copied();
     format.split(|b| *b == b'%').skip(1).filter_map(directive).any(|l| letters.contains(&l))
-}
-
-/// The format that `stat` is given.
-fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
-    let next = |a: &[u8]| matches!(a, b"--format" | b"--printf") || a.ends_with(b"c") && short_flag(a, b"c");
-    let own = |a: &'_ [u8]| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| Some(a.len() - a.strip_prefix(*p)?.len()));
-    argv.iter().enumerate().find_map(|(i, a)| if next(a) { argv.get(i + 1).map(Vec::as_slice) } else { a.get(own(a)?..) })
 }
 
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
@@ -469,60 +352,16 @@ fn compares_directories(words: &[&[u8]]) -> bool {
         .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
 }
 
-/// `-xyz` holds one of `letters`.
-fn short_flag(a: &[u8], letters: &[u8]) -> bool {
-    a.first() == Some(&b'-') && a.get(1) != Some(&b'-') && a[1..].iter().any(|c| letters.contains(c))
+/// `-xyz` holds one of `letters`. What follows one of `valued` is its value.
+pub(crate) fn short_flag(a: &[u8], letters: &[u8], valued: &[u8]) -> bool {
+    let flags = a.strip_prefix(b"-").filter(|rest| !rest.starts_with(b"-")).unwrap_or_default();
+    let end = flags.iter().position(|c| letters.contains(c) || valued.contains(c));
+    end.is_some_and(|i| letters.contains(&flags[i]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_another_thing_each_time() {
-        let asks = |line: &str| {
-            let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
-            volatile(b"/usr/bin/x", &argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
-        };
-        for line in [
-            "/usr/bin/df .",
-            "find . -mmin -5",
-            "find . -printf %p%i",
-            "stat -fc %a .",
-            "stat f",
-            "stat -c %Z f",
-            "stat -c%Z f",
-            "find . -printf %-10i",
-            "ls -ls",
-            "ls -i",
-            "nice",
-            "mktemp -u",
-            "sqlite3 x.db strftime('now')",
-            "git log -1 --format=%cr",
-            "git -C d commit -m x",
-            "sort -R f",
-            "openssl rand 4",
-            "shuf f",
-        ] {
-            assert!(asks(line), "{line}");
-        }
-        for line in [
-            "find . -newer f",
-            "find . -printf %p%s",
-            "stat -c %s f",
-            "stat -Lc %s f",
-            "stat --printf=%s f",
-            "ls -l --color f",
-            "sort -r f",
-            "nice -n 5 gcc",
-            "git describe --tags",
-            "git log -1 --format=%ct",
-            "openssl dgst f",
-        ] {
-            assert!(!asks(line), "{line}");
-        }
-        assert!(is_dated(b"/usr/bin/xgettext"));
-    }
 
     #[test]
     fn what_a_search_for_libraries_would_find() {

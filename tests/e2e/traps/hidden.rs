@@ -42,7 +42,13 @@ fn programs_and_devices() {
     every(&w, "it makes a random order", &["shuf -e 1 2 3", "sort -R in"]);
     every(&w, "it tells inode numbers", &["ls -i in"]);
     w.sh("git init -q; git -c user.name=x -c user.email=x commit -q --allow-empty -m x");
-    every(&w, "compares times with the present", &["git log -1 --format=%cr"]);
+    every(
+        &w,
+        "compares times with the present",
+        &["git log -1 --format=%cr", "git log -1 --format=%ah", "git rev-list --since=1.day HEAD"],
+    );
+    every(&w, "archives of trees", &["git archive HEAD: -o t.tar"]);
+    hits(&w, "git log -1 --date=iso --format=%ad -- human/yesterday");
     every(&w, "two names are of one file", &["test in -ef in", "bash -c '[[ in -ef in ]]'"]);
     // What a program needs for itself is no obstacle: perl seeds its hash tables, gcc makes up names of sections.
     w.write("a.c", "int main() { return 0; }\n");
@@ -104,14 +110,27 @@ fn clock_that_nobody_asks() {
     w.write("u.c", "#include \"version.h\"\nchar *t = LONG;\n");
     every(&w, "precompiled", &["gcc -S u.c"]);
     w.sh("rm version.h.gch");
+    // What is precompiled may use what its user defines.
+    w.write("use.h", "#define ALL STAMP\n");
+    w.write("def.c", "#include \"use.h\"\n#define STAMP __TIME__\nchar *t = ALL;\n");
+    w.pip("gcc use.h -o use.h.gch");
+    every(&w, "asks for date or time", &["gcc -S def.c"]);
     w.write("pasted.c", "#include \"version.h\"\n#define P(x) STA ## x\nchar *t = P(MP);\n");
+    w.write("pasted3.c", "#include \"version.h\"\n#define P(a, b) S##a##b\nchar *t = P(TA, MP);\n");
     w.write("t.c", "#include \"version.h\"\nchar *t = T;\n");
+    w.write("cr.c", "int a; // x\rchar *t = __TIME__;\n");
+    w.write("raw.c", "#warning /*\nchar *t = __TIME__; /* */\n");
     w.write("options", "-DT=LONG\n");
+    w.write("slashes", "-I//x -DT=__TIME__\n");
     w.write("gen.sh", "printf '#include \"version.h\"\\nchar *t = ' > g.c; echo \"$1$2;\" >> g.c\n");
     let uses = [
         "gcc -S u.c",
         "clang -S u.c",
         "gcc -S pasted.c",
+        "gcc -S pasted3.c",
+        "gcc -S cr.c",
+        "clang -S raw.c",
+        "gcc @slashes -S t.c",
         "gcc -DT=LONG -S t.c",
         "gcc @options -S t.c",
         "sh gen.sh LO NG; gcc -S g.c; rm g.c",
@@ -134,7 +153,19 @@ fn words_of_scripts() {
     w.write("lib.py", "import datetime\ndef stamp(): return datetime.datetime.now()\n");
     w.write("t.py", "import lib; print(lib.stamp())\n");
     w.sh("chmod +x own");
-    every(&w, "(`RANDOM`)", &["bash r.sh", "bash r", "bash -o pipefail r.sh", "bash main.sh", "bash -c 'echo $RANDOM'"]);
+    every(
+        &w,
+        "(`RANDOM`)",
+        &[
+            "bash r.sh",
+            "bash r",
+            "bash -c 'let n=RANDOM; echo $n'",
+            "bash -c 'echo id-$$-$RANDOM'",
+            "bash -o pipefail r.sh",
+            "bash main.sh",
+            "bash -c 'echo $RANDOM'",
+        ],
+    );
     every(&w, "(`from time import`)", &["python3 from.py"]);
     every(&w, "(`time.time(`)", &["python3 -c 'import time; print(time.time())'"]);
     every(&w, "(`statvfs(`)", &["python3 -c 'import os; print(os.statvfs(\".\").f_bavail)'"]);

@@ -151,6 +151,24 @@ fn files_and_names() {
             "python3 -c 'import os; print(os.listxattr(\"f\"))'",
             "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
         ),
+        trap(
+            "extended attributes, after a look, by descriptor",
+            "echo x > f",
+            "python3 -c 'import os; os.stat(\"f\"); print(os.listxattr(os.open(\"f\", 0)))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
+        trap(
+            "extended attributes that are copied",
+            "echo x > f",
+            "cp -a f g; python3 -c 'import os; print(os.listxattr(\"g\"))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
+        trap(
+            "files that are changed by who asked for their extended attributes",
+            "echo x > f",
+            "ls -l f | cut -c1-10 > o; echo y >> f; sed -i s/y/z/ f; mv f g",
+            "echo w > f",
+        ),
         trap("the number of links", "echo x > f", "stat -c %h f", "ln f g"),
         trap("ulimit", "true", "ulimit -f", "true").with_limit(),
     ];

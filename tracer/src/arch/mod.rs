@@ -35,6 +35,10 @@ pub enum Shape {
     OpenHow(At, u8),
     /// stat, access and their like: metadata only.
     Stat(At, Follow),
+    /// getxattr, listxattr.
+    Attributes(At, Follow),
+    /// fgetxattr, flistxattr on the descriptor in argument 0.
+    AttributesFd,
     /// readlink.
     Readlink(At),
     /// rename, from and to.
@@ -82,8 +86,8 @@ pub enum Looks {
 }
 
 impl Shape {
-    /// What an observer that learns of calls afterwards may have to itself; everything else is the gate's. Listings are the
-    /// gate's, too: what a directory held a moment ago cannot be found out.
+    /// What an observer that learns of calls afterwards may have to itself; everything else is the gate's. Listings and
+    /// extended attributes are the gate's, too: what they were a moment ago cannot be found out.
     pub fn looks(&self) -> Looks {
         match self {
             Self::Open(_, flags) => Looks::UnlessChanging(*flags),

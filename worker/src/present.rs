@@ -1,0 +1,241 @@
+//! What a run asks for that is another thing each time: the present, chance, the state of the machine, names of its own making. As data,
+//! by the names of programs and the words of their command lines.
+//!
+//! What only a text gives away is the business of [`crate::scripts`], macros of compilers that of [`crate::macros`].
+
+use crate::tools::{base_name, has_directive, prints, short_flag};
+use bstr::ByteSlice;
+
+/// Programs that exist to say something that changes from run to run: never cached.
+pub const VOLATILE: &[(&str, &str)] = &[
+    ("date", "it tells the time"),
+    ("uuidgen", "it makes random identifiers"),
+    ("mcookie", "it makes random numbers"),
+    ("shuf", "it makes a random order"),
+    ("ssh-keygen", "it makes random keys"),
+    ("uptime", "it tells the time"),
+    ("who", "it tells who is there"),
+    ("w", "it tells who is there"),
+    ("last", "it tells who was there"),
+    ("df", "it tells how much room is left"),
+    ("du", "it tells how much room files take"),
+    ("free", "it tells how much memory is left"),
+    ("vmstat", "it tells what the machine does"),
+    ("lsof", "it looks at other processes"),
+    ("top", "it looks at other processes"),
+    ("ps", "it looks at other processes"),
+    ("pgrep", "it looks at other processes"),
+    ("pkill", "it signals other processes"),
+    ("kill", "it signals other processes"),
+    ("sleep", "it only waits"),
+];
+
+/// Programs that have inputs which nobody sees, wherever they are installed.
+pub const DAEMONS: &[(&str, &str)] = &[
+    ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
+    ("ccache", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
+    ("distcc", "it hands its work to a daemon; set CC without distcc"),
+    ("icecc", "it hands its work to a daemon; set CC without icecc"),
+];
+
+/// Programs that write the time into what they make, unless `SOURCE_DATE_EPOCH` tells them one.
+pub const DATED: &[&str] = &[
+    "help2man",
+    "xgettext",
+    "msginit",
+    "jar",
+    "javadoc",
+    "latex",
+    "pdflatex",
+    "xelatex",
+    "lualatex",
+    "tex",
+    "pdftex",
+    "dvips",
+    "dvipdfm",
+    "groff",
+    "gs",
+    "ps2pdf",
+    "mkimage",
+    "mksquashfs",
+    "genisoimage",
+    "mkisofs",
+    "xorriso",
+    "xorrisofs",
+    "makensis",
+    "rpmbuild",
+];
+
+/// Does it write the time into what it makes?
+pub fn is_dated(path: &[u8]) -> bool {
+    DATED.iter().any(|n| n.as_bytes() == base_name(path))
+}
+
+/// What this run asks for that is another thing each time, although the program has other uses.
+pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
+    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
+    let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
+    match base_name(path) {
+        b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
+        b"find" if is(&["-cnewer", "-anewer", "-ls", "-inum", "-samefile"]) || prints(argv, b"aAcCikb") => {
+            Some("it tells inode numbers, or times of access or change")
+        }
+        b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f", b"c")) => Some("it tells how much room is left"),
+        b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
+            Some("it tells inode numbers, or times of access or change")
+        }
+        b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
+            Some("it asks whether two names are of one file")
+        }
+        // How `./configure` scripts find out whether two names are of one directory.
+        b"ls" if argv.iter().skip(1).map(Vec::as_slice).eq([&b"-di"[..], b"."]) => None,
+        b"ls" if arg(&|a| a == b"--size" || a == b"--inode" || short_flag(a, b"scui", b"ITw")) => {
+            Some("it tells inode numbers, times of access or change, or how much room files take")
+        }
+        b"mktemp" if arg(&|a| a == b"--dry-run" || short_flag(a, b"u", b"p")) => Some("it makes up a name"),
+        b"sqlite3" if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) => {
+            Some("it tells the time, or makes random numbers")
+        }
+        b"nice" if argv.len() == 1 => Some("it tells its own priority"),
+        b"git" => git(argv),
+        b"sort" if arg(&|a| a.starts_with(b"--random-sort") || short_flag(a, b"R", b"kStTo")) => Some("it makes a random order"),
+        b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
+        b"gpg" | b"gpg2" if is(&["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"]) => {
+            Some("it signs with the time, or encrypts with a random key")
+        }
+        _ => None,
+    }
+}
+
+/// git notes the time when it makes commits, tags or entries of its logs, and compares with the present wherever a date is not a number
+/// (gitrevisions(7), git-log(1), "date" in its `approxidate`: what a date does not say is taken from now).
+fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
+    const COMPARES: Option<&str> = Some("it compares times with the present");
+    let mut words = argv.iter().skip(1).map(Vec::as_slice);
+    let mut settings = Vec::new();
+    let command = loop {
+        match words.next()? {
+            b"-c" => settings.extend(words.next()),
+            b"-C" | b"--git-dir" | b"--work-tree" | b"--namespace" | b"--config-env" | b"--super-prefix" => _ = words.next(),
+            w if w.starts_with(b"-") => {}
+            w => break w,
+        }
+    };
+    let rest: Vec<&[u8]> = words.collect();
+    let any = |f: &dyn Fn(&&&[u8]) -> bool| rest.iter().any(|w| f(&w));
+    let sets = |w: &&[u8]| ["relative", "human", "auto", "%ar", "%cr", "%ah", "%ch"].iter().any(|f| w.contains_str(f));
+    let shows = |w: &[u8]| {
+        ["%ar", "%cr", "%ah", "%ch", ":relative", ":human"].iter().any(|f| w.contains_str(f))
+            || [&b"--date=relative"[..], b"--date=human", b"--date=auto", b"--relative-date"].iter().any(|d| w.starts_with(d))
+    };
+    let separate = rest.windows(2).any(|w| w[0] == b"--date" && sets(&w[1]));
+    let until = [&b"--since"[..], b"--after", b"--until", b"--before", b"--expire"];
+    // `@{1}` is a place in the log, `@{u}` a branch.
+    let dated = |w: &[u8]| {
+        w.find(b"@{").is_some_and(|i| {
+            let inner = w[i + 2..].split(|b| *b == b'}').next().unwrap_or_default();
+            let place = inner.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+            !(place || ["u", "upstream", "push"].iter().any(|n| inner.eq_ignore_ascii_case(n.as_bytes())))
+        })
+    };
+    match command {
+        b"commit" | b"commit-tree" | b"am" | b"rebase" | b"cherry-pick" | b"revert" | b"merge" | b"stash" | b"pull" | b"clone"
+        | b"fetch" | b"checkout" | b"switch" | b"reset" | b"notes" | b"gc" | b"var" => Some("it notes the time"),
+        b"tag" if any(&|w| [&b"-a"[..], b"-s", b"-u", b"-m", b"-F", b"--annotate", b"--sign", b"--message", b"--file"].contains(w)) => {
+            Some("it notes the time")
+        }
+        // Of a tree, not of a commit, and what is a hash may be either.
+        b"archive" if any(&|w| w.contains(&b':') || w.contains_str("^{tree") || w.len() > 6 && w.iter().all(u8::is_ascii_hexdigit)) => {
+            Some("it notes the time in archives of trees")
+        }
+        _ if separate || settings.iter().any(sets) || any(&|w| shows(w) || dated(w) || until.iter().any(|u| w.starts_with(u))) => COMPARES,
+        _ => None,
+    }
+}
+
+/// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
+/// have the name of another.
+pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
+    let named = |t: &'static [(&str, &str)]| t.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
+    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| crate::scripts::is_foreign(path, b"")))
+}
+
+/// The format that `stat` is given.
+fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
+    let next = |a: &[u8]| matches!(a, b"--format" | b"--printf") || a.ends_with(b"c") && short_flag(a, b"c", b"");
+    let own = |a: &'_ [u8]| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| Some(a.len() - a.strip_prefix(*p)?.len()));
+    argv.iter().enumerate().find_map(|(i, a)| if next(a) { argv.get(i + 1).map(Vec::as_slice) } else { a.get(own(a)?..) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_another_thing_each_time() {
+        let asks = |line: &str| {
+            let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            volatile(b"/usr/bin/x", &argv[0]).is_some() || asks_for_now(&argv[0], &argv).is_some()
+        };
+        for line in [
+            "/usr/bin/df .",
+            "find . -mmin -5",
+            "find . -printf %p%i",
+            "stat -fc %a .",
+            "stat f",
+            "stat -c %Z f",
+            "stat -c%Z f",
+            "find . -printf %-10i",
+            "ls -ls",
+            "ls -i",
+            "nice",
+            "mktemp -u",
+            "sqlite3 x.db strftime('now')",
+            "ls -di . d",
+            "git log -1 --format=%cr",
+            "git log -1 --format=%ah",
+            "git log -1 --date=relative --pretty=%ad",
+            "git log -1 --date relative",
+            "git -c log.date=human log",
+            "git rev-list --since=1.day HEAD",
+            "git rev-list --before 2020-01-01 HEAD",
+            "git show HEAD@{yesterday}",
+            "git for-each-ref --format=%(committerdate:relative)",
+            "git archive HEAD:src",
+            "git tag -a v1 -m x",
+            "git -C d commit -m x",
+            "sort -R f",
+            "openssl rand 4",
+            "shuf f",
+        ] {
+            assert!(asks(line), "{line}");
+        }
+        for line in [
+            "find . -newer f",
+            "find . -printf %p%s",
+            "stat -c %s f",
+            "stat -Lc %s f",
+            "stat --printf=%s f",
+            "ls -l --color f",
+            "sort -r f",
+            "nice -n 5 gcc",
+            "git describe --tags",
+            "git diff --relative",
+            "git log -1 --date=iso -- human/yesterday.c",
+            "git log --grep=relative --format=%cd merge",
+            "git ls-files am stash",
+            "git show HEAD@{1} @{u}",
+            "git archive --format=tar HEAD",
+            "git tag -l",
+            "ls -di .",
+            "ls -Iscui -l",
+            "mktemp -p/usr x.XXXX",
+            "stat -cf f",
+            "git log -1 --format=%ct",
+            "openssl dgst f",
+        ] {
+            assert!(!asks(line), "{line}");
+        }
+        assert!(is_dated(b"/usr/bin/xgettext"));
+    }
+}
