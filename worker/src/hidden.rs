@@ -31,6 +31,9 @@ pub(crate) fn reveal(
     let asks = asked_of_compilers(a, names, outputs, look, c, f);
     precompiled(names, &a.programs, &asks, c, f);
     clock_of_compilers(&a.programs, &asks, epoch, f);
+    if present::only_wait(&a.programs) {
+        f.problems.push("`sleep`: it only waits".to_owned());
+    }
     let mut out = Vec::new();
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));

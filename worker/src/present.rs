@@ -3,7 +3,8 @@
 //!
 //! What only a text gives away is the business of [`crate::scripts`], macros of compilers that of [`crate::macros`].
 
-use crate::tools::{base_name, has_directive, prints, short_flag};
+use crate::recorder::Program;
+use crate::tools::{Class, base_name, has_directive, prints, short_flag};
 use bstr::ByteSlice;
 
 /// Programs that exist to say something that changes from run to run: never cached.
@@ -27,8 +28,13 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("pgrep", "it looks at other processes"),
     ("pkill", "it signals other processes"),
     ("kill", "it signals other processes"),
-    ("sleep", "it only waits"),
 ];
+
+/// Do these programs do nothing but wait? (`./configure` waits for the clock to go on, among much else.)
+pub fn only_wait(programs: &[Program]) -> bool {
+    let waits = |p: &Program| base_name(&p.path) == b"sleep";
+    programs.iter().any(waits) && programs.iter().all(|p| waits(p) || p.tool.is_some_and(|t| t.class == Class::Shell))
+}
 
 /// Programs that have inputs which nobody sees, wherever they are installed.
 pub const DAEMONS: &[(&str, &str)] = &[

@@ -150,7 +150,11 @@ fn shell_asks(text: &[u8]) -> Option<&'static str> {
         let end = after.iter().position(border).unwrap_or(after.len());
         let assigned = before[begin..].contains(&b'=') || before[..begin].ends_with(b"=\"");
         let glued = before[begin..].contains_str("$$") || after[..end].contains_str("$$");
-        (expanded || arithmetic) && !(assigned && glued)
+        // Whether there is such a variable is no secret.
+        let tested = [&b"-n \"$"[..], b"-n $", b"-z \"$", b"-z $"].iter().any(|t| before.ends_with(t));
+        // libtool has this in every `configure`, for one system of long ago.
+        let libtool = after.starts_with(b"-$$}");
+        (expanded || arithmetic) && !tested && !libtool && !(assigned && glued)
     };
     SHELL.iter().copied().find(|v| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && places(l, v).any(uses)))
 }
@@ -286,7 +290,14 @@ mod tests {
         assert_eq!(asks("/w/gen", "x = operand(1); my_random.randint(2)", &python), None);
         assert_eq!(asks("/w/gen", "# not .now() any more", &python), None);
         assert_eq!(asks("/w/data", "#!/usr/bin/env bash\necho $RANDOM", &python), None);
-        assert_eq!(asks("/w/configure", "tmp=./conf$$-$RANDOM\ntmp=\"x-${RANDOM-0}$$\"\n", &shell), None);
+        assert_eq!(
+            asks(
+                "/w/configure",
+                "tmp=./conf$$-$RANDOM\ntmp=\"x-${RANDOM-0}$$\"\ntest -n \"$RANDOM\" && tmp=$tmp/cg$$-$RANDOM\n`expr ${RANDOM-$$} % 4`\n",
+                &shell
+            ),
+            None
+        );
         for line in [
             "echo $RANDOM > o.tmp",
             "echo $((RANDOM % 10))",

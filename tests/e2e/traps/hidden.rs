@@ -26,6 +26,7 @@ fn programs_and_devices() {
     let w = World::new();
     w.write("in", "1\n");
     every(&w, "it tells the time", &["date +%N"]);
+    every(&w, "it only waits", &["sleep 0.01", "sleep 0.01; :"]);
     let random = [
         "head -c 4 /dev/urandom | od",
         "python3 -c 'open(\"/dev/urandom\", \"rb\").read(2)'",
