@@ -1,8 +1,8 @@
 //! The run-wide memo of file states and contents: one stat a path, one hash a content.
 //!
 //! A state is believed for a second. A name that a live process may be writing is always looked at afresh: from
-//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself wrote it or
-//! a directory above it came or went. Contents are keyed by identity and times, so they cannot go stale as long as a later
+//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself wrote it, when it lies
+//! below what came or went, or when the file has other names. Contents are keyed by identity and times, so they cannot go stale as long as a later
 //! change shows in the times; where it might not (a coarse clock), a recent file is hashed anew.
 
 use cache::digest::Content;
@@ -44,6 +44,10 @@ struct Inner {
     writers: FxHashMap<PathBytes, u32>,
     /// Names of which nobody says when they are at rest.
     unsteady: FxHashSet<PathBytes>,
+    /// Directories and links that came or went; nothing below them is believed without a look.
+    moved: FxHashSet<PathBytes>,
+    /// Goes on with every change that is announced or has happened.
+    changes: u64,
     /// The last one of each name, and the one before: who changes a file in place is judged by that which it found.
     settled: FxHashMap<PathBytes, Vec<Settled>>,
     /// What drivers wrote lately.
@@ -90,10 +94,17 @@ fn fine_grained(dir: &std::path::Path) -> Option<u64> {
 impl Inner {
     /// Somebody is about to write the name.
     fn disturbed(&mut self, path: &PathBytes) {
+        self.changes += 1;
         self.states.remove(path);
         if let Some(last) = self.settled.get_mut(path).and_then(|all| all.last_mut()) {
             last.until.get_or_insert_with(now);
         }
+    }
+
+    /// Is the name at rest, as far as anybody has said?
+    fn is_steady(&self, path: &[u8]) -> bool {
+        let above = |p: &[u8]| !self.moved.is_empty() && p.iter().enumerate().any(|(i, b)| *b == b'/' && self.moved.contains(&p[..i]));
+        !self.unsteady.contains(path) && !self.writers.contains_key(path) && !above(path)
     }
 
     /// A pip has ended, or does not count any more.
@@ -134,8 +145,8 @@ impl FileStates {
             if let Some((s, at)) = inner.states.get(path)
                 && at.elapsed() < TRUST
                 && !self.distrusted.load(Ordering::Relaxed)
-                && !inner.unsteady.contains(path)
-                && !inner.writers.contains_key(path)
+                && inner.is_steady(path)
+                && s.is_none_or(|s| s.nlink <= 1 || s.is_dir())
             {
                 return *s;
             }
@@ -145,8 +156,13 @@ impl FileStates {
 
     /// State of a name now.
     pub fn look(&self, path: &[u8]) -> Option<FileStat> {
+        let changes = self.lock().changes;
         let s = FileStat::of(path);
-        self.lock().states.insert(path.into(), (s, Instant::now()));
+        let mut inner = self.lock();
+        // What changed meanwhile may be this.
+        if inner.changes == changes {
+            inner.states.insert(path.into(), (s, Instant::now()));
+        }
         s
     }
 
@@ -164,21 +180,17 @@ impl FileStates {
     }
 
     /// A directory or link is about to come or go: what lies below is never believed without a look again.
-    pub fn forget_below(&self, path: &[u8]) {
+    pub fn moves(&self, path: &PathBytes) {
         let mut inner = self.lock();
-        let below: Vec<PathBytes> =
-            inner.states.keys().filter(|p| p.starts_with(path) && p.get(path.len()) == Some(&b'/')).cloned().collect();
-        for p in below {
-            inner.states.remove(&p);
-            inner.settled.remove(&p);
-            inner.unsteady.insert(p);
-        }
+        inner.changes += 1;
+        inner.moved.insert(path.clone());
     }
 
     /// The writer has ended (`writes` intents of it); the name is in this state.
     pub fn settle(&self, path: &PathBytes, writes: u32, state: Option<FileStat>) {
         let mut inner = self.lock();
         inner.done(path, writes);
+        inner.changes += 1;
         inner.states.insert(path.clone(), (state, Instant::now()));
         inner.settled_at(path, state);
     }
@@ -325,7 +337,7 @@ mod tests {
         let path: PathBytes = p.as_os_str().as_bytes().into();
         let f = FileStates::new(&[t.path()]);
         f.stat(&path);
-        f.forget_below(t.path().as_os_str().as_bytes());
+        f.moves(&t.path().as_os_str().as_bytes().into());
         f.writing(&path);
         std::fs::write(&p, "1").unwrap();
         let one = FileStat::of(&path).unwrap();
@@ -333,6 +345,20 @@ mod tests {
         assert!(f.settled(&path, &one, Some(now()), false));
         std::fs::write(&p, "22").unwrap();
         assert_eq!(f.stat(&path).unwrap().size, 2, "but it is not believed without a look");
+    }
+
+    #[test]
+    fn another_name_of_a_file_is_looked_at_afresh() {
+        let t = tempfile::tempdir().unwrap();
+        let (a, b) = (t.path().join("a"), t.path().join("b"));
+        std::fs::write(&a, "1").unwrap();
+        std::fs::hard_link(&a, &b).unwrap();
+        let f = FileStates::new(&[]);
+        let size = || f.stat(a.as_os_str().as_bytes()).unwrap().size;
+        assert_eq!(size(), 1);
+        f.writing(&b.as_os_str().as_bytes().into());
+        std::fs::write(&b, "22").unwrap();
+        assert_eq!(size(), 2);
     }
 
     #[test]

@@ -84,7 +84,8 @@ impl Engine {
         let wall_us = micros(pip.started);
         drop(pip.slot.lock().expect("slot").take());
         let (scope, code) = (t.scope, t.code);
-        if t.survivors() > 0 {
+        let survived = t.survivors() > 0;
+        if survived {
             pip.recorder.problem("a process that it started outlives it".into());
             self.fault(pip, Fault::Survivor);
         }
@@ -130,7 +131,11 @@ impl Engine {
         }
         let precompiled = |c: &collect::Collected| c.content.is_some_and(|x| x.traits.precompiled);
         let dated = outputs.iter().any(|c| c.content.is_some_and(|x| x.traits.dated));
-        self.settle(&pip.writes);
+        if survived {
+            self.hand_over(&pip.writes);
+        } else {
+            self.settle(&pip.writes);
+        }
         let stdin = match pip.stdin.as_ref().filter(|_| ran_toolchain).map(|f| crate::weak::behind(f.as_fd())) {
             Some(Ok(content)) => content.traits,
             Some(Err(e)) => {
@@ -314,6 +319,13 @@ impl Engine {
     pub(crate) fn settle(&self, writes: &Mutex<FxHashMap<PathBytes, u32>>) {
         for (path, n) in writes.lock().expect("writes").drain() {
             self.files.settle(&path, n, FileStat::of(&path));
+        }
+    }
+
+    /// Of these names nobody will say when they are at rest.
+    pub(crate) fn hand_over(&self, writes: &Mutex<FxHashMap<PathBytes, u32>>) {
+        for (path, n) in writes.lock().expect("writes").drain() {
+            self.files.is_driver(&path, n);
         }
     }
 

@@ -314,12 +314,16 @@ impl Supervisor for Run {
             let moves = matches!(access.op, tracer::Op::Create { .. });
             if moves || access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
                 // Everything below is about to have another name, or to be there at all.
-                self.files.forget_below(path);
+                self.files.moves(path);
             }
             let count = |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
             match &kind {
                 ScopeKind::Pip(p) => {
                     count(&p.writes);
+                    if matches!(self.kind(scope), ScopeKind::Driver) {
+                        // It has become one meanwhile, and nobody settles this any more.
+                        self.hand_over(&p.writes);
+                    }
                     let creates = matches!(access.op, tracer::Op::OpenWrite { .. } | tracer::Op::Create { .. });
                     if let Some(j) = &self.journal
                         && creates
@@ -379,7 +383,7 @@ impl Supervisor for Run {
         }
         if escape.kind == tracer::EscapeKind::Unreadable {
             // A call of which nobody knows what it changes.
-            self.files.forget_below(b"");
+            self.files.distrust();
         }
         match scope {
             Some(s) => {
@@ -423,7 +427,11 @@ impl Supervisor for Run {
                 t.later(move |t| me.finish(t, &pip));
             }
             ScopeKind::Bypassed(b) => {
-                self.settle(&b.writes);
+                if t.survivors() > 0 {
+                    self.hand_over(&b.writes);
+                } else {
+                    self.settle(&b.writes);
+                }
                 self.scopes.write().expect("scopes").remove(&t.scope);
                 let wall = micros(b.started);
                 let code = t.code;
@@ -468,13 +476,14 @@ impl Engine {
         by_rule.or_else(|| self.block.as_ref().and_then(|b| b.refuses(&access.op, path, &self.config)))
     }
 
-    /// Takes a pip out of the run without a result: its text is only forwarded, its slot is free, its names are at rest.
+    /// Takes a pip out of the run without a result: its text is only forwarded, its slot is free.
     fn withdraw(&self, scope: Scope) -> Option<Arc<crate::pip::Pip>> {
         let ended = self.scopes.write().expect("scopes").remove(&scope);
         let Some(ScopeKind::Pip(p)) = ended else { return None };
         drop(p.tap.lock().expect("tap").take());
         drop(p.slot.lock().expect("slot").take());
-        self.settle(&p.writes);
+        // Children of it may still write.
+        self.hand_over(&p.writes);
         self.journal_ended(scope);
         Some(p)
     }

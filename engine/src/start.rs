@@ -210,7 +210,7 @@ impl Engine {
             for o in &e.outputs {
                 self.files.writing(&o.path);
                 if !matches!(o.kind, cache::OutputKind::File { .. }) {
-                    self.files.forget_below(&o.path);
+                    self.files.moves(&o.path);
                 }
             }
             let r = materialise::restore(&cache.cas, &e.outputs);
@@ -347,9 +347,7 @@ impl Engine {
         }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
-        for (path, n) in pip.writes.lock().expect("writes").drain() {
-            self.files.is_driver(&path, n);
-        }
+        self.hand_over(&pip.writes);
         self.journal_ended(scope);
         // The capture goes on forwarding by itself.
         drop(pip.tap.lock().expect("tap").take());

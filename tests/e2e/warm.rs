@@ -286,3 +286,16 @@ fn a_configure_script() {
         w.env.insert("COLUMNS".into(), "77".into());
     }
 }
+
+/// A file may change under another name of it, and after the command that changes it.
+#[test]
+fn files_that_change_behind_their_names() {
+    let w = World::new();
+    w.write("links.sh", "echo a > f; ln f f2; echo c > x\ncat f\ncat f\ncp x f2\ncat f\n");
+    w.write("later.sh", "exec 3>>f; (sleep 0.4; echo b >&3; touch done) >/dev/null 2>&1 &\n");
+    w.write("wait.sh", "rm -f f done; echo a > f\nsh later.sh\ncat f\ncat f\nwhile ! test -e done; do sleep 0.05; done; cat f\n");
+    for (script, want) in [("links.sh", "a\na\nc\n"), ("wait.sh", "a\na\na\nb\n")] {
+        let r = w.run(&["sh", script]);
+        assert_eq!((r.code(), r.stdout()), (Some(0), want.to_owned()), "{}", r.story());
+    }
+}

@@ -37,7 +37,7 @@ pub const PASS_THROUGH: &[&str] = &[
 const JOB: &[&str] = &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
 
 /// Programs that lay out text for a terminal, whether there is one or not.
-const TERMINAL: &[&str] = &["column", "tput", "infocmp", "dircolors", "clear", "pr"];
+const TERMINAL: &[&str] = &["dir", "vdir", "column", "tput", "infocmp", "dircolors", "clear", "pr"];
 
 /// Variables whose job-server parts do not count.
 const JOB_SERVER: &[&str] = &["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];

@@ -127,6 +127,9 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         {
             problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
         }
+        if r.in_place && r.first.is_some() && now.is_some_and(|n| cache::collect::keeps_more(path, &n)) {
+            problems.push(format!("it overwrites `{}` in place, which has another owner or extended attributes", text(path)));
+        }
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
         }
@@ -183,7 +186,14 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         dated: Vec::new(),
         asks: None,
     };
-    let names = std::mem::take(&mut a.names);
+    let mut names = std::mem::take(&mut a.names);
+    for path in &a.timed {
+        match (names.get_mut(path), look.stat(path)) {
+            (Some(r), _) => r.times = true,
+            (None, Some(s)) => f.observations.push((Observation::FileProbe { path: path.clone(), times: true }, value::probe(&s, true))),
+            (None, None) => {}
+        }
+    }
     let seen = Seen {
         names: &names,
         outputs: &outputs,

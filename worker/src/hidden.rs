@@ -78,9 +78,15 @@ fn asked_of_compilers(
             .map(|(p, form)| if form == Form::Precompiled { None } else { look.source(p) });
         of_files.chain(words().map(|w| Some(w.clone()))).collect()
     };
+    // What a program of the build's own writes into a pipe may be what is in it.
+    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root));
+    let piped = |roots: &[&[u8]]| {
+        compilers.iter().any(|p| p.argv.iter().any(|w| w == b"-" || w == b"/dev/stdin"))
+            && makers().any(|p| look.source(&p.path).is_none_or(|text| cache::digest::names_any(&text, roots)))
+    };
     let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
         let mut files = f.clocks.iter().filter(|(_, file_time)| named(*file_time)).map(|(p, _)| p).peekable();
-        let said = || on_stdin || words().any(|w| cache::digest::names_any(value_of(w), roots));
+        let said = || on_stdin || piped(roots) || words().any(|w| cache::digest::names_any(value_of(w), roots));
         match files.peek() {
             _ if said() => Clock::Asked,
             None => Clock::Unnamed,
@@ -88,8 +94,8 @@ fn asked_of_compilers(
             Some(_) => macros::clock(roots, files.map(|p| look.source(p)), texts),
         }
     };
-    let clock = of(&cache::digest::MACROS, c.stdin.asks_time, &|_| true);
-    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time, &|file_time| file_time);
+    let clock = of(&cache::digest::MACROS, c.stdin.asks_time || a.own_asks_time, &|_| true);
+    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time || a.own_asks_file_time, &|file_time| file_time);
     Asks { clock, file_time }
 }
 

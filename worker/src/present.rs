@@ -93,6 +93,7 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
             Some("it asks whether two names are of one file")
         }
+        b"ls" if arg(&|a| a.strip_prefix(b"--time=").is_some_and(|t| !t.starts_with(b"m"))) => Some("it tells times of access or change"),
         // How `./configure` scripts find out whether two names are of one directory.
         b"ls" if argv.iter().skip(1).map(Vec::as_slice).eq([&b"-di"[..], b"."]) => None,
         b"ls" if arg(&|a| a == b"--size" || a == b"--inode" || short_flag(a, b"scui", b"ITw")) => {
@@ -104,13 +105,21 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         }
         b"nice" if argv.len() == 1 => Some("it tells its own priority"),
         b"git" => git(argv),
-        b"sort" if arg(&|a| a.starts_with(b"--random-sort") || short_flag(a, b"R", b"kStTo")) => Some("it makes a random order"),
+        b"sort" if arg(&|a| a.starts_with(b"--random-s") || a == b"--sort=random" || short_flag(a, b"R", b"StTo") || sorts_by(a)) => {
+            Some("it makes a random order")
+        }
         b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
         b"gpg" | b"gpg2" if is(&["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"]) => {
             Some("it signs with the time, or encrypts with a random key")
         }
         _ => None,
     }
+}
+
+/// A key of `sort`: `-k1,1R`, or `1,1R` after `-k`.
+fn sorts_by(word: &[u8]) -> bool {
+    let key = word.strip_prefix(b"--key=").unwrap_or(word);
+    key.ends_with(b"R") && key.iter().all(|b| b.is_ascii_alphanumeric() || b",.".contains(b)) && key.first().is_some_and(u8::is_ascii_digit)
 }
 
 /// git notes the time when it makes commits, tags or entries of its logs, and compares with the present wherever a date is not a number
@@ -129,12 +138,16 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
     };
     let rest: Vec<&[u8]> = words.collect();
     let any = |f: &dyn Fn(&&&[u8]) -> bool| rest.iter().any(|w| f(&w));
-    let sets = |w: &&[u8]| ["relative", "human", "auto", "%ar", "%cr", "%ah", "%ch"].iter().any(|f| w.contains_str(f));
+    let says = |w: &[u8]| ["relative", "human", "auto", "%ar", "%cr", "%ah", "%ch"].iter().any(|f| w.contains_str(f));
+    let sets = |w: &&[u8]| {
+        let name = w.to_ascii_lowercase();
+        says(w) && [&b"log.date="[..], b"blame.date=", b"format.pretty=", b"pretty."].iter().any(|k| name.starts_with(k))
+    };
     let shows = |w: &[u8]| {
         ["%ar", "%cr", "%ah", "%ch", ":relative", ":human"].iter().any(|f| w.contains_str(f))
             || [&b"--date=relative"[..], b"--date=human", b"--date=auto", b"--relative-date"].iter().any(|d| w.starts_with(d))
     };
-    let separate = rest.windows(2).any(|w| w[0] == b"--date" && sets(&w[1]));
+    let separate = rest.windows(2).any(|w| w[0] == b"--date" && says(w[1]));
     let until = [&b"--since"[..], b"--after", b"--until", b"--before", b"--expire"];
     // `@{1}` is a place in the log, `@{u}` a branch.
     let dated = |w: &[u8]| {
@@ -211,6 +224,10 @@ mod tests {
             "git tag -a v1 -m x",
             "git -C d commit -m x",
             "sort -R f",
+            "sort -k1,1R f",
+            "sort -k 2R f",
+            "sort --sort=random f",
+            "ls -l --time=ctime f",
             "openssl rand 4",
             "shuf f",
         ] {
@@ -224,6 +241,10 @@ mod tests {
             "stat --printf=%s f",
             "ls -l --color f",
             "sort -r f",
+            "sort -k1,1n README",
+            "ls -l --time-style=full-iso f",
+            "git -c gc.auto=0 describe",
+            "git -c safe.directory=/b/automake rev-parse HEAD",
             "nice -n 5 gcc",
             "git describe --tags",
             "git diff --relative",

@@ -11,7 +11,7 @@ use crate::tools::{self, Times, Tool};
 use cache::digest::Content;
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, PathBytes, Value};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tracer::{Access, Late, Op};
@@ -37,6 +37,8 @@ pub struct Record {
     pub random: bool,
     /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
     pub in_place: bool,
+    /// It was removed, or something else came under its name: nothing is left of what was there.
+    pub anew: bool,
     /// A call that creates was made on it.
     pub created: bool,
     /// An interpreter of scripts read it, so that it may have run it.
@@ -84,6 +86,11 @@ pub struct Accesses {
     pub state: BTreeSet<&'static str>,
     /// A preprocessor read what the pip had written itself.
     pub compiles_own: bool,
+    /// And that may ask for date or time, or for the time of the source.
+    pub own_asks_time: bool,
+    pub own_asks_file_time: bool,
+    /// Files on standard inputs whose times are written down.
+    pub timed: FxHashSet<PathBytes>,
     /// A program of which nothing is known set times that are not the present: perhaps those of what it read.
     pub sets_times: bool,
     /// Every exec.
@@ -167,6 +174,11 @@ impl Recorder {
             .expect("running")
             .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, preprocesses, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
+        if tools::keeps_time_of_stdin(program, argv)
+            && let Ok(path) = cache::collect::read_link(format!("/proc/{pid}/fd/0").as_bytes())
+        {
+            a.timed.extend(path.starts_with(b"/").then(|| path.into()));
+        }
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names
             .into_iter()
@@ -326,6 +338,7 @@ impl Accesses {
             any_name: false,
             random: false,
             in_place: false,
+            anew: false,
             created: false,
             interpreted: false,
             judged: false,
@@ -362,6 +375,10 @@ impl Accesses {
             }
         }
         let is_file = r.first.is_some_and(|s| s.is_file());
+        // Who writes into a file keeps its owner and extended attributes; who changes only these keeps its time.
+        let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first));
+        let rest_is_left = !own || !r.anew && is_left(&|s, first| (s.dev, s.ino) == (first.dev, first.ino));
+        let time_is_left = !own || rest_is_left && is_left(&|s, first| (s.mtime, s.size) == (first.mtime, first.size));
         let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
         let mut hash = false;
         // A module of Python's may be run from its compiled form.
@@ -369,21 +386,25 @@ impl Accesses {
         r.interpreted |= running.interprets && runs;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
-                self.compiles_own |= own && running.preprocesses && matches!(op, Op::OpenRead { .. });
-                if !own {
-                    r.read = true;
-                    // What is moved keeps its time, and takes it along.
-                    r.times |= times || access.call.starts_with("rename");
+                if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
+                    let traits = cache::collect::hash_file(&access.path.path).ok().flatten().map(|(c, _)| c.traits);
+                    let traits = traits.filter(|t| !t.precompiled).unwrap_or_default();
+                    self.compiles_own = true;
+                    self.own_asks_time |= traits.asks_time;
+                    self.own_asks_file_time |= traits.asks_file_time;
                 }
+                r.read |= !own;
+                // What is moved keeps its time, and takes it along.
+                r.times |= time_is_left && (times || access.call.starts_with("rename"));
             }
             Op::Chdir => r.probed |= !own,
             Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => {
+                if *op == Op::Attributes && rest_is_left && r.attributes.is_none() {
+                    r.attributes = Some(value::attributes(&cache::collect::attributes(&access.path.path)));
+                }
+                r.times |= time_is_left && (times || own && running.times.of_unread());
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
-                    if *op == Op::Attributes && r.attributes.is_none() {
-                        r.attributes = Some(value::attributes(&cache::collect::attributes(&access.path.path)));
-                    }
-                    r.times |= times;
                     r.judged |= matches!(op, Op::Stat) && running.times.of_unread();
                     if running.probes_output && access.path.links.is_empty() {
                         r.looked_first = r.looked_first && !new;
@@ -447,6 +468,7 @@ impl Accesses {
                 self.sets_times |= !now && running.times.of_unread();
             }
         }
+        r.anew |= matches!(op, Op::Remove | Op::Create { .. });
         if op.writes() {
             if r.soft_by == Some(pid) {
                 r.soft_by = None;

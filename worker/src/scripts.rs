@@ -19,11 +19,7 @@ struct Language {
 
 const LANGUAGES: &[Language] = &[
     // Its variables are another matter: [`shell_asks`].
-    Language {
-        interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"],
-        endings: &[".sh"],
-        words: &["printf '%(", "printf \"%(", " -ef "],
-    },
+    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef ", "\\D{"] },
     Language {
         interpreters: &["python", "pypy"],
         endings: &[".py"],
@@ -46,6 +42,12 @@ const LANGUAGES: &[Language] = &[
             "random.choice",
             "random.shuffle(",
             "random.sample(",
+            "random.uniform(",
+            "random.gauss(",
+            "random.getrandbits(",
+            "random.Random()",
+            "asctime()",
+            "formatdate(",
             "os.urandom(",
             "secrets.",
             "perf_counter(",
@@ -62,7 +64,15 @@ const LANGUAGES: &[Language] = &[
         words: &["localtime", "gmtime", "time()", "= time;", "print time", "rand(", "rand;", "rand ", "-M $", "-M \"", "-M '"],
     },
     Language { interpreters: &["ruby"], endings: &[".rb"], words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"] },
-    Language { interpreters: &["awk", "gawk", "mawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
+    Language { interpreters: &["awk", "gawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
+    // It seeds itself (mawk(1), `srand`).
+    Language { interpreters: &["mawk"], endings: &[".awk"], words: &["systime(", "rand()", "strftime("] },
+    // In capitals, as its manual has them.
+    Language {
+        interpreters: &["cmake", "ctest"],
+        endings: &[".cmake", "CMakeLists.txt"],
+        words: &["(TIMESTAMP ", "( TIMESTAMP ", "(RANDOM ", "( RANDOM ", "(UUID ", "( UUID "],
+    },
     Language { interpreters: &["node", "nodejs"], endings: &[".js", ".mjs", ".cjs"], words: &["Date.now(", "new Date()", "Math.random("] },
     Language { interpreters: &["tclsh"], endings: &[".tcl"], words: &["clock seconds", "clock format", "rand()"] },
     Language { interpreters: &["lua", "luajit"], endings: &[".lua"], words: &["os.time()", "os.date(", "os.clock(", "math.random("] },
@@ -109,7 +119,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Variables of a shell's own that have another value each time.
-const SHELL: &[&str] = &["RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID", "PPID"];
+const SHELL: &[&str] = &["PPID", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID"];
 
 impl Language {
     fn runs(&self, program: &[u8]) -> bool {
@@ -125,44 +135,55 @@ impl Language {
     /// The word by which the text asks for time, chance or the state of the machine.
     fn asks(&self, text: &[u8]) -> Option<&'static str> {
         let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
-        let shell = || if self.is_shell() { shell_asks(text) } else { None };
-        self.words.iter().find(found).copied().or_else(shell).or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
+        self.words.iter().find(found).copied().or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
     }
 }
 
-/// Where this variable stands in a line as a word of its own.
-fn places<'a>(line: &'a [u8], variable: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-    let halves = move |i: usize| (&line[..i], &line[i + variable.len()..]);
-    line.find_iter(variable).map(halves).filter(|(before, after)| !part_of_name(before.last()) && !part_of_name(after.first()))
+/// The variables of these shells' own that have another value each time: dash has one of them.
+fn own_variables<'a>(shells: impl Iterator<Item = &'a [u8]>) -> &'static [&'static str] {
+    let plain = |p: &[u8]| base_name(p) == b"dash";
+    if shells.into_iter().all(plain) { &SHELL[..1] } else { SHELL }
 }
 
-/// The variable by which a shell's script asks for time or chance. A number for the name of a scratch file is lost with it: what is glued to a
-/// process number in an assignment (`tmp=conf$$-$RANDOM`) is one.
-fn shell_asks(text: &[u8]) -> Option<&'static str> {
+/// Where this variable stands in a line as a word of its own, and is not set.
+fn places<'a>(line: &'a [u8], variable: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let halves = move |i: usize| (&line[..i], &line[i + variable.len()..]);
+    let is_set = |after: &[u8]| after.starts_with(b"=") && !after.starts_with(b"==");
+    let whole = move |(before, after): &(&[u8], &[u8])| !part_of_name(before.last()) && !part_of_name(after.first()) && !is_set(after);
+    line.find_iter(variable).map(halves).filter(whole)
+}
+
+/// Does the line tell the time in a format (`printf '%(%F)T'`)?
+fn prints_time(line: &[u8]) -> bool {
+    line.contains_str("printf") && line.find(b"%(").is_some_and(|i| line[i..].contains_str(")T"))
+}
+
+/// The variable by which a shell's script asks for time or chance: any mention, since names have values without a `$` in many places (bash(1),
+/// "Arithmetic evaluation"). But a number for the name of a scratch file is lost with it: what is glued to a process number in an assignment to
+/// something of that name (`tmp=conf$$-$RANDOM`) is one.
+fn shell_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
     let uses = |(before, after): (&[u8], &[u8])| {
-        let expanded = [&b"$"[..], b"${", b"${#"].iter().any(|e| before.ends_with(e));
-        // Names have values there without a `$` (bash(1), "Arithmetic evaluation").
-        let within = |open: &str, close: &str| before.rfind(open).is_some_and(|i| !before[i..].contains_str(close));
-        let pairs = [("((", "))"), ("$[", "]"), ("[[", "]]"), ("${", "}"), ("let ", ";"), (" -i", ";")];
-        let arithmetic = before.ends_with(b"[") || pairs.iter().any(|(open, close)| within(open, close));
         let border = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b';');
         let begin = before.iter().rposition(border).map_or(0, |b| b + 1);
         let end = after.iter().position(border).unwrap_or(after.len());
-        let assigned = before[begin..].contains(&b'=') || before[..begin].ends_with(b"=\"");
         let glued = before[begin..].contains_str("$$") || after[..end].contains_str("$$");
+        let word = before.iter().rposition(|b| b.is_ascii_whitespace()).map_or(0, |b| b + 1);
+        let assigned = before[word..].split_once_str("=").is_some_and(|(name, _)| name.contains_str("tmp"));
         // Whether there is such a variable is no secret.
         let tested = [&b"-n \"$"[..], b"-n $", b"-z \"$", b"-z $"].iter().any(|t| before.ends_with(t));
         // libtool has this in every `configure`, for one system of long ago.
-        let libtool = after.starts_with(b"-$$}");
-        (expanded || arithmetic) && !tested && !libtool && !(assigned && glued)
+        let libtool = before.ends_with(b"${") && after.starts_with(b"-$$}");
+        !(tested || libtool || assigned && glued)
     };
-    SHELL.iter().copied().find(|v| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && places(l, v).any(uses)))
+    let asks = |v: &&&str| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && places(l, v).any(uses));
+    variables.iter().find(asks).copied().or_else(|| text.lines().any(prints_time).then_some("printf %(…)T"))
 }
 
-/// The same for a text on a command line, where any mention counts if it may be one of a value.
-fn shell_text_asks(text: &[u8]) -> Option<&'static str> {
-    let values = ["$", "((", "[[", "let ", " -i", "["].iter().any(|w| text.contains_str(w));
-    SHELL.iter().copied().find(|v| values && places(text, v).next().is_some())
+/// The same for a text on a command line: if it has values at all.
+fn shell_text_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
+    let values = ["$", "((", "[[", "let ", "declare", "typeset"].iter().any(|w| text.contains_str(w));
+    let asks = |v: &&&str| values && places(text, v).next().is_some();
+    variables.iter().find(asks).copied().or_else(|| prints_time(text).then_some("printf %(…)T"))
 }
 
 /// Is `word` in the line, and not the end of a longer one (`operand(`)?
@@ -251,8 +272,11 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
     let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| l.runs(w));
     let given =
         |l: &&Language| programs.iter().filter(|p| l.runs(&p.path)).flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
-    let all = || LANGUAGES.iter();
-    all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given)).filter(ran)?.asks(text)
+    let all = || LANGUAGES.iter().filter(ran);
+    let language = all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given))?;
+    let shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(|p| language.runs(p));
+    let shell = || if language.is_shell() { shell_asks(text, own_variables(shells)) } else { None };
+    language.asks(text).or_else(shell)
 }
 
 /// The same for a text on a command line (`sh -c TEXT`, `python3 -c TEXT`, `awk TEXT`).
@@ -260,7 +284,8 @@ pub fn command_asks(program: &Program) -> Option<&'static str> {
     let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
     if l.is_shell() {
         let text = shell_text(&program.argv)?;
-        shell_text_asks(text).or_else(|| l.asks(text).filter(|w| !STATE.contains(w)))
+        let own = own_variables([&program.path[..]].into_iter());
+        shell_text_asks(text, own).or_else(|| l.asks(text).filter(|w| !STATE.contains(w)))
     } else {
         program.argv.iter().skip(1).find_map(|a| l.asks(a))
     }
@@ -283,7 +308,8 @@ mod tests {
     #[test]
     fn words_for_time_and_chance() {
         let python = [program("/usr/bin/python3.11", &["python3", "gen"])];
-        let shell = [program("/usr/bin/dash", &["sh", "configure"])];
+        let shell = [program("/usr/bin/bash", &["bash", "configure"])];
+        let dash = [program("/usr/bin/dash", &["sh", "configure"])];
         let asks = |path: &str, text: &str, programs: &[Program]| asks(path.as_bytes(), text.as_bytes(), programs, false);
         assert_eq!(asks("/w/gen", "import datetime\nprint(datetime.datetime.now())", &python), Some(".now("));
         assert_eq!(asks("/w/lib/util.py", "t = time.time()", &python), Some("time.time("));
@@ -308,20 +334,29 @@ mod tests {
             "declare -i n=RANDOM",
             "[[ RANDOM -gt 5 ]] && echo",
             "echo ${x:RANDOM%3}",
-            "a[RANDOM]=1",
+            "n=$((\n RANDOM % 10\n))",
+            "declare -ri k=RANDOM",
+            "id=$$-$RANDOM; echo $id",
         ] {
             assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", line])), Some("RANDOM"), "{line}");
+            assert_eq!(asks("/w/configure", line, &dash), None, "{line}");
             assert_eq!(asks("/w/configure", line, &shell), Some("RANDOM"), "{line}");
         }
         assert_eq!(asks("/w/configure", "x=${RANDOM_SEED:-5}; RANDOM=1", &shell), None);
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DRANDOM -DMY_SECONDS=$X a.c"])), None);
         assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
-        assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("srand()"));
+        assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("rand()"));
         assert_eq!(asks("/w/gen", "open('/proc/loadavg')", &python), Some("/proc/loadavg"));
         let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
         assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "echo $RANDOM"])), Some("RANDOM"));
-        assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "printf '%(%s)T' -1"])), Some("printf '%("));
+        assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "printf -v d 'at %(%s)T' -1"])), Some("printf %(…)T"));
+        assert_eq!(asks("/w/configure", "id=$PPID", &dash), Some("PPID"));
+        assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "grep -i SECONDS f"])), None);
+        let cmake = [program("/usr/bin/cmake", &["cmake", "-P", "stamp.cmake"])];
+        assert_eq!(asks("/w/stamp.cmake", "string(TIMESTAMP T \"%s\" UTC)", &cmake), Some("(TIMESTAMP "));
+        let mawk = [program("/usr/bin/mawk", &["mawk", "-f", "a.awk"])];
+        assert_eq!(asks("/w/a.awk", "BEGIN { print rand() }", &mawk), Some("rand()"));
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DM='\"/proc/mounts\"' -c a.c"])), None);
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }

@@ -327,6 +327,12 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
     }
 }
 
+/// Does it write down the time of the file on its standard input? (gzip(1), `--name`)
+pub fn keeps_time_of_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
+    let not = |a: &[u8]| a == b"--no-name" || short_flag(a, b"nd", b"bS") || !a.starts_with(b"-");
+    matches!(base_name(path), b"gzip" | b"pigz") && !argv.iter().skip(1).any(|a| not(a))
+}
+
 /// Is it this program, or that for a target (`x86_64-linux-gnu-ar`)?
 fn is_or_for(name: &[u8], program: &str) -> bool {
     name.strip_suffix(program.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))

@@ -70,6 +70,17 @@ fn clock_of_compilers() {
         w.pip("sh gen.sh");
         w.xl_run("exec", &["gcc", "-S", "t.c"])
     });
+    // What the command makes itself, by whatever means.
+    w.write("mkver.c", "#include <stdio.h>\nint main() { puts(\"char *t = __TIME__;\"); }\n");
+    w.write("g.in", "char *t = @@TIME@@;\n");
+    w.sh("gcc mkver.c -o mkver; rm mkver.c");
+    let made = [
+        "./mkver > v.c && gcc -S v.c",
+        "./mkver > v.c && gcc -S v.c && rm v.c",
+        "./mkver | gcc -S -x c - -o v.s",
+        "tr @ _ < g.in > g.c; gcc -S g.c",
+    ];
+    every(&w, time, &made);
     w.write("s.c", "char *t = __TIMESTAMP__;\n");
     w.write("i.c", "char *t = __TIME__;\n");
     w.write("u.c", "char *t = T;\n");
@@ -171,9 +182,11 @@ fn words_of_scripts() {
     every(&w, "(`time.time(`)", &["python3 -c 'import time; print(time.time())'"]);
     every(&w, "(`statvfs(`)", &["python3 -c 'import os; print(os.statvfs(\".\").f_bavail)'"]);
     every(&w, "(`.now(`)", &["./own", "python3 t.py"]);
-    every(&w, "(`printf '%(`)", &["bash -c \"printf '%(%s)T' -1\""]);
+    every(&w, "(`printf %(…)T`)", &["bash -c \"printf '%(%s)T' -1\""]);
     every(&w, "(`-M \\\"`)", &["perl -e 'print -M \"lib.py\"'"]);
-    every(&w, "(`srand()`)", &["awk 'BEGIN { srand(); print rand() }'"]);
+    every(&w, "(`rand()`)", &["mawk 'BEGIN { print rand() }'"]);
+    w.write("stamp.cmake", "string(TIMESTAMP T \"%s\" UTC)\nfile(WRITE stamp.h \"${T}\")\n");
+    every(&w, "(`(TIMESTAMP `)", &["cmake -P stamp.cmake"]);
     w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
     hits(&w, "python3 t.py > /dev/null");
 }

@@ -169,6 +169,19 @@ fn files_and_names() {
             "ls -l f | cut -c1-10 > o; echo y >> f; sed -i s/y/z/ f; mv f g",
             "echo w > f",
         ),
+        trap(
+            "extended attributes, after a change of mode",
+            "echo x > f",
+            "chmod 600 f; python3 -c 'import os; print(os.listxattr(\"f\"))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
+        trap(
+            "extended attributes, after more was written",
+            "echo x > f",
+            "echo y >> f; python3 -c 'import os; print(os.listxattr(\"f\"))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
+        trap("the owner, after more was written", "echo x > f", "echo y >> f; stat -c %u f", "chown 1 f"),
         trap("the number of links", "echo x > f", "stat -c %h f", "ln f g"),
         trap("ulimit", "true", "ulimit -f", "true").with_limit(),
     ];
@@ -190,6 +203,18 @@ fn times_that_are_handed_on() {
         trap("by objcopy", source, "objcopy --preserve-dates a b; stat -c %Y b", later),
         trap("by ar", source, "ar rcUS l.a a.o; ar tv l.a", later),
         trap("by xz", source, "xz -k a; stat -c %Y a.xz", later),
+        trap("by gzip from a descriptor", source, "gzip -c < a.c | od -An -tx1", "touch -d @3000 a.c"),
+        // Who changes only the mode leaves the time.
+        trap("after a change of mode, compared", source, "chmod 600 a.o; if [ a.o -nt a ]; then echo newer; fi", "touch -d @3000 a.o"),
+        trap("after a change of mode, packed", source, "chmod 600 a; tar cf t.tar a", later),
+        trap("after a change of mode, copied", source, "chmod 600 a; cp -p a b; stat -c %Y b", later),
+        trap("after a change of mode, moved", source, "chmod 600 a; mv a b; stat -c %Y b", later),
+        trap(
+            "of what need not be installed again",
+            "echo 1 > f; install f g; touch -d @1000 g",
+            "install -C f g; stat -c %Y g",
+            "touch -d @3000 g",
+        ),
     ];
     traps.iter().for_each(spring);
     spring(&Trap {
