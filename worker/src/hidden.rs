@@ -78,8 +78,9 @@ fn asked_of_compilers(
             .map(|(p, form)| if form == Form::Precompiled { None } else { look.source(p) });
         of_files.chain(words().map(|w| Some(w.clone()))).collect()
     };
-    // What a program of the build's own writes into a pipe may be what is in it.
-    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root));
+    // What a program of the build's own writes into a pipe may be what is in it. (If it was made here, its source was looked into.)
+    let was_there = |p: &[u8]| names.get(p).is_none_or(|r| r.first.is_some());
+    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root) && was_there(&p.path));
     let piped = |roots: &[&[u8]]| {
         compilers.iter().any(|p| p.argv.iter().any(|w| w == b"-" || w == b"/dev/stdin"))
             && makers().any(|p| look.source(&p.path).is_none_or(|text| cache::digest::names_any(&text, roots)))
