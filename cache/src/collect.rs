@@ -128,13 +128,18 @@ pub fn attributes(path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     all
 }
 
-/// Would writing over this file in place keep more of it than its name and mode: an owner or group that a new file would not get, extended
-/// attributes? (A new file's group is that of its directory if that is set-group-id, inode(7).)
+/// Is there more to this file than its content and mode: an owner or group that a new file would not get, extended attributes? (A new file's
+/// group is that of its directory if that is set-group-id, inode(7); its access list that for new files of the directory, acl(5).)
 pub fn keeps_more(path: &[u8], state: &FileStat) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let parent = Path::new(OsStr::from_bytes(path)).parent().and_then(|p| p.metadata().ok());
-    let group = parent.filter(|d| d.mode() & 0o2000 != 0).map_or_else(|| rustix::process::getegid().as_raw(), |d| d.gid());
-    (state.uid, state.gid) != (rustix::process::geteuid().as_raw(), group) || !attributes(path).is_empty()
+    let parent = Path::new(OsStr::from_bytes(path)).parent();
+    let inherits = || parent.is_some_and(|p| attributes(p.as_os_str().as_bytes()).iter().any(|(n, _)| n == b"system.posix_acl_default"));
+    let group = parent
+        .and_then(|p| p.metadata().ok())
+        .filter(|d| d.mode() & 0o2000 != 0)
+        .map_or_else(|| rustix::process::getegid().as_raw(), |d| d.gid());
+    (state.uid, state.gid) != (rustix::process::geteuid().as_raw(), group)
+        || attributes(path).iter().any(|(name, _)| name != b"system.posix_acl_access" || !inherits())
 }
 
 /// The target of a symbolic link.

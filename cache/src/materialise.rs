@@ -45,8 +45,8 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
             (OutputKind::File { in_place: true, mode, .. }, Some(s)) if !s.is_file() || s.nlink > 1 || s.mode != *mode => {
                 return Err(format!("`{}` is linked, or of another type or mode, and might be overwritten in place", name()));
             }
-            (OutputKind::File { in_place: true, .. }, Some(s)) if crate::collect::keeps_more(&o.path, &s) => {
-                return Err(format!("`{}` has another owner or extended attributes, and might be overwritten in place", name()));
+            (OutputKind::File { .. } | OutputKind::Deleted, Some(s)) if s.is_file() && crate::collect::keeps_more(&o.path, &s) => {
+                return Err(format!("`{}` has another owner or extended attributes, which the command might keep", name()));
             }
             (OutputKind::File { .. }, Some(s)) if s.kind == crate::Kind::Symlink => {
                 return Err(format!("`{}` is a symbolic link", name()));

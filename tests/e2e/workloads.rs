@@ -89,20 +89,25 @@ fn build(w: &Workload) {
     reset();
     run(&world, "cold", &["--no-cache-read"], w.build);
     same(&format!("{} cold", w.name), &plain, &now());
-    reset();
-    let (r, said) = run(&world, "warm", &[], w.build);
-    same(&format!("{} warm", w.name), &plain, &now());
-    let items = r["items"].as_array().expect("items");
-    let ran: Vec<_> =
-        items.iter().filter(|i| i["outcome"] != "hit").map(|i| format!("{} {} {}", i["outcome"], i["command"], i["reason"])).collect();
     let tools = |text: &String| {
         text.split([' ', '"', ';', '`']).any(|word| engine::policy::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
     };
-    assert!(!ran.iter().any(tools), "{} warm: {ran:#?}", w.name);
-    // What is too cheap to look up may run.
-    let dear = ran.iter().filter(|r| !r.starts_with("\"bypassed\"")).count();
-    assert!(dear * 20 <= items.len(), "{} warm: {ran:#?} {said}", w.name);
-    assert_eq!(idle(), idle_after_plain, "{}: `{}`", w.name, w.idle);
+    let warm = |what: &str| {
+        let (r, said) = run(&world, what, &[], w.build);
+        let items = r["items"].as_array().expect("items");
+        let ran = items.iter().filter(|i| i["outcome"] != "hit");
+        let ran: Vec<_> = ran.map(|i| format!("{} {} {}", i["outcome"], i["command"], i["reason"])).collect();
+        assert!(!ran.iter().any(tools), "{} {what}: {ran:#?}", w.name);
+        // What is too cheap to look up may run.
+        let dear = ran.iter().filter(|r| !r.starts_with("\"bypassed\"")).count();
+        assert!(dear * 20 <= items.len(), "{} {what}: {ran:#?} {said}", w.name);
+        assert_eq!(idle(), idle_after_plain, "{} {what}: `{}`", w.name, w.idle);
+    };
+    reset();
+    warm("warm");
+    same(&format!("{} warm", w.name), &plain, &now());
+    sh(w.anew, &src);
+    warm("cleaned and configured again");
     // Every result once more, really: nothing that it makes is different.
     reset();
     let (r, _) = run(&world, "recheck", &["--recheck", "100"], w.build);

@@ -127,8 +127,8 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         {
             problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
         }
-        if r.in_place && r.first.is_some() && now.is_some_and(|n| cache::collect::keeps_more(path, &n)) {
-            problems.push(format!("it overwrites `{}` in place, which has another owner or extended attributes", text(path)));
+        if now.is_some_and(|n| n.is_file() && cache::collect::keeps_more(path, &n)) {
+            problems.push(format!("it leaves `{}` with another owner than a new file would get, or with extended attributes", text(path)));
         }
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());

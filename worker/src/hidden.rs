@@ -66,10 +66,13 @@ fn asked_of_compilers(
     }
     let words = || a.programs.iter().flat_map(|p| &p.argv);
     // What came from elsewhere than a file that is still there, or is no C of today: the word alone has to do.
-    let unclear = a.compiles_own
-        || compilers.iter().any(|p| macros::reads_source(&p.path) && !macros::is_clear(&p.path, &p.argv))
+    let unclear = compilers.iter().any(|p| macros::reads_source(&p.path) && !macros::is_clear(&p.path, &p.argv))
         || f.clocks.iter().any(|(p, _)| outputs.contains(p));
     let texts = || {
+        // What used its macros is known no more.
+        if a.own_sources.any {
+            return None;
+        }
         let of_files = names
             .iter()
             .filter(|(_, r)| r.read && r.first.is_some_and(|s| s.is_file()))
@@ -78,13 +81,16 @@ fn asked_of_compilers(
             .map(|(p, form)| if form == Form::Precompiled { None } else { look.source(p) });
         of_files.chain(words().map(|w| Some(w.clone()))).collect()
     };
-    // What a program of the build's own writes into a pipe may be what is in it. (If it was made here, its source was looked into.)
-    let was_there = |p: &[u8]| names.get(p).is_none_or(|r| r.first.is_some());
-    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root) && was_there(&p.path));
-    let piped = |roots: &[&[u8]]| {
-        compilers.iter().any(|p| p.argv.iter().any(|w| w == b"-" || w == b"/dev/stdin"))
-            && makers().any(|p| look.source(&p.path).is_none_or(|text| cache::digest::names_any(&text, roots)))
+    // What a program of the build's own writes into a pipe may be what is in it. If it was compiled here, its source was looked into.
+    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root));
+    let writes = |p: &Program, roots: &[&[u8]]| {
+        let was_there = names.get(&p.path[..]).is_none_or(|r| r.first.is_some());
+        match look.source(&p.path) {
+            Some(text) => (was_there || !text.starts_with(b"\x7fELF")) && cache::digest::names_any(&text, roots),
+            None => was_there,
+        }
     };
+    let piped = |roots: &[&[u8]]| compilers.iter().any(|p| macros::reads_stdin(&p.argv)) && makers().any(|p| writes(p, roots));
     let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
         let mut files = f.clocks.iter().filter(|(_, file_time)| named(*file_time)).map(|(p, _)| p).peekable();
         let said = || on_stdin || piped(roots) || words().any(|w| cache::digest::names_any(value_of(w), roots));
@@ -95,8 +101,8 @@ fn asked_of_compilers(
             Some(_) => macros::clock(roots, files.map(|p| look.source(p)), texts),
         }
     };
-    let clock = of(&cache::digest::MACROS, c.stdin.asks_time || a.own_asks_time, &|_| true);
-    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time || a.own_asks_file_time, &|file_time| file_time);
+    let clock = of(&cache::digest::MACROS, c.stdin.asks_time || a.own_sources.ask_time, &|_| true);
+    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time || a.own_sources.ask_file_time, &|file_time| file_time);
     Asks { clock, file_time }
 }
 
@@ -193,10 +199,16 @@ fn own_texts(
     for (path, r) in names.iter().filter(looked) {
         let script = scripts::may_have_run(path, r.interpreted, programs);
         // A program that nobody knows may hand on whatever it reads: templates, `env!` of Rust.
-        if !(script || unknown && r.read) {
+        if !(script || unknown && r.read || r.interpreted) {
             continue;
         }
         let Some(source) = look.source(path) else { continue };
+        if !script && r.interpreted && f.asks.is_none() && !(c.deterministic)(path) {
+            f.asks = scripts::asks_if_sourced(&source, programs).map(|word| (text(path), word));
+        }
+        if !(script || unknown && r.read) {
+            continue;
+        }
         let search = match () {
             () if source.starts_with(b"\x7fELF") => environment::Search::Strings,
             // Shell scripts ask for the terminal to colour their talk.

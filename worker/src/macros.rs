@@ -76,11 +76,23 @@ pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
     let other = ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
     // Comments are others there; the text is nowhere.
     const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
-    let elsewhere = |w: &[u8]| w == b"-" || w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
+    let elsewhere = |w: &[u8]| w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
     let options = |w: &[u8]| [&b"@"[..], b"--config", b"-specs", b"--specs"].iter().any(|o| w.starts_with(o));
-    let is_output = |i: usize| argv.get(i).is_some_and(|w| w == b"-o");
-    let mut words = argv.iter().enumerate().skip(1).filter(|(i, _)| !is_output(i - 1)).map(|(_, w)| w);
-    !other && !words.any(|w| elsewhere(w) || options(w) || OLD.iter().any(|o| w.starts_with(o)))
+    let unclear = |w: &Vec<u8>| elsewhere(w) || options(w) || OLD.iter().any(|o| w.starts_with(o));
+    !other && !reads_stdin(argv) && !argv.iter().skip(1).any(unclear)
+}
+
+/// Is it told to read its standard input?
+pub fn reads_stdin(argv: &[Vec<u8>]) -> bool {
+    let is_output = |w: &[u8]| [&b"-o"[..], b"-MF", b"-MT", b"-MQ"].contains(&w);
+    argv.windows(2).any(|w| w[1] == b"/dev/stdin" || w[1] == b"-" && !is_output(&w[0]))
+}
+
+/// May a source that is not kept ask for date or time, and for the time of the source?
+pub fn asked_by(source: &[u8]) -> (bool, bool) {
+    let asks =
+        |roots: &[&[u8]]| cache::digest::names_any(source, roots) && clock(roots, [Some(source.to_vec())], || None) != Clock::Unnamed;
+    (asks(&cache::digest::MACROS), asks(&[cache::digest::FILE_TIME]))
 }
 
 /// The macros that are defined with one of these names; `None` if one is used, as far as can be told.

@@ -105,7 +105,11 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         }
         b"nice" if argv.len() == 1 => Some("it tells its own priority"),
         b"git" => git(argv),
-        b"sort" if arg(&|a| a.starts_with(b"--random-s") || a == b"--sort=random" || short_flag(a, b"R", b"StTo") || sorts_by(a)) => {
+        b"sort"
+            if arg(&|a| {
+                a.starts_with(b"--ra") || a.starts_with(b"--so") && a.contains_str("=r") || short_flag(a, b"R", b"StTo") || sorts_by(a)
+            }) =>
+        {
             Some("it makes a random order")
         }
         b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
@@ -226,7 +230,7 @@ mod tests {
             "sort -R f",
             "sort -k1,1R f",
             "sort -k 2R f",
-            "sort --sort=random f",
+            "sort --sor=r f",
             "ls -l --time=ctime f",
             "openssl rand 4",
             "shuf f",

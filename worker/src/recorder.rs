@@ -84,11 +84,7 @@ pub struct Accesses {
     pub facts: BTreeSet<Fact>,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
     pub state: BTreeSet<&'static str>,
-    /// A preprocessor read what the pip had written itself.
-    pub compiles_own: bool,
-    /// And that may ask for date or time, or for the time of the source.
-    pub own_asks_time: bool,
-    pub own_asks_file_time: bool,
+    pub own_sources: OwnSources,
     /// Files on standard inputs whose times are written down.
     pub timed: FxHashSet<PathBytes>,
     /// A program of which nothing is known set times that are not the present: perhaps those of what it read.
@@ -106,6 +102,30 @@ pub struct Link {
     pub target: Vec<u8>,
     /// When it was crossed, if it was read only after that.
     pub late: Option<i128>,
+}
+
+/// What preprocessors read that the pip had written itself. It is looked into at that moment: later it may be gone.
+#[derive(Debug, Default)]
+pub struct OwnSources {
+    pub any: bool,
+    /// They may ask for date or time.
+    pub ask_time: bool,
+    /// Or for the time of the source.
+    pub ask_file_time: bool,
+}
+
+impl OwnSources {
+    fn look_into(&mut self, path: &[u8]) {
+        use std::os::unix::ffi::OsStrExt;
+        let source = std::fs::read(std::ffi::OsStr::from_bytes(path)).unwrap_or_default();
+        self.any = true;
+        // Of what is precompiled here the sources are known.
+        if !cache::digest::is_precompiled(&source) {
+            let (time, file_time) = crate::macros::asked_by(&source);
+            self.ask_time |= time;
+            self.ask_file_time |= file_time;
+        }
+    }
 }
 
 /// One program that the pip executed.
@@ -174,10 +194,15 @@ impl Recorder {
             .expect("running")
             .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, preprocesses, ignored: false, seeds });
         let mut a = self.accesses.lock().expect("accesses");
-        if tools::keeps_time_of_stdin(program, argv)
+        let keeps_time = tools::keeps_time_of_stdin(program, argv);
+        if (keeps_time || preprocesses && crate::macros::reads_stdin(argv))
             && let Ok(path) = cache::collect::read_link(format!("/proc/{pid}/fd/0").as_bytes())
+            && FileStat::of(&path).is_some_and(|s| s.is_file())
         {
-            a.timed.extend(path.starts_with(b"/").then(|| path.into()));
+            if a.names.get(&path[..]).is_some_and(|r| r.intent) {
+                a.own_sources.look_into(&path);
+            }
+            a.timed.extend(keeps_time.then(|| path.into()));
         }
         let names = [Some(program), argv.first().map(Vec::as_slice)];
         if let Some((name, why)) = names
@@ -387,11 +412,7 @@ impl Accesses {
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
-                    let traits = cache::collect::hash_file(&access.path.path).ok().flatten().map(|(c, _)| c.traits);
-                    let traits = traits.filter(|t| !t.precompiled).unwrap_or_default();
-                    self.compiles_own = true;
-                    self.own_asks_time |= traits.asks_time;
-                    self.own_asks_file_time |= traits.asks_file_time;
+                    self.own_sources.look_into(&access.path.path);
                 }
                 r.read |= !own;
                 // What is moved keeps its time, and takes it along.

@@ -19,7 +19,7 @@ struct Language {
 
 const LANGUAGES: &[Language] = &[
     // Its variables are another matter: [`shell_asks`].
-    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef ", "\\D{"] },
+    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef "] },
     Language {
         interpreters: &["python", "pypy"],
         endings: &[".py"],
@@ -67,12 +67,8 @@ const LANGUAGES: &[Language] = &[
     Language { interpreters: &["awk", "gawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
     // It seeds itself (mawk(1), `srand`).
     Language { interpreters: &["mawk"], endings: &[".awk"], words: &["systime(", "rand()", "strftime("] },
-    // In capitals, as its manual has them.
-    Language {
-        interpreters: &["cmake", "ctest"],
-        endings: &[".cmake", "CMakeLists.txt"],
-        words: &["(TIMESTAMP ", "( TIMESTAMP ", "(RANDOM ", "( RANDOM ", "(UUID ", "( UUID "],
-    },
+    // Its commands go over lines: [`cmake_asks`].
+    Language { interpreters: &["cmake", "ctest"], endings: &[".cmake", "CMakeLists.txt"], words: &[] },
     Language { interpreters: &["node", "nodejs"], endings: &[".js", ".mjs", ".cjs"], words: &["Date.now(", "new Date()", "Math.random("] },
     Language { interpreters: &["tclsh"], endings: &[".tcl"], words: &["clock seconds", "clock format", "rand()"] },
     Language { interpreters: &["lua", "luajit"], endings: &[".lua"], words: &["os.time()", "os.date(", "os.clock(", "math.random("] },
@@ -134,8 +130,12 @@ impl Language {
 
     /// The word by which the text asks for time, chance or the state of the machine.
     fn asks(&self, text: &[u8]) -> Option<&'static str> {
-        let found = |w: &&&str| text.contains_str(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
-        self.words.iter().find(found).copied().or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
+        // mawk's numbers follow a seed that it is given.
+        let seeded = || text.find_iter("srand(").any(|i| !text[i + 6..].trim_start().starts_with(b")"));
+        let means = |w: &str| !(w == "rand()" && self.interpreters.contains(&"mawk") && seeded());
+        let found = |w: &&&str| text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
+        let cmake = || if self.interpreters.contains(&"cmake") { cmake_asks(text) } else { None };
+        self.words.iter().find(found).copied().or_else(cmake).or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
     }
 }
 
@@ -153,16 +153,22 @@ fn places<'a>(line: &'a [u8], variable: &'a str) -> impl Iterator<Item = (&'a [u
     line.find_iter(variable).map(halves).filter(whole)
 }
 
-/// Does the line tell the time in a format (`printf '%(%F)T'`)?
+/// Does the line tell the time in a format (`printf '%(%F)T'`), or expand a prompt (`${x@P}`)?
 fn prints_time(line: &[u8]) -> bool {
-    line.contains_str("printf") && line.find(b"%(").is_some_and(|i| line[i..].contains_str(")T"))
+    let format = |rest: &[u8]| rest.find_byte(b')').is_some_and(|end| rest[end..].starts_with(b")T"));
+    line.contains_str("@P}") || line.contains_str("printf") && line.find_iter("%(").any(|i| format(&line[i..]))
 }
 
-/// The variable by which a shell's script asks for time or chance: any mention, since names have values without a `$` in many places (bash(1),
+/// Where a shell takes names for values.
+const VALUES: &[&str] = &["((", "$[", "[[", "let ", "declare", "typeset"];
+
+/// The variable by which a shell's script asks for time or chance: with `$`, or any mention where names have values without one (bash(1),
 /// "Arithmetic evaluation"). But a number for the name of a scratch file is lost with it: what is glued to a process number in an assignment to
 /// something of that name (`tmp=conf$$-$RANDOM`) is one.
 fn shell_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
+    let arithmetic = VALUES.iter().any(|w| text.contains_str(w));
     let uses = |(before, after): (&[u8], &[u8])| {
+        let value = arithmetic || before.ends_with(b"$") || before.ends_with(b"[") || before.contains_str("${");
         let border = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'`' | b';');
         let begin = before.iter().rposition(border).map_or(0, |b| b + 1);
         let end = after.iter().position(border).unwrap_or(after.len());
@@ -173,7 +179,7 @@ fn shell_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
         let tested = [&b"-n \"$"[..], b"-n $", b"-z \"$", b"-z $"].iter().any(|t| before.ends_with(t));
         // libtool has this in every `configure`, for one system of long ago.
         let libtool = before.ends_with(b"${") && after.starts_with(b"-$$}");
-        !(tested || libtool || assigned && glued)
+        value && !(tested || libtool || assigned && glued)
     };
     let asks = |v: &&&str| text.contains_str(v) && text.lines().any(|l| !is_comment(l) && places(l, v).any(uses));
     variables.iter().find(asks).copied().or_else(|| text.lines().any(prints_time).then_some("printf %(…)T"))
@@ -181,9 +187,26 @@ fn shell_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
 
 /// The same for a text on a command line: if it has values at all.
 fn shell_text_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
-    let values = ["$", "((", "[[", "let ", "declare", "typeset"].iter().any(|w| text.contains_str(w));
+    let values = text.contains(&b'$') || VALUES.iter().any(|w| text.contains_str(w));
     let asks = |v: &&&str| values && places(text, v).next().is_some();
     variables.iter().find(asks).copied().or_else(|| prints_time(text).then_some("printf %(…)T"))
+}
+
+/// `string(TIMESTAMP …)` and `string(RANDOM …)` of cmake's, in any layout; a random string with a seed is no random one.
+fn cmake_asks(text: &[u8]) -> Option<&'static str> {
+    let code: Vec<u8> = text.lines_with_terminator().filter(|l| !is_comment(l)).flatten().copied().collect();
+    let word = |i: usize| {
+        let (name, rest) = (code[..i].trim_end(), code[i + 1..].trim_start());
+        let is_string = name.len() > 5 && name[name.len() - 6..].eq_ignore_ascii_case(b"string");
+        let begins = |w: &str| rest.strip_prefix(w.as_bytes()).is_some_and(|r| !part_of_name(r.first()));
+        let end = rest.find_byte(b')').unwrap_or(rest.len());
+        is_string.then(|| match () {
+            () if begins("TIMESTAMP") => Some("string(TIMESTAMP"),
+            () if begins("RANDOM") && !rest[..end].contains_str("RANDOM_SEED") => Some("string(RANDOM"),
+            () => None,
+        })?
+    };
+    code.find_iter("(").find_map(word)
 }
 
 /// Is `word` in the line, and not the end of a longer one (`operand(`)?
@@ -279,6 +302,14 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
     language.asks(text).or_else(shell)
 }
 
+/// The same of a text that a shell among these programs has opened: it may have been sourced.
+pub fn asks_if_sourced(text: &[u8], programs: &[Program]) -> Option<&'static str> {
+    let is_shell = |p: &&[u8]| LANGUAGES.iter().any(|l| l.is_shell() && l.runs(p));
+    let mut shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(is_shell).peekable();
+    shells.peek()?;
+    shell_asks(text, own_variables(shells))
+}
+
 /// The same for a text on a command line (`sh -c TEXT`, `python3 -c TEXT`, `awk TEXT`).
 pub fn command_asks(program: &Program) -> Option<&'static str> {
     let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
@@ -354,9 +385,20 @@ mod tests {
         assert_eq!(asks("/w/configure", "id=$PPID", &dash), Some("PPID"));
         assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "grep -i SECONDS f"])), None);
         let cmake = [program("/usr/bin/cmake", &["cmake", "-P", "stamp.cmake"])];
-        assert_eq!(asks("/w/stamp.cmake", "string(TIMESTAMP T \"%s\" UTC)", &cmake), Some("(TIMESTAMP "));
+        assert_eq!(asks("/w/stamp.cmake", "STRING(\n  TIMESTAMP T \"%s\" UTC)", &cmake), Some("string(TIMESTAMP"));
+        for text in ["set(TIMESTAMP 0)", "find_package(UUID REQUIRED)", "string(RANDOM LENGTH 4 RANDOM_SEED 3 v)", "# string(TIMESTAMP x)"]
+        {
+            assert_eq!(asks("/w/stamp.cmake", text, &cmake), None, "{text}");
+        }
+        for text in
+            ["echo waiting 5 SECONDS", "#define MODE RANDOM", "case $1 in RANDOM) ;; esac", "grep '\\D{1}'", "printf '%(x)s' '(a)T'"]
+        {
+            assert_eq!(asks("/w/configure", text, &shell), None, "{text}");
+        }
+        assert_eq!(asks_if_sourced(b"echo $RANDOM", &shell), Some("RANDOM"));
         let mawk = [program("/usr/bin/mawk", &["mawk", "-f", "a.awk"])];
         assert_eq!(asks("/w/a.awk", "BEGIN { print rand() }", &mawk), Some("rand()"));
+        assert_eq!(asks("/w/a.awk", "BEGIN { srand(1); print rand() }", &mawk), None);
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DM='\"/proc/mounts\"' -c a.c"])), None);
         assert_eq!(command_asks(&program("/usr/bin/gcc", &["gcc", "-DX=time()"])), None);
     }

@@ -329,8 +329,11 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
 
 /// Does it write down the time of the file on its standard input? (gzip(1), `--name`)
 pub fn keeps_time_of_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
-    let not = |a: &[u8]| a == b"--no-name" || short_flag(a, b"nd", b"bS") || !a.starts_with(b"-");
-    matches!(base_name(path), b"gzip" | b"pigz") && !argv.iter().skip(1).any(|a| not(a))
+    const NOT: &[&[u8]] = &[b"--no-name", b"--decompress", b"--uncompress", b"--test", b"--list", b"--version", b"--help", b"--license"];
+    let has_value = |a: &[u8]| [&b"-S"[..], b"-b", b"-p", b"--suffix", b"--blocksize", b"--processes"].contains(&a);
+    let words = argv.windows(2).filter(|w| !has_value(&w[0])).map(|w| &w[1][..]);
+    let not = |a: &[u8]| NOT.contains(&a) || short_flag(a, b"ndtlVLh", b"bSp") || !a.starts_with(b"-");
+    matches!(base_name(path), b"gzip" | b"pigz") && !{ words }.any(not)
 }
 
 /// Is it this program, or that for a target (`x86_64-linux-gnu-ar`)?

@@ -73,12 +73,17 @@ fn clock_of_compilers() {
     // What the command makes itself, by whatever means.
     w.write("mkver.c", "#include <stdio.h>\nint main() { puts(\"char *t = __TIME__;\"); }\n");
     w.write("g.in", "char *t = @@TIME@@;\n");
+    w.write("k.in", "#!/bin/sh\necho 'char *t = __TIME__;'\n");
     w.sh("gcc mkver.c -o mkver; rm mkver.c");
+    w.write("n.in", "int n; /* __TIME__ is not used */\n");
+    hits(&w, "cp n.in n.c; gcc -S n.c");
     let made = [
         "./mkver > v.c && gcc -S v.c",
         "./mkver > v.c && gcc -S v.c && rm v.c",
         "./mkver | gcc -S -x c - -o v.s",
         "tr @ _ < g.in > g.c; gcc -S g.c",
+        "tr @ _ < g.in > g.c; gcc -S -x c - -o g.s < g.c; rm g.c",
+        "cp k.in k; chmod +x k; ./k | gcc -S -x c - -o k.s; rm k",
     ];
     every(&w, time, &made);
     w.write("s.c", "char *t = __TIMESTAMP__;\n");
@@ -159,6 +164,7 @@ fn words_of_scripts() {
     w.write("r.sh", "echo $RANDOM\n");
     w.write("sourced.sh", "id=$RANDOM\n");
     w.write("main.sh", ". ./sourced.sh\necho $id\n");
+    w.sh("cp sourced.sh sourced; sed s/.sh// main.sh > main");
     w.write("r", "echo $((RANDOM % 1000)) > o.tmp; cat o.tmp\n");
     w.write("from.py", "from time import time; print(time())\n");
     w.write("own", "#!/usr/bin/env python3\nimport lib; print(lib.stamp())\n");
@@ -175,6 +181,7 @@ fn words_of_scripts() {
             "bash -c 'echo id-$$-$RANDOM'",
             "bash -o pipefail r.sh",
             "bash main.sh",
+            "bash main",
             "bash -c 'echo $RANDOM'",
         ],
     );
@@ -186,7 +193,7 @@ fn words_of_scripts() {
     every(&w, "(`-M \\\"`)", &["perl -e 'print -M \"lib.py\"'"]);
     every(&w, "(`rand()`)", &["mawk 'BEGIN { print rand() }'"]);
     w.write("stamp.cmake", "string(TIMESTAMP T \"%s\" UTC)\nfile(WRITE stamp.h \"${T}\")\n");
-    every(&w, "(`(TIMESTAMP `)", &["cmake -P stamp.cmake"]);
+    every(&w, "(`string(TIMESTAMP`)", &["cmake -P stamp.cmake"]);
     w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
     hits(&w, "python3 t.py > /dev/null");
 }

@@ -182,6 +182,15 @@ fn files_and_names() {
             "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
         ),
         trap("the owner, after more was written", "echo x > f", "echo y >> f; stat -c %u f", "chown 1 f"),
+        trap("the owner, after a change of mode", "echo x > f", "chmod 600 f; stat -c %u f", "chown 1 f"),
+        trap("the owner of what is moved", "echo x > f", "mv f g; stat -c %u g", "chown 1 f"),
+        trap("the group of a directory", "mkdir d; echo x > f", "mv f d/g; stat -c %g d/g", "chown :1 f"),
+        trap(
+            "extended attributes of what is moved",
+            "echo x > f",
+            "mv f g; python3 -c 'import os; print(os.listxattr(\"g\"))'",
+            "python3 -c 'import os; os.setxattr(\"f\", \"user.a\", b\"1\")'",
+        ),
         trap("the number of links", "echo x > f", "stat -c %h f", "ln f g"),
         trap("ulimit", "true", "ulimit -f", "true").with_limit(),
     ];
@@ -203,7 +212,8 @@ fn times_that_are_handed_on() {
         trap("by objcopy", source, "objcopy --preserve-dates a b; stat -c %Y b", later),
         trap("by ar", source, "ar rcUS l.a a.o; ar tv l.a", later),
         trap("by xz", source, "xz -k a; stat -c %Y a.xz", later),
-        trap("by gzip from a descriptor", source, "gzip -c < a.c | od -An -tx1", "touch -d @3000 a.c"),
+        trap("by gzip with a suffix", "echo text > a.c; touch -d @1000 a.c", "gzip -c -S .gz < a.c | od -An -tx1", "touch -d @3000 a.c"),
+        trap("by gzip from a descriptor", "echo text > a.c; touch -d @1000 a.c", "gzip -c < a.c | od -An -tx1", "touch -d @3000 a.c"),
         // Who changes only the mode leaves the time.
         trap("after a change of mode, compared", source, "chmod 600 a.o; if [ a.o -nt a ]; then echo newer; fi", "touch -d @3000 a.o"),
         trap("after a change of mode, packed", source, "chmod 600 a; tar cf t.tar a", later),
