@@ -138,8 +138,22 @@ pub fn keeps_more(path: &[u8], state: &FileStat) -> bool {
         .and_then(|p| p.metadata().ok())
         .filter(|d| d.mode() & 0o2000 != 0)
         .map_or_else(|| rustix::process::getegid().as_raw(), |d| d.gid());
-    (state.uid, state.gid) != (rustix::process::geteuid().as_raw(), group)
-        || attributes(path).iter().any(|(name, _)| name != b"system.posix_acl_access" || !inherits())
+    let owner = (state.uid, state.gid);
+    let is_foreign = owner != (rustix::process::geteuid().as_raw(), group) && parent.and_then(owner_of_new_files) != Some(owner);
+    is_foreign || attributes(path).iter().any(|(name, _)| name != b"system.posix_acl_access" || !inherits())
+}
+
+/// Whose a file is that is made in `dir` now. Some mounts give all files to one user, whoever makes them.
+fn owner_of_new_files(dir: &Path) -> Option<(u32, u32)> {
+    use rustix::fs::{Mode, OFlags};
+    use std::os::unix::fs::MetadataExt;
+    if let Ok(f) = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
+        return rustix::fs::fstat(&f).ok().map(|s| (s.st_uid, s.st_gid));
+    }
+    let name = dir.join(format!("{}owner-{}", crate::materialise::TEMPORARY_PREFIX, std::process::id()));
+    let made = std::fs::File::create_new(&name).and_then(|f| f.metadata());
+    let _ = std::fs::remove_file(&name);
+    made.ok().map(|m| (m.uid(), m.gid()))
 }
 
 /// The target of a symbolic link.
@@ -204,5 +218,24 @@ mod tests {
         }
         assert_eq!(attributes(path), [(b"user.a".to_vec(), vec![]), (b"user.b".to_vec(), b"2".to_vec())]);
         assert_eq!(attributes(b"/none"), []);
+        assert!(keeps_more(path, &FileStat::of(path).unwrap()));
+    }
+
+    #[test]
+    fn whose_a_file_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let d = tempfile::tempdir().unwrap();
+        let f = d.path().join("f");
+        std::fs::write(&f, "x").unwrap();
+        let state = FileStat::of(f.as_os_str().as_bytes()).unwrap();
+        let keeps = |state| keeps_more(f.as_os_str().as_bytes(), &state);
+        assert_eq!(owner_of_new_files(d.path()), Some((state.uid, state.gid)));
+        assert!(!keeps(state) && keeps(FileStat { uid: state.uid + 1, ..state }) && keeps(FileStat { gid: state.gid + 1, ..state }));
+        if std::os::unix::fs::chown(d.path(), None, Some(4711)).is_err() {
+            return eprintln!("skipped: only root may give a directory to any group");
+        }
+        std::fs::set_permissions(d.path(), std::fs::Permissions::from_mode(0o2755)).unwrap();
+        assert!(keeps(state) && !keeps(FileStat { gid: 4711, ..state }));
+        assert_eq!(owner_of_new_files(d.path()), Some((state.uid, 4711)));
     }
 }
