@@ -26,6 +26,7 @@ fn build(w: &Workload) {
         let o = std::process::Command::new("bash")
             .args(["-c", text])
             .current_dir(dir)
+            .env_remove("CARGO_TARGET_DIR")
             .env("CC", "gcc")
             .env("CXX", "g++")
             .env("LC_ALL", "C.UTF-8")
@@ -46,7 +47,16 @@ fn build(w: &Workload) {
     let reset = || sh("rm -rf src && cp -a pristine src", &base);
     reset();
     sh(w.build, &src);
-    let idle = || std::process::Command::new("sh").args(["-c", w.idle]).current_dir(&src).output().expect("sh").status.code();
+    let idle = || {
+        std::process::Command::new("sh")
+            .args(["-c", w.idle])
+            .current_dir(&src)
+            .env_remove("CARGO_TARGET_DIR")
+            .output()
+            .expect("sh")
+            .status
+            .code()
+    };
     let idle_after_plain = idle();
     let now = || {
         let mut all = tree(&src, w.volatile);

@@ -89,6 +89,8 @@ impl World {
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut c = Command::new(program);
         c.current_dir(self.tree()).stdin(Stdio::null()).env("XL_CACHE_DIR", self.cache()).env_remove("XL_SESSION").env_remove("MAKEFLAGS");
+        // Where the tests themselves are built is not where a build under test shall go.
+        c.env_remove("CARGO_TARGET_DIR");
         c.env("LC_ALL", "C.UTF-8").envs(&self.env);
         c
     }
