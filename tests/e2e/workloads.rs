@@ -22,16 +22,13 @@ fn same(what: &str, plain: &Tree, now: &Tree) {
 fn build(w: &Workload) {
     let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads").join(w.name);
     let (src, pristine) = (base.join("src"), base.join("pristine"));
+    let plainly = |text: &str, dir: &Path| {
+        let mut c = std::process::Command::new("bash");
+        c.args(["-c", text]).current_dir(dir).env_remove("CARGO_TARGET_DIR");
+        c.env("CC", "gcc").env("CXX", "g++").env("LC_ALL", "C.UTF-8").output().expect("bash")
+    };
     let sh = |text: &str, dir: &Path| {
-        let o = std::process::Command::new("bash")
-            .args(["-c", text])
-            .current_dir(dir)
-            .env_remove("CARGO_TARGET_DIR")
-            .env("CC", "gcc")
-            .env("CXX", "g++")
-            .env("LC_ALL", "C.UTF-8")
-            .output();
-        let o = o.expect("bash");
+        let o = plainly(text, dir);
         assert!(o.status.success(), "{}: `{text}`: {}", w.name, String::from_utf8_lossy(&o.stderr));
     };
     if !pristine.exists() {
@@ -47,16 +44,7 @@ fn build(w: &Workload) {
     let reset = || sh("rm -rf src && cp -a pristine src", &base);
     reset();
     sh(w.build, &src);
-    let idle = || {
-        std::process::Command::new("sh")
-            .args(["-c", w.idle])
-            .current_dir(&src)
-            .env_remove("CARGO_TARGET_DIR")
-            .output()
-            .expect("sh")
-            .status
-            .code()
-    };
+    let idle = || plainly(w.idle, &src).status.code();
     let idle_after_plain = idle();
     let now = || {
         let mut all = tree(&src, w.volatile);
