@@ -20,7 +20,7 @@ if [[ $package == crate:* ]]; then
   cargo --quiet vendor one >/dev/null
   rm -rf "$dir" && mkdir -p "$(dirname "$dir")" && cp -a "one/$name" "$dir"
   cd "$dir"
-  rm -f .cargo-checksum.json && mkdir .cargo
+  rm -f .cargo-checksum.json && mkdir -p .cargo
   # Wherever it is put, it is no member of the project around.
   grep -q '^\[workspace\]' Cargo.toml || printf '\n[workspace]\n' >>Cargo.toml
   cargo --quiet vendor --locked vendor >.cargo/config.toml
@@ -38,7 +38,14 @@ done
 apt="-o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$work/apt/parts -o Dir::State::lists=$work/apt/lists -o APT::Sandbox::User=root"
 cd "$work"
 apt-get -qq $apt update
-apt-get -qq $apt source --download-only "$package" >/dev/null
+# The newest version may be announced before it is there.
+versions=$(apt-cache $apt showsrc "$package" | sed -n 's/^Version: //p' | sort -rVu)
+found=
+for v in $versions; do
+  if apt-get -qq $apt -o Acquire::Retries=2 source --download-only "$package=$v" >/dev/null; then found=$v && break; fi
+  rm -f "$package"_*
+done
+[ -n "$found" ] || { echo "no version of the source package $package can be fetched" >&2 && exit 1; }
 rm -rf "$dir"
 dpkg-source --no-check --skip-patches -x "$package"_*.dsc "$dir" >/dev/null 2>&1
 finish

@@ -1,6 +1,6 @@
 //! A pip's output, from the file system into the content store.
 
-use crate::{Cas, FileStat, IoResultExt, Kind, Output, OutputKind, PathBytes, Result};
+use crate::{Cas, FileStat, IoResultExt, Kind, Output, OutputKind, PathBytes, Result, Time};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +13,8 @@ pub struct Written {
     /// State now; `None`: deleted.
     pub state: Option<FileStat>,
     pub in_place: bool,
+    /// Whose time it has: that of a file that was there before, and may be this one.
+    pub time_of: Option<PathBytes>,
     /// There was something of this name before.
     pub was_there: bool,
 }
@@ -83,8 +85,14 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                     if s.nlink as usize > names {
                         return Err(CollectError::Linked(name()));
                     }
-                    let set_on_purpose =
-                        s.mtime < began - crate::file_stat::TICK || s.mtime > crate::file_stat::coarse_now() + crate::file_stat::TICK;
+                    let now = crate::file_stat::coarse_now();
+                    let time = match w.time_of {
+                        Some(from) => Time::Of(from),
+                        None if s.mtime < began - crate::file_stat::TICK || s.mtime > now + crate::file_stat::TICK => {
+                            Time::Set(i64::try_from(s.mtime).unwrap_or(0))
+                        }
+                        None => Time::Fresh,
+                    };
                     let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
                     OutputKind::File {
                         digest: c.digest,
@@ -93,7 +101,7 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                         link_group: group,
                         in_place: w.in_place,
                         traits: c.traits,
-                        mtime: set_on_purpose.then(|| i64::try_from(s.mtime).unwrap_or(0)),
+                        time,
                     }
                 }
             },

@@ -39,8 +39,7 @@ pub enum OutputKind {
         /// The old file was overwritten in place, not replaced.
         in_place: bool,
         traits: crate::digest::Traits,
-        /// A modification time that the pip set, nanoseconds since the epoch.
-        mtime: Option<i64>,
+        time: Time,
     },
     Symlink {
         target: Vec<u8>,
@@ -50,6 +49,17 @@ pub enum OutputKind {
     },
     /// It was there, and is not any more.
     Deleted,
+}
+
+/// The modification time of an output, when it is put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Time {
+    /// The pip wrote it: it is new, and newer than the outputs before it.
+    Fresh,
+    /// The pip set it, nanoseconds since the epoch.
+    Set(i64),
+    /// It is the one that this file had before, under this name or another: who moves a file or changes its mode leaves its time.
+    Of(PathBytes),
 }
 
 /// A piece of text.

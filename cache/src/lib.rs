@@ -19,7 +19,7 @@ pub mod store;
 
 pub use cas::Cas;
 pub use digest::Digest;
-pub use entry::{Entry, Output, OutputKind, Text};
+pub use entry::{Entry, Output, OutputKind, Text, Time};
 pub use error::{Error, IoResultExt, Result};
 pub use file_stat::{FileStat, Kind};
 pub use observation::{Fact, Observation, Value};

@@ -4,7 +4,7 @@
 //! recorded order, so that later ones are not older. A name that is absent gets an unnamed file that is
 //! linked when complete: nobody ever lists a temporary. A name that exists is replaced by rename.
 
-use crate::{Cas, FileStat, IoResultExt, Output, OutputKind, Result};
+use crate::{Cas, FileStat, IoResultExt, Output, OutputKind, Result, Time};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -145,14 +145,15 @@ fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<
     for o in outputs {
         let one = match &o.kind {
             OutputKind::Directory { .. } => directory(&o.path, made).map(|()| Staged::Nothing),
-            OutputKind::File { digest, mode, link_group, mtime, .. } => match link_group.and_then(|g| groups.get(&g)) {
+            OutputKind::File { digest, mode, link_group, time, .. } => match link_group.and_then(|g| groups.get(&g)) {
                 Some(first) => Ok(Staged::LinkTo(*first)),
                 None => {
                     if let Some(g) = link_group {
                         groups.insert(*g, staged.len());
                     }
                     let may_be_unnamed = unnamed < MOST_UNNAMED;
-                    file(cas, &o.path, digest, *mode, *mtime, may_be_unnamed).map(|(n, s)| {
+                    let one = modified(time).and_then(|t| file(cas, &o.path, digest, *mode, t, may_be_unnamed));
+                    one.map(|(n, s)| {
                         bytes += n;
                         unnamed += usize::from(matches!(s, Staged::Unnamed(_)));
                         s
@@ -191,7 +192,19 @@ fn directory(p: &[u8], made: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, mtime: Option<i64>, may_be_unnamed: bool) -> Result<(u64, Staged)> {
+/// Which time a file is to have, nanoseconds since the epoch; `None`: the present. Nothing has moved yet.
+fn modified(time: &Time) -> Result<Option<i128>> {
+    Ok(match time {
+        Time::Fresh => None,
+        Time::Set(ns) => Some((*ns).into()),
+        Time::Of(p) => {
+            let state = FileStat::of(p).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
+            Some(state.at("take the time of", path(p))?.mtime)
+        }
+    })
+}
+
+fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option<i128>, may_be_unnamed: bool) -> Result<(u64, Staged)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let to = path(p);
     let dir = path(parent(p));
@@ -211,8 +224,10 @@ fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, mtime: Option<i6
     let done = (|| {
         let bytes = cas.copy_to(digest, &mut f, to)?;
         rustix::fs::fchmod(&f, Mode::from_raw_mode(mode)).at("set the mode of", to)?;
-        if let Some(ns) = mtime {
-            let t = Timespec { tv_sec: ns.div_euclid(1_000_000_000), tv_nsec: ns.rem_euclid(1_000_000_000) };
+        if let Some(ns) = modified {
+            const SECOND: i128 = 1_000_000_000;
+            let seconds = i64::try_from(ns.div_euclid(SECOND)).unwrap_or(0);
+            let t = Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ns.rem_euclid(SECOND)).unwrap_or(0) };
             let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             rustix::fs::futimens(&f, &Timestamps { last_access: omit, last_modification: t }).at("set the time of", to)?;
         }

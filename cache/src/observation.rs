@@ -19,8 +19,8 @@ pub enum Fact {
 pub enum Observation {
     /// A lookup that found nothing.
     Absent(PathBytes),
-    /// A directory was looked at but not listed.
-    DirProbe(PathBytes),
+    /// Of what is there only the kind counts: a directory that was looked at but not listed, a file that was removed.
+    KindProbe(PathBytes),
     /// A directory was listed; the names that the pip made in it itself do not count.
     DirListing(PathBytes, Vec<Vec<u8>>),
     /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides: the names that
@@ -63,7 +63,7 @@ impl Observation {
     pub fn path(&self) -> Option<&[u8]> {
         match self {
             Self::Absent(p)
-            | Self::DirProbe(p)
+            | Self::KindProbe(p)
             | Self::DirListing(p, _)
             | Self::DirSearch { path: p, .. }
             | Self::FileProbe { path: p, .. }
@@ -79,7 +79,7 @@ impl Observation {
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         match self {
             Self::Absent(p) => format!("absence of `{}`", text(p)),
-            Self::DirProbe(p) => format!("directory `{}`", text(p)),
+            Self::KindProbe(p) => format!("kind of `{}`", text(p)),
             Self::DirListing(p, _) => format!("listing of `{}`", text(p)),
             Self::DirSearch { path, .. } => format!("what a search in `{}` finds", text(path)),
             Self::FileProbe { path, times: false } => format!("size or mode of `{}`", text(path)),

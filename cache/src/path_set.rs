@@ -12,7 +12,7 @@ pub struct PathSet(Vec<Observation>);
 #[derive(Serialize, Deserialize)]
 enum Tag {
     Absent,
-    DirProbe,
+    KindProbe,
     DirListing(Vec<Vec<u8>>),
     FileProbe(bool),
     FileContent,
@@ -50,7 +50,7 @@ impl PathSet {
         for o in &self.0 {
             let (tag, name): (Tag, &[u8]) = match o {
                 Observation::Absent(p) => (Tag::Absent, p),
-                Observation::DirProbe(p) => (Tag::DirProbe, p),
+                Observation::KindProbe(p) => (Tag::KindProbe, p),
                 Observation::DirListing(p, own) => (Tag::DirListing(own.clone()), p),
                 Observation::DirSearch { path, own, stems } => (Tag::DirSearch(own.clone(), stems.clone()), path),
                 Observation::FileProbe { path, times } => (Tag::FileProbe(*times), path),
@@ -85,7 +85,7 @@ impl PathSet {
             let path = || last.as_slice().into();
             out.push(match r.tag {
                 Tag::Absent => Observation::Absent(path()),
-                Tag::DirProbe => Observation::DirProbe(path()),
+                Tag::KindProbe => Observation::KindProbe(path()),
                 Tag::DirListing(own) => Observation::DirListing(path(), own),
                 Tag::DirSearch(own, stems) => Observation::DirSearch { path: path(), own, stems },
                 Tag::FileProbe(times) => Observation::FileProbe { path: path(), times },
@@ -119,7 +119,7 @@ mod tests {
         let path = || prop::collection::vec(prop::sample::select(vec![b'/', b'a', b'b', 0xff, b'\n']), 0..12);
         prop_oneof![
             path().prop_map(|p| Observation::Absent(p.into())),
-            path().prop_map(|p| Observation::DirProbe(p.into())),
+            path().prop_map(|p| Observation::KindProbe(p.into())),
             (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, o)| Observation::DirListing(p.into(), o)),
             (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, s)| Observation::DirSearch {
                 path: p.into(),

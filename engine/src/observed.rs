@@ -224,7 +224,7 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         Observation::FileContent(p) => (How::Read, p),
         Observation::FileProbe { path, .. } => (How::Probed, path),
         // A search looks for names that begin in one way only; that somebody makes others means nothing.
-        Observation::DirSearch { .. } | Observation::DirProbe(_) | Observation::Symlink(_) | Observation::Attributes(_) => return None,
+        Observation::DirSearch { .. } | Observation::KindProbe(_) | Observation::Symlink(_) | Observation::Attributes(_) => return None,
         Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => return None,
     })
 }

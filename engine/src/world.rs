@@ -31,7 +31,7 @@ impl World<'_> {
                 None => worker::finish::absence(p, |dir| self.files.stat(dir)),
                 there => state_value(there),
             },
-            Observation::DirProbe(p) => state_value(self.files.stat(p)),
+            Observation::KindProbe(p) => state_value(self.files.stat(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {
                     members.retain(|(n, _)| own.binary_search(n).is_err());

@@ -299,3 +299,31 @@ fn files_that_change_behind_their_names() {
         assert_eq!((r.code(), r.stdout()), (Some(0), want.to_owned()), "{}", r.story());
     }
 }
+
+/// What is renamed or gets another mode keeps its time, and that is no input: each build has another one.
+#[test]
+fn who_moves_a_file_leaves_its_time() {
+    let w = World::new();
+    let modified = |name: &str| String::from_utf8(w.sh(&format!("stat -c %Y {name}")).stdout).expect("a number");
+    for (text, made) in [
+        ("mv -f a b", "b"),
+        ("chmod 700 a", "a"),
+        ("mv a c; mv c b", "b"),
+        ("chmod 700 a; mv a b", "b"),
+        ("mv b c; mv a b; mv c a", "b"),
+        ("python3 -B -c 'import os; os.rename(\"a\", \"b\")'", "b"),
+    ] {
+        for (outcome, time) in [("miss", 1000), ("hit", 3000), ("hit", 2000)] {
+            w.sh(&format!("rm -f a b c; echo x > a; chmod 644 a; echo y > b; touch -d @{time} a; touch -d @{} b", 5000 - time));
+            let r = w.pip(text);
+            assert_eq!(r.pips(outcome), 1, "{text}: {}", r.story());
+            assert_eq!(modified(made), format!("{time}\n"), "{text}: {}", r.story());
+        }
+    }
+    // Removed for good: it does not matter what it was.
+    for (n, outcome) in [(1, "miss"), (1000, "hit")] {
+        w.sh(&format!("seq {n} > a"));
+        assert_eq!(w.pip("rm -f a").pips(outcome), 1);
+        assert!(!w.path("a").exists());
+    }
+}

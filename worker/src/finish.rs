@@ -142,7 +142,10 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
             problems.push(format!("it gives `{}` to another owner", text(path)));
         }
-        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, was_there: r.first.is_some() });
+        // Who changes the mode of a file, or its name, leaves its time.
+        let is_left = |n: &FileStat| r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime));
+        let time_of = now.and_then(|n| if is_left(&n) { Some(path.clone()) } else { a.time_of(&n) });
+        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, time_of, was_there: r.first.is_some() });
     }
     let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
     while let Some(dir) = moved.pop() {
@@ -153,7 +156,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             }
             if !known.contains(&path) {
                 let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false, was_there: false });
+                out.push(Written { path, state, in_place: false, time_of: None, was_there: false });
             }
         }
     }
@@ -373,6 +376,10 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         f.observations.push((o, v));
     }
     let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);
+    if deleted && !(probed || r.read || r.times || r.judged) && first.kind == Kind::File {
+        f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
+        return Ok(());
+    }
     match first.kind {
         Kind::Directory => {
             if let Some(members) = &r.listing {
@@ -382,7 +389,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                 let times = r.times;
                 f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             } else {
-                f.observations.push((Observation::DirProbe(path.clone()), value::directory()));
+                f.observations.push((Observation::KindProbe(path.clone()), value::directory()));
             }
         }
         Kind::Symlink => {

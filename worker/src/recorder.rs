@@ -87,8 +87,11 @@ pub struct Accesses {
     pub own_sources: OwnSources,
     /// Files on standard inputs whose times are written down.
     pub timed: FxHashSet<PathBytes>,
-    /// A program of which nothing is known set times that are not the present: perhaps those of what it read.
+    /// A program of which nothing is known, or one that moves files to another file system, set times that are not the present: perhaps
+    /// those of what it read.
     pub sets_times: bool,
+    /// Files that were there before and are meant to have another name, by device and inode.
+    pub moved: FxHashMap<(u64, u64), PathBytes>,
     /// Every exec.
     pub programs: Vec<Program>,
     /// Why the result cannot be stored, first reason first.
@@ -415,8 +418,10 @@ impl Accesses {
                     self.own_sources.look_into(&access.path.path);
                 }
                 r.read |= !own;
-                // What is moved keeps its time, and takes it along.
-                r.times |= time_is_left && (times || access.call.starts_with("rename"));
+                r.times |= time_is_left && times;
+                if *op == Op::LinkSource && time_is_left && is_file {
+                    self.moved.extend(state.map(|s| ((s.dev, s.ino), access.path.path.clone())));
+                }
             }
             Op::Chdir => r.probed |= !own,
             Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => {
@@ -486,7 +491,8 @@ impl Accesses {
             }
             Op::SetTimes { now } => {
                 r.read |= !own && is_file;
-                self.sets_times |= !now && running.times.of_unread();
+                let moves = running.tool.is_some_and(tools::moves);
+                self.sets_times |= !now && (running.times.of_unread() || moves);
             }
         }
         r.anew |= matches!(op, Op::Remove | Op::Create { .. });
@@ -497,6 +503,18 @@ impl Accesses {
             hash = r.read && is_file && r.before.is_none() && !own;
             r.intent = true;
         }
+        // Whoever learns the time of a file that was moved learns that of the file that it was.
+        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource) && (times || running.times.of_unread());
+        if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| *p != access.path.path) {
+            self.names.get_mut(&from).expect("what was moved was accessed").times = true;
+        }
         hash
+    }
+
+    /// The name that a file with this state had before the pip moved it, if it still has its time.
+    pub fn time_of(&self, state: &FileStat) -> Option<PathBytes> {
+        let from = self.moved.get(&(state.dev, state.ino))?;
+        let first = self.names.get(from)?.first?;
+        (first.mtime == state.mtime).then(|| from.clone())
     }
 }

@@ -151,6 +151,11 @@ pub fn invents_names(tool: &Tool) -> bool {
     tool.names.contains(&"mktemp")
 }
 
+/// Does it give files other names, or, where that is on another file system, make copies with their times?
+pub fn moves(tool: &Tool) -> bool {
+    tool.names.contains(&"mv")
+}
+
 /// Is a probe of an output by this run without effect on what it makes?
 pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     if !tool.probes_output {

@@ -204,6 +204,10 @@ fn times_that_are_handed_on() {
     let source = "echo 'int main() { return 0; }' > a.c; gcc -c a.c; gcc a.o -o a; touch -d @1000 a.o a; ";
     let later = "touch -d @3000 a.o a";
     let with = |more: &str| format!("{source}{more}");
+    const MOVER: &str = "printf '#include <stdio.h>\n#include <sys/stat.h>\nint main() { struct stat s; rename(\"a\", \"b\"); stat(\"b\", &s); if (s.st_mtime > 2000) creat(\"late\", 0644); }\n' > m.c; gcc -w m.c -o mover";
+    let mover = with(MOVER);
+    let other = format!("/dev/shm/xl-trap-{}", std::process::id());
+    let away = format!("mv a {other}; mv {other} b; stat -c %Y b");
     let (copier, cmake) = (with(COPIER), with("printf 'file(INSTALL a DESTINATION %s/d)' $PWD > i.cmake"));
     let traps = [
         trap("by a tool of the build's own", &copier, "./copier; stat -c %Y b", later),
@@ -219,6 +223,10 @@ fn times_that_are_handed_on() {
         trap("after a change of mode, packed", source, "chmod 600 a; tar cf t.tar a", later),
         trap("after a change of mode, copied", source, "chmod 600 a; cp -p a b; stat -c %Y b", later),
         trap("after a change of mode, moved", source, "chmod 600 a; mv a b; stat -c %Y b", later),
+        trap("after a move, shown", source, "mv a b; stat -c %Y b", later),
+        trap("after two moves, packed", source, "mv a c; mv c b; tar cf t.tar b", later),
+        trap("after a move, compared by a tool of the build's own", &mover, "./mover; ls", later),
+        trap("by a move to another file system", source, &away, "touch -d @1500 a"),
         trap(
             "of what need not be installed again",
             "echo 1 > f; install f g; touch -d @1000 g",
