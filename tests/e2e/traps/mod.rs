@@ -27,6 +27,10 @@ const fn trap<'a>(name: &'a str, setup: &'a str, command: &'a str, change: &'a s
     Trap { name, setup, command, change, prefix: "", env: &[], unstored: None }
 }
 
+/// When files were made, and when they were changed, unless a trap says otherwise.
+const BEFORE: u32 = 1_600_000_000;
+const AFTER: u32 = 1_600_001_000;
+
 type Tree = std::collections::BTreeMap<std::path::PathBuf, String>;
 
 /// Text, code and tree of a run.
@@ -36,8 +40,10 @@ type Outcome = (String, Option<i32>, Tree);
 fn plain(w: &World, t: &Trap<'_>, changed: bool) -> (Tree, Outcome) {
     w.wipe();
     w.sh(t.setup);
+    w.age(BEFORE);
     if changed {
         w.sh(t.change);
+        w.age(AFTER);
     }
     let begin = w.snapshot();
     let text = if changed { format!("{}sh -c \"$COMMAND\"", t.prefix) } else { t.command.to_owned() };
@@ -63,6 +69,7 @@ fn spring(t: &Trap<'_>) {
 
     w.wipe();
     w.sh(t.setup);
+    w.age(BEFORE);
     // Warm the cache, in this very tree, and put the tree back as it was.
     w.sh("rm -rf ../keep; cp -a . ../keep");
     let restore = "find . -mindepth 1 -delete; cp -a ../keep/. .";
@@ -78,6 +85,7 @@ fn spring(t: &Trap<'_>) {
     }
     w.sh(restore);
     w.sh(t.change);
+    w.age(AFTER);
     w.env.extend(t.env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
     let second = w.xl_run_after(t.prefix, "exec", &["sh", "-c", t.command]);
     assert_eq!((second.stdout(), second.code()), (want.0, want.1), "{}: text or code\n{}", t.name, second.story());
