@@ -13,6 +13,10 @@ pub struct Written {
     /// State now; `None`: deleted.
     pub state: Option<FileStat>,
     pub in_place: bool,
+    /// Its times were set.
+    pub dated: bool,
+    /// It came in place of something that is an input.
+    pub over: bool,
     /// Whose time it has: that of a file that was there before, and may be this one.
     pub time_of: Option<PathBytes>,
     /// There was something of this name before.
@@ -62,14 +66,21 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
     }
     let mut digests: HashMap<(u64, u64), crate::digest::Content> = HashMap::new();
     let mut out = Vec::with_capacity(written.len());
+    let now = crate::file_stat::coarse_now();
+    let set = |s: &FileStat| {
+        let on_purpose = s.mtime < began - crate::file_stat::TICK || s.mtime > now + crate::file_stat::TICK;
+        if on_purpose { Time::Set(i64::try_from(s.mtime).unwrap_or(0)) } else { Time::Fresh }
+    };
     for w in written {
         let name = || String::from_utf8_lossy(&w.path).into_owned();
         let mut content = None;
         let kind = match w.state {
             None => OutputKind::Deleted,
             Some(s) => match s.kind {
-                Kind::Directory => OutputKind::Directory { mode: s.mode },
-                Kind::Symlink => OutputKind::Symlink { target: read_link(&w.path)? },
+                Kind::Directory => OutputKind::Directory { mode: s.mode, time: w.dated.then(|| set(&s)) },
+                Kind::Symlink => {
+                    OutputKind::Symlink { target: read_link(&w.path)?, time: if w.dated { set(&s) } else { Time::Fresh }, over: w.over }
+                }
                 Kind::Special => return Err(CollectError::Special(name())),
                 Kind::File => {
                     let c = match digests.get(&(s.dev, s.ino)) {
@@ -85,14 +96,7 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                     if s.nlink as usize > names {
                         return Err(CollectError::Linked(name()));
                     }
-                    let now = crate::file_stat::coarse_now();
-                    let time = match w.time_of {
-                        Some(from) => Time::Of(from),
-                        None if s.mtime < began - crate::file_stat::TICK || s.mtime > now + crate::file_stat::TICK => {
-                            Time::Set(i64::try_from(s.mtime).unwrap_or(0))
-                        }
-                        None => Time::Fresh,
-                    };
+                    let time = w.time_of.map_or_else(|| set(&s), Time::Of);
                     let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
                     OutputKind::File {
                         digest: c.digest,
@@ -151,6 +155,11 @@ pub fn keeps_more(path: &[u8], state: &FileStat) -> bool {
     is_foreign || attributes(path).iter().any(|(name, _)| name != b"system.posix_acl_access" || !inherits())
 }
 
+/// Does a directory say who may use what is made in it (acl(5), "Default ACLs")? Putting that back would be guessing.
+pub fn passes_on_access(dir: &[u8]) -> bool {
+    rustix::fs::getxattr_query(dir, "system.posix_acl_default").is_ok_and(|n| n > 0)
+}
+
 /// Whose a file is that is made in `dir` now. Some mounts give all files to one user, whoever makes them.
 fn owner_of_new_files(dir: &Path) -> Option<(u32, u32)> {
     use rustix::fs::{Mode, OFlags};
@@ -190,6 +199,17 @@ pub fn list(path: &[u8]) -> Result<Vec<(Vec<u8>, Kind)>> {
     }
     v.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(v)
+}
+
+/// Opens a file to read it. What is none is left alone: a pipe would lose what is in it, or keep us waiting.
+pub fn open_file(path: &[u8]) -> Option<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let p = Path::new(OsStr::from_bytes(path));
+    let is_file = |m: std::io::Result<std::fs::Metadata>| m.is_ok_and(|m| m.is_file());
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits().cast_signed();
+    is_file(std::fs::metadata(p))
+        .then(|| std::fs::OpenOptions::new().read(true).custom_flags(flags).open(p).ok())?
+        .filter(|f| is_file(f.metadata()))
 }
 
 /// Digest of a file as it is now, and the state that it had before and after the reading.

@@ -43,9 +43,14 @@ pub enum OutputKind {
     },
     Symlink {
         target: Vec<u8>,
+        time: Time,
+        /// It came in place of something that the pip knew: it did not go where that leads.
+        over: bool,
     },
     Directory {
         mode: u32,
+        /// Set by the pip; otherwise it is what comes of its members.
+        time: Option<Time>,
     },
     /// It was there, and is not any more.
     Deleted,

@@ -6,7 +6,7 @@
 
 use crate::{Cas, FileStat, IoResultExt, Output, OutputKind, Result, Time};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +31,8 @@ fn path(p: &[u8]) -> &Path {
 /// Can these outputs be restored here as running the command would have made them? `Err` says why not.
 pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
     let made: Vec<&[u8]> = outputs.iter().filter(|o| matches!(o.kind, OutputKind::Directory { .. })).map(|o| &*o.path).collect();
+    let mut deleted: Option<HashSet<&[u8]>> = None;
+    let mut around: HashSet<&[u8]> = HashSet::new();
     for o in outputs {
         let name = || String::from_utf8_lossy(&o.path).into_owned();
         let parent = parent(&o.path);
@@ -41,6 +43,9 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
             return Err(format!("the directory of `{}` is missing", name()));
         }
         let old = FileStat::of(&o.path);
+        if old.is_none() && !matches!(o.kind, OutputKind::Deleted) && around.insert(parent) && crate::collect::passes_on_access(parent) {
+            return Err(format!("the directory of `{}` says who may use what is new in it", name()));
+        }
         match (&o.kind, old) {
             (OutputKind::File { in_place: true, mode, .. }, Some(s)) if !s.is_file() || s.nlink > 1 || s.mode != *mode => {
                 return Err(format!("`{}` is linked, or of another type or mode, and might be overwritten in place", name()));
@@ -51,11 +56,19 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
             (OutputKind::File { .. }, Some(s)) if s.kind == crate::Kind::Symlink => {
                 return Err(format!("`{}` is a symbolic link", name()));
             }
-            (OutputKind::Symlink { .. }, Some(s)) if s.kind == crate::Kind::Symlink && path(&o.path).is_dir() => {
+            (OutputKind::Symlink { over: false, .. }, Some(s)) if s.kind == crate::Kind::Symlink && path(&o.path).is_dir() => {
                 return Err(format!("`{}` is a symbolic link to a directory", name()));
             }
             (OutputKind::File { .. } | OutputKind::Symlink { .. }, Some(s)) if s.is_dir() => {
                 return Err(format!("`{}` is a directory", name()));
+            }
+            (OutputKind::Deleted, Some(s)) if s.is_dir() => {
+                let is_deleted = |o: &&Output| matches!(o.kind, OutputKind::Deleted);
+                let goes = deleted.get_or_insert_with(|| outputs.iter().filter(is_deleted).map(|o| &*o.path).collect());
+                let members = crate::collect::list(&o.path).unwrap_or_default();
+                if members.iter().any(|(n, _)| !goes.contains(&[&o.path, &b"/"[..], n].concat()[..])) {
+                    return Err(format!("the directory `{}` is not empty", name()));
+                }
             }
             (OutputKind::Directory { .. }, Some(s)) if !s.is_dir() => return Err(format!("`{}` is not a directory", name())),
             _ => {}
@@ -102,9 +115,13 @@ pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
     for (i, o) in outputs.iter().enumerate() {
         let to = path(&o.path);
         match (&o.kind, &staged[i]) {
-            (OutputKind::Symlink { target }, _) => {
+            (OutputKind::Symlink { target, time, .. }, _) => {
                 remove(&o.path)?;
                 rustix::fs::symlink(target.as_slice(), to).at("link", to)?;
+                if let Time::Set(ns) = time {
+                    let times = modified_at((*ns).into());
+                    rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW).at("set the time of", to)?;
+                }
             }
             (_, Staged::Unnamed(f)) => {
                 let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(f));
@@ -121,10 +138,19 @@ pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
     for o in outputs {
         match &o.kind {
             OutputKind::Deleted => remove(&o.path)?,
-            OutputKind::Directory { mode } if FileStat::of(&o.path).is_none_or(|s| s.mode != *mode) => {
+            OutputKind::Directory { mode, .. } if FileStat::of(&o.path).is_none_or(|s| s.mode != *mode) => {
                 rustix::fs::chmod(path(&o.path), Mode::from_raw_mode(*mode)).at("set the mode of", path(&o.path))?;
             }
             _ => {}
+        }
+    }
+    // Nothing comes or goes in them any more.
+    for o in outputs {
+        if let OutputKind::Directory { time: Some(time), .. } = &o.kind {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+            let now = i128::from(now.tv_sec) * SECOND + i128::from(now.tv_nsec);
+            let times = modified_at(modified(time)?.unwrap_or(now));
+            rustix::fs::utimensat(CWD, path(&o.path), &times, AtFlags::empty()).at("set the time of", path(&o.path))?;
         }
     }
     Ok(Restored { bytes, states: outputs.iter().map(|o| FileStat::of(&o.path)).collect() })
@@ -204,6 +230,15 @@ fn modified(time: &Time) -> Result<Option<i128>> {
     })
 }
 
+const SECOND: i128 = 1_000_000_000;
+
+/// Only the modification time, nanoseconds since the epoch.
+fn modified_at(ns: i128) -> Timestamps {
+    let part = |x: i128| i64::try_from(x).unwrap_or(0);
+    let last_modification = Timespec { tv_sec: part(ns.div_euclid(SECOND)), tv_nsec: part(ns.rem_euclid(SECOND)) };
+    Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification }
+}
+
 fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option<i128>, may_be_unnamed: bool) -> Result<(u64, Staged)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let to = path(p);
@@ -225,11 +260,7 @@ fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option
         let bytes = cas.copy_to(digest, &mut f, to)?;
         rustix::fs::fchmod(&f, Mode::from_raw_mode(mode)).at("set the mode of", to)?;
         if let Some(ns) = modified {
-            const SECOND: i128 = 1_000_000_000;
-            let seconds = i64::try_from(ns.div_euclid(SECOND)).unwrap_or(0);
-            let t = Timespec { tv_sec: seconds, tv_nsec: i64::try_from(ns.rem_euclid(SECOND)).unwrap_or(0) };
-            let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            rustix::fs::futimens(&f, &Timestamps { last_access: omit, last_modification: t }).at("set the time of", to)?;
+            rustix::fs::futimens(&f, &modified_at(ns)).at("set the time of", to)?;
         }
         Ok(bytes)
     })();

@@ -26,12 +26,14 @@ pub enum Observation {
     /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides: the names that
     /// the pip made in it itself, as above.
     DirSearch { path: PathBytes, own: Vec<Vec<u8>>, stems: Vec<Vec<u8>> },
+    /// A file was read or executed. Of what differs it is named before the next, which says less.
+    FileContent(PathBytes),
     /// A file was looked at: type, size, permissions; with `times` also when it was modified.
     FileProbe { path: PathBytes, times: bool },
-    /// A file was read or executed.
-    FileContent(PathBytes),
     /// A symbolic link was read or crossed.
     Symlink(PathBytes),
+    /// Two files are one, or were modified in the same second: compilers and archivers tell by that what is the same to them.
+    SameFile(PathBytes, PathBytes),
     /// Extended attributes were asked for, by name or all of them.
     Attributes(PathBytes),
     /// An environment variable.
@@ -69,6 +71,7 @@ impl Observation {
             | Self::FileProbe { path: p, .. }
             | Self::FileContent(p)
             | Self::Symlink(p)
+            | Self::SameFile(p, _)
             | Self::Attributes(p) => Some(p),
             Self::Env(_) | Self::EnvAll | Self::Fact(_) => None,
         }
@@ -86,6 +89,7 @@ impl Observation {
             Self::FileProbe { path, times: true } => format!("size, mode or time of `{}`", text(path)),
             Self::FileContent(p) => format!("content of `{}`", text(p)),
             Self::Symlink(p) => format!("symbolic link `{}`", text(p)),
+            Self::SameFile(p, q) => format!("whether `{}` and `{}` are the same file", text(p), text(q)),
             Self::Attributes(p) => format!("extended attributes of `{}`", text(p)),
             Self::Env(n) => format!("environment variable {}", text(n)),
             Self::EnvAll => "the environment".to_owned(),
@@ -122,6 +126,20 @@ pub mod value {
         tagged(0, &[b"below a file"])
     }
 
+    /// Whether something is there one may not know: the directory may not be searched.
+    pub fn forbidden() -> Value {
+        tagged(0, &[b"forbidden"])
+    }
+
+    /// Are two names of one file, and were they modified in the same second? (gcc's `#pragma once` knows the time, clang's the inode.)
+    pub fn same_file(a: Option<&FileStat>, b: Option<&FileStat>) -> Value {
+        const SECOND: i128 = 1_000_000_000;
+        let relation = a
+            .zip(b)
+            .map(|(a, b)| [u8::from((a.dev, a.ino) == (b.dev, b.ino)), u8::from(a.mtime.div_euclid(SECOND) == b.mtime.div_euclid(SECOND))]);
+        tagged(11, &[relation.as_ref().map_or(&[][..], |r| r)])
+    }
+
     /// A file's content and whether it may be executed.
     pub fn content(d: &Digest, executable: bool) -> Value {
         tagged(1, &[&d.0, &[u8::from(executable)]])
@@ -135,8 +153,7 @@ pub mod value {
     /// What `stat` shows of a file.
     pub fn probe(s: &FileStat, times: bool) -> Value {
         let size = if s.is_file() { s.size } else { 0 };
-        // A directory's link count says how many directories are in it.
-        let (mtime, links) = if times { (s.mtime, if s.is_dir() { 0 } else { s.nlink }) } else { (0, 0) };
+        let (mtime, links) = if times { (s.mtime, s.nlink) } else { (0, 0) };
         let numbers = [s.mode, s.uid, s.gid, links].map(u32::to_le_bytes).concat();
         tagged(3, &[&[s.kind as u8], &size.to_le_bytes(), &numbers, &mtime.to_le_bytes()])
     }

@@ -22,6 +22,7 @@ enum Tag {
     Fact(Fact),
     DirSearch(Vec<Vec<u8>>, Vec<Vec<u8>>),
     Attributes,
+    SameFile(Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +58,7 @@ impl PathSet {
                 Observation::FileContent(p) => (Tag::FileContent, p),
                 Observation::Symlink(p) => (Tag::Symlink, p),
                 Observation::Attributes(p) => (Tag::Attributes, p),
+                Observation::SameFile(p, q) => (Tag::SameFile(q.to_vec()), p),
                 Observation::Env(n) => (Tag::Env, n),
                 Observation::EnvAll => (Tag::EnvAll, b""),
                 Observation::Fact(f) => (Tag::Fact(*f), b""),
@@ -92,6 +94,7 @@ impl PathSet {
                 Tag::FileContent => Observation::FileContent(path()),
                 Tag::Symlink => Observation::Symlink(path()),
                 Tag::Attributes => Observation::Attributes(path()),
+                Tag::SameFile(q) => Observation::SameFile(path(), q.into()),
                 Tag::Env => Observation::Env(last.clone()),
                 Tag::EnvAll => Observation::EnvAll,
                 Tag::Fact(f) => Observation::Fact(f),
@@ -130,6 +133,7 @@ mod tests {
             path().prop_map(|p| Observation::FileContent(p.into())),
             path().prop_map(|p| Observation::Symlink(p.into())),
             path().prop_map(|p| Observation::Attributes(p.into())),
+            (path(), path()).prop_map(|(p, q)| Observation::SameFile(p.into(), q.into())),
             path().prop_map(Observation::Env),
             Just(Observation::EnvAll),
             Just(Observation::Fact(Fact::Uname)),

@@ -95,7 +95,7 @@ fn is_stored(s: &Stale, cache: &CacheHandle) -> bool {
         OutputKind::File { digest, .. } => {
             cache.cas.contains(digest) && cache::collect::hash_file(&s.path).ok().flatten().is_some_and(|(c, _)| c.digest == *digest)
         }
-        OutputKind::Symlink { target } => cache::collect::read_link(&s.path).is_ok_and(|t| t == *target),
+        OutputKind::Symlink { target, .. } => cache::collect::read_link(&s.path).is_ok_and(|t| t == *target),
         _ => false,
     }
 }

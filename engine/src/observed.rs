@@ -224,7 +224,13 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         Observation::FileContent(p) => (How::Read, p),
         Observation::FileProbe { path, .. } => (How::Probed, path),
         // A search looks for names that begin in one way only; that somebody makes others means nothing.
-        Observation::DirSearch { .. } | Observation::KindProbe(_) | Observation::Symlink(_) | Observation::Attributes(_) => return None,
+        Observation::DirSearch { .. }
+        | Observation::KindProbe(_)
+        | Observation::Symlink(_)
+        | Observation::SameFile(..)
+        | Observation::Attributes(_) => {
+            return None;
+        }
         Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => return None,
     })
 }
@@ -249,7 +255,7 @@ pub type ByName = FxHashMap<PathBytes, Noted>;
 
 /// Takes what counts as evidence from the accesses of a pip.
 pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
-    let one = |path: &PathBytes, r: &worker::recorder::Record| {
+    let one = |path: &PathBytes, r: &worker::record::Record| {
         let (call, pid) = r.first_by;
         let program = a.programs.iter().rev().find(|p| p.pid == pid).or(a.programs.last());
         let program = program.map(|p| String::from_utf8_lossy(&p.path).into_owned()).unwrap_or_default();

@@ -101,6 +101,9 @@ impl Engine {
         {
             return Some("its standard output and error are one file, opened twice".into());
         }
+        if [&d.stdout, &d.stderr].iter().any(|o| matches!(o.kind, FdKind::Regular { inside: true, .. })) {
+            return Some("its output goes into a file that has more behind the place".into());
+        }
         let job_server = r.env.iter().any(|v| {
             use bstr::ByteSlice;
             (v.starts_with(b"MAKEFLAGS=") || v.starts_with(b"CARGO_MAKEFLAGS=")) && v.contains_str("--jobserver")
@@ -140,7 +143,7 @@ impl Engine {
         let pip = Arc::new(Pip {
             slot: Mutex::new(slot),
             fixed,
-            recorder: Recorder::default(),
+            recorder: Recorder::new(self.config.root.as_os_str().as_encoded_bytes()),
             tap: Mutex::new(None),
             reason,
             started,

@@ -36,6 +36,9 @@ pub fn weak_fingerprints(
     w: &World<'_>,
     meaning: &[u8],
 ) -> Result<(Digest, Vec<Digest>), String> {
+    // What a compiler prints does not depend on where it goes, but for a terminal.
+    let compiles = crate::policy::is_toolchain(&r.program.path);
+    let kind = |k: &FdKind| if compiles && matches!(k, FdKind::Regular { .. }) { kind(&FdKind::Pipe) } else { kind(k) };
     let exact = Outputs { stdout: kind(&d.stdout.kind), stderr: kind(&d.stderr.kind), shared: d.shared };
     let piped = |k| if k == kind(&FdKind::Null) { kind(&FdKind::Pipe) } else { k };
     let as_pipe = Outputs { stdout: piped(exact.stdout), stderr: piped(exact.stderr), ..exact };
@@ -82,6 +85,7 @@ fn weak_fingerprint(
         let Some(file) = &i.file else { continue };
         f.number("inherited", u64::from(i.fd.cast_unsigned()));
         f.bytes("inherited file", &i.link);
+        f.number("inherited file is captured", u64::from(file.captured));
         // What cannot be read through it, and is not written to in the end, does not count.
         if file.readable {
             f.number("inherited offset", file.offset);
@@ -154,13 +158,14 @@ pub(crate) fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Content> {
     cache::digest::pass(&mut std::fs::File::open(path)?)
 }
 
-/// Only what a command can tell apart: a terminal is not a pipe, and a pipe is not a file.
+/// What a command can tell apart: whether it is a terminal, whether it can be sought in.
 fn kind(k: &FdKind) -> u64 {
     match k {
         FdKind::Closed => 0,
         FdKind::Null => 1,
-        FdKind::Pipe | FdKind::Regular { .. } | FdKind::Other => 2,
+        FdKind::Pipe | FdKind::Other => 2,
         FdKind::Terminal => 3,
+        FdKind::Regular { .. } => 4,
     }
 }
 

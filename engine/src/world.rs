@@ -61,6 +61,7 @@ impl World<'_> {
                 Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
                 s => state_value(s),
             },
+            Observation::SameFile(p, q) => value::same_file(self.files.stat(p).as_ref(), self.files.stat(q).as_ref()),
             Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
         })
     }
@@ -125,7 +126,7 @@ impl Look for World<'_> {
     fn source(&self, path: &[u8]) -> Option<Vec<u8>> {
         const LONGEST: u64 = 8 << 20;
         let mut text = Vec::new();
-        let f = std::fs::File::open(crate::frontend::os_path(path)).ok()?;
+        let f = cache::collect::open_file(path)?;
         (f.metadata().ok()?.len() <= LONGEST).then_some(())?;
         std::io::Read::read_to_end(&mut std::io::Read::take(f, LONGEST), &mut text).ok()?;
         Some(text)
@@ -133,7 +134,7 @@ impl Look for World<'_> {
 
     fn form(&self, path: &[u8]) -> worker::Form {
         let mut head = [0; 8000];
-        let n = std::fs::File::open(crate::frontend::os_path(path)).and_then(|mut f| std::io::Read::read(&mut f, &mut head));
+        let n = cache::collect::open_file(path).and_then(|mut f| std::io::Read::read(&mut f, &mut head).ok());
         match &head[..n.unwrap_or(0)] {
             head if cache::digest::is_precompiled(head) => worker::Form::Precompiled,
             // As git tells: a zero byte near the beginning.

@@ -46,6 +46,8 @@ pub enum EscapeKind {
     Lost,
     /// The observer could not be started.
     Unobserved,
+    /// It sends a signal to a process that is not its own, or asks whether that lives.
+    Signal,
     /// It traces a process (a debugger, a leak checker), which the `ptrace` backend makes fail.
     Tracing,
 }
@@ -70,6 +72,7 @@ impl std::fmt::Display for Escape {
             EscapeKind::Listener => "it wants a seccomp listener of its own, which fails with EBUSY under xl",
             EscapeKind::LiveStdin => "it reads live standard input",
             EscapeKind::Tracing => "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp",
+            EscapeKind::Signal => "it signals a process that is not its own, or asks whether that lives",
             EscapeKind::BornDescriptor => "it uses a descriptor that xl was started with",
             EscapeKind::Lost => "its accesses came faster than they could be recorded",
             EscapeKind::Unobserved => "it could not be observed",
@@ -93,6 +96,8 @@ pub enum Op {
         creates: bool,
         /// It must not exist yet (`O_EXCL`).
         exclusive: bool,
+        /// What is made is nobody else's to open: as mkstemp(3) makes its files.
+        private: bool,
     },
     /// stat, access: metadata of whatever is there.
     Stat,
@@ -112,6 +117,8 @@ pub enum Op {
     Create {
         /// It must not exist yet.
         exclusive: bool,
+        /// It is nobody else's to open: as mkdtemp(3) makes its directories.
+        private: bool,
     },
     /// Another name for the file (link source), or a rename's source: its content counts as read.
     LinkSource,

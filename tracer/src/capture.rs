@@ -7,12 +7,13 @@
 //! itself a command under supervision; nothing of the build's is ever made non-blocking.
 
 use crate::request::{Descriptors, FdKind};
+use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 /// Which descriptor a piece of text went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct Source {
     open: bool,
     /// Names the copies that the keeper holds.
     held: u32,
+    /// The file that `to` is, if it is a regular one.
+    log: Option<FileId>,
     _size: Option<crate::terminal::Size>,
 }
 
@@ -42,6 +45,25 @@ struct File {
     stream: Stream,
     file: OwnedFd,
     offset: u64,
+    id: Option<FileId>,
+    /// How much had been forwarded to it when this began.
+    forwarded: u64,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+/// How many bytes of commands that write through a pipe of ours went to each file so far: what comes into a file while another command has
+/// it as its output is not the text of that one.
+static FORWARDED: Mutex<FxHashMap<FileId, u64>> = Mutex::new(FxHashMap::with_hasher(rustc_hash::FxBuildHasher));
+
+fn file_id(f: &OwnedFd) -> Option<FileId> {
+    let s = rustix::fs::fstat(f).ok()?;
+    (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::RegularFile).then_some((s.st_dev, s.st_ino))
+}
+
+fn forwarded(id: Option<FileId>) -> u64 {
+    id.and_then(|id| FORWARDED.lock().expect("forwarded").get(&id).copied()).unwrap_or(0)
 }
 
 /// A running capture.
@@ -97,12 +119,13 @@ impl Capture {
                         OFlags::RDONLY | OFlags::CLOEXEC,
                         Mode::empty(),
                     )?;
-                    files.push(File { stream, file, offset });
+                    let id = file_id(&file);
+                    files.push(File { stream, file, offset, id, forwarded: forwarded(id) });
                 }
                 FdKind::Terminal => {
                     let (from, replacement, size) = crate::terminal::like(original)?;
                     let to = rustix::io::fcntl_dupfd_cloexec(original, 3)?;
-                    sources.push(Source { stream, from, to, open: true, held: 0, _size: Some(size) });
+                    sources.push(Source { stream, from, to, open: true, held: 0, log: None, _size: Some(size) });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
                 FdKind::Pipe | FdKind::Other => {
@@ -113,6 +136,7 @@ impl Capture {
                         to: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
                         open: true,
                         held: 0,
+                        log: file_id(original),
                         _size: None,
                     });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
@@ -149,6 +173,9 @@ impl Capture {
         let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
         let mut chunks = self.result.recv().map_err(|_| Incomplete("its text could not be collected"))?;
         for f in std::mem::take(&mut self.files) {
+            if forwarded(f.id) != f.forwarded {
+                return Err(Incomplete("others write to the file that its text goes to"));
+            }
             let mut bytes = Vec::new();
             let mut at = f.offset;
             let mut buf = vec![0; 64 << 10];
@@ -200,6 +227,9 @@ fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<C
                         budget = budget.saturating_sub(n);
                         if recording {
                             push(&mut chunks, s.stream, &buf[..n]);
+                        }
+                        if let Some(id) = s.log {
+                            *FORWARDED.lock().expect("forwarded").entry(id).or_insert(0) += n as u64;
                         }
                         // The reader is gone: closing our end tells the command so, as it would have been told.
                         s.open = write_all(s.to.as_fd(), &buf[..n]).is_ok();

@@ -132,7 +132,7 @@ impl Inner {
         match shape {
             Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
                 Ok(flags) => {
-                    let (op, follow) = open_op(flags);
+                    let (op, follow) = open_op(flags, 0o777);
                     one(at, op, follow)
                 }
                 Err(_) => {
@@ -140,9 +140,12 @@ impl Inner {
                     Flow::Go
                 }
             },
-            Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false }, true),
+            Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false }, true),
             Shape::Unlink(at) => one(at, Op::Remove, false),
-            Shape::Make(at) => one(at, Op::Create { exclusive: true }, false),
+            Shape::Make(at) => {
+                let private = matches!(n.nr, arch::MKDIR | arch::MKDIRAT) && is_private(n.args[at.1 as usize + 1]);
+                one(at, Op::Create { exclusive: true, private }, false)
+            }
             Shape::SetMeta(at, f) => one(at, Op::SetMeta, follows(f)),
             Shape::SetTimes(at, f, times) => {
                 let now = self.sets_now(n, n.args[times as usize]);
@@ -164,11 +167,13 @@ impl Inner {
                     self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
                 }
                 let exclusive = n.nr == arch::RENAMEAT2 && flag(4, RENAME_NOREPLACE);
-                let steps = [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create { exclusive }, false)];
+                let steps =
+                    [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create { exclusive, private: false }, false)];
                 self.all(n, p, scope, name, steps)
             }
             Shape::Link(from, to, f) => {
-                self.all(n, p, scope, name, [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true }, false)])
+                let steps = [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true, private: false }, false)];
+                self.all(n, p, scope, name, steps)
             }
             Shape::Chdir(at) => {
                 // It changes only after this; the next call reads it again.
@@ -200,6 +205,13 @@ impl Inner {
                 const NEW_LISTENER: i32 = 1 << 3;
                 if flag(1, NEW_LISTENER) {
                     self.escape(Some(scope), EscapeKind::Listener, "");
+                }
+                Flow::Go
+            }
+            Shape::Signal(to) => {
+                let to = n.args[to as usize] as i32;
+                if to <= 0 || self.processes.target(to).is_none_or(|t| t.scope() != scope) {
+                    self.escape(Some(scope), EscapeKind::Signal, "");
                 }
                 Flow::Go
             }
@@ -288,14 +300,16 @@ impl Inner {
                 }
             }
         }
-        if let Some(fd) = path.path.strip_prefix(b"/proc/self/fd/").and_then(|n| std::str::from_utf8(n).ok()?.parse().ok()) {
-            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew.
+        if let Some((fd, below)) = path.path.strip_prefix(b"/proc/self/fd/").and_then(descriptor) {
+            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew; or what lies below it, if it is a directory.
             if fd == 0 {
                 self.stdin_touched(who, scope);
             }
-            match self.target(who, scope, fd) {
-                Some(real) => path = self.resolver.resolve(b"/", &real, false),
-                None => return Flow::Go,
+            let below = below.to_vec();
+            match (self.target(who, scope, fd), who) {
+                (Some(real), Caller::Blocked { .. }) if !below.is_empty() => path = self.resolver.resolve(&real, &below, follow),
+                (Some(real), _) => path = self.resolver.resolve(b"/", &real, false),
+                (None, _) => return Flow::Go,
             }
         }
         // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
@@ -493,11 +507,18 @@ fn own_image(raw: Vec<u8>, pid: i32) -> Vec<u8> {
     }
 }
 
+/// The number of a descriptor in the rest of a path below `/proc/self/fd`, and what is named below that.
+fn descriptor(rest: &[u8]) -> Option<(i32, &[u8])> {
+    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+    let fd = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    Some((fd, rest[end..].strip_prefix(b"/").unwrap_or_default()))
+}
+
 /// What a call looks at and how, if all that it does can be told from its arguments; `arg` gives those.
 pub(crate) fn look(shape: Shape, arg: impl Fn(u8) -> u64) -> Option<(At, Op, bool)> {
     match shape {
         Shape::Open(at, flags) => {
-            let (op, follow) = open_op(arg(flags));
+            let (op, follow) = open_op(arg(flags), arg(flags + 1));
             Some((at, op, follow))
         }
         Shape::Stat(at, f) => Some((at, Op::Stat, follows(f, arg))),
@@ -517,8 +538,13 @@ fn follows(f: Follow, arg: impl Fn(u8) -> u64) -> bool {
     }
 }
 
-/// What open(2) flags ask for, and whether the last link is followed.
-fn open_op(flags: u64) -> (Op, bool) {
+/// Are these the permissions of a thing that is nobody else's?
+fn is_private(mode: u64) -> bool {
+    mode & 0o077 == 0
+}
+
+/// What open(2) flags and permissions ask for, and whether the last link is followed.
+fn open_op(flags: u64, mode: u64) -> (Op, bool) {
     let has = |bit: i32| flags & u64::from(bit.cast_unsigned()) != 0;
     let follow = !(has(libc::O_NOFOLLOW) || has(libc::O_CREAT) && has(libc::O_EXCL));
     if has(libc::O_PATH) {
@@ -532,6 +558,12 @@ fn open_op(flags: u64) -> (Op, bool) {
         // Of a file it only says that it is none.
         return (Op::OpenRead { content: !has(libc::O_DIRECTORY) }, follow);
     }
-    let op = Op::OpenWrite { keeps: !has(libc::O_TRUNC), creates: has(libc::O_CREAT), exclusive: has(libc::O_CREAT) && has(libc::O_EXCL) };
+    let creates = has(libc::O_CREAT);
+    let op = Op::OpenWrite {
+        keeps: !has(libc::O_TRUNC),
+        creates,
+        exclusive: creates && has(libc::O_EXCL),
+        private: creates && is_private(mode),
+    };
     (op, follow)
 }

@@ -170,6 +170,14 @@ impl ProcessTable {
         self.tasks.lock().expect("tasks").get(&tid).cloned()
     }
 
+    /// The process of task `tid`, if it is one of the build's.
+    pub fn target(&self, tid: i32) -> Option<Arc<Process>> {
+        match self.find(tid) {
+            Found::Known(p) | Found::New(p) => Some(p),
+            Found::Orphan(_) | Found::Gone => None,
+        }
+    }
+
     fn register(&self, tid: i32, depth: u32) -> Found {
         let Some(leader) = task_files::thread_group(tid) else { return Found::Gone };
         if leader != tid {

@@ -22,6 +22,8 @@ pub enum FdKind {
         dev: u64,
         ino: u64,
         offset: u64,
+        /// There is more in the file behind that.
+        inside: bool,
     },
     /// A socket or a device.
     Other,
@@ -191,13 +193,19 @@ impl ExecRequest {
         };
         let (stdout, stderr) = (out(1)?, out(2)?);
         let parent = p.parent().unwrap_or(0);
-        let state = |fd| rustix::fs::stat(format!("/proc/{parent}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino));
-        let parent_outputs: Vec<(u64, u64)> = [1, 2].into_iter().filter_map(state).collect();
+        let outputs = |pid| [1, 2].map(|fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino)));
+        let parents = outputs(parent);
+        // dash turns its own output to the file, vforks, and turns it back when the command runs.
+        let is_lent = |file| {
+            let above = || outputs(task_files::parent_of(parent).unwrap_or(0));
+            memory::same_memory(parent, p.pid) && !above().contains(&Some(file)) && task_files::has_put_aside(parent, file)
+        };
         let (mut stdout, mut stderr) = (stdout, stderr);
         // A log that the build tool writes to as well: what others print there is not this command's text.
         for fd in [&mut stdout, &mut stderr] {
             if let FdKind::Regular { dev, ino, .. } = fd.kind
-                && parent_outputs.contains(&(dev, ino))
+                && parents.contains(&Some((dev, ino)))
+                && !is_lent((dev, ino))
             {
                 fd.kind = FdKind::Other;
             }
@@ -237,7 +245,7 @@ fn kind_of(fd: &OwnedFd) -> FdKind {
         FileType::RegularFile => {
             let append = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
             let offset = if append { s.st_size.cast_unsigned() } else { rustix::fs::tell(fd).unwrap_or(0) };
-            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset }
+            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset, inside: offset < s.st_size.cast_unsigned() }
         }
         // Major 1, minor 3 (Documentation/admin-guide/devices.txt).
         FileType::CharacterDevice if s.st_rdev == rustix::fs::makedev(1, 3) => FdKind::Null,

@@ -19,10 +19,13 @@ const TRUST: Duration = Duration::from_secs(1);
 /// Where a path leads.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// Canonical path: no `.`, `..` or crossed link in it. If a component is missing, the rest as given.
+    /// Canonical path: no `.`, `..` or crossed link in it. If a component is missing, the rest as given, up to a `..` that leads back out
+    /// of what is not there: nothing after that was looked at.
     pub path: Arc<[u8]>,
     /// Symbolic links that were crossed, in order.
     pub links: Vec<Arc<[u8]>>,
+    /// Directories that a `..` led out of: they had to be there.
+    pub left: Vec<Arc<[u8]>>,
     /// `lstat` of `path` at this moment; `None` when nothing is there.
     pub state: Option<Statx>,
     /// Not even the directory is there: nothing can be made under this name.
@@ -41,12 +44,21 @@ pub fn lstat(path: &[u8]) -> Option<Statx> {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS | StatxFlags::BTIME).ok()
 }
 
+/// What lies on the way to a directory; see [`Resolved`].
+#[derive(Clone, Default)]
+struct Way {
+    links: Vec<Arc<[u8]>>,
+    left: Vec<Arc<[u8]>>,
+}
+
 #[derive(Clone)]
 struct Directory {
     path: Arc<[u8]>,
-    links: Vec<Arc<[u8]>>,
+    way: Way,
     /// Nothing is there, or something that is no directory.
     missing: bool,
+    /// It is missing, and a `..` would lead out of it.
+    dead_end: bool,
     seen: Instant,
     generation: u64,
 }
@@ -90,24 +102,24 @@ impl Resolver {
         let (parent, name) = (&lexical[..cut], lexical.get(cut + 1..).unwrap_or_default());
         if matches!(name, b"" | b".") {
             let d = self.directory(parent);
-            return Resolved { state: lstat(&d.path), path: d.path, links: d.links, nowhere: d.missing };
+            return Resolved { state: lstat(&d.path), path: d.path, links: d.way.links, left: d.way.left, nowhere: d.missing };
         }
         let d = self.directory(if name == b".." { lexical } else { parent });
-        if name == b".." {
+        if name == b".." || d.dead_end {
             let state = if d.missing { None } else { lstat(&d.path) };
-            return Resolved { state, path: d.path, links: d.links, nowhere: d.missing };
+            return Resolved { state, path: d.path, links: d.way.links, left: d.way.left, nowhere: d.missing };
         }
-        let mut links = d.links;
+        let mut way = d.way;
         let path = join(&d.path, name);
         let state = if d.missing { None } else { lstat(&path) };
         let is_link = state.is_some_and(|s| FileType::from_raw_mode(s.stx_mode.into()) == FileType::Symlink);
         if !is_link || !(follow || must_be_directory) {
-            return Resolved { path: path.into(), links, state, nowhere: d.missing };
+            return Resolved { path: path.into(), links: way.links, left: way.left, state, nowhere: d.missing };
         }
-        let path = walk(&path, &mut links);
+        let path = walk(&path, &mut way);
         let state = lstat(&path);
         let parent = || path.iter().rposition(|b| *b == b'/').is_some_and(|cut| lstat(&path[..cut.max(1)]).is_some());
-        Resolved { state, nowhere: state.is_none() && !parent(), path: path.into(), links }
+        Resolved { state, nowhere: state.is_none() && !parent(), path: path.into(), links: way.links, left: way.left }
     }
 
     /// Where the absolute path `lexical` leads, links followed. Asks its parent first, so that each directory is
@@ -122,13 +134,19 @@ impl Resolver {
         }
         let seen = Instant::now();
         let Some(cut) = lexical.iter().rposition(|b| *b == b'/') else {
-            return Directory { path: Arc::from(&b"/"[..]), links: Vec::new(), missing: false, seen, generation };
+            return Directory { path: Arc::from(&b"/"[..]), way: Way::default(), missing: false, dead_end: false, seen, generation };
         };
         let mut d = self.directory(&lexical[..cut]);
         match &lexical[cut + 1..] {
             b"" | b"." => {}
+            _ if d.dead_end => {}
+            b".." if d.missing => {
+                d.path = join(&d.path, b"..").into();
+                d.dead_end = true;
+            }
             name if d.missing => d.path = join(&d.path, name).into(),
             b".." => {
+                d.way.left.push(d.path.clone());
                 let cut = d.path.iter().rposition(|b| *b == b'/').unwrap_or(0);
                 d.path = d.path[..cut.max(1)].into();
             }
@@ -137,7 +155,7 @@ impl Resolver {
                 let kind = |p: &[u8]| lstat(p).map(|s| FileType::from_raw_mode(s.stx_mode.into()));
                 let mut found = kind(&path);
                 if found == Some(FileType::Symlink) && !magic(&path) {
-                    path = walk(&path, &mut d.links);
+                    path = walk(&path, &mut d.way);
                     found = kind(&path);
                 }
                 d.missing = !(found == Some(FileType::Directory) || magic(&path));
@@ -154,13 +172,17 @@ impl Resolver {
     }
 }
 
-/// Walks an absolute path component by component, following every link, and appends the links to `links`.
-fn walk(path: &[u8], links: &mut Vec<Arc<[u8]>>) -> Vec<u8> {
+/// Walks an absolute path component by component, following every link, and notes what lies on the way.
+fn walk(path: &[u8], way: &mut Way) -> Vec<u8> {
     let mut rest: Vec<Vec<u8>> = components(path);
     let mut at = b"/".to_vec();
     let mut crossed = 0;
     while let Some(name) = rest.pop() {
         if name == b".." {
+            if !lstat(&at).is_some_and(|s| FileType::from_raw_mode(s.stx_mode.into()) == FileType::Directory) {
+                return join(&at, b"..");
+            }
+            way.left.push(at.as_slice().into());
             let cut = at.iter().rposition(|b| *b == b'/').unwrap_or(0);
             at.truncate(cut.max(1));
             continue;
@@ -169,7 +191,7 @@ fn walk(path: &[u8], links: &mut Vec<Arc<[u8]>>) -> Vec<u8> {
         match rustix::fs::readlink(next.as_slice(), Vec::new()) {
             Ok(target) if crossed < MAX_LINKS && !magic(&next) => {
                 crossed += 1;
-                links.push(next.into());
+                way.links.push(next.into());
                 let target = target.as_bytes();
                 if target.first() == Some(&b'/') {
                     at = b"/".to_vec();
@@ -180,6 +202,9 @@ fn walk(path: &[u8], links: &mut Vec<Arc<[u8]>>) -> Vec<u8> {
                 at = next;
                 for name in rest.into_iter().rev() {
                     at = join(&at, &name);
+                    if name == b".." {
+                        break;
+                    }
                 }
                 return at;
             }
@@ -226,6 +251,11 @@ mod tests {
             assert_eq!(&*got.path, bytes(&want), "{raw}");
             assert!(got.state.is_some(), "{raw}");
         }
+        for (raw, left) in [("a/b/../chain", vec!["a/b", "a"]), ("rel/..", vec!["a/b"]), ("a/b/f", vec![])] {
+            let got: Vec<_> = r.resolve(bytes(&root), raw.as_bytes(), true).left;
+            let want: Vec<_> = left.into_iter().map(|d| root.join(d)).collect();
+            assert_eq!(got.iter().map(|d| &**d).collect::<Vec<_>>(), want.iter().map(|d| bytes(d)).collect::<Vec<_>>(), "{raw}");
+        }
         let link = r.resolve(bytes(&root), b"abs/chain", false);
         assert_eq!(link.file_type(), Some(FileType::Symlink));
         assert_eq!(link.links.len(), 1, "only `abs` is crossed");
@@ -240,6 +270,15 @@ mod tests {
         let got = r.resolve(bytes(&root), b"none/x/y", true);
         assert_eq!(&*got.path, bytes(&root.join("none/x/y")));
         assert!(got.state.is_none());
+        // A `..` leads nowhere out of what is not there, or no directory, whatever there is besides.
+        std::fs::write(root.join("f"), "").unwrap();
+        symlink("none/../f", root.join("out")).unwrap();
+        for (raw, end) in
+            [("none/../f", "none/.."), ("none/x/../../f", "none/x/.."), ("f/../f", "f/.."), ("out", "none/.."), ("none/..", "none/..")]
+        {
+            let got = r.resolve(bytes(&root), raw.as_bytes(), true);
+            assert_eq!((&*got.path, got.state.is_none(), got.nowhere), (bytes(&root.join(end)), true, true), "{raw}");
+        }
         let got = r.resolve(bytes(&root), b"dangling", true);
         assert_eq!(&*got.path, bytes(&root.join("nowhere")));
         assert_eq!(got.links.len(), 1);

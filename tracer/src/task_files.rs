@@ -133,6 +133,15 @@ pub fn own_inherited() -> Vec<(i32, Vec<u8>)> {
     others.filter_map(|fd| Some((fd, fd_link(me, fd)?))).take(crate::filter::MOST_WATCHED).collect()
 }
 
+/// Has the process put its own output aside, to lend descriptor 1 or 2 to a command? Shells keep it from 10 on, closed on exec (POSIX,
+/// "Redirection"): something to write to that is not this file.
+pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
+    let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let kept = all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes())).filter(|fd| *fd >= 10);
+    let is_other = |fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) != file);
+    { kept }.any(|fd| fd_flags(pid, fd).is_some_and(|f| f & 0o2_000_000 != 0 && f & 3 != 0) && is_other(fd))
+}
+
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.
 pub fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
     let b = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;

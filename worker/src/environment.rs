@@ -119,10 +119,17 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
+/// A compiler that is given texts of options with functions of their own (gcc's manual, "Spec Files": `%:getenv`) reads what those say.
+fn reads_specs(p: &Program) -> bool {
+    p.argv.iter().any(|a| a.starts_with(b"-specs") || a.starts_with(b"--specs"))
+}
+
 /// `ls` lists one name a line where no terminal is, unless it is told otherwise.
 fn is_laid_out(p: &Program) -> bool {
     let told = |a: &[u8]| a.starts_with(b"--format") || a.starts_with(b"--color") || short_flag(a, b"Cxm", b"ITw");
     match base_name(&p.path) {
+        // gcc's `--help`.
+        _ if p.tool.is_some_and(|t| t.class == Class::Toolchain) => p.argv.iter().any(|a| a.starts_with(b"--help")),
         b"ls" => p.argv.iter().skip(1).any(|a| told(a)),
         name => TERMINAL.iter().any(|n| n.as_bytes() == name),
     }
@@ -137,13 +144,18 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
     let mut everything = false;
     for p in programs {
         let names = match p.tool {
-            Some(t) if t.class == Class::Shell => shell_variables(&p.argv),
+            Some(t) if t.class == Class::Shell => shell_variables(&p.argv, env),
+            Some(_) if reads_specs(p) => None,
             Some(_) => Some(Vec::new()),
             None => None,
         };
         match names {
             Some(names) => out.extend(named(&names)),
             None => everything = true,
+        }
+        let goes_back = |t: &[u8]| bstr::ByteSlice::contains_str(t, "cd -") || bstr::ByteSlice::contains_str(t, "~-");
+        if p.tool.is_some_and(|t| t.class == Class::Shell) && shell_text(&p.argv).is_some_and(goes_back) {
+            out.push(Observation::Env(b"OLDPWD".to_vec()));
         }
         if is_laid_out(p) {
             out.extend(["TERM", "COLUMNS", "LINES"].map(|n| Observation::Env(n.into())));
@@ -192,10 +204,21 @@ pub fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
 }
 
 /// Names that the text of `sh -c TEXT` may refer to; `None` when that cannot be told (a script, `eval`, arithmetic …).
-fn shell_variables(argv: &[Vec<u8>]) -> Option<Vec<String>> {
+fn shell_variables(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Option<Vec<String>> {
     use bstr::ByteSlice;
     let text = shell_text(argv)?;
-    if ["((", "$[", "[[", "${!", " -v "].iter().any(|x| text.contains_str(x)) {
+    // What the shell reads besides: a file of commands, functions, a prompt.
+    let besides = |v: &Vec<u8>| v.starts_with(b"BASH_ENV=") || v.starts_with(b"BASH_FUNC_") || v.starts_with(b"PS4=") && v.contains(&b'$');
+    if env.iter().any(besides) {
+        return None;
+    }
+    // Names are values in arithmetic: also in subscripts and in offsets (`${a[N]}`, `a[N]=1`, `${s:N}`).
+    let subscript = text.find_iter("[").any(|i| i > 0 && (text[i - 1].is_ascii_alphanumeric() || text[i - 1] == b'_'));
+    let offset = text.find_iter(":").any(|i| {
+        let name = text[..i].iter().rposition(|b| !(b.is_ascii_alphanumeric() || b"_@*".contains(b)));
+        name.is_some_and(|n| text[n] == b'{' && n > 0 && text[n - 1] == b'$') && !matches!(text.get(i + 1), Some(b'-' | b'=' | b'?' | b'+'))
+    });
+    if subscript || offset || ["((", "$[", "[[", "${!", " -v ", "cd -", "~-"].iter().any(|x| text.contains_str(x)) {
         return None;
     }
     let plain = |b: &u8| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'));
@@ -240,26 +263,38 @@ mod tests {
 
     #[test]
     fn a_shell_reads_what_its_text_names() {
-        let of = |t: &str| shell_variables(&[b"sh".to_vec(), b"-c".to_vec(), t.as_bytes().to_vec()]);
+        let of = |t: &str| shell_variables(&[b"sh".to_vec(), b"-c".to_vec(), t.as_bytes().to_vec()], &[]);
         assert_eq!(of("gcc -c $SRC -o ${OUT}.o && : $? $$"), Some(vec!["SRC".into(), "OUT".into()]));
         assert_eq!(of("eval $X"), None);
         assert_eq!(of(". ./defs; echo"), None);
-        assert_eq!(of("echo ${!NAME}"), None);
-        assert_eq!(shell_variables(&[b"sh".to_vec(), b"build.sh".to_vec()]), None);
+        for t in ["echo ${!NAME}", "echo ${a[N]}", "a[N]=5", "echo ${s:N}", "echo ${s:1:N}", "cd -; pwd", "echo ~-"] {
+            assert_eq!(of(t), None, "{t}");
+        }
+        assert_eq!(of("echo ${A:-x} ${B-} [ab]*"), Some(vec!["A".into(), "B".into()]));
+        assert_eq!(shell_variables(&[b"sh".to_vec(), b"build.sh".to_vec()], &[]), None);
+        for v in [&b"BASH_ENV=rc"[..], b"BASH_FUNC_f%%=() { echo $X; }", b"PS4=$X "] {
+            assert_eq!(shell_variables(&[b"bash".to_vec(), b"-c".to_vec(), b"f".to_vec()], &[v.to_vec()]), None);
+        }
     }
 
     #[test]
     fn options_of_others_are_not_the_shells() {
         let words = |s: &str| s.split(' ').map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>();
-        assert_eq!(shell_variables(&words("sh ./libtool --mode=compile gcc -c foo.c")), None);
-        assert_eq!(shell_variables(&words("bash -o pipefail -ec $X")), Some(vec!["X".into()]));
-        assert_eq!(shell_variables(&words("sh -c $((N+1))")), None);
+        assert_eq!(shell_variables(&words("sh ./libtool --mode=compile gcc -c foo.c"), &[]), None);
+        assert_eq!(shell_variables(&words("bash -o pipefail -ec $X"), &[]), Some(vec!["X".into()]));
+        assert_eq!(shell_variables(&words("sh -c $((N+1))"), &[]), None);
     }
 
     #[test]
     fn an_unknown_program_makes_everything_count() {
-        let program =
-            |p: &str| Program { path: p.into(), argv: Vec::new(), pid: 0, tool: crate::tools::tool(p.as_bytes()), interpreter: None };
+        let program = |p: &str| Program {
+            path: p.into(),
+            argv: Vec::new(),
+            pid: 0,
+            is_opaque: true,
+            tool: crate::tools::tool(p.as_bytes()),
+            interpreter: None,
+        };
         let env = vec![b"LD_PRELOAD=x".to_vec(), b"FOO=1".to_vec()];
         assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
         let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);

@@ -4,13 +4,15 @@
 //! temporary. What was it before, as far as the pip looked? Then that is an observation. An input that changed
 //! under the pip, other than by its own doing, forbids storing.
 
-use crate::recorder::{Accesses, Link, Record};
-use crate::{environment, hidden, tools};
+use crate::record::{Image, Listing, Record};
+use crate::recorder::{Accesses, Link};
+use crate::{environment, hidden, scripts, times, tools};
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
 use cache::observation::value;
 use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
 
 /// How the outside world is asked; a test may answer from a table.
 pub trait Look {
@@ -89,7 +91,7 @@ fn text(p: &[u8]) -> String {
 fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
     match (first, now) {
         (None, None) => false,
-        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode) != (b.ino, b.dev, b.mode),
+        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid),
         (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
             // The link count alone changes when another name comes or goes.
             (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode) || (a.ctime != b.ctime && a.nlink == b.nlink)
@@ -118,7 +120,10 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             continue;
         }
         let now = look.stat(path);
-        if !changed(r.first.as_ref(), now.as_ref()) {
+        if r.sets_attributes && now.is_some() && has_attributes(path) {
+            problems.push(format!("it sets extended attributes of `{}`", text(path)));
+        }
+        if !(changed(r.first.as_ref(), now.as_ref()) || r.dated && now.is_some_and(|s| s.is_dir())) {
             continue;
         }
         if r.in_place
@@ -133,9 +138,6 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
         }
-        if r.sets_attributes && now.is_some() && has_attributes(path) {
-            problems.push(format!("it sets extended attributes of `{}`", text(path)));
-        }
         if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.moved_away {
             problems.push(format!("it renames the existing directory `{}`", text(path)));
         }
@@ -143,9 +145,20 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             problems.push(format!("it gives `{}` to another owner", text(path)));
         }
         // Who changes the mode of a file, or its name, leaves its time.
-        let is_left = |n: &FileStat| r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime));
+        let is_left =
+            |n: &FileStat| r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime));
         let time_of = now.and_then(|n| if is_left(&n) { Some(path.clone()) } else { a.time_of(&n) });
-        out.push(Written { path: path.clone(), state: now, in_place: r.in_place, time_of, was_there: r.first.is_some() });
+        // What was there is an input, whatever it is: it was not only replaced.
+        let over = r.first.is_some() && !r.only_replaced(now.as_ref());
+        out.push(Written {
+            path: path.clone(),
+            state: now,
+            in_place: r.in_place,
+            time_of,
+            dated: r.dated,
+            over,
+            was_there: r.first.is_some(),
+        });
     }
     let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
     while let Some(dir) = moved.pop() {
@@ -156,10 +169,14 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             }
             if !known.contains(&path) {
                 let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false, time_of: None, was_there: false });
+                out.push(Written { path, state, in_place: false, time_of: None, dated: false, over: false, was_there: false });
             }
         }
     }
+    let around: FxHashSet<&[u8]> = out.iter().filter(|w| !w.was_there && w.state.is_some()).map(|w| parent(&w.path)).collect();
+    let strict = around.into_iter().filter(|dir| cache::collect::passes_on_access(dir));
+    problems
+        .extend(strict.map(|dir| format!("`{}`, where it makes something, says who may use what is new in it (`setfacl -k`)", text(dir))));
     for p in problems {
         a.problem(p);
     }
@@ -190,6 +207,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         asks: None,
     };
     let mut names = std::mem::take(&mut a.names);
+    count_times(&mut names, &a, look, c);
     for path in &a.timed {
         match (names.get_mut(path), look.stat(path)) {
             (Some(r), _) => r.times = true,
@@ -197,20 +215,38 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
             (None, None) => {}
         }
     }
+    let mut contents = Contents::default();
+    let mut changed_in: FxHashMap<&[u8], Vec<&PathBytes>> = FxHashMap::default();
+    for path in names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p) {
+        changed_in.entry(parent(path)).or_default().push(path);
+    }
     let seen = Seen {
         names: &names,
         outputs: &outputs,
         made_dirs: &made_dirs,
         stems: &stems(&names, &a.programs),
         made_up: &MadeUp::new(&names, &a.programs),
+        changed_in: &changed_in,
+        compilers: &(1..).zip(&a.programs).filter(|(_, p)| crate::macros::preprocesses(&p.path)).map(|(i, _)| i).collect::<Vec<Image>>(),
     };
     for (path, r) in &names {
-        if let Err(Problem(why)) = observe(path, r, &seen, look, &mut f)
+        if let Err(Problem(why)) = observe(path, r, &seen, look, &mut contents, &mut f)
             && !f.problems.contains(&why)
         {
             f.problems.push(why);
         }
     }
+    let own_dir = |d: &PathBytes| made_dirs.contains(d) || below_any(d, &made_dirs);
+    let around = f.written.iter().filter(|w| !w.was_there).map(|w| parent(&w.path).into());
+    for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d)) {
+        // What is new gets its group from a directory, and may be kept from being made.
+        if let Some(s) = names.get(&dir).map_or_else(|| look.stat(&dir), |r| r.first) {
+            f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
+        }
+    }
+    let left = a.left.iter().filter(|d| !own_dir(d));
+    f.observations.extend(left.map(|d| (Observation::KindProbe(d.clone()), value::directory())));
+    same_files(&names, &contents, &mut f);
     for (path, Link { state: first, target, late }) in &a.links {
         if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
             continue;
@@ -239,6 +275,71 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
+}
+
+/// Decides of which names the time counts, where that could not be told when they were accessed.
+fn count_times(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look: &impl Look, c: &Context<'_>) {
+    // A script of the machine's counts if it is what was to be run; what it loads does not.
+    let is_script = |(p, r): &(&PathBytes, &Record)| {
+        let told = || scripts::is_given(p, &a.programs) || a.programs.iter().any(|x| x.interpreter.is_some() && x.path[..] == p[..]);
+        r.interpreted && r.first.is_some_and(|s| s.is_file()) && (!scripts::is_foreign(p, c.root) || told())
+    };
+    let runs = |p: &crate::recorder::Program| scripts::interprets(p.interpreter.as_ref().unwrap_or(&p.path));
+    let compares = a.compares
+        || a.programs.iter().filter(|p| runs(p)).any(|p| p.argv.iter().any(|w| times::compares(w)))
+        || a.programs.iter().any(runs)
+            && names.iter().filter(is_script).any(|(p, _)| look.source(p).is_some_and(|text| times::compares(&text)));
+    // Python writes down the time of a module in its compiled form, and compares it.
+    let compiled: FxHashSet<Vec<u8>> = names
+        .iter()
+        .filter(|(p, r)| p.ends_with(b".pyc") && (r.read || r.intent))
+        .filter_map(|(p, _)| tools::base_name(p).split(|b| *b == b'.').next().map(<[u8]>::to_vec))
+        .collect();
+    // Who knows of a file that it does not read compares times, if it does at all, with those of whatever it looks at.
+    let is_opaque = |i: &Image| (*i as usize).checked_sub(1).and_then(|i| a.programs.get(i)).is_none_or(|p| p.is_opaque);
+    let unread = |r: &Record| r.first.is_some_and(|s| s.is_file()) && r.judged();
+    let comparing: FxHashSet<Image> = names
+        .values()
+        .filter(|r| unread(r))
+        .flat_map(|r| r.lookers.iter().filter(|i| !r.readers.contains(i)))
+        .filter(|i| is_opaque(i))
+        .copied()
+        .collect();
+    for (path, r) in names.iter_mut() {
+        let stem = || tools::base_name(path).split(|b| *b == b'.').next().unwrap_or_default();
+        r.times |= compares && r.may_compare
+            || r.module && (path.ends_with(b".pyc") || compiled.contains(stem()))
+            || r.first.is_some_and(|s| s.is_file()) && (r.judged() || r.lookers.iter().any(|i| comparing.contains(i)));
+    }
+}
+
+/// What was read by compilers, by digest.
+type Contents = BTreeMap<cache::Digest, Vec<PathBytes>>;
+
+/// Files that may be one to those who read them: names of one inode, and to compilers those of one content.
+fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut Finished) {
+    let mut groups: BTreeMap<(u64, u64), Vec<PathBytes>> = BTreeMap::new();
+    // An archiver keeps links between any of them.
+    let mut linked = Vec::new();
+    for (path, r) in names {
+        if let Some(s) = r.first.filter(|s| s.is_file() && s.nlink > 1 && (r.read || r.probed || r.soft_probe || r.times)) {
+            groups.entry((s.dev, s.ino)).or_default().push(path.clone());
+            linked.extend(r.times.then(|| path.clone()));
+        }
+    }
+    for group in groups.values().chain(contents.values()).chain([&linked]).filter(|g| g.len() > 1) {
+        let mut group = group.clone();
+        group.sort();
+        for pair in group.windows(2) {
+            let state = |p: &PathBytes| names.get(p).and_then(|r| r.first);
+            let value = value::same_file(state(&pair[0]).as_ref(), state(&pair[1]).as_ref());
+            f.observations.push((Observation::SameFile(pair[0].clone(), pair[1].clone()), value));
+        }
+    }
+}
+
 /// Who compares the times of all files of which it knows, or hands them on: they are observed with the rest.
 pub(crate) fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
     let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
@@ -258,12 +359,19 @@ pub fn absence(path: &[u8], stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
     let mut end = path.len();
     while let Some(cut) = path[..end].iter().rposition(|b| *b == b'/').filter(|c| *c > 0) {
         match stat(&path[..cut]) {
+            Some(s) if s.is_dir() && !may_search(&path[..cut], &s) => return value::forbidden(),
             Some(s) if s.is_dir() => break,
             Some(_) => return value::below_a_file(),
             None => end = cut,
         }
     }
     value::absent()
+}
+
+/// May names be looked up in this directory?
+fn may_search(dir: &[u8], state: &FileStat) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    state.mode & 0o111 == 0o111 || accessat(CWD, dir, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
 fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
@@ -278,6 +386,10 @@ struct Seen<'a> {
     /// How the libraries begin that it asked for, sorted.
     stems: &'a [Vec<u8>],
     made_up: &'a MadeUp,
+    /// What it meant to change, by directory.
+    changed_in: &'a FxHashMap<&'a [u8], Vec<&'a PathBytes>>,
+    /// The programs that expand macros.
+    compilers: &'a [Image],
 }
 
 /// Scratch names that the pip made up: the next run will use others, so that it does not matter whether these are free then.
@@ -320,12 +432,28 @@ fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Prog
     all
 }
 
-fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
-    let Seen { names, outputs, made_dirs, stems, made_up } = *seen;
+fn observe(
+    path: &PathBytes,
+    r: &Record,
+    seen: &Seen<'_>,
+    look: &impl Look,
+    contents: &mut Contents,
+    f: &mut Finished,
+) -> Result<(), Problem> {
+    let Seen { names, outputs, made_dirs, stems, made_up, .. } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
         return Ok(());
+    }
+    let soft = (r.soft_probe || r.soft_by.is_some()) && !(own && r.only_replaced(now.as_ref()));
+    // Who was not allowed to change anything learned who may.
+    let refused = r.intent && !own;
+    if refused && !rustix::process::geteuid().is_root() {
+        let dir = parent(path);
+        if let Some(s) = names.get(dir).map_or_else(|| look.stat(dir), |r| r.first) {
+            f.observations.push((Observation::FileProbe { path: dir.into(), times: false }, value::probe(&s, false)));
+        }
     }
     let Some(first) = r.first else {
         if !own && now.is_some() && !r.created {
@@ -344,8 +472,11 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         }
         // What was around it before the pip changed anything.
         let before = |p: &[u8]| names.get(p).map_or_else(|| look.stat(p), |r| r.first);
-        let taken = if remained { r.exclusive } else { !r.exclusive || !(r.any_name || shared_dir()) };
-        if (r.looked_first || r.probed || r.soft_by.is_some() || !r.created || taken)
+        let scratch = || r.any_name || shared_dir() && (r.private || made_up.has(path, true));
+        let taken = if remained { r.exclusive } else { !r.exclusive || !scratch() };
+        // A directory that is there already would be another's, with all that is in it.
+        let made_dir = remained && now.is_some_and(|s| s.is_dir());
+        if (r.looked_first || r.probed || soft || !r.created || taken || made_dir)
             && (remained || !made_up.has(path, r.created && now.is_none()))
         {
             f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
@@ -354,8 +485,11 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
     };
     // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
     let deleted = own && now.is_none();
-    let looked = r.read || r.probed || r.soft_by.is_some() || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted;
+    let looked = r.read || r.probed || soft || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted || r.times;
     if !looked {
+        if r.needed {
+            f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
+        }
         return Ok(());
     }
     if !own && changed(r.first.as_ref(), now.as_ref()) {
@@ -375,8 +509,8 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         }
         f.observations.push((o, v));
     }
-    let probed = r.probed || r.soft_by.is_some() || (r.soft_probe && !own);
-    if deleted && !(probed || r.read || r.times || r.judged) && first.kind == Kind::File {
+    let probed = r.probed || soft || refused;
+    if deleted && !(probed || r.read || r.times) && first.kind == Kind::File {
         f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
         return Ok(());
     }
@@ -385,7 +519,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
             if let Some(members) = &r.listing {
                 listing(path, members, seen, r.search.then_some(stems), look, f)?;
             }
-            if probed {
+            if probed || r.times {
                 let times = r.times;
                 f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             } else {
@@ -394,11 +528,18 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
         }
         Kind::Symlink => {
             // Looked at without being followed: its target is what it is.
-            let target = if own { None } else { look.read_link(path) };
-            let Some(target) = target else { return Err(Problem(format!("it replaces the symbolic link `{}`", text(path)))) };
-            f.observations.push((Observation::Symlink(path.clone()), value::symlink(&target)));
+            let target = r.target.as_ref().map(|(t, _)| t).filter(|t| own || look.read_link(path).as_ref() == Some(t));
+            let Some(target) = target else { return Err(Problem(format!("the symbolic link `{}` changed while it ran", text(path)))) };
+            f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
+            if probed || r.times {
+                let times = r.times;
+                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+            }
         }
-        Kind::Special => f.observations.push((Observation::FileProbe { path: path.clone(), times: false }, value::probe(&first, false))),
+        Kind::Special => {
+            let times = r.times;
+            f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+        }
         Kind::File => {
             if r.read {
                 let content = match r.before {
@@ -411,11 +552,13 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
                     t => f.clocks.extend(t.asks_time.then(|| (path.clone(), t.asks_file_time))),
                 }
                 f.dated.extend(content.traits.dated.then(|| path.clone()));
+                if content.size > 0 && seen.compilers.iter().any(|i| r.readers.contains(i)) {
+                    contents.entry(content.digest).or_default().push(path.clone());
+                }
                 f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
             }
-            // What is not even read was looked at for its time, if nobody knows better: to see whether there is something to do.
-            let times = r.times || (r.judged && !r.read);
-            if probed || !r.read || times {
+            if probed || !r.read || r.times || r.shows_mode {
+                let times = r.times;
                 f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             }
         }
@@ -427,7 +570,7 @@ fn observe(path: &PathBytes, r: &Record, seen: &Seen<'_>, look: &impl Look, f: &
 /// between forbid storing.
 fn listing(
     path: &PathBytes,
-    members: &[(Vec<u8>, Kind)],
+    Listing { members, at }: &Listing,
     seen: &Seen<'_>,
     stems: Option<&[Vec<u8>]>,
     look: &impl Look,
@@ -448,11 +591,25 @@ fn listing(
         .collect();
     own.sort();
     let without = |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| counts(n) && !is_own(n)).cloned().collect::<Vec<_>>();
-    let now = look.list(path).ok_or_else(|| Problem(format!("`{}` changed while it ran", text(path))))?;
+    // What it has removed is empty.
+    let gone = outputs.contains(path) && look.stat(path).is_none();
+    let now = if gone { Some(Vec::new()) } else { look.list(path) };
+    let now = now.ok_or_else(|| Problem(format!("`{}` changed while it ran", text(path))))?;
     let before = without(members);
     let after = without(&now);
     if let Some((name, _)) = before.iter().find(|m| !after.contains(m)).or_else(|| after.iter().find(|m| !before.contains(m))) {
         return Err(Problem(format!("`{}` came or went in `{}`, which it listed, while it ran", text(name), text(path))));
+    }
+    // Its own names are left out, so whether they were there is to be known otherwise, unless it had written them before.
+    for name in seen.changed_in.get(&path[..]).into_iter().flatten().copied() {
+        let (r, base) = (&seen.names[name], tools::base_name(name));
+        if !(is_own(base) && counts(base)) || r.changes.is_some_and(|c| c < *at) || seen.made_up.has(name, r.first.is_none()) {
+            continue;
+        }
+        f.observations.push(match r.first {
+            Some(first) => (Observation::KindProbe(name.clone()), value::kind(first.kind)),
+            None => (Observation::Absent(name.clone()), value::absent()),
+        });
     }
     let o = match stems {
         Some(s) => Observation::DirSearch { path: path.clone(), own, stems: s.to_vec() },

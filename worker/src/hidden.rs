@@ -5,7 +5,8 @@
 
 use crate::finish::{Context, Finished, Form, Look, compare_times};
 use crate::macros::{self, Clock};
-use crate::recorder::{Accesses, Program, Record};
+use crate::record::Record;
+use crate::recorder::{Accesses, Program};
 use crate::{environment, present, scripts, tools};
 use bstr::ByteSlice;
 use cache::digest::Traits;

@@ -7,9 +7,11 @@ pub mod finish;
 mod hidden;
 mod macros;
 mod present;
+pub mod record;
 pub mod recorder;
 pub mod scripts;
 pub mod special;
+pub mod times;
 pub mod tools;
 
 pub use finish::{Finished, Form, Look, Problem};

@@ -22,6 +22,7 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("du", "it tells how much room files take"),
     ("free", "it tells how much memory is left"),
     ("vmstat", "it tells what the machine does"),
+    ("mountpoint", "it asks what is mounted"),
     ("lsof", "it looks at other processes"),
     ("top", "it looks at other processes"),
     ("ps", "it looks at other processes"),
@@ -90,6 +91,23 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
             Some("it tells inode numbers, or times of access or change")
         }
+        b"find" if argv.windows(2).any(|w| w[0].starts_with(b"-newer") && w[0].ends_with(b"t") && !is_absolute(&w[1])) => {
+            Some("it compares times with the present")
+        }
+        b"touch" if date_of_touch(argv).is_some_and(|d| !is_absolute(d)) => Some("it reckons from the present"),
+        b"flock"
+            if { argv }
+                .iter()
+                .skip(1)
+                .take_while(|a| a.starts_with(b"-"))
+                .any(|a| [&b"--nb"[..], b"--nonblock", b"--timeout", b"--wait"].contains(&&a[..]) || short_flag(a, b"nw", b"Ec")) =>
+        {
+            Some("it asks whether somebody holds a lock")
+        }
+        b"sh" | b"dash" | b"bash" if arg(&|a| a.contains_str("[ -N ") || a.contains_str("test -N ")) => {
+            Some("it asks for a time of access")
+        }
+        b"test" | b"[" if is(&["-N"]) => Some("it asks for a time of access"),
         b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
             Some("it asks whether two names are of one file")
         }
@@ -103,6 +121,9 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         b"sqlite3" if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) => {
             Some("it tells the time, or makes random numbers")
         }
+        _ if arg(&|a| a.contains_str("--build-id=uuid")) => Some("it makes a random build id"),
+        // lld removes what is old (`pruneCache` of LLVM).
+        _ if arg(&|a| a.contains_str("--thinlto-cache-dir")) => Some("it looks after a cache of its own, by the age of what is in it"),
         b"nice" if argv.len() == 1 => Some("it tells its own priority"),
         b"git" => git(argv),
         b"sort"
@@ -118,6 +139,28 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Is this a date that does not depend on the present: seconds after the epoch, or one that says its year?
+fn is_absolute(date: &[u8]) -> bool {
+    let years = |w: &[u8]| w.len() == 4 && (w.starts_with(b"19") || w.starts_with(b"20")) && w.iter().all(u8::is_ascii_digit);
+    date.starts_with(b"@") || date.split(|b| !b.is_ascii_digit()).any(years)
+}
+
+/// The date that `touch` is told; one of its own form (`-t`) as one that says its year, if it does.
+fn date_of_touch(argv: &[Vec<u8>]) -> Option<&[u8]> {
+    let value = |i: usize, a: &'static [u8]| argv[i].strip_prefix(a).filter(|v| !v.is_empty()).or_else(|| argv.get(i + 1).map(|v| &v[..]));
+    let short = |i: usize, letter: u8| {
+        let at = argv[i].iter().position(|b| *b == letter)?;
+        let plain = argv[i].starts_with(b"-") && !argv[i].starts_with(b"--") && argv[i][1..at].iter().all(|b| b"achm".contains(b));
+        plain.then(|| Some(&argv[i][at + 1..]).filter(|v| !v.is_empty()).or_else(|| argv.get(i + 1).map(|v| &v[..])))?
+    };
+    (1..argv.len()).find_map(|i| match &argv[i][..] {
+        a if a.starts_with(b"--date=") => Some(&a[7..]),
+        b"--date" => value(i, b"--date"),
+        _ => short(i, b'd')
+            .or_else(|| short(i, b't').map(|t| if t.iter().take_while(|b| b.is_ascii_digit()).count() >= 10 { &b"@0"[..] } else { t })),
+    })
 }
 
 /// A key of `sort`: `-k1,1R`, or `1,1R` after `-k`.
@@ -227,6 +270,13 @@ mod tests {
             "git archive HEAD:src",
             "git tag -a v1 -m x",
             "git -C d commit -m x",
+            "touch -d yesterday f",
+            "touch --date=now f",
+            "touch -md 10:00 f",
+            "touch -t 01010000 f",
+            "find . -newermt yesterday",
+            "flock -n l true",
+            "[ -N f ]",
             "sort -R f",
             "sort -k1,1R f",
             "sort -k 2R f",
@@ -244,6 +294,15 @@ mod tests {
             "stat -Lc %s f",
             "stat --printf=%s f",
             "ls -l --color f",
+            "touch -d @1000 f",
+            "touch -d 2020-01-01 f",
+            "touch -cmd 2020-01-01 f",
+            "touch -t 202001010000 f",
+            "touch -r ref f",
+            "touch f t d",
+            "find . -newermt 2020-01-01",
+            "flock l make -n",
+            "nm -N f",
             "sort -r f",
             "sort -k1,1n README",
             "ls -l --time-style=full-iso f",

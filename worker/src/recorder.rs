@@ -6,74 +6,16 @@
 //! changed the name before.
 
 use crate::present;
+use crate::record::{Image, Listing, Moment, Record};
 use crate::special::{self, Special};
-use crate::tools::{self, Times, Tool};
-use cache::digest::Content;
+use crate::times::{self, Times};
+use crate::tools::{self, Tool};
 use cache::observation::value;
-use cache::{Fact, FileStat, Kind, PathBytes, Value};
+use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tracer::{Access, Late, Op};
-
-/// How a name was used, and what it was before.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// State before the first access.
-    pub first: Option<FileStat>,
-    /// The first access looked at it (rather than replaced it).
-    pub looked_first: bool,
-    pub read: bool,
-    pub probed: bool,
-    /// Modification time counts.
-    pub times: bool,
-    /// Some call may have changed it.
-    pub intent: bool,
-    /// It was created with a call that fails if it exists, as the first thing.
-    pub exclusive: bool,
-    /// If it had been there, another name would have done as well.
-    pub any_name: bool,
-    /// And that would have been a random one.
-    pub random: bool,
-    /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
-    pub in_place: bool,
-    /// It was removed, or something else came under its name: nothing is left of what was there.
-    pub anew: bool,
-    /// A call that creates was made on it.
-    pub created: bool,
-    /// An interpreter of scripts read it, so that it may have run it.
-    pub interpreted: bool,
-    /// A program of which nothing is known looked at its state: it may have compared the time.
-    pub judged: bool,
-    /// It was probed by a tool that looks at what it is about to replace.
-    pub soft_probe: bool,
-    /// The process that did so, until it does replace the name: before that it may have been no output of it at all.
-    pub soft_by: Option<i32>,
-    /// Its owner was set.
-    pub sets_owner: bool,
-    /// Its extended attributes when they were asked for first.
-    pub attributes: Option<Value>,
-    /// Extended attributes were set.
-    pub sets_attributes: bool,
-    /// The pip has removed the name, and nothing has made it again: its absence is the pip's doing.
-    pub removed: bool,
-    /// It was renamed away, whole.
-    pub moved_away: bool,
-    /// It arrived by rename or link, whole.
-    pub moved_in: bool,
-    /// Content before the pip changed it.
-    pub before: Option<Content>,
-    /// Members before the pip listed it, for directories.
-    pub listing: Option<Vec<(Vec<u8>, Kind)>>,
-    /// Only tools listed it that look for libraries in it; see [`tools::searches_libraries`].
-    pub search: bool,
-    /// When it was first accessed, by the clock that stamps files.
-    pub seen: i128,
-    /// Its state was read only after that.
-    pub late: bool,
-    /// System call and process of the first access, as evidence.
-    pub first_by: (&'static str, i32),
-}
 
 /// The accesses of one pip.
 #[derive(Debug, Default)]
@@ -81,6 +23,8 @@ pub struct Accesses {
     pub names: FxHashMap<PathBytes, Record>,
     /// Links that were crossed, with state and target when that happened.
     pub links: FxHashMap<PathBytes, Link>,
+    /// Directories that a `..` led out of.
+    pub left: FxHashSet<PathBytes>,
     pub facts: BTreeSet<Fact>,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
     pub state: BTreeSet<&'static str>,
@@ -92,8 +36,12 @@ pub struct Accesses {
     pub sets_times: bool,
     /// Files that were there before and are meant to have another name, by device and inode.
     pub moved: FxHashMap<(u64, u64), PathBytes>,
-    /// Every exec.
+    /// A script that came through standard input compares times.
+    pub compares: bool,
+    /// Every exec. An [`Image`] is the number of one, and 0 what was there before.
     pub programs: Vec<Program>,
+    /// How many accesses there were.
+    now: Moment,
     /// Why the result cannot be stored, first reason first.
     pub problems: Vec<String>,
 }
@@ -119,8 +67,7 @@ pub struct OwnSources {
 
 impl OwnSources {
     fn look_into(&mut self, path: &[u8]) {
-        use std::os::unix::ffi::OsStrExt;
-        let source = std::fs::read(std::ffi::OsStr::from_bytes(path)).unwrap_or_default();
+        let source = beginning(path);
         self.any = true;
         // Of what is precompiled here the sources are known.
         if !cache::digest::is_precompiled(&source) {
@@ -138,6 +85,8 @@ pub struct Program {
     pub argv: Vec<Vec<u8>>,
     /// What the table knows of it. A script is never known, whatever its name.
     pub tool: Option<&'static Tool>,
+    /// Nothing is known of it, and it runs no scripts that could be searched for words.
+    pub is_opaque: bool,
     /// Who runs it, if it is a `#!` file.
     pub interpreter: Option<Vec<u8>>,
     /// The process that became it.
@@ -146,8 +95,11 @@ pub struct Program {
 
 #[derive(Clone, Debug, Default)]
 struct Running {
+    image: Image,
     tool: Option<&'static Tool>,
     times: Times,
+    /// Whose time does not count: Python compiles modules, not the script that it is given.
+    main: Option<Arc<[u8]>>,
     /// It runs scripts.
     interprets: bool,
     /// Where it was started.
@@ -165,8 +117,9 @@ struct Running {
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
-#[derive(Default)]
 pub struct Recorder {
+    /// The workspace: what is below it may have any name.
+    root: Arc<[u8]>,
     accesses: Arc<Mutex<Accesses>>,
     running: Mutex<FxHashMap<i32, Running>>,
 }
@@ -175,36 +128,46 @@ pub struct Recorder {
 pub type Before = Box<dyn FnOnce() + Send>;
 
 impl Recorder {
+    pub fn new(root: &[u8]) -> Self {
+        Self { root: root.into(), accesses: Arc::default(), running: Mutex::default() }
+    }
+
     /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8]) {
-        let script = interpreter.is_some();
-        let tool = if script { None } else { tools::tool(program) };
-        let probes_output = tool.is_some_and(|t| tools::probes_output(t, program, argv));
-        let seeds = tools::own_seeds(interpreter.unwrap_or(program));
-        let mut times = tools::reads_times(program, argv, cwd);
-        if script && tools::compares_times(program) {
-            times = Times::Elsewhere;
-        } else if interpreter.and_then(tools::tool).is_some() {
-            // A shell's own test would be in its text.
-            times = Times::None;
-        }
-        let searches = !script && tools::searches_libraries(program);
-        let interprets = crate::scripts::interprets(interpreter.unwrap_or(program));
-        let preprocesses = crate::macros::preprocesses(program);
-        let cwd = cwd.into();
-        self.running
-            .lock()
-            .expect("running")
-            .insert(pid, Running { tool, times, interprets, cwd, probes_output, searches, preprocesses, ignored: false, seeds });
+        let by_compiler = self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
+        let image = interpreter.unwrap_or(program);
+        let known = tools::is_what_it_is_called(image, &self.root, by_compiler);
+        let tool = if interpreter.is_none() && known { tools::tool(program) } else { None };
+        let interprets = crate::scripts::interprets(image);
+        // A script's own words are told of in its text, wherever it comes from.
+        let mut scripts = interpreter.map(|_| program).into_iter().chain(crate::scripts::scripts_of(program, argv));
+        let script = scripts.next().map(|s| if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() });
+        let foreign = script.as_ref().is_some_and(|s| crate::scripts::is_foreign(s, &self.root));
+        let times = if known { times::reads_times(image, argv) } else { Times::Unread };
+        let running = Running {
+            image: 0,
+            tool,
+            times,
+            main: script.as_deref().map(Into::into),
+            interprets,
+            cwd: cwd.into(),
+            probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
+            searches: interpreter.is_none() && known && tools::searches_libraries(program),
+            preprocesses: crate::macros::preprocesses(program),
+            ignored: false,
+            seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
+        };
+        let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
-        let keeps_time = tools::keeps_time_of_stdin(program, argv);
-        if (keeps_time || preprocesses && crate::macros::reads_stdin(argv))
+        let keeps_time = times::keeps_time_of_stdin(program, argv);
+        if (interprets || keeps_time || preprocesses && crate::macros::reads_stdin(argv))
             && let Ok(path) = cache::collect::read_link(format!("/proc/{pid}/fd/0").as_bytes())
             && FileStat::of(&path).is_some_and(|s| s.is_file())
         {
-            if a.names.get(&path[..]).is_some_and(|r| r.intent) {
+            if preprocesses && a.names.get(&path[..]).is_some_and(|r| r.intent) {
                 a.own_sources.look_into(&path);
             }
+            a.compares |= interprets && times::compares(&beginning(&path));
             a.timed.extend(keeps_time.then(|| path.into()));
         }
         let names = [Some(program), argv.first().map(Vec::as_slice)];
@@ -215,7 +178,12 @@ impl Recorder {
         {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
-        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, interpreter: interpreter.map(<[u8]>::to_vec), pid });
+        let is_opaque = times == Times::Unread && !interprets;
+        let interpreter = interpreter.map(<[u8]>::to_vec);
+        a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, is_opaque, interpreter, pid });
+        let image = Image::try_from(a.programs.len()).unwrap_or(Image::MAX);
+        drop(a);
+        self.running.lock().expect("running").insert(pid, Running { image, ..running });
     }
 
     /// What the program that process `pid` runs now looks at does not count; what it writes does.
@@ -278,6 +246,10 @@ impl Recorder {
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
+        if special::process(&access.path.path).is_some_and(|other| !self.running.lock().expect("running").contains_key(&other)) {
+            a.problem("it looks at another process".to_owned());
+            return None;
+        }
         match special::classify(&access.path.path, reads) {
             Special::No if reads && state.is_some_and(|s| s.kind == Kind::Special) => {
                 if special::is_job_server(&access.path.path) {
@@ -315,11 +287,21 @@ impl Recorder {
                 late: access.late.map(|l| l.time),
             });
         }
+        a.left.extend(access.path.left.iter().cloned());
         a.apply(access, state, &running, pid).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
     }
+}
+
+/// A file's text, as much as a source has.
+fn beginning(path: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    if let Some(f) = cache::collect::open_file(path) {
+        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 64 << 20), &mut text);
+    }
+    text
 }
 
 /// Is there now what the call found then? Times are judged later, when more is known.
@@ -355,36 +337,8 @@ impl Accesses {
         let looks =
             !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
-        let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record {
-            first: state,
-            looked_first: looks,
-            read: false,
-            probed: false,
-            times: false,
-            intent: false,
-            exclusive: false,
-            any_name: false,
-            random: false,
-            in_place: false,
-            anew: false,
-            created: false,
-            interpreted: false,
-            judged: false,
-            soft_probe: false,
-            soft_by: None,
-            sets_owner: false,
-            attributes: None,
-            sets_attributes: false,
-            removed: false,
-            moved_away: false,
-            moved_in: false,
-            before: None,
-            listing: None,
-            search: true,
-            seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
-            late: access.late.is_some(),
-            first_by: (access.call, pid),
-        });
+        self.now += 1;
+        let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record::new(access, state, looks, pid));
         // After a confirmed change of its own, what the pip sees is its own doing.
         // A directory's times change with its members: it is another one only if it was replaced.
         let same = |a: &FileStat, b: &FileStat| if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b };
@@ -407,7 +361,16 @@ impl Accesses {
         let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first));
         let rest_is_left = !own || !r.anew && is_left(&|s, first| (s.dev, s.ino) == (first.dev, first.ino));
         let time_is_left = !own || rest_is_left && is_left(&|s, first| (s.mtime, s.size) == (first.mtime, first.size));
-        let times = running.times.of(&access.path.path, state.is_some_and(|s| s.is_dir()), &running.cwd);
+        let directory = state.is_some_and(|s| s.is_dir());
+        let times = running.times.of(&access.path.path, directory, &running.cwd);
+        let compares = running.interprets && Times::Elsewhere.of(&access.path.path, directory, &running.cwd);
+        r.may_compare |= time_is_left && compares && !op.writes();
+        // Who gives a directory's name away, or puts something in its place, finds out whether it is empty.
+        if directory && r.listing.is_none() && !own && matches!(op, Op::Remove | Op::Create { .. }) {
+            let members = cache::collect::list(&access.path.path).unwrap_or_default();
+            r.listing = Some(Listing { members, at: self.now });
+            r.search = false;
+        }
         let mut hash = false;
         // A module of Python's may be run from its compiled form.
         let runs = matches!(op, Op::OpenRead { content: true } | Op::Exec) || access.path.path.ends_with(b".py");
@@ -418,7 +381,18 @@ impl Accesses {
                     self.own_sources.look_into(&access.path.path);
                 }
                 r.read |= !own;
-                r.times |= time_is_left && times;
+                r.executed |= matches!(op, Op::Exec);
+                if !own && !r.readers.contains(&running.image) {
+                    r.readers.push(running.image);
+                }
+                r.shows_mode |= !own && running.tool.is_none_or(tools::copies_modes);
+                if times && running.times == Times::Modules {
+                    r.module |= time_is_left && running.main.as_ref() != Some(&access.path.path);
+                } else {
+                    r.times |= time_is_left && times;
+                }
+                // A new name changes its state, and what is read has to be hashed before that.
+                hash = !own && is_file && r.before.is_none() && access.call.starts_with("link");
                 if *op == Op::LinkSource && time_is_left && is_file {
                     self.moved.extend(state.map(|s| ((s.dev, s.ino), access.path.path.clone())));
                 }
@@ -428,11 +402,18 @@ impl Accesses {
                 if *op == Op::Attributes && rest_is_left && r.attributes.is_none() {
                     r.attributes = Some(value::attributes(&cache::collect::attributes(&access.path.path)));
                 }
-                r.times |= time_is_left && (times || own && running.times.of_unread());
+                if times && running.times == Times::Modules {
+                    r.module |= time_is_left && running.main.as_ref() != Some(&access.path.path);
+                } else {
+                    r.times |= time_is_left && (times || own && running.times.of_unread());
+                }
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
-                    r.judged |= matches!(op, Op::Stat) && running.times.of_unread();
-                    if running.probes_output && access.path.links.is_empty() {
+                    let looks = matches!(op, Op::Stat) && running.times.of_unread() && running.main.as_ref() != Some(&access.path.path);
+                    if looks && !r.lookers.contains(&running.image) {
+                        r.lookers.push(running.image);
+                    }
+                    if running.probes_output && access.path.links.is_empty() && !directory {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;
                         // A compiler's driver looks, its assembler writes; of `mv` and the like each does both itself.
@@ -449,12 +430,15 @@ impl Accesses {
             }
             Op::List => {
                 r.search &= running.searches;
-                if !own && r.listing.is_none() && state.is_some_and(|s| s.is_dir()) {
-                    r.listing = cache::collect::list(&access.path.path).ok();
+                if !own && r.listing.is_none() && directory {
+                    r.listing = cache::collect::list(&access.path.path).ok().map(|members| Listing { members, at: self.now });
                 }
             }
-            Op::OpenWrite { keeps, creates, exclusive } => {
+            Op::OpenWrite { keeps, creates, exclusive, private } => {
                 r.created |= creates;
+                // `cp` does not ask for a new name where it has just seen a file.
+                r.needed |= !(*creates || running.probes_output && r.soft_by == Some(pid));
+                r.private |= new && *exclusive && *private;
                 if *keeps && !own && is_file && !*exclusive {
                     r.read = true;
                 }
@@ -466,7 +450,8 @@ impl Accesses {
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
-            Op::Create { exclusive } => {
+            Op::Create { exclusive, private } => {
+                r.private |= new && *exclusive && *private;
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
                 r.exclusive |= new && *exclusive && !running.probes_output;
                 r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
@@ -482,29 +467,35 @@ impl Accesses {
                 r.moved_away |= access.call.starts_with("rename");
             }
             Op::SetMeta | Op::Truncate => {
-                if !own && is_file {
-                    r.read = true;
-                    r.probed = true;
-                }
+                r.read |= !own && is_file;
+                r.probed |= !own;
                 r.sets_owner |= access.call.contains("chown");
                 r.sets_attributes |= access.call.contains("setxattr");
             }
             Op::SetTimes { now } => {
                 r.read |= !own && is_file;
+                r.probed |= !own && !is_file;
+                r.dated = true;
                 let moves = running.tool.is_some_and(tools::moves);
                 self.sets_times |= !now && (running.times.of_unread() || moves);
             }
         }
         r.anew |= matches!(op, Op::Remove | Op::Create { .. });
         if op.writes() {
+            let utility = running.tool.is_some_and(|t| t.class == tools::Class::Utility);
+            if running.probes_output && (!utility || r.soft_by == Some(pid)) {
+                r.replaced = true;
+            }
             if r.soft_by == Some(pid) {
                 r.soft_by = None;
             }
+            r.changes.get_or_insert(self.now);
             hash = r.read && is_file && r.before.is_none() && !own;
             r.intent = true;
         }
         // Whoever learns the time of a file that was moved learns that of the file that it was.
-        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource) && (times || running.times.of_unread());
+        let looks_at_time =
+            matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource) && (times || running.times.of_unread());
         if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| *p != access.path.path) {
             self.names.get_mut(&from).expect("what was moved was accessed").times = true;
         }

@@ -19,7 +19,7 @@ struct Language {
 
 const LANGUAGES: &[Language] = &[
     // Its variables are another matter: [`shell_asks`].
-    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef "] },
+    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef ", "[ -N ", "test -N "] },
     Language {
         interpreters: &["python", "pypy"],
         endings: &[".py"],
@@ -240,9 +240,13 @@ pub fn interprets(program: &[u8]) -> bool {
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
 /// touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
-    let given = || programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
     let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
-    programs.iter().any(|p| p.path == path) || (interpreted && module()) || given()
+    programs.iter().any(|p| p.path == path) || (interpreted && module()) || is_given(path, programs)
+}
+
+/// Was it given to an interpreter on its command line?
+pub fn is_given(path: &[u8], programs: &[Program]) -> bool {
+    programs.iter().flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path))
 }
 
 /// Is it a script for a shell, by its name or first line?
@@ -333,7 +337,14 @@ mod tests {
     use super::*;
 
     fn program(path: &str, argv: &[&str]) -> Program {
-        Program { path: path.into(), argv: argv.iter().map(|a| a.as_bytes().to_vec()).collect(), tool: None, interpreter: None, pid: 1 }
+        Program {
+            path: path.into(),
+            argv: argv.iter().map(|a| a.as_bytes().to_vec()).collect(),
+            tool: None,
+            interpreter: None,
+            pid: 1,
+            is_opaque: false,
+        }
     }
 
     #[test]

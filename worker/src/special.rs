@@ -41,12 +41,14 @@ const OWN_PROC: &[&str] = &[
     "setgroups",
     "attr",
     "loginuid",
+    "coredump_filter",
     "smaps",
 ];
 
 const IGNORED: &[&str] = &[
     "/proc",
     "/proc/filesystems",
+    "/proc/cgroups",
     "/proc/mounts",
     "/proc/meminfo",
     "/proc/loadavg",
@@ -83,6 +85,12 @@ fn below(path: &[u8], dir: &str) -> bool {
     path.strip_prefix(dir.as_bytes()).is_some_and(|r| matches!(r.first(), None | Some(b'/')))
 }
 
+/// The process that a path below `/proc` is about, if it is named by its number.
+pub fn process(path: &[u8]) -> Option<i32> {
+    let who = path.strip_prefix(b"/proc/")?.split(|b| *b == b'/').next()?;
+    std::str::from_utf8(who).ok()?.parse().ok()
+}
+
 /// The slots of a make: from version 4.4 on they may be in a FIFO (`--jobserver-style=fifo`), which is nobody's input.
 pub fn is_job_server(path: &[u8]) -> bool {
     crate::tools::base_name(path).starts_with(b"GMfifo")
@@ -99,7 +107,8 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
         if who == b"self" || who == b"thread-self" || who.iter().all(u8::is_ascii_digit) {
             let mut inner = parts.next().unwrap_or_default().splitn(2, |b| *b == b'/');
             let what = inner.next().unwrap_or_default();
-            if matches!(what, b"cwd" | b"root") && inner.next().is_some_and(|rest| !rest.is_empty()) {
+            let below = inner.next().unwrap_or_default();
+            if matches!(what, b"cwd" | b"root") && !below.is_empty() || what == b"fd" && below.contains(&b'/') {
                 return Special::Volatile("it looks through another process's directory");
             }
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
@@ -115,6 +124,10 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
     if matches!(path, b"/dev/random" | b"/dev/urandom") {
         return if reads { Special::Volatile("it reads random bytes") } else { Special::Ignore };
     }
+    // Whether there is such a device may be the question.
+    if !reads && below(path, "/dev") && !IGNORED.iter().any(|i| path == i.as_bytes() || *i != "/dev" && below(path, i)) {
+        return Special::No;
+    }
     if !reads || IGNORED.iter().any(|i| path == i.as_bytes() || (*i != "/proc" && *i != "/dev" && below(path, i))) {
         return Special::Ignore;
     }
@@ -128,6 +141,15 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_process() {
+        let of = |p: &str| process(p.as_bytes());
+        assert_eq!(
+            [of("/proc/12"), of("/proc/12/fd/3"), of("/proc/self/fd"), of("/proc/meminfo"), of("/p")],
+            [Some(12), Some(12), None, None, None]
+        );
+    }
 
     #[test]
     fn the_table() {
@@ -145,7 +167,9 @@ mod tests {
             ("/dev/urandom", true, Special::Volatile("it reads random bytes")),
             ("/proc/net/tcp", true, Special::Volatile("it reads kernel state under /proc or /sys")),
             ("/dev/sda", true, Special::Volatile("it reads a device")),
-            ("/dev/sda", false, Special::Ignore),
+            ("/dev/sda", false, Special::No),
+            ("/dev/pts/3", false, Special::Ignore),
+            ("/proc/self/fd/3/f", false, Special::Volatile("it looks through another process's directory")),
         ];
         for (path, reads, want) in cases {
             assert_eq!(classify(path.as_bytes(), *reads), *want, "{path}");

@@ -1,7 +1,8 @@
-//! What is known of common programs, as data: which environment variables they read, whether they look at
-//! their output before they replace it, whether file times matter to them.
+//! What is known of common programs, as data: which environment variables they read, whether they look at their output before they
+//! replace it. To which of them file times matter is the business of [`crate::times`].
 //!
-//! A program that is not here is treated with full suspicion: every variable counts, every probe counts.
+//! A program that is not here is treated with full suspicion: every variable counts, every probe counts. So is one that only has the name
+//! of another: builds make programs called `test` or `size`.
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,10 @@ const GCC: &[&str] = &[
     "CPLUS_INCLUDE_PATH",
     "OBJC_INCLUDE_PATH",
     "LIBRARY_PATH",
+    "OBJCPLUS_INCLUDE_PATH",
     "COMPILER_PATH",
+    "CC_*",
+    "LLD_*",
     "GCC_*",
     "COLLECT_*",
     "DEPENDENCIES_OUTPUT",
@@ -138,12 +142,50 @@ pub fn tool(path: &[u8]) -> Option<&'static Tool> {
     if let Some(t) = exact(name) {
         return Some(t);
     }
-    let unversioned = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
-    exact(unversioned).or_else(|| {
-        // A target triplet: the longest known name after a dash.
-        let toolchain = |n: &str| exact(n).filter(|t| t.class == Class::Toolchain);
-        unversioned.match_indices('-').find_map(|(i, _)| toolchain(&unversioned[i + 1..]))
-    })
+    let toolchain = |n: &str| exact(n).filter(|t| t.class == Class::Toolchain);
+    let unversioned = unversioned(name);
+    // A target triplet: the longest known name after a dash.
+    toolchain(unversioned).or_else(|| unversioned.match_indices('-').find_map(|(i, _)| toolchain(&unversioned[i + 1..])))
+}
+
+fn unversioned(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-')
+}
+
+/// Names that nobody gives to a program of another kind.
+const DISTINCT: &[&str] = &[
+    "gcc",
+    "g++",
+    "clang",
+    "clang++",
+    "gfortran",
+    "cc1",
+    "cc1plus",
+    "cc1obj",
+    "f951",
+    "collect2",
+    "lto1",
+    "lto-wrapper",
+    "gcc-ar",
+    "gcc-nm",
+    "gcc-ranlib",
+    "ld.bfd",
+    "ld.gold",
+    "ld.lld",
+    "llvm-ar",
+    "llvm-ranlib",
+    "rustc",
+];
+
+/// Is a program what it is called? One that comes with the machine is. One of the build's own may be a compiler (its name is distinct, or
+/// has a target before it: `arm-none-eabi-ld`), or be started by one `by_compiler`; but a program called `test` is anything.
+pub fn is_what_it_is_called(path: &[u8], root: &[u8], by_compiler: bool) -> bool {
+    let name = || std::str::from_utf8(base_name(path)).unwrap_or_default();
+    let known = |n: &str| DISTINCT.contains(&n) || DISTINCT.contains(&unversioned(n));
+    let of_target = |n: &str| {
+        n.match_indices('-').any(|(i, _)| known(&n[i + 1..]) || i > 0 && n[..i].contains('-') && tool(&n.as_bytes()[i + 1..]).is_some())
+    };
+    crate::scripts::is_foreign(path, root) || by_compiler && tool(path).is_some() || known(name()) || of_target(name())
 }
 
 /// Does it give what it makes random names (mktemp(1): at least three random characters)?
@@ -154,6 +196,11 @@ pub fn invents_names(tool: &Tool) -> bool {
 /// Does it give files other names, or, where that is on another file system, make copies with their times?
 pub fn moves(tool: &Tool) -> bool {
     tool.names.contains(&"mv")
+}
+
+/// Does it give what it makes the mode of what it reads, which it asks the open file for (`sed -i`)?
+pub fn copies_modes(tool: &Tool) -> bool {
+    tool.names.contains(&"sed")
 }
 
 /// Is a probe of an output by this run without effect on what it makes?
@@ -172,8 +219,9 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
         // Without -f an old name is an error.
         b"ln" if !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f", b"tS")) => false,
         b"cp" | b"mv" | b"ln" | b"install" => !options.any(|a| {
-            let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix"];
-            long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS", b"gmot")
+            let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix", b"--link", b"--symbolic-link"];
+            let links = base_name(path) == b"cp" && short_flag(a, b"ls", b"tS");
+            long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS", b"gmot") || links
         }),
         // Without -f a missing name is an error.
         b"rm" => options.any(|a| a == b"--force" || short_flag(a, b"f", b"")),
@@ -181,17 +229,20 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// How often a program reads random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see
-/// `PERL_HASH_SEED` in perlrun), names of scratch files (LLVM's `createUniqueFile`), names of symbols and sections that must differ from
-/// those of other files (gcc, once, with `-flto`: see `-frandom-seed` in its manual).
-pub fn own_seeds(path: &[u8]) -> u8 {
-    let name = base_name(path);
-    let is = |n: &[u8]| name.starts_with(n);
-    match () {
-        () if is(b"perl") => 2,
-        () if [&b"cc1"[..], b"lto1", b"f951", b"gnat1", b"d21", b"go1"].iter().any(|n| is(n)) => 1,
-        () if [&b"lld"[..], b"ld.lld", b"rust-lld", b"clang", b"llvm-", b"wasm-ld"].iter().any(|n| is(n)) => u8::MAX,
-        () => 0,
+/// How often a program may read random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see `PERL_HASH_SEED` in
+/// perlrun), names of scratch files (LLVM's `createUniqueFile`, cmake's `try_compile`, sqlite, rsync), names of symbols and sections that
+/// must differ from those of other files (gcc, once, with `-flto`: see `-frandom-seed` in its manual). The machine's own scripts of perl's use
+/// them for scratch names, too (autom4te).
+pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
+    const ONCE: &[&str] = &["cc1", "cc1plus", "cc1obj", "lto1", "f951", "gnat1", "d21", "go1"];
+    const OFTEN: &[&str] = &["lld", "ld.lld", "rust-lld", "clang", "clang++", "wasm-ld", "cmake", "ctest", "sqlite3", "rsync"];
+    let name = std::str::from_utf8(base_name(path)).unwrap_or_default();
+    match unversioned(name) {
+        "perl" if runs_foreign_script => u8::MAX,
+        "perl" => 2,
+        _ if ONCE.contains(&name) => 1,
+        n if OFTEN.contains(&n) || n.starts_with("llvm-") => u8::MAX,
+        _ => 0,
     }
 }
 
@@ -225,124 +276,9 @@ pub fn library_stem(name: &[u8], exact: bool) -> Option<Vec<u8>> {
     Some(name[..3 + end].to_vec())
 }
 
-/// Does this script compare file times?
-pub fn compares_times(script: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    // Never anything that opening or reading would change: pipes, terminals, devices.
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(script));
-    let readable = !script.starts_with(b"/dev/") && !script.starts_with(b"/proc/") && path.metadata().is_ok_and(|m| m.is_file());
-    let mut text = Vec::new();
-    if readable && let Ok(f) = std::fs::File::open(path) {
-        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4 << 20), &mut text);
-    }
-    compares(&text)
-}
-
-/// Has this text a word for comparing or handing on file times?
-fn compares(text: &[u8]) -> bool {
-    use bstr::ByteSlice;
-    const WORDS: &[&str] =
-        &[" -nt ", " -ot ", "-newer", "mtime", " -M ", "copy2", "copystat", "copytree", "zipfile", "tarfile", "make_archive", "st_mtim"];
-    WORDS.iter().any(|w| text.contains_str(w))
-}
-
-/// The script file of a shell's command line, if it runs one.
-fn shell_script(argv: &[Vec<u8>]) -> Option<&[u8]> {
-    argv.iter().skip(1).map(Vec::as_slice).find(|a| !matches!(a.first(), Some(b'-' | b'+')))
-}
-
-/// Of which names a program reads the modification time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Times {
-    #[default]
-    None,
-    /// Python's modules, to judge their compiled form; of other files as `Unread`.
-    Modules,
-    /// Files, but directories only to find their way.
-    Files,
-    /// Files and directories, but not the directories that it is in: a script goes through those to get anywhere.
-    Elsewhere,
-    /// Whatever it looks at (archivers and copiers).
-    All,
-    /// Nothing is known of it: perhaps of what it looks at and does not read, to see whether there is something to do.
-    Unread,
-}
-
-impl Times {
-    /// Does the time of `path` count, for a program that was started in `cwd`?
-    pub fn of(self, path: &[u8], directory: bool, cwd: &[u8]) -> bool {
-        match self {
-            Self::None | Self::Unread => false,
-            Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
-            Self::Files => !directory,
-            Self::Elsewhere => !(directory && cwd.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))),
-            Self::All => true,
-        }
-    }
-
-    /// Does the time count of what is looked at and then not read, and that of what is read where times are set on what it makes?
-    pub fn of_unread(self) -> bool {
-        matches!(self, Self::Modules | Self::Unread)
-    }
-}
-
-/// Which modification times a run of this program with these arguments in `cwd` reads.
-pub fn reads_times(path: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> Times {
-    use bstr::ByteSlice;
-    let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
-    let when = |yes: bool, t: Times| if yes { t } else { Times::None };
-    let script =
-        || shell_script(argv).is_some_and(|s| compares_times(&if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() }));
-    match base_name(path) {
-        b"cp" => {
-            let long = |a: &[u8]| [&b"--preserve"[..], b"--archive", b"--update"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"pau", b"tS")), Times::All)
-        }
-        b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p", b"gmotS")), Times::Files),
-        b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r", b"dt")), Times::All),
-        b"find" => {
-            let words = |a: &[u8]| a.starts_with(b"-newer") || a == b"-links";
-            when(arg(&words) || prints(argv, b"tTn"), Times::All)
-        }
-        b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
-        b"ls" => {
-            let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
-            when(arg(&|a| long(a) || short_flag(a, b"lgnot", b"ITw")), Times::All)
-        }
-        b"gzip" | b"pod2man" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
-        b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
-            // A shell looks at its own directory to know where it is, unless it is told to compare that one.
-            let text = || argv.iter().skip(1).flat_map(|a| a.split_str(" ")).filter(|w| !w.is_empty()).collect::<Vec<_>>();
-            let asks = arg(&|a| a.contains_str("-nt") || a.contains_str("-ot"));
-            if asks && compares_directories(&text()) { Times::All } else { when(asks || script(), Times::Elsewhere) }
-        }
-        // Debian's `ar` is a link to `x86_64-linux-gnu-ar`.
-        name if is_or_for(name, "ar") => when(argv.get(1).is_some_and(|a| a.contains(&b'U')), Times::Files),
-        name if is_or_for(name, "strip") || is_or_for(name, "objcopy") => {
-            when(arg(&|a| a == b"--preserve-dates" || short_flag(a, b"p", b"FIOBjRKNGWLbo")), Times::Files)
-        }
-        name if name.starts_with(b"python") || name == b"node" => {
-            let asks = argv.iter().any(|a| compares(a)) || script();
-            if asks { Times::Elsewhere } else { Times::Modules }
-        }
-        b"perl" | b"ruby" | b"tclsh" if script() => Times::Elsewhere,
-        b"which" | b"file" | b"env" | b"xargs" | b"diff" | b"awk" | b"mawk" | b"gawk" | b"unzip" => Times::None,
-        _ if tool(path).is_some() || searches_libraries(path) => Times::None,
-        _ => Times::Unread,
-    }
-}
-
-/// Does it write down the time of the file on its standard input? (gzip(1), `--name`)
-pub fn keeps_time_of_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
-    const NOT: &[&[u8]] = &[b"--no-name", b"--decompress", b"--uncompress", b"--test", b"--list", b"--version", b"--help", b"--license"];
-    let has_value = |a: &[u8]| [&b"-S"[..], b"-b", b"-p", b"--suffix", b"--blocksize", b"--processes"].contains(&a);
-    let words = argv.windows(2).filter(|w| !has_value(&w[0])).map(|w| &w[1][..]);
-    let not = |a: &[u8]| NOT.contains(&a) || short_flag(a, b"ndtlVLh", b"bSp") || !a.starts_with(b"-");
-    matches!(base_name(path), b"gzip" | b"pigz") && !{ words }.any(not)
-}
-
 /// Is it this program, or that for a target (`x86_64-linux-gnu-ar`)?
-fn is_or_for(name: &[u8], program: &str) -> bool {
+pub(crate) fn is_or_for(name: &[u8], program: &str) -> bool {
+    let name = std::str::from_utf8(name).map_or(name, |n| unversioned(n).as_bytes());
     name.strip_suffix(program.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
 }
 
@@ -355,15 +291,6 @@ pub(crate) fn prints(argv: &[Vec<u8>], letters: &[u8]) -> bool {
 pub(crate) fn has_directive(format: &[u8], letters: &[u8]) -> bool {
     let directive = |rest: &[u8]| rest.iter().find(|b| !(b.is_ascii_digit() || b"#-+ .".contains(b))).copied();
     format.split(|b| *b == b'%').skip(1).filter_map(directive).any(|l| letters.contains(&l))
-}
-
-/// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
-fn compares_directories(words: &[&[u8]]) -> bool {
-    let plain = |w: Option<&&[u8]>| w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)));
-    words
-        .iter()
-        .enumerate()
-        .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
 }
 
 /// `-xyz` holds one of `letters`. What follows one of `valued` is its value.
@@ -389,6 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_what_it_is_called() {
+        let is = |p: &str| is_what_it_is_called(p.as_bytes(), b"/src", false);
+        for p in [
+            "/usr/bin/test",
+            "/opt/x/bin/ld",
+            "/src/toolchain/clang-17",
+            "/src/bin/arm-none-eabi-as",
+            "/home/x/bin/gcc",
+            "/src/x86_64-linux-gnu-gcc-12",
+        ] {
+            assert!(is(p), "{p}");
+        }
+        for p in ["/src/test", "/src/test1", "/src/ld", "/src/my-ld", "/src/gen-size", "/usr2/cc"] {
+            assert!(!is(p), "{p}");
+        }
+        assert!(is_what_it_is_called(b"/src/libexec/as", b"/src", true) && !is_what_it_is_called(b"/src/gen", b"/src", true));
+        assert_eq!(
+            [&b"/usr/bin/perlin"[..], b"/src/clang-gen", b"/usr/bin/perl5.36", b"/usr/bin/clang-14"].map(|p| own_seeds(p, false)),
+            [0, 0, 2, u8::MAX]
+        );
+    }
+
+    #[test]
     fn names_are_found_with_prefix_and_version() {
         let class = |p: &str| tool(p.as_bytes()).map(|t| t.class);
         for p in [
@@ -403,29 +353,9 @@ mod tests {
         ] {
             assert_eq!(class(p), Some(Class::Toolchain), "{p}");
         }
-        for p in ["gcc-wrapper", "my-cp", "python3.11", "wayland-scanner", "has"] {
+        for p in ["gcc-wrapper", "my-cp", "python3.11", "wayland-scanner", "has", "test1", "sort-2", "join3"] {
             assert_eq!(class(p), None, "{p}");
         }
         assert_eq!(class("/bin/dash"), Some(Class::Shell));
-    }
-
-    #[test]
-    fn times_matter_where_they_are_asked_for() {
-        let of = |line: &[&str]| {
-            let argv: Vec<Vec<u8>> = line.iter().map(|s| s.as_bytes().to_vec()).collect();
-            reads_times(&argv[0], &argv, b"/")
-        };
-        assert_eq!(of(&["cp", "-pR", "a", "b"]), Times::All);
-        assert_eq!(of(&["cp", "a", "b"]), Times::None);
-        assert_eq!(of(&["sh", "-c", "test a -nt b"]), Times::Elsewhere);
-        assert_eq!(of(&["sh", "-c", "test . -nt b"]), Times::All);
-        assert_eq!(of(&["sh", "-c", "test a -ot $b"]), Times::All);
-        assert_eq!(of(&["tar", "cf", "x"]), Times::All);
-        assert_eq!(of(&["python3.11", "x.py"]), Times::Modules);
-        let of = |t: Times, path: &str, directory| t.of(path.as_bytes(), directory, b"/d/e");
-        assert!(of(Times::Modules, "/a/b.py", false) && !of(Times::Modules, "/a/b.h", false));
-        assert!(of(Times::All, "/d", true) && !of(Times::Files, "/d", true));
-        assert!(!of(Times::Elsewhere, "/d", true) && !of(Times::Elsewhere, "/d/e", true) && of(Times::Elsewhere, "/d/ee", true));
-        assert!(of(Times::Elsewhere, "/d/e/f", true) && of(Times::Elsewhere, "/d/e", false));
     }
 }

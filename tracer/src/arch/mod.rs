@@ -4,7 +4,8 @@ mod x86_64;
 
 pub use x86_64::{
     AUDIT_ARCH, CLONE, CLONE3, DESCRIPTOR_USERS, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL, FOREIGN_ABI_BIT, HIGHEST_KNOWN, IO_URING_SETUP,
-    OPEN_BY_HANDLE_AT, PTRACE, RENAMEAT2, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_READERS, TABLE, UTIMENSAT, call_again, exit_group_registers,
+    MKDIR, MKDIRAT, OPEN_BY_HANDLE_AT, PTRACE, RENAMEAT2, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_READERS, TABLE, UTIMENSAT, call_again,
+    exit_group_registers,
 };
 
 /// Where a call's path is, and whether its last symbolic link is followed.
@@ -71,6 +72,8 @@ pub enum Shape {
     Seccomp,
     /// sendmsg: index of the `struct msghdr` pointer.
     Message(u8),
+    /// kill, tgkill: index of the process or thread; other than a positive number is a group.
+    Signal(u8),
     /// Something that no observation can describe.
     Escape(super::access::EscapeKind),
 }

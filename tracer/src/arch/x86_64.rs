@@ -15,6 +15,8 @@ pub const EXECVEAT: i32 = 322;
 pub const CLONE: i32 = 56;
 pub const CLONE3: i32 = 435;
 pub const EXIT: i32 = 60;
+pub const MKDIR: i32 = 83;
+pub const MKDIRAT: i32 = 258;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
 pub const PTRACE: i32 = 101;
@@ -165,6 +167,10 @@ pub const TABLE: &[(i32, &str, Shape)] = &[
     (SENDMSG, "sendmsg", Shape::Message(1)),
     (307, "sendmmsg", Shape::Message(1)),
     (317, "seccomp", Shape::Seccomp),
+    (62, "kill", Shape::Signal(0)),
+    (200, "tkill", Shape::Signal(0)),
+    (234, "tgkill", Shape::Signal(0)),
+    (424, "pidfd_send_signal", Shape::Escape(EscapeKind::Signal)),
     (29, "shmget", Shape::Escape(EscapeKind::Ipc)),
     (64, "semget", Shape::Escape(EscapeKind::Ipc)),
     (68, "msgget", Shape::Escape(EscapeKind::Ipc)),

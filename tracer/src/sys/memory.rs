@@ -107,3 +107,11 @@ pub fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
     let r = unsafe { libc::syscall(libc::SYS_kcmp, me, me, 0, a.as_raw_fd(), b.as_raw_fd()) };
     (r >= 0).then_some(r == 0)
 }
+
+/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2), `KCMP_VM`)? `false` also
+/// where the kernel will not say.
+pub fn same_memory(a: i32, b: i32) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: plain integers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0 }
+}

@@ -1,0 +1,167 @@
+//! What is kept of one name while a pip runs: its state before the first access, and how it was used.
+//!
+//! Plain data: who fills it in is [`crate::recorder`], who judges it is [`crate::finish`].
+
+use cache::digest::Content;
+use cache::{FileStat, Kind, Value};
+use tracer::Access;
+
+/// A program that a process became by `execve`: processes that it forks are the same, until they execute another.
+pub type Image = u32;
+
+/// Accesses, counted.
+pub type Moment = u32;
+
+/// Sorted names and kinds, and when they were read.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub members: Vec<(Vec<u8>, Kind)>,
+    pub at: Moment,
+}
+
+/// How a name was used, and what it was before.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// State before the first access.
+    pub first: Option<FileStat>,
+    /// The first access looked at it (rather than replaced it).
+    pub looked_first: bool,
+    pub read: bool,
+    pub probed: bool,
+    /// Its mode may have been asked for through the open file.
+    pub shows_mode: bool,
+    /// Modification time counts.
+    pub times: bool,
+    /// It does if a script that was run compares times: who runs scripts looked at it.
+    pub may_compare: bool,
+    /// Python looked at it as one of its modules.
+    pub module: bool,
+    /// The programs of which nothing is known that looked at its state: they may have compared the time.
+    pub lookers: Vec<Image>,
+    /// Those that read it.
+    pub readers: Vec<Image>,
+    /// It was executed.
+    pub executed: bool,
+    /// Some call may have changed it.
+    pub intent: bool,
+    /// It was created with a call that fails if it exists, as the first thing.
+    pub exclusive: bool,
+    /// If it had been there, another name would have done as well.
+    pub any_name: bool,
+    /// And that would have been a random one.
+    pub random: bool,
+    /// It was created as nobody else's, as scratch files are.
+    pub private: bool,
+    /// It was opened for writing with a call that fails if it is not there.
+    pub needed: bool,
+    /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
+    pub in_place: bool,
+    /// It was removed, or something else came under its name: nothing is left of what was there.
+    pub anew: bool,
+    /// A call that creates was made on it.
+    pub created: bool,
+    /// An interpreter of scripts read it, so that it may have run it.
+    pub interpreted: bool,
+    /// It was probed by a tool that looks at what it is about to replace.
+    pub soft_probe: bool,
+    /// The process that did so, until it does replace the name: before that it may have been no output of it at all.
+    pub soft_by: Option<i32>,
+    /// Who looks at what it is about to replace has replaced it.
+    pub replaced: bool,
+    /// Its owner was set.
+    pub sets_owner: bool,
+    /// Its extended attributes when they were asked for first.
+    pub attributes: Option<Value>,
+    /// Extended attributes were set.
+    pub sets_attributes: bool,
+    /// Its times were set.
+    pub dated: bool,
+    /// The pip has removed the name, and nothing has made it again: its absence is the pip's doing.
+    pub removed: bool,
+    /// It was renamed away, whole.
+    pub moved_away: bool,
+    /// It arrived by rename or link, whole.
+    pub moved_in: bool,
+    /// Content before the pip changed it.
+    pub before: Option<Content>,
+    /// Where it led, for symbolic links, and whether to a directory.
+    pub target: Option<(Vec<u8>, bool)>,
+    /// Members of a directory when the pip listed or removed it first.
+    pub listing: Option<Listing>,
+    /// Only tools listed it that look for libraries in it; see [`tools::searches_libraries`].
+    pub search: bool,
+    /// When it was first meant to be changed.
+    pub changes: Option<Moment>,
+    /// When it was first accessed, by the clock that stamps files.
+    pub seen: i128,
+    /// Its state was read only after that.
+    pub late: bool,
+    /// System call and process of the first access, as evidence.
+    pub first_by: (&'static str, i32),
+}
+
+impl Record {
+    /// Of a name in this state before its first access, which is this one.
+    pub fn new(access: &Access, state: Option<FileStat>, looks: bool, pid: i32) -> Self {
+        let link = state.filter(|s| s.kind == Kind::Symlink);
+        Self {
+            first: state,
+            looked_first: looks,
+            read: false,
+            probed: false,
+            shows_mode: false,
+            times: false,
+            may_compare: false,
+            module: false,
+            lookers: Vec::new(),
+            readers: Vec::new(),
+            executed: false,
+            intent: false,
+            exclusive: false,
+            any_name: false,
+            random: false,
+            private: false,
+            needed: false,
+            in_place: false,
+            anew: false,
+            created: false,
+            interpreted: false,
+            soft_probe: false,
+            soft_by: None,
+            replaced: false,
+            sets_owner: false,
+            attributes: None,
+            sets_attributes: false,
+            dated: false,
+            removed: false,
+            moved_away: false,
+            moved_in: false,
+            before: None,
+            target: link.and_then(|_| Some((cache::collect::read_link(&access.path.path).ok()?, leads_to_directory(&access.path.path)))),
+            listing: None,
+            search: true,
+            changes: None,
+            seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
+            late: access.late.is_some(),
+            first_by: (access.call, pid),
+        }
+    }
+
+    /// Somebody of whom nothing is known looked at it and did not read it: perhaps at its time, to see whether there is something to do.
+    pub fn judged(&self) -> bool {
+        !self.executed && self.lookers.iter().any(|i| !self.readers.contains(i))
+    }
+
+    /// Is this what `now` is there when a tool replaced what it had looked at: a file or link, instead of a file, a link, or nothing? What
+    /// was there makes no difference then; a directory would have made one.
+    pub fn only_replaced(&self, now: Option<&FileStat>) -> bool {
+        let plain = |s: &FileStat| matches!(s.kind, Kind::File | Kind::Symlink);
+        let leads = self.target.as_ref().is_some_and(|(_, to_directory)| *to_directory);
+        self.replaced && !leads && self.first.as_ref().is_none_or(plain) && now.is_none_or(plain)
+    }
+}
+
+fn leads_to_directory(link: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    std::path::Path::new(std::ffi::OsStr::from_bytes(link)).is_dir()
+}
