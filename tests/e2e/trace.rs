@@ -22,6 +22,7 @@ fn strace(w: &World, cmd: &str) -> (BTreeSet<String>, BTreeSet<String>) {
             && !call.contains("O_WRONLY")
             && !call.contains("O_RDWR")
             && !call.contains("O_DIRECTORY")
+            && !call.contains("O_PATH")
             && call.contains(" = ")
             && let Some(real) = call.rsplit(" = ").next().and_then(|r| r.split_once('<')).and_then(|(_, r)| r.strip_suffix('>'))
         {
