@@ -39,7 +39,7 @@ pub enum Times {
     Modules,
     /// Files, but directories only to find their way.
     Files,
-    /// Files and directories, but not the directories that it is in: a script goes through those to get anywhere.
+    /// Files and directories, but not the directories that it is in: a script, or cmake, goes through those to get anywhere.
     Elsewhere,
     /// Whatever it looks at (archivers and copiers).
     All,
@@ -82,7 +82,7 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
             when(arg(&words) || prints(argv, b"tTn"), Times::All)
         }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
-        b"cmake" if argv.get(1).is_some_and(|a| a == b"-E") => when(arg(&|a| a == b"tar" || a == b"copy_if_different"), Times::All),
+        b"cmake" if argv.get(1).is_some_and(|a| a == b"-E") => when(arg(&|a| a == b"tar" || a == b"copy_if_different"), Times::Elsewhere),
         b"ls" => {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
             when(arg(&|a| long(a) || short_flag(a, b"lgnot", b"ITw")), Times::All)

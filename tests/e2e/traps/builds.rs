@@ -14,20 +14,21 @@ const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> 
 }
 
 fn same(b: &Build<'_>) {
-    same_in(World::new(), b);
+    same_in(&World::new(), b);
 }
 
-fn same_in(w: World, b: &Build<'_>) {
+fn same_in(w: &World, b: &Build<'_>) {
     let prepare = |w: &World| {
         w.sh(b.setup);
         w.write("build.sh", b.script);
     };
-    prepare(&w);
+    w.wipe();
+    prepare(w);
     let o = w.sh("sh build.sh");
     let want = (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot());
     for time in ["cold", "warm", "third"] {
         w.wipe();
-        prepare(&w);
+        prepare(w);
         let r = w.run(&["sh", "build.sh"]);
         assert_eq!((r.stdout(), r.code()), (want.0.clone(), want.1), "{} {time}: text or code\n{}\n{}", b.name, r.stderr(), r.story());
         assert_eq!(w.snapshot(), want.2, "{} {time}: tree\n{}", b.name, r.story());
@@ -116,7 +117,59 @@ fn a_debugger() {
     w.env.insert("XL_BACKEND".into(), "seccomp".into());
     let script = "gcc -g d.c -o d; sh -c 'gdb -q -nx -batch -ex \"break f\" -ex run -ex \"print n\" -ex continue ./d > log 2>&1; \
                   grep -c \"= 6\" log; grep -o \"exited with code 07\" log; rm log; :'";
-    same_in(w, &build("a debugger", "echo 'int f(int n) { return n + 1; } int main(void) { return f(6); }' > d.c", script));
+    same_in(&w, &build("a debugger", "echo 'int f(int n) { return n + 1; } int main(void) { return f(6); }' > d.c", script));
+}
+
+/// Where a command's text goes is its own affair, too: a file can be sought in, has a mode and a place, and others may write to it.
+#[test]
+fn where_text_goes() {
+    let python = |text: &str| format!("cat > t.py <<'E'\n{text}\nE\n");
+    let seekable = python("import sys; print(sys.stdout.seekable())");
+    let mode = python("import os; print(1); os.fchmod(1, 0o755)");
+    let both = python("import os; os.write(3, b'3'); os.write(1, b'1')");
+    let builds = [
+        build("can it be sought in", &seekable, "python3 t.py > o; cat o; python3 t.py | cat"),
+        build("a file that is added to itself", "echo 1 > a", "sh -c 'cat a; :' >> a"),
+        build("a place in it", "echo 1 > a", "sh -c 'dd if=a bs=1 seek=3 status=none; :' > o; od -c o"),
+        build("its mode", &mode, "python3 t.py > o; ls -l o | cut -c1-10"),
+        build("text over text", "printf XX > x; printf 1234567890 > f", "sh -c 'head -c 2 x; :' 1<>f; cat f"),
+        build("other text over other text", "printf YY > x; printf abcdefghij > f", "sh -c 'head -c 2 x; :' 1<>f; cat f"),
+        build("two ways to one log", &both, "exec 3>log; python3 t.py >&3; python3 t.py; cat log"),
+        build(
+            "copies and their times",
+            "mkdir s; echo 1 > s/f; ln -s f s/l; touch -h -d @1000000000 s/f s/l s",
+            "cp -a s t; tar cf x.tar t; tar tvf x.tar",
+        ),
+        build("cp -r twice", "mkdir s; echo 1 > s/a", "cp -r s d; cp -r s d; find d | sort"),
+        build(
+            "a directory that make is told by",
+            "printf 'gen: in\\n\\ttest -s in\\n\\ttouch gen\\n' > Makefile; mkdir gen; echo 1 > in; touch -d 2020-01-01 gen; touch -d 2021-01-01 in Makefile",
+            "make -s; make -q; echo $?",
+        ),
+    ];
+    builds.iter().for_each(same);
+    // What went to a file is no answer for what goes to a pipe, nor the other way round.
+    let w = World::new();
+    for to in ["> o", "| cat > o", "> o"] {
+        let script = format!("sh -c 'dd if=f bs=1 seek=3 status=none; :' {to}; od -c o");
+        same_in(&w, &build("file or pipe", "echo 1 > f", &script));
+    }
+}
+
+/// A lock that is held by somebody for the time of one run, a process that somebody looks for: never an input, always asked anew.
+#[test]
+fn what_others_hold() {
+    let w = World::new();
+    let asks = "flock -n l echo got || echo busy";
+    w.write("l", "");
+    assert_eq!(w.pip(asks).stdout(), "got\n");
+    let text = format!("exec 9<>l; flock 9; {} exec -- sh -c '{asks}' 9>&-; flock -u 9", env!("CARGO_BIN_EXE_xl"));
+    assert_eq!(w.sh(&text).stdout, b"busy\n");
+    let asks = "kill -0 $(cat pid) 2>/dev/null && echo alive || echo gone";
+    for (end, want) in [("", "alive\n"), ("kill $!; wait $!;", "gone\n")] {
+        let text = format!("sleep 60 & echo $! > pid; {end} {} exec -- sh -c '{asks}'; kill $!", env!("CARGO_BIN_EXE_xl"));
+        assert_eq!(w.sh(&text).stdout, want.as_bytes());
+    }
 }
 
 #[test]

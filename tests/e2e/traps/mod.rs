@@ -7,6 +7,7 @@ mod builds;
 mod hidden;
 mod machine;
 mod precompiled;
+mod state;
 
 use crate::world::World;
 
