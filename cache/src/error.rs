@@ -18,6 +18,9 @@ pub enum Error {
     Owner { path: PathBuf, owner: u32, you: u32 },
     #[error("blob {digest} is damaged")]
     Corrupt { digest: crate::Digest },
+    /// Of the outputs some are in place already.
+    #[error("{0}; some of its outputs are in place")]
+    Partly(Box<Error>),
     #[error("a record of the store cannot be decoded: {0}")]
     Decode(#[from] postcard::Error),
 }

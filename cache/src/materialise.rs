@@ -101,7 +101,8 @@ const MOST_UNNAMED: usize = 200;
 /// Puts every output in place.
 ///
 /// First everything that can fail is done without touching what is there: directories are made, contents copied and
-/// verified. Only then do names change, and deletions come last. An error before that leaves the tree as it was.
+/// verified. Only then do names change, and deletions come last. An error before that leaves the tree as it was; after it, it is
+/// [`Partly`](crate::Error::Partly).
 pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
     let mut made = Vec::new();
     let staged = stage(cas, outputs, &mut made);
@@ -112,9 +113,18 @@ pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
             return Err(e);
         }
     };
-    for (i, o) in outputs.iter().enumerate() {
+    place(outputs, &staged).map_err(|e| {
+        discard(&staged);
+        crate::Error::Partly(e.into())
+    })?;
+    Ok(Restored { bytes, states: outputs.iter().map(|o| FileStat::of(&o.path)).collect() })
+}
+
+/// Gives what is complete its names, and takes away what is to go.
+fn place(outputs: &[Output], staged: &[Staged]) -> Result<()> {
+    for (o, s) in outputs.iter().zip(staged) {
         let to = path(&o.path);
-        match (&o.kind, &staged[i]) {
+        match (&o.kind, s) {
             (OutputKind::Symlink { target, time, .. }, _) => {
                 remove(&o.path)?;
                 rustix::fs::symlink(target.as_slice(), to).at("link", to)?;
@@ -153,7 +163,15 @@ pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
             rustix::fs::utimensat(CWD, path(&o.path), &times, AtFlags::empty()).at("set the time of", path(&o.path))?;
         }
     }
-    Ok(Restored { bytes, states: outputs.iter().map(|o| FileStat::of(&o.path)).collect() })
+    Ok(())
+}
+
+fn discard(staged: &[Staged]) {
+    for s in staged {
+        if let Staged::Named(t) = s {
+            let _ = std::fs::remove_file(t);
+        }
+    }
 }
 
 fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<Staged>, u64)> {
@@ -161,13 +179,6 @@ fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<
     let mut unnamed = 0;
     let mut groups: HashMap<u32, usize> = HashMap::new();
     let mut staged = Vec::with_capacity(outputs.len());
-    let discard = |staged: &[Staged]| {
-        for s in staged {
-            if let Staged::Named(t) = s {
-                let _ = std::fs::remove_file(t);
-            }
-        }
-    };
     for o in outputs {
         let one = match &o.kind {
             OutputKind::Directory { .. } => directory(&o.path, made).map(|()| Staged::Nothing),
@@ -273,5 +284,43 @@ fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option
             }
             Err(e)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(p: PathBuf, kind: OutputKind) -> Output {
+        use std::os::unix::ffi::OsStringExt;
+        Output { path: p.into_os_string().into_vec().into(), kind }
+    }
+
+    /// What fails before names change leaves everything; what fails later says so, and leaves no temporaries.
+    #[test]
+    fn failures_on_the_way() {
+        let d = tempfile::tempdir().unwrap();
+        let cas = Cas::open(&d.path().join("cas"), false).unwrap();
+        let tree = d.path().join("t");
+        std::fs::create_dir_all(tree.join("full/x")).unwrap();
+        std::fs::write(tree.join("a"), "old").unwrap();
+        std::fs::write(tree.join("b"), "old").unwrap();
+        let file = |name, digest| {
+            let traits = crate::digest::Traits::default();
+            output(
+                tree.join(name),
+                OutputKind::File { digest, size: 3, mode: 0o644, link_group: None, in_place: false, traits, time: Time::Fresh },
+            )
+        };
+        let new = cas.import_bytes(b"new").unwrap();
+        let all = || ["a", "b"].map(|n| std::fs::read_to_string(tree.join(n)).unwrap());
+        let names = || std::fs::read_dir(&tree).unwrap().count();
+        let nowhere = crate::Digest::of(b"nowhere");
+        let made = output(tree.join("made"), OutputKind::Directory { mode: 0o755, time: None });
+        assert!(!matches!(restore(&cas, &[made, file("a", new), file("b", nowhere)]), Ok(_) | Err(crate::Error::Partly(_))));
+        assert_eq!((all(), names()), (["old", "old"].map(str::to_owned), 3));
+        let link = output(tree.join("full"), OutputKind::Symlink { target: b"a".to_vec(), time: Time::Fresh, over: true });
+        assert!(matches!(restore(&cas, &[file("a", new), link, file("b", new)]), Err(crate::Error::Partly(_))));
+        assert_eq!((all(), names()), (["new", "old"].map(str::to_owned), 3));
     }
 }

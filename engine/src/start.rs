@@ -237,7 +237,11 @@ impl Engine {
                 } else {
                     self.warn(format!("a result could not be restored, the command runs: {err}"));
                 }
-                return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: err.to_string() }, None, started);
+                let why = err.to_string();
+                // What it makes now may come of what an earlier run of it has left.
+                let reason =
+                    if matches!(err, cache::Error::Partly(_)) { Reason::Uncacheable { why } } else { Reason::RestoreFailed { why } };
+                return self.run_pip(t, d, fixed, reason, None, started);
             }
         };
         if let (Stdin::Regular { fd, .. }, Some(end)) = (&d.stdin, e.stdin_end) {
@@ -254,7 +258,7 @@ impl Engine {
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
             self.warn(format!("a hit could not be served: {why}"));
-            return self.run_pip(t, d, fixed, Reason::RestoreFailed { why: why.to_string() }, None, started);
+            return self.run_pip(t, d, fixed, Reason::Uncacheable { why: why.to_string() }, None, started);
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
