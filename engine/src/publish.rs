@@ -56,7 +56,9 @@ fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<Different> {
     }
     let lacks = |e: &'_ Entry, o: &cache::Output| !e.outputs.contains(o);
     let changed = made.outputs.iter().filter(|o| lacks(known, o));
-    let missing = known.outputs.iter().filter(|o| !made.outputs.iter().any(|m| m.path == o.path));
+    // A directory that another command has made at the same time (`mkdir -p`, libtool's `.libs`) is there all the same.
+    let is_there = |o: &cache::Output| matches!(o.kind, OutputKind::Directory { mode, .. } if FileStat::of(&o.path).is_some_and(|s| s.is_dir() && s.mode == mode));
+    let missing = known.outputs.iter().filter(|o| !made.outputs.iter().any(|m| m.path == o.path) && !is_there(o));
     let paths = changed.chain(missing).map(|o| o.path.clone()).collect();
     let code = (known.exit_code != made.exit_code).then(|| format!("exit code {} instead of {}", made.exit_code, known.exit_code));
     let words = (known.text != made.text && streams(known, cas) != streams(made, cas)).then(|| "its text".to_owned());

@@ -6,7 +6,7 @@
 
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link};
-use crate::{environment, hidden, scripts, times, tools};
+use crate::{environment, hidden, times, tools};
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
 use cache::observation::value;
@@ -207,7 +207,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         asks: None,
     };
     let mut names = std::mem::take(&mut a.names);
-    count_times(&mut names, &a, look, c);
+    times::count(&mut names, &a, look, c);
     for path in &a.timed {
         match (names.get_mut(path), look.stat(path)) {
             (Some(r), _) => r.times = true,
@@ -262,7 +262,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     if a.sets_times {
-        compare_times(&mut f.observations, &names, None);
+        times::observe_all(&mut f.observations, &names, None);
     }
     rest.extend(hidden::reveal(&mut a, &names, &outputs, look, c, &mut f));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
@@ -277,42 +277,6 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
 
 fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
-}
-
-/// Decides of which names the time counts, where that could not be told when they were accessed.
-fn count_times(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look: &impl Look, c: &Context<'_>) {
-    // A script of the machine's counts if it is what was to be run; what it loads does not.
-    let is_script = |(p, r): &(&PathBytes, &Record)| {
-        let told = || scripts::is_given(p, &a.programs) || a.programs.iter().any(|x| x.interpreter.is_some() && x.path[..] == p[..]);
-        r.interpreted && r.first.is_some_and(|s| s.is_file()) && (!scripts::is_foreign(p, c.root) || told())
-    };
-    let runs = |p: &crate::recorder::Program| scripts::interprets(p.interpreter.as_ref().unwrap_or(&p.path));
-    let compares = a.compares
-        || a.programs.iter().filter(|p| runs(p)).any(|p| p.argv.iter().any(|w| times::compares(w)))
-        || a.programs.iter().any(runs)
-            && names.iter().filter(is_script).any(|(p, _)| look.source(p).is_some_and(|text| times::compares(&text)));
-    // Python writes down the time of a module in its compiled form, and compares it.
-    let compiled: FxHashSet<Vec<u8>> = names
-        .iter()
-        .filter(|(p, r)| p.ends_with(b".pyc") && (r.read || r.intent))
-        .filter_map(|(p, _)| tools::base_name(p).split(|b| *b == b'.').next().map(<[u8]>::to_vec))
-        .collect();
-    // Who knows of a file that it does not read compares times, if it does at all, with those of whatever it looks at.
-    let is_opaque = |i: &Image| (*i as usize).checked_sub(1).and_then(|i| a.programs.get(i)).is_none_or(|p| p.is_opaque);
-    let unread = |r: &Record| r.first.is_some_and(|s| s.is_file()) && r.judged();
-    let comparing: FxHashSet<Image> = names
-        .values()
-        .filter(|r| unread(r))
-        .flat_map(|r| r.lookers.iter().filter(|i| !r.readers.contains(i)))
-        .filter(|i| is_opaque(i))
-        .copied()
-        .collect();
-    for (path, r) in names.iter_mut() {
-        let stem = || tools::base_name(path).split(|b| *b == b'.').next().unwrap_or_default();
-        r.times |= compares && r.may_compare
-            || r.module && (path.ends_with(b".pyc") || compiled.contains(stem()))
-            || r.first.is_some_and(|s| s.is_file()) && (r.judged() || r.lookers.iter().any(|i| comparing.contains(i)));
-    }
 }
 
 /// What was read by compilers, by digest.
@@ -338,20 +302,6 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
             f.observations.push((Observation::SameFile(pair[0].clone(), pair[1].clone()), value));
         }
     }
-}
-
-/// Who compares the times of all files of which it knows, or hands them on: they are observed with the rest.
-pub(crate) fn compare_times(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
-    let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
-    let more = |(o, _): &(Observation, Value)| match o {
-        Observation::FileContent(p) | Observation::FileProbe { path: p, times: false } => {
-            file(p).map(|s| (Observation::FileProbe { path: p.clone(), times: true }, value::probe(&s, true)))
-        }
-        _ => None,
-    };
-    let mut more: Vec<_> = all.iter().filter_map(more).collect();
-    all.retain(|(o, _)| !matches!(o, Observation::FileProbe { path, times: false } if file(path).is_some()));
-    all.append(&mut more);
 }
 
 /// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing is (ENOENT).

@@ -3,7 +3,7 @@
 //!
 //! What the words are is the business of [`crate::scripts`]; the clock itself is read without a system call (vdso(7)).
 
-use crate::finish::{Context, Finished, Form, Look, compare_times};
+use crate::finish::{Context, Finished, Form, Look};
 use crate::macros::{self, Clock};
 use crate::record::Record;
 use crate::recorder::{Accesses, Program};
@@ -117,8 +117,8 @@ fn precompiled(names: &Names, programs: &[Program], asks: &Asks, c: &Context<'_>
     match (f.precompiled.dated && c.dated, &dated[..]) {
         (false, []) => {}
         // What is compared is what it knows of, not its own time.
-        (false, [one]) => compare_times(&mut f.observations, names, Some(one)),
-        _ => compare_times(&mut f.observations, names, None),
+        (false, [one]) => crate::times::observe_all(&mut f.observations, names, Some(one)),
+        _ => crate::times::observe_all(&mut f.observations, names, None),
     }
 }
 

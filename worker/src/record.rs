@@ -20,7 +20,7 @@ pub struct Listing {
 }
 
 /// How a name was used, and what it was before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Record {
     /// State before the first access.
     pub first: Option<FileStat>,
@@ -107,43 +107,12 @@ impl Record {
         Self {
             first: state,
             looked_first: looks,
-            read: false,
-            probed: false,
-            shows_mode: false,
-            times: false,
-            may_compare: false,
-            module: false,
-            lookers: Vec::new(),
-            readers: Vec::new(),
-            executed: false,
-            intent: false,
-            exclusive: false,
-            any_name: false,
-            random: false,
-            private: false,
-            needed: false,
-            in_place: false,
-            anew: false,
-            created: false,
-            interpreted: false,
-            soft_probe: false,
-            soft_by: None,
-            replaced: false,
-            sets_owner: false,
-            attributes: None,
-            sets_attributes: false,
-            dated: false,
-            removed: false,
-            moved_away: false,
-            moved_in: false,
-            before: None,
             target: link.and_then(|_| Some((cache::collect::read_link(&access.path.path).ok()?, leads_to_directory(&access.path.path)))),
-            listing: None,
             search: true,
-            changes: None,
             seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
             late: access.late.is_some(),
             first_by: (access.call, pid),
+            ..Self::default()
         }
     }
 

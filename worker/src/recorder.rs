@@ -365,8 +365,9 @@ impl Accesses {
         let times = running.times.of(&access.path.path, directory, &running.cwd);
         let compares = running.interprets && Times::Elsewhere.of(&access.path.path, directory, &running.cwd);
         r.may_compare |= time_is_left && compares && !op.writes();
-        // Who gives a directory's name away, or puts something in its place, finds out whether it is empty.
-        if directory && r.listing.is_none() && !own && matches!(op, Op::Remove | Op::Create { .. }) {
+        // Who gives a directory's name away, or moves something into its place, finds out whether it is empty.
+        let gives_away = matches!(op, Op::Remove) || matches!(op, Op::Create { .. }) && access.call.starts_with("rename");
+        if directory && r.listing.is_none() && !own && gives_away {
             let members = cache::collect::list(&access.path.path).unwrap_or_default();
             r.listing = Some(Listing { members, at: self.now });
             r.search = false;

@@ -1,11 +1,18 @@
-//! To which programs file times matter, and of which files: as data, by names and command lines.
+//! To which programs file times matter, and of which files: as data, by names and command lines, and for what a pip looked at.
 //!
 //! What only a script's text tells is found out when the pip has ended, over all texts that it ran: who runs scripts is
 //! [`Times::Elsewhere`] here, and what that looked at counts if one of them compares times ([`compares`]). Of a compiled program that nobody knows,
 //! what it looks at counts if it does not read all of it: [`Times::Unread`].
 
+use crate::finish::{Context, Look};
+use crate::record::{Image, Record};
+use crate::recorder::{Accesses, Program};
+use crate::scripts;
 use crate::tools::{base_name, is_or_for, prints, searches_libraries, short_flag, tool};
 use bstr::ByteSlice;
+use cache::observation::value;
+use cache::{Kind, Observation, PathBytes, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Has this text of a script, or of a command line, a word for comparing or handing on file times?
 pub fn compares(text: &[u8]) -> bool {
@@ -131,6 +138,55 @@ fn compares_directories(words: &[&[u8]]) -> bool {
         .iter()
         .enumerate()
         .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
+}
+
+/// Decides of which names the time counts, where that could not be told when they were accessed.
+pub(crate) fn count(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look: &impl Look, c: &Context<'_>) {
+    // A script of the machine's counts if it is what was to be run; what it loads does not.
+    let is_script = |(p, r): &(&PathBytes, &Record)| {
+        let told = || scripts::is_given(p, &a.programs) || a.programs.iter().any(|x| x.interpreter.is_some() && x.path[..] == p[..]);
+        r.interpreted && r.first.is_some_and(|s| s.is_file()) && (!scripts::is_foreign(p, c.root) || told())
+    };
+    let runs = |p: &Program| scripts::interprets(p.interpreter.as_ref().unwrap_or(&p.path));
+    let compares = a.compares
+        || a.programs.iter().filter(|p| runs(p)).any(|p| p.argv.iter().any(|w| compares(w)))
+        || a.programs.iter().any(runs) && names.iter().filter(is_script).any(|(p, _)| look.source(p).is_some_and(|text| compares(&text)));
+    // Python writes down the time of a module in its compiled form, and compares it.
+    let compiled: FxHashSet<Vec<u8>> = names
+        .iter()
+        .filter(|(p, r)| p.ends_with(b".pyc") && (r.read || r.intent))
+        .filter_map(|(p, _)| base_name(p).split(|b| *b == b'.').next().map(<[u8]>::to_vec))
+        .collect();
+    // Who knows of a file that it does not read compares times, if it does at all, with those of whatever it looks at.
+    let is_opaque = |i: &Image| (*i as usize).checked_sub(1).and_then(|i| a.programs.get(i)).is_none_or(|p| p.is_opaque);
+    let unread = |r: &Record| r.first.is_some_and(|s| s.is_file()) && r.judged();
+    let comparing: FxHashSet<Image> = names
+        .values()
+        .filter(|r| unread(r))
+        .flat_map(|r| r.lookers.iter().filter(|i| !r.readers.contains(i)))
+        .filter(|i| is_opaque(i))
+        .copied()
+        .collect();
+    for (path, r) in names.iter_mut() {
+        let stem = || base_name(path).split(|b| *b == b'.').next().unwrap_or_default();
+        r.times |= compares && r.may_compare
+            || r.module && (path.ends_with(b".pyc") || compiled.contains(stem()))
+            || r.first.is_some_and(|s| s.is_file()) && (r.judged() || r.lookers.iter().any(|i| comparing.contains(i)));
+    }
+}
+
+/// Who compares the times of all files of which it knows, or hands them on: they are observed with the rest.
+pub(crate) fn observe_all(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
+    let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
+    let more = |(o, _): &(Observation, Value)| match o {
+        Observation::FileContent(p) | Observation::FileProbe { path: p, times: false } => {
+            file(p).map(|s| (Observation::FileProbe { path: p.clone(), times: true }, value::probe(&s, true)))
+        }
+        _ => None,
+    };
+    let mut more: Vec<_> = all.iter().filter_map(more).collect();
+    all.retain(|(o, _)| !matches!(o, Observation::FileProbe { path, times: false } if file(path).is_some()));
+    all.append(&mut more);
 }
 
 #[cfg(test)]
