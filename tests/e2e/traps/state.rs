@@ -54,8 +54,6 @@ fn what_a_name_is() {
             "if mkdir t/lock 2>/dev/null; then echo got; rmdir t/lock; else echo busy; fi",
             "mkdir t/lock",
         ),
-        trap("a member of a descriptor's directory", "mkdir d; echo 1 > d/f", "exec 3<d; cat /dev/fd/3/f", "echo 2 > d/f")
-            .unstored("changed while it ran"),
         trap("cp of two names of one file", "echo 1 > a; cp a b", "cp a b; echo $?", "rm b; ln a b"),
         trap(
             "an archive of hard links",
@@ -233,6 +231,14 @@ fn words_that_name_variables() {
         Trap { env: &[("COLUMNS", "40")], ..trap("COLUMNS", "true", "gcc --help=optimizers | head -20 | cksum", "true") },
     ];
     traps.iter().for_each(spring);
+}
+
+/// Who learns of an access afterwards does not store what went through a descriptor's directory; who is asked first does.
+#[test]
+fn a_member_of_a_descriptors_directory() {
+    let through = trap("a member of a descriptor's directory", "mkdir d; echo 1 > d/f", "exec 3<d; cat /dev/fd/3/f", "echo 2 > d/f");
+    let at_once = std::env::var("XL_BACKEND").is_ok_and(|b| b != "ebpf");
+    spring(&if at_once { through } else { through.unstored("changed while it ran") });
 }
 
 /// gcc refuses to work without a variable that its specs name, so both have it.
