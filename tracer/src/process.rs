@@ -1,8 +1,8 @@
 //! The process tree: which task belongs to which process, and which process to which scope.
 //!
-//! A process is known from its first notification on. It is keyed by its task ids while it lives and told
-//! apart from later users of the same id by its start time; a pidfd, watched by one thread, ends it. Parentage
-//! is never guessed: a child inherits the scope of the parent that `/proc` names, and before a process ends or
+//! A process is known from its first notification on. It is keyed by its task ids while it lives; a pidfd,
+//! watched by one thread, ends it. That thread may come late, and the id may be another's by then: whoever asks
+//! for a task looks whether the one that is known still lives. Parentage is never guessed: a child inherits the scope of the parent that `/proc` names, and before a process ends or
 //! changes scope its children are registered, so that an orphan keeps the scope it was born in. A process
 //! that still cannot be placed (its parent was killed before we saw the child) is reported as an orphan.
 
@@ -27,8 +27,10 @@ impl Scope {
 #[derive(Debug)]
 pub struct Process {
     pub pid: i32,
-    /// Start time in clock ticks after boot: with `pid`, unique.
+    /// Start time in clock ticks after boot. Not enough to tell two users of one id apart: a tick is long.
     pub start: u64,
+    /// Never the same for two processes of a run.
+    pub(crate) serial: u64,
     pub(crate) pidfd: OwnedFd,
     scope: AtomicU32,
     /// Working directory, as last read; dropped when it may have changed.
@@ -100,6 +102,7 @@ pub struct ProcessTable {
     watch: OwnedFd,
     watched: Mutex<FxHashMap<u64, Arc<Process>>>,
     births: AtomicU64,
+    serials: AtomicU64,
 }
 
 /// What was found for a task.
@@ -117,7 +120,7 @@ pub enum Found {
 impl ProcessTable {
     pub fn new() -> std::io::Result<Self> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { tasks: Mutex::default(), watch, watched: Mutex::default(), births: AtomicU64::new(0) })
+        Ok(Self { tasks: Mutex::default(), watch, watched: Mutex::default(), births: AtomicU64::new(0), serials: AtomicU64::new(0) })
     }
 
     /// How many processes were seen.
@@ -151,7 +154,7 @@ impl ProcessTable {
 
     /// Registers the root of the tree.
     pub fn add_root(&self, pid: i32) -> Option<Arc<Process>> {
-        let p = open(pid, Scope::DRIVER)?;
+        let p = self.open(pid, Scope::DRIVER)?;
         self.tasks.lock().expect("tasks").insert(pid, p.clone());
         self.watch(&p);
         Some(p)
@@ -159,13 +162,10 @@ impl ProcessTable {
 
     /// The process of task `tid`.
     pub fn find(&self, tid: i32) -> Found {
-        if let Some(p) = self.tasks.lock().expect("tasks").get(&tid) {
-            return Found::Known(p.clone());
-        }
-        self.register(tid, 0)
+        self.find_at(tid, 0)
     }
 
-    /// The process of task `tid`, if it was seen before.
+    /// The process of task `tid`, if it was seen before. It may have ended.
     pub fn known(&self, tid: i32) -> Option<Arc<Process>> {
         self.tasks.lock().expect("tasks").get(&tid).cloned()
     }
@@ -196,7 +196,7 @@ impl ProcessTable {
                 Found::Orphan(_) | Found::Gone => None,
             },
         };
-        let Some(p) = open(tid, parent.unwrap_or(Scope::DRIVER)) else { return Found::Gone };
+        let Some(p) = self.open(tid, parent.unwrap_or(Scope::DRIVER)) else { return Found::Gone };
         let mut tasks = self.tasks.lock().expect("tasks");
         if let Some(other) = tasks.get(&tid) {
             return Found::Known(other.clone());
@@ -208,8 +208,10 @@ impl ProcessTable {
     }
 
     fn find_at(&self, tid: i32, depth: u32) -> Found {
-        if let Some(p) = self.tasks.lock().expect("tasks").get(&tid) {
-            return Found::Known(p.clone());
+        match self.known(tid) {
+            Some(p) if p.has_ended() => self.forget(&p),
+            Some(p) => return Found::Known(p),
+            None => {}
         }
         self.register(tid, depth)
     }
@@ -226,6 +228,11 @@ impl ProcessTable {
     /// Forgets one task, or, for a leader, the whole process.
     pub fn forget(&self, p: &Arc<Process>) {
         self.tasks.lock().expect("tasks").retain(|_, q| !Arc::ptr_eq(p, q));
+    }
+
+    /// Forgets the threads of a process that became another program: they ended without a word.
+    pub fn forget_threads(&self, p: &Arc<Process>) {
+        self.tasks.lock().expect("tasks").retain(|tid, q| *tid == p.pid || !Arc::ptr_eq(p, q));
     }
 
     /// Forgets a thread that ends while its process goes on.
@@ -245,25 +252,26 @@ impl ProcessTable {
             .filter(|(tid, p)| **tid == p.pid && p.scope() == scope && !p.ending.load(Ordering::Acquire))
             .map(|(_, p)| p.clone())
             .collect();
-        v.retain(|p| task_files::stat(p.pid).is_some_and(|s| s.start == p.start && s.state != b'Z'));
+        v.retain(|p| !p.has_ended());
         v
     }
-}
 
-fn open(pid: i32, scope: Scope) -> Option<Arc<Process>> {
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    // Read after the pidfd is held, so that both name the same process.
-    let start = task_files::stat(pid)?.start;
-    Some(Arc::new(Process {
-        pid,
-        start,
-        pidfd,
-        scope: AtomicU32::new(scope.0),
-        cwd: Mutex::new(None),
-        unsettled: AtomicI32::new(0),
-        moving: AtomicI32::new(0),
-        execs: AtomicU32::new(0),
-        ending: AtomicBool::new(false),
-        exec_pending: Mutex::new(None),
-    }))
+    fn open(&self, pid: i32, scope: Scope) -> Option<Arc<Process>> {
+        let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        // Read after the pidfd is held, so that both name the same process.
+        let start = task_files::stat(pid)?.start;
+        Some(Arc::new(Process {
+            pid,
+            start,
+            serial: self.serials.fetch_add(1, Ordering::Relaxed),
+            pidfd,
+            scope: AtomicU32::new(scope.0),
+            cwd: Mutex::new(None),
+            unsettled: AtomicI32::new(0),
+            moving: AtomicI32::new(0),
+            execs: AtomicU32::new(0),
+            ending: AtomicBool::new(false),
+            exec_pending: Mutex::new(None),
+        }))
+    }
 }

@@ -143,7 +143,7 @@ pub enum SpawnError {
 
 #[derive(Default)]
 pub(crate) struct ScopeState {
-    root: Option<(i32, u64)>,
+    root: Option<u64>,
     pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
     live_stdin: Mutex<Option<Vec<u8>>>,
 }
@@ -379,7 +379,7 @@ impl Session {
 
 impl Inner {
     pub fn set_root(&self, scope: Scope, p: &Process) {
-        let s = Arc::new(ScopeState { root: Some((p.pid, p.start)), ..ScopeState::default() });
+        let s = Arc::new(ScopeState { root: Some(p.serial), ..ScopeState::default() });
         if let Some(old) = self.scopes.write().expect("scopes").insert(scope, s.clone()) {
             *s.live_stdin.lock().expect("stdin") = old.live_stdin.lock().expect("stdin").take();
         }
@@ -399,7 +399,7 @@ impl Inner {
     }
 
     fn is_root(&self, p: &Process) -> bool {
-        self.scope_state(p.scope()).is_some_and(|s| s.root == Some((p.pid, p.start)))
+        self.scope_state(p.scope()).is_some_and(|s| s.root == Some(p.serial))
     }
 
     /// Notices the ends of processes, also of those that were killed.
@@ -504,6 +504,7 @@ impl Inner {
         if happened {
             p.execs.fetch_add(1, Ordering::Relaxed);
             p.cwd.lock().expect("cwd").take();
+            self.processes.forget_threads(p);
             return;
         }
         for (target, original) in &pending.originals {
