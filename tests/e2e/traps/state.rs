@@ -4,6 +4,11 @@
 use super::{Trap, spring, trap};
 use crate::world::World;
 
+/// What `setfacl -d -m u::rwx,g::rwx,o::--- d` does (the layout is in the kernel's `posix_acl_xattr.h`).
+const ACL: &str = "python3 -c \"import os, struct; none = 2**32 - 1
+a = struct.pack('<I' + 3 * 'HHI', 2, 1, 7, none, 4, 7, none, 32, 0, none)
+os.setxattr('d', 'system.posix_acl_default', a)\"";
+
 /// What is of a name: whether it is there, of which kind, with which mode, and how many names it has.
 #[test]
 fn what_a_name_is() {
@@ -45,7 +50,7 @@ fn what_a_name_is() {
         ),
         trap("the mode of a directory", "mkdir d; chmod 755 d", "chmod 755 d", "chmod 700 d"),
         trap("a directory whose group is inherited", "mkdir d", "mkdir d/e", "chmod g+s d"),
-        trap("a directory that says who may use what is new", "mkdir d", "echo x > d/f", "setfacl -d -m u::rwx,g::rwx,o::--- d"),
+        trap("a directory that says who may use what is new", "mkdir d", "echo x > d/f", ACL),
         trap("the number of a directory's names", "mkdir d; touch -d @1000 d", "stat -c %h d", "mkdir d/x; touch -d @1000 d"),
         trap("dd without making a file", "echo 1 > a; echo 2 > f", "dd if=a of=f conv=nocreat status=none 2>&1; :", "rm f"),
         trap(
