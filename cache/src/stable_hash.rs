@@ -9,10 +9,12 @@ use crate::Digest;
 /// observation must not be found. 2: names that must not be there, directories that a creation needs. 3: FIFOs, paths that
 /// are longer than the kernel takes, other roots; scratch names of compilers no more. 4: times of what clang precompiles and of what unknown
 /// programs look at, variables and clocks that texts name, the processor wherever it is asked for. 5: extended attributes, times that are
-/// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind.
-pub const FORMAT: u32 = 7;
+/// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind. 8: standard input that
+/// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes.
+pub const FORMAT: u32 = 8;
 
 /// A fingerprint under construction.
+#[derive(Clone)]
 pub struct Fingerprint {
     hasher: blake3::Hasher,
     record: Option<Vec<(String, Vec<u8>)>>,

@@ -71,18 +71,17 @@ const CROWD: usize = 5;
 /// Observations in this share of its path sets are part of the second-level fingerprint, percent.
 const COMMON: usize = 40;
 
-/// Looks under `weak`, then under fingerprints whose results would do as well. The reason of a miss is that of `weak`.
-pub fn first(weak: &Digest, others: &[Digest], store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
-    let own = lookup(weak, store, cas, w)?;
-    if own.is_ok() {
-        return Ok(own);
-    }
-    for o in others {
-        if let Ok(found) = lookup(o, store, cas, w)? {
-            return Ok(Ok(found));
+/// Looks under each of these in turn. The reason of a miss is that of the first under which there was something.
+pub fn first(all: &[Digest], store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
+    let mut reason = Reason::NoWeakMatch;
+    for weak in all {
+        match lookup(weak, store, cas, w)? {
+            Ok(found) => return Ok(Ok(found)),
+            Err(why) if reason == Reason::NoWeakMatch => reason = why,
+            Err(_) => {}
         }
     }
-    Ok(own)
+    Ok(Err(reason))
 }
 
 /// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.

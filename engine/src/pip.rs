@@ -4,6 +4,7 @@
 //! *bypassed* (too cheap; only its writes matter) · *plain* (caching is off for it; as bypassed, but reported).
 
 use crate::lookup::Reason;
+use crate::weak::Weak;
 use cache::{Digest, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use worker::Recorder;
 
 /// What is kept of the request while it runs.
 pub struct Static {
-    pub weak: Option<Digest>,
+    pub weak: Option<Weak>,
     pub command: Digest,
     pub program: Vec<u8>,
     pub argv: Vec<Vec<u8>>,

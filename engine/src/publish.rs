@@ -251,8 +251,9 @@ impl Engine {
         self.seen(Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() })
     }
 
-    pub(crate) fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {
+    fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {
         let (Some(cache), Some(weak)) = (&self.cache, &pip.fixed.weak) else { return Ok(()) };
+        let weak = if done.asks_stdin { &weak.own } else { &weak.unasked };
         let trouble = |e: &cache::Error| {
             self.cache_trouble(e);
             e.to_string()

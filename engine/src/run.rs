@@ -21,6 +21,7 @@ use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Instant;
+use tracer::access::StdinUse;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Scope, Supervisor};
 
 /// What the root command is.
@@ -363,6 +364,12 @@ impl Supervisor for Run {
                 T::Memory => cache::Fact::Memory,
             };
             p.recorder.fact(pid, f);
+        }
+    }
+
+    fn stdin(&self, scope: Scope, pid: i32, how: StdinUse, live: bool) {
+        if let ScopeKind::Pip(p) = self.kind(scope) {
+            p.recorder.stdin(pid, how, live);
         }
     }
 

@@ -21,6 +21,17 @@ use tracer::request::{Descriptors, FdKind, Inherited, Stdin};
 use tracer::{Access, Chunk, ExecTicket, Scope, Stream};
 use worker::Recorder;
 
+/// The two ends of make's job server, where they are descriptors (GNU make's manual, "POSIX Jobserver Interaction").
+fn job_server(env: &[Vec<u8>]) -> Option<[i32; 2]> {
+    let flags = env.iter().filter_map(|v| v.strip_prefix(b"MAKEFLAGS=").or_else(|| v.strip_prefix(b"CARGO_MAKEFLAGS=")));
+    let ends = |word: &str| {
+        let (r, w) = word.strip_prefix("--jobserver-auth=").or_else(|| word.strip_prefix("--jobserver-fds="))?.split_once(',')?;
+        Some([r.parse().ok()?, w.parse().ok()?])
+    };
+    // Of several the last counts.
+    flags.filter_map(|v| std::str::from_utf8(v).ok()?.split(' ').rev().find_map(ends)).next_back()
+}
+
 impl Engine {
     /// An exec by a driver: the start of a pip.
     pub(crate) fn start(self: &Arc<Self>, t: ExecTicket) {
@@ -46,7 +57,7 @@ impl Engine {
             None => weak::weak_fingerprints(r, &d, &c, &world, &self.meaning),
         };
         let mut fixed = Static {
-            weak: weak.as_ref().ok().map(|w| w.0),
+            weak: None,
             command,
             program: r.program.path.to_vec(),
             argv: r.argv.clone(),
@@ -59,20 +70,26 @@ impl Engine {
         let mut expected = None;
         let reason = match (weak, &self.cache) {
             (Err(why), _) => Reason::Uncacheable { why },
-            (Ok((w, others)), Some(cache)) if self.switches.read => match lookup::first(&w, &others, &cache.store, &cache.cas, &world) {
-                Ok(Ok(found)) if self.samples(&found.strong) => {
-                    expected = Some(found.entry);
-                    Reason::Rechecked
+            (Ok(w), Some(cache)) if self.switches.read => {
+                let found = lookup::first(&w.all(), &cache.store, &cache.cas, &world);
+                fixed.weak = Some(w).filter(|_| found.is_ok());
+                match found {
+                    Ok(Ok(found)) if self.samples(&found.strong) => {
+                        expected = Some(found.entry);
+                        Reason::Rechecked
+                    }
+                    Ok(Ok(found)) => return self.serve(t, d, found, fixed, started),
+                    Ok(Err(reason)) => reason,
+                    Err(e) => {
+                        self.warn(format!("a lookup failed, the command runs: {e}"));
+                        Reason::Disabled
+                    }
                 }
-                Ok(Ok(found)) => return self.serve(t, d, found, fixed, started),
-                Ok(Err(reason)) => reason,
-                Err(e) => {
-                    self.warn(format!("a lookup failed, the command runs: {e}"));
-                    fixed.weak = None;
-                    Reason::Disabled
-                }
-            },
-            (Ok(_), _) => Reason::Disabled,
+            }
+            (Ok(w), _) => {
+                fixed.weak = Some(w);
+                Reason::Disabled
+            }
         };
         self.run_pip(t, d, fixed, reason, expected, started);
     }
@@ -104,10 +121,15 @@ impl Engine {
         if [&d.stdout, &d.stderr].iter().any(|o| matches!(o.kind, FdKind::Regular { inside: true, .. })) {
             return Some("its output goes into a file that has more behind the place".into());
         }
-        let job_server = r.env.iter().any(|v| {
-            use bstr::ByteSlice;
-            (v.starts_with(b"MAKEFLAGS=") || v.starts_with(b"CARGO_MAKEFLAGS=")) && v.contains_str("--jobserver")
-        });
+        for (name, o) in [("output", &d.stdout), ("error output", &d.stderr)] {
+            if o.kind == FdKind::Device {
+                return Some(format!("its standard {name} is a device"));
+            }
+        }
+        if matches!(d.stdin, Stdin::Regular { writable: true, .. }) {
+            return Some("it may write to the file that is its standard input".into());
+        }
+        let job_server = job_server(&r.env).filter(|fds| fds.iter().all(|fd| d.others.iter().any(|i| i.fd == *fd)));
         // ninja leaves a pipe open in its console jobs, to learn of their end.
         let console = || r.process.parent_name().is_some_and(|n| matches!(&n[..], b"ninja" | b"samu"));
         for Inherited { fd, link, file } in &d.others {
@@ -115,7 +137,8 @@ impl Engine {
             let null = link == b"/dev/null";
             // What `xl` itself was born with belongs to whoever called it, not to the build; using it is an escape.
             let ours = self.inherited.iter().any(|(n, l)| n == fd && l == link);
-            if !(null || ours || file.is_some() || pipe && (job_server || console())) {
+            let slots = job_server.is_some_and(|fds| fds.contains(fd));
+            if !(null || ours || file.is_some() || pipe && (slots || console())) {
                 return Some(format!("it inherits descriptor {fd} (`{}`)", text(link)));
             }
         }
@@ -133,7 +156,7 @@ impl Engine {
         started: Instant,
     ) {
         let [input, output, error] = std::mem::take(&mut d.pipes);
-        let live = matches!(d.stdin, Stdin::Live);
+        let live = matches!(d.stdin, Stdin::Live(_));
         let slot = self.slots.as_ref().map(|s| s.take(if live { input } else { Vec::new() }, &[output, error]));
         if t.request.process.has_ended() {
             // Killed while it waited.

@@ -22,46 +22,87 @@ pub fn command_key(r: &ExecRequest) -> Digest {
 /// What a command can tell of its output descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outputs {
-    stdout: u64,
-    stderr: u64,
+    stdout: Place,
+    stderr: Place,
     shared: bool,
 }
 
-/// Computes the weak fingerprint, and others under which a result would do as well: text that went to a pipe may go to
-/// `/dev/null`, though not the other way round. `Err` says why the pip cannot be cached.
-pub fn weak_fingerprints(
-    r: &ExecRequest,
-    d: &Descriptors,
-    c: &Credentials,
-    w: &World<'_>,
-    meaning: &[u8],
-) -> Result<(Digest, Vec<Digest>), String> {
+/// The kind of an output descriptor, and at which place of a file it is.
+type Place = (u64, Option<(u64, bool)>);
+
+/// The weak fingerprints of one command.
+pub struct Weak {
+    /// Under this a result is stored that came about without a look at standard input.
+    pub unasked: Digest,
+    /// Under this any other.
+    pub own: Digest,
+    /// Under these a result would do as well: text that went to a pipe may go to `/dev/null`, though not the other way round.
+    pub others: Vec<Digest>,
+}
+
+impl Weak {
+    /// Those under which to look, the likeliest first.
+    pub fn all(&self) -> Vec<Digest> {
+        let mut all = vec![self.unasked, self.own];
+        all.dedup();
+        all.extend(&self.others);
+        all
+    }
+}
+
+/// Computes the weak fingerprints. `Err` says why the pip cannot be cached.
+pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Weak, String> {
     // What a compiler prints does not depend on where it goes, but for a terminal.
     let compiles = crate::policy::is_toolchain(&r.program.path);
-    let kind = |k: &FdKind| if compiles && matches!(k, FdKind::Regular { .. }) { kind(&FdKind::Pipe) } else { kind(k) };
-    let exact = Outputs { stdout: kind(&d.stdout.kind), stderr: kind(&d.stderr.kind), shared: d.shared };
-    let piped = |k| if k == kind(&FdKind::Null) { kind(&FdKind::Pipe) } else { k };
+    let place = |k: &FdKind| match (k, compiles) {
+        (FdKind::Regular { .. } | FdKind::Socket, true) => (kind(&FdKind::Pipe), None),
+        (FdKind::Regular { tells, appends, .. }, false) => (kind(k), Some((*tells, *appends))),
+        _ => (kind(k), None),
+    };
+    let exact = Outputs { stdout: place(&d.stdout.kind), stderr: place(&d.stderr.kind), shared: d.shared };
+    let piped = |p| if p == place(&FdKind::Null) { place(&FdKind::Pipe) } else { p };
     let as_pipe = Outputs { stdout: piped(exact.stdout), stderr: piped(exact.stderr), ..exact };
-    let mut others = Vec::new();
+    let mut alike = Vec::new();
     if as_pipe != exact {
-        others.push(as_pipe);
+        alike.push(as_pipe);
     }
     if as_pipe.stdout != exact.stdout && as_pipe.stderr != exact.stderr {
         // Nothing is printed at all: it does not matter either which text came from which.
-        others.push(Outputs { shared: !as_pipe.shared, ..as_pipe });
+        alike.push(Outputs { shared: !as_pipe.shared, ..as_pipe });
     }
-    let first = weak_fingerprint(r, d, exact, c, w, meaning)?;
-    Ok((first, others.into_iter().filter_map(|o| weak_fingerprint(r, d, o, c, w, meaning).ok()).collect()))
+    let base = without_streams(r, d, c, w, meaning)?;
+    let own = stdin(&base, &d.stdin)?;
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content.
+    let unasked = match d.stdin {
+        Stdin::Closed | Stdin::Regular { .. } => own.clone(),
+        Stdin::Null | Stdin::Drained | Stdin::Live(_) => {
+            let mut f = base;
+            f.number("stdin", 9);
+            f
+        }
+    };
+    Ok(Weak {
+        unasked: outputs(&unasked, exact),
+        own: outputs(&own, exact),
+        others: alike.iter().flat_map(|o| [outputs(&unasked, *o), outputs(&own, *o)]).collect(),
+    })
 }
 
-fn weak_fingerprint(
-    r: &ExecRequest,
-    d: &Descriptors,
-    outputs: Outputs,
-    c: &Credentials,
-    w: &World<'_>,
-    meaning: &[u8],
-) -> Result<Digest, String> {
+fn outputs(f: &Fingerprint, o: Outputs) -> Digest {
+    let mut f = f.clone();
+    for (name, (kind, place)) in [("stdout", o.stdout), ("stderr", o.stderr)] {
+        f.number(name, kind);
+        if let Some((tells, appends)) = place {
+            f.number("tells", tells);
+            f.number("appends", u64::from(appends));
+        }
+    }
+    f.number("stdout is stderr", u64::from(o.shared));
+    f.finish()
+}
+
+/// All but the standard descriptors.
+fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Fingerprint, String> {
     let mut f = Fingerprint::new("weak");
     f.bytes("rules", meaning);
     f.bytes("program", &r.program.path);
@@ -77,10 +118,6 @@ fn weak_fingerprint(
     }
     f.list("argv", r.argv.iter().map(Vec::as_slice));
     f.bytes("cwd", &r.cwd);
-    stdin(&mut f, &d.stdin)?;
-    f.number("stdout", outputs.stdout);
-    f.number("stderr", outputs.stderr);
-    f.number("stdout is stderr", u64::from(outputs.shared));
     for i in &d.others {
         let Some(file) = &i.file else { continue };
         f.number("inherited", u64::from(i.fd.cast_unsigned()));
@@ -110,7 +147,7 @@ fn weak_fingerprint(
             f.digest("static input content", &c.digest);
         }
     }
-    Ok(f.finish())
+    Ok(f)
 }
 
 /// The words of a compiler's command line that may be its sources, and whether each is a response file. What follows `-o`
@@ -138,18 +175,23 @@ fn is_source(word: &[u8]) -> bool {
 }
 
 /// A regular file behind standard input counts by content and offset.
-fn stdin(f: &mut Fingerprint, s: &Stdin) -> Result<(), String> {
+fn stdin(base: &Fingerprint, s: &Stdin) -> Result<Fingerprint, String> {
+    let mut f = base.clone();
     match s {
         Stdin::Closed => f.number("stdin", 0),
-        Stdin::Empty => f.number("stdin", 1),
-        Stdin::Live => f.number("stdin", 2),
-        Stdin::Regular { fd, offset } => {
+        Stdin::Null => f.number("stdin", 1),
+        Stdin::Drained => f.number("stdin", 2),
+        Stdin::Regular { fd, offset, .. } => {
             f.number("stdin", 3);
             f.number("stdin offset", *offset);
             f.digest("stdin content", &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?.digest);
         }
+        Stdin::Live(k) => {
+            f.number("stdin", 4);
+            f.number("live stdin", kind(k));
+        }
     }
-    Ok(())
+    Ok(f)
 }
 
 /// Content of the file behind a descriptor; the shared offset stays where it is.
@@ -158,14 +200,16 @@ pub(crate) fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Content> {
     cache::digest::pass(&mut std::fs::File::open(path)?)
 }
 
-/// What a command can tell apart: whether it is a terminal, whether it can be sought in.
+/// What a command can tell apart. A log that the build tool writes to as well is a pipe to the command while it runs.
 fn kind(k: &FdKind) -> u64 {
     match k {
         FdKind::Closed => 0,
         FdKind::Null => 1,
-        FdKind::Pipe | FdKind::Other => 2,
+        FdKind::Pipe | FdKind::Log => 2,
         FdKind::Terminal => 3,
         FdKind::Regular { .. } => 4,
+        FdKind::Socket => 5,
+        FdKind::Device => 6,
     }
 }
 

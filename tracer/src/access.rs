@@ -17,6 +17,17 @@ pub enum Fact {
     Memory,
 }
 
+/// What is done with standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StdinUse {
+    /// Somebody finds out what it is: `isatty`, `fstat`.
+    Asks,
+    /// It gets a second name of a high number, as shells put it aside while a command of theirs has another.
+    Saves,
+    /// It is read, or gets any other second name.
+    Takes,
+}
+
 /// Why a pip's result cannot be described by observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EscapeKind {

@@ -1,8 +1,8 @@
 //! The text of a pip: captured while it runs without the command noticing, replayed on a hit.
 //!
-//! A pipe is replaced by a pipe and a terminal by a pseudo-terminal of the same size, and every byte is
+//! A pipe is replaced by a pipe, a socket by a socket and a terminal by a pseudo-terminal of the same size, and every byte is
 //! forwarded at once (cargo acts on rustc's messages while it runs). A regular file stays where it is: its
-//! bytes are read back when the pip ends. Descriptors 1 and 2 on one description get one replacement, so
+//! bytes are read back when the pip ends. Of a device nothing is captured. Descriptors 1 and 2 on one description get one replacement, so
 //! their order is kept. Each tap has a thread of its own, because forwarding may block on a reader that is
 //! itself a command under supervision; nothing of the build's is ever made non-blocking.
 
@@ -112,7 +112,7 @@ impl Capture {
                 continue;
             }
             match fd.kind {
-                FdKind::Closed | FdKind::Null => {}
+                FdKind::Closed | FdKind::Null | FdKind::Device => {}
                 FdKind::Regular { offset, .. } => {
                     let file = rustix::fs::open(
                         format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(original)),
@@ -128,8 +128,13 @@ impl Capture {
                     sources.push(Source { stream, from, to, open: true, held: 0, log: None, _size: Some(size) });
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
-                FdKind::Pipe | FdKind::Other => {
-                    let (from, replacement) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                FdKind::Pipe | FdKind::Log | FdKind::Socket => {
+                    let (from, replacement) = if fd.kind == FdKind::Socket {
+                        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+                        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?
+                    } else {
+                        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?
+                    };
                     sources.push(Source {
                         stream,
                         from,

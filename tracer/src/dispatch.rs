@@ -3,7 +3,7 @@
 //! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls that
 //! are told of afterwards take another way here; see [`crate::late`].
 
-use crate::access::{Access, Escape, EscapeKind, Late, Op};
+use crate::access::{Access, Escape, EscapeKind, Late, Op, StdinUse};
 use crate::arch::{self, At, Follow, Shape};
 use crate::process::{Process, Scope};
 use crate::request::ExecRequest;
@@ -303,7 +303,7 @@ impl Inner {
         if let Some((fd, below)) = path.path.strip_prefix(b"/proc/self/fd/").and_then(descriptor) {
             // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew; or what lies below it, if it is a directory.
             if fd == 0 {
-                self.stdin_touched(who, scope);
+                self.stdin_touched(who, scope, StdinUse::Takes);
             }
             let below = below.to_vec();
             match (self.target(who, scope, fd), who) {

@@ -69,13 +69,14 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
         v.extend((0..).zip(watched).map(|(i, fd)| jump(JEQ, fd.cast_unsigned(), k + 1 - i, 0)));
         v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, 1), stmt(RET, NOTIFY)]);
     }
-    for (nr, arg) in arch::STDIN_READERS {
+    for (nr, arg) in arch::STDIN_READERS.iter().chain(arch::STDIN_ASKERS) {
+        // With another descriptor it may be a call of the table.
         v.extend([
             jump(JEQ, nr.cast_unsigned(), 0, 4),
             stmt(LD_ABS, offset_arg(*arg)),
             jump(JEQ, 0, 0, 1),
             stmt(RET, NOTIFY),
-            stmt(RET, ALLOW),
+            stmt(LD_ABS, OFFSET_NR),
         ]);
     }
     // fcntl(0, F_DUPFD | F_DUPFD_CLOEXEC, …) makes a second name for standard input.
@@ -184,6 +185,8 @@ mod tests {
             (0, [0, 0, 0, 0, 0, 0], NOTIFY, "read of standard input"),
             (0, [3, 0, 0, 0, 0, 0], ALLOW, "read of another descriptor"),
             (1, [1, 0, 0, 0, 0, 0], ALLOW, "write"),
+            (5, [0, 0, 0, 0, 0, 0], NOTIFY, "fstat of standard input"),
+            (5, [3, 0, 0, 0, 0, 0], ALLOW, "fstat of another descriptor"),
             (40, [1, 0, 0, 0, 0, 0], NOTIFY, "sendfile from standard input"),
             (40, [0, 5, 0, 0, 0, 0], ALLOW, "sendfile to descriptor 0"),
             (72, [0, 0, 10, 0, 0, 0], NOTIFY, "F_DUPFD of standard input"),
@@ -215,6 +218,8 @@ mod tests {
         let open = |flags: i32| [0, 0, flags.cast_unsigned(), 0, 0, 0];
         for (nr, args, want, what) in [
             (4, [0; 6], ALLOW, "stat"),
+            (262, [0; 6], NOTIFY, "newfstatat of standard input"),
+            (262, [libc::AT_FDCWD.cast_unsigned(), 0, 0, 0, 0, 0], ALLOW, "newfstatat of a name"),
             (89, [0; 6], ALLOW, "readlink"),
             (63, [0; 6], ALLOW, "uname"),
             (257, open(libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY), ALLOW, "openat to read"),

@@ -24,9 +24,16 @@ pub enum FdKind {
         offset: u64,
         /// There is more in the file behind that.
         inside: bool,
+        /// What `lseek` tells.
+        tells: u64,
+        appends: bool,
     },
-    /// A socket or a device.
-    Other,
+    /// A regular file that the build tool writes to as well.
+    Log,
+    /// A stream socket.
+    Socket,
+    /// A device, or whatever else may do more with bytes than take them (`/dev/full`).
+    Device,
 }
 
 /// A standard output descriptor: what it is, and a duplicate of it.
@@ -42,15 +49,18 @@ pub struct Fd {
 #[derive(Debug)]
 pub enum Stdin {
     Closed,
-    /// `/dev/null`, or a pipe that nobody can write to any more and that holds nothing.
-    Empty,
+    /// `/dev/null`.
+    Null,
+    /// A pipe that nobody can write to any more and that holds nothing: what `make -j` gives to all commands but one.
+    Drained,
     /// A regular file at an offset.
     Regular {
         fd: OwnedFd,
         offset: u64,
+        writable: bool,
     },
     /// A terminal, a pipe with writers, a socket: reading it makes the pip uncacheable.
-    Live,
+    Live(FdKind),
 }
 
 /// An inherited descriptor above 2.
@@ -207,7 +217,7 @@ impl ExecRequest {
                 && parents.contains(&Some((dev, ino)))
                 && !is_lent((dev, ino))
             {
-                fd.kind = FdKind::Other;
+                fd.kind = FdKind::Log;
             }
         }
         let shared = match (&stdout, &stderr) {
@@ -239,18 +249,20 @@ fn same_file(a: &OwnedFd, b: &OwnedFd) -> bool {
 }
 
 fn kind_of(fd: &OwnedFd) -> FdKind {
-    let Ok(s) = rustix::fs::fstat(fd) else { return FdKind::Other };
+    let Ok(s) = rustix::fs::fstat(fd) else { return FdKind::Device };
     match FileType::from_raw_mode(s.st_mode) {
         FileType::Fifo => FdKind::Pipe,
         FileType::RegularFile => {
-            let append = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
-            let offset = if append { s.st_size.cast_unsigned() } else { rustix::fs::tell(fd).unwrap_or(0) };
-            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset, inside: offset < s.st_size.cast_unsigned() }
+            let appends = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
+            let tells = rustix::fs::tell(fd).unwrap_or(0);
+            let offset = if appends { s.st_size.cast_unsigned() } else { tells };
+            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset, inside: offset < s.st_size.cast_unsigned(), tells, appends }
         }
+        FileType::Socket if rustix::net::sockopt::socket_type(fd) == Ok(rustix::net::SocketType::STREAM) => FdKind::Socket,
         // Major 1, minor 3 (Documentation/admin-guide/devices.txt).
         FileType::CharacterDevice if s.st_rdev == rustix::fs::makedev(1, 3) => FdKind::Null,
         FileType::CharacterDevice if rustix::termios::isatty(fd) => FdKind::Terminal,
-        _ => FdKind::Other,
+        _ => FdKind::Device,
     }
 }
 
@@ -260,18 +272,19 @@ fn output_of(fd: OwnedFd) -> Fd {
 
 fn stdin_of(fd: OwnedFd) -> Stdin {
     match kind_of(&fd) {
-        FdKind::Null => Stdin::Empty,
-        FdKind::Regular { .. } => {
-            let offset = rustix::fs::tell(&fd).unwrap_or(0);
-            Stdin::Regular { fd, offset }
+        FdKind::Null => Stdin::Null,
+        FdKind::Regular { tells, .. } => {
+            let writable = rustix::fs::fcntl_getfl(&fd).is_ok_and(|f| f.intersects(OFlags::WRONLY | OFlags::RDWR));
+            Stdin::Regular { fd, offset: tells, writable }
         }
         FdKind::Pipe => {
             let mut p = [PollFd::new(&fd, PollFlags::IN)];
             let polled = rustix::event::poll(&mut p, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
             let events = p[0].revents();
-            if polled.is_ok() && events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN) { Stdin::Empty } else { Stdin::Live }
+            let drained = polled.is_ok() && events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN);
+            if drained { Stdin::Drained } else { Stdin::Live(FdKind::Pipe) }
         }
-        _ => Stdin::Live,
+        kind => Stdin::Live(kind),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A receiving thread never blocks: it reads the task, reports the access, answers. Whatever may take long is
 //! handed to the pool, and the task just stays blocked meanwhile.
 
-use crate::access::{Access, Escape, EscapeKind, Fact};
+use crate::access::{Access, Escape, EscapeKind, Fact, StdinUse};
 use crate::arch::{self, Shape};
 use crate::dispatch::Caller;
 use crate::filter::{self, Calls};
@@ -46,6 +46,9 @@ pub trait Supervisor: Send + Sync + 'static {
     fn access(&self, scope: Scope, pid: i32, access: &Access) -> Flow;
     /// A process of an observed scope asked for a fact.
     fn fact(&self, scope: Scope, pid: i32, fact: Fact);
+    /// A process of an observed scope does something with the standard input that its root was given. If that is `live`, taking it is an
+    /// escape besides.
+    fn stdin(&self, _scope: Scope, _pid: i32, _how: StdinUse, _live: bool) {}
     /// Process `parent` of an observed scope has a new child. Not every backend tells.
     fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
@@ -145,7 +148,15 @@ pub enum SpawnError {
 pub(crate) struct ScopeState {
     root: Option<u64>,
     pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
-    live_stdin: Mutex<Option<Vec<u8>>>,
+    stdin: Mutex<Option<WatchedStdin>>,
+}
+
+/// Standard input of a pip's root.
+struct WatchedStdin {
+    /// What tells it from others that a process of the pip has as descriptor 0.
+    link: Vec<u8>,
+    /// Reading it gives what cannot be known beforehand.
+    live: bool,
 }
 
 pub(crate) struct Inner {
@@ -381,7 +392,7 @@ impl Inner {
     pub fn set_root(&self, scope: Scope, p: &Process) {
         let s = Arc::new(ScopeState { root: Some(p.serial), ..ScopeState::default() });
         if let Some(old) = self.scopes.write().expect("scopes").insert(scope, s.clone()) {
-            *s.live_stdin.lock().expect("stdin") = old.live_stdin.lock().expect("stdin").take();
+            *s.stdin.lock().expect("stdin") = old.stdin.lock().expect("stdin").take();
         }
     }
 
@@ -389,8 +400,9 @@ impl Inner {
         self.scopes.write().expect("scopes").remove(&scope);
     }
 
-    pub fn set_live_stdin(&self, scope: Scope, pid: i32) {
-        let s = ScopeState { live_stdin: Mutex::new(task_files::fd_link(pid, 0)), ..ScopeState::default() };
+    pub fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
+        let stdin = task_files::fd_link(pid, 0).map(|link| WatchedStdin { link, live });
+        let s = ScopeState { stdin: Mutex::new(stdin), ..ScopeState::default() };
         self.scopes.write().expect("scopes").insert(scope, Arc::new(s));
     }
 
@@ -480,7 +492,12 @@ impl Inner {
             // Only the transport that is in their way asks about these.
             arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
-                Some((name, shape)) => return self.call(&n, &p, scope, name, shape),
+                Some((name, shape)) => {
+                    if arch::STDIN_ASKERS.iter().any(|(asks, _)| *asks == nr) {
+                        self.stdin_used(&n, &p, scope);
+                    }
+                    return self.call(&n, &p, scope, name, shape);
+                }
                 None if nr.cast_unsigned() > arch::HIGHEST_KNOWN => {
                     self.escape(Some(scope), EscapeKind::UnknownCall, format!("number {nr}"));
                 }
@@ -518,21 +535,32 @@ impl Inner {
         }
     }
 
-    pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope) {
+    pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope, how: StdinUse) {
         let Some(s) = self.scope_state(scope) else { return };
-        let live = s.live_stdin.lock().expect("stdin");
+        let stdin = s.stdin.lock().expect("stdin");
+        let Some(stdin) = stdin.as_ref() else { return };
         // Of a task that went on nobody knows any more what its descriptor was.
-        let still = || matches!(who, Caller::Gone { .. }) || *live == task_files::fd_link(who.pid(), 0);
-        if live.is_some() && still() {
-            self.escape(Some(scope), EscapeKind::LiveStdin, "");
+        if matches!(who, Caller::Gone { .. }) || task_files::fd_link(who.pid(), 0).as_ref() == Some(&stdin.link) {
+            self.supervisor.stdin(scope, who.pid(), how, stdin.live);
+            if stdin.live && how == StdinUse::Takes {
+                self.escape(Some(scope), EscapeKind::LiveStdin, "");
+            }
         }
     }
 
     fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
-        let reads = arch::STDIN_READERS.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
-        if reads || n.nr == arch::FCNTL && n.args[0] as i32 == 0 {
-            self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope);
-        }
+        let of = |calls: &[(i32, u8)]| calls.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
+        let how = match n.nr {
+            arch::FCNTL if n.args[0] as i32 == 0 => {
+                // See the `savefd` of dash and `add_undo_redirect` of bash.
+                const FIRST_OF_A_SHELL: u64 = 10;
+                if n.args[2] >= FIRST_OF_A_SHELL { StdinUse::Saves } else { StdinUse::Takes }
+            }
+            _ if of(arch::STDIN_READERS) => StdinUse::Takes,
+            _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
+            _ => return,
+        };
+        self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
     }
 
     /// A descriptor that `xl` was started with?

@@ -52,9 +52,7 @@ impl ExecTicket {
 
     /// Lets the exec happen as the root of the new `scope`, with its text captured.
     pub fn enter_captured(mut self, scope: Scope, d: &Descriptors) -> Option<Tap> {
-        if let crate::request::Stdin::Live = d.stdin {
-            self.inner.set_live_stdin(scope, self.request.process.pid);
-        }
+        self.inner.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, crate::request::Stdin::Live(_)));
         let started = Capture::start(d, &self.inner.keeper).ok().and_then(|(capture, installs)| {
             let mut originals = Vec::new();
             for i in installs {

@@ -56,6 +56,8 @@ pub struct Finished {
     pub problems: Vec<String>,
     /// What was compiled asks for date or time, and the environment does not say which.
     pub asks_time: bool,
+    /// It has looked at its standard input, and what that is may matter.
+    pub asks_stdin: bool,
     /// What it read in which one of the macros for that is named, and whether that for the time of the source is.
     pub(crate) clocks: Vec<(PathBytes, bool)>,
     /// What is true of what it has precompiled.
@@ -205,6 +207,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         opaque: None,
         dated: Vec::new(),
         asks: None,
+        asks_stdin: false,
     };
     let mut names = std::mem::take(&mut a.names);
     times::count(&mut names, &a, look, c);

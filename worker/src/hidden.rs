@@ -6,7 +6,7 @@
 use crate::finish::{Context, Finished, Form, Look};
 use crate::macros::{self, Clock};
 use crate::record::Record;
-use crate::recorder::{Accesses, Program};
+use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};
 use crate::{environment, present, scripts, tools};
 use bstr::ByteSlice;
 use cache::digest::Traits;
@@ -38,7 +38,18 @@ pub(crate) fn reveal(
     let mut out = Vec::new();
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
+    let read_aside = (a.stdin == Stdin::Met || a.saved_live) && scripts_ask_stdin(a, names, look, c);
+    f.asks_stdin = a.stdin == Stdin::Used || read_aside;
+    if a.saved_live && read_aside {
+        f.problems.push(reads_live_stdin());
+    }
     out
+}
+
+fn scripts_ask_stdin(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> bool {
+    let mut texts = names.iter().filter(|(p, r)| r.read && !scripts::is_foreign(p, c.root));
+    let mut words = a.programs.iter().flat_map(|p| &p.argv);
+    words.any(|w| scripts::asks_stdin(w)) || texts.any(|(p, _)| look.source(p).is_some_and(|text| scripts::asks_stdin(&text)))
 }
 
 /// What compilers were asked for.

@@ -15,6 +15,7 @@ use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use tracer::access::StdinUse;
 use tracer::{Access, Late, Op};
 
 /// The accesses of one pip.
@@ -26,6 +27,9 @@ pub struct Accesses {
     /// Directories that a `..` led out of.
     pub left: FxHashSet<PathBytes>,
     pub facts: BTreeSet<Fact>,
+    pub stdin: Stdin,
+    /// A shell has put a live one aside.
+    pub saved_live: bool,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
     pub state: BTreeSet<&'static str>,
     pub own_sources: OwnSources,
@@ -44,6 +48,20 @@ pub struct Accesses {
     now: Moment,
     /// Why the result cannot be stored, first reason first.
     pub problems: Vec<String>,
+}
+
+/// What was done with standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stdin {
+    #[default]
+    Unused,
+    /// An interpreter has asked what it is, as it does at its start; a shell has put it aside.
+    Met,
+    Used,
+}
+
+pub(crate) fn reads_live_stdin() -> String {
+    tracer::Escape { kind: tracer::access::EscapeKind::LiveStdin, detail: String::new() }.to_string()
 }
 
 /// A symbolic link that was crossed.
@@ -102,6 +120,7 @@ struct Running {
     main: Option<Arc<[u8]>>,
     /// It runs scripts.
     interprets: bool,
+    is_shell: bool,
     /// Where it was started.
     cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
@@ -150,6 +169,7 @@ impl Recorder {
             times,
             main: script.as_deref().map(Into::into),
             interprets,
+            is_shell: known && crate::scripts::is_shell_program(image),
             cwd: cwd.into(),
             probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
             searches: interpreter.is_none() && known && tools::searches_libraries(program),
@@ -219,6 +239,28 @@ impl Recorder {
         if !(toolchain && matches!(f, Fact::Cpus | Fact::Memory)) {
             self.accesses.lock().expect("accesses").facts.insert(f);
         }
+    }
+
+    /// Process `pid` does something with standard input; what comes out of a `live` one cannot be known.
+    pub fn stdin(&self, pid: i32, how: StdinUse, live: bool) {
+        let r = self.running(pid);
+        let known = r.tool.is_some_and(|t| t.class != tools::Class::Shell);
+        let mut a = self.accesses.lock().expect("accesses");
+        let seen = match how {
+            // For what they do when it is a terminal: compilers ask for its width, others whether to ask back.
+            StdinUse::Asks if known || r.ignored => return,
+            StdinUse::Asks if r.interprets && !r.is_shell => Stdin::Met,
+            StdinUse::Saves if r.is_shell => {
+                a.saved_live |= live;
+                Stdin::Met
+            }
+            StdinUse::Saves if live => {
+                a.problem(reads_live_stdin());
+                Stdin::Used
+            }
+            _ => Stdin::Used,
+        };
+        a.stdin = a.stdin.max(seen);
     }
 
     /// The result cannot be stored.

@@ -237,6 +237,20 @@ pub fn interprets(program: &[u8]) -> bool {
     LANGUAGES.iter().any(|l| l.runs(program))
 }
 
+pub fn is_shell_program(program: &[u8]) -> bool {
+    LANGUAGES.iter().any(|l| l.is_shell() && l.runs(program))
+}
+
+/// Words by which scripts find out what standard input is, but for shells, whose `[ -t 0 ]` asks the kernel there and then.
+const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;", "tty(", "fstat(0", "fd/0"];
+
+/// May the text of a script ask what standard input is, or read it by another number (`read -u 10`)?
+pub fn asks_stdin(text: &[u8]) -> bool {
+    let option = |w: &[u8]| w.starts_with(b"-") && !w.starts_with(b"--") && w.contains(&b'u');
+    let reads = |l: &[u8]| (l.contains_str("read ") || l.contains_str("mapfile")) && l.fields().any(option);
+    STDIN.iter().any(|w| text.contains_str(w)) || text.contains_str("-u") && text.lines().any(reads)
+}
+
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
 /// touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {

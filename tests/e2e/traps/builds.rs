@@ -3,17 +3,17 @@
 use crate::world::World;
 
 /// Files of a tree, and the script that builds it.
-struct Build<'a> {
+pub struct Build<'a> {
     name: &'a str,
     setup: &'a str,
     script: &'a str,
 }
 
-const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> {
+pub const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> {
     Build { name, setup, script }
 }
 
-fn same(b: &Build<'_>) {
+pub fn same(b: &Build<'_>) {
     same_in(&World::new(), b);
 }
 

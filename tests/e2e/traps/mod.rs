@@ -4,6 +4,7 @@
 //! would be wrong.
 
 mod builds;
+mod descriptors;
 mod hidden;
 mod machine;
 mod precompiled;

@@ -1,0 +1,80 @@
+//! One command with several things on its standard descriptors, in one build: what it can tell apart makes another result.
+
+use super::builds::{build, same};
+use crate::world::World;
+
+#[test]
+fn what_a_command_can_tell_of_them() {
+    let ask = "printf 'if [ -t 0 ]; then echo terminal; elif [ -p /dev/stdin ]; then echo pipe; elif [ -c /dev/stdin ]; then echo device; else echo file; fi\\n' > ask.sh; printf 'import os, stat\\nprint(stat.S_ISFIFO(os.fstat(0).st_mode))\\n' > ask.py; printf '#include <stdio.h>\\n#include <sys/stat.h>\\nint main() { struct stat s; fstat(0, &s); printf(\"%%d\\\\n\", S_ISCHR(s.st_mode)); }\\n' > ask.c; gcc ask.c -o ask; printf 'import os\\nos.write(1, b\"at %d\\\\n\" % os.lseek(1, 0, 1))\\n' > tell.py";
+    let inputs = |command| format!("{command} < /dev/null; : | {command}; {command} < ask.c; {command} < /dev/null");
+    let [shell, script, own] = ["sh ask.sh", "python3 -B ask.py", "./ask"].map(inputs);
+    let builds = [
+        build("a shell asks what its standard input is", ask, &shell),
+        build("a script asks", ask, &script),
+        build("a program of the build's own asks", ask, &own),
+        build("a loop over a file", ask, "printf 'while read x; do echo $x; done < ask.sh\nread y; echo then $y\n' > l.sh; for i in 1 2; do sh l.sh < /dev/null; echo $i | sh l.sh; echo $i | bash l.sh; done"),
+        build(
+            "a descriptor put aside and read by its number",
+            "printf 'exec {n}<&0\nread -u $n x\necho $x\n' > l.sh",
+            "for i in 1 2; do (sleep 0.1; echo $i) | bash l.sh; (sleep 0.1; echo $i) | bash -c 'exec {n}<&0; read -r -u $n x; echo $x'; done",
+        ),
+        build("the place in the file", ask, "python3 -B tell.py > a; { printf xx; python3 -B tell.py; } > b; python3 -B tell.py >> b; cat a b"),
+        build("a device that is full", "", "for f in o /dev/full o; do python3 -c 'print(1)' 2>/dev/null > $f; echo $?; done; cat o"),
+        build("standard input that is written to", "echo 1 > f", "for i in 1 2; do sh -c 'echo more >&0; :' 0<>f; cat f; done; cat < f"),
+    ];
+    builds.iter().for_each(same);
+}
+
+#[test]
+fn sockets_as_standard_output() {
+    let w = World::new();
+    w.write("kind.sh", "[ -S /dev/stdout ] && echo socket || echo other; [ -S /dev/stderr ] && echo socket >&2; :\n");
+    w.write(
+        "build.py",
+        "import socket, subprocess
+for _ in 1, 2:
+    a, b = socket.socketpair()
+    subprocess.run(['sh', 'kind.sh'], stdout=b, stderr=b)
+    b.close()
+    print(a.makefile().read().split(), subprocess.run(['sh', 'kind.sh'], stdout=subprocess.PIPE).stdout, flush=True)
+",
+    );
+    let want = w.sh("/usr/bin/python3 -B build.py").stdout;
+    assert!(want.starts_with(b"['socket', 'socket'] b'other"), "{}", String::from_utf8_lossy(&want));
+    for time in 0..3 {
+        let r = w.run(&["/usr/bin/python3", "-B", "build.py"]);
+        assert_eq!(r.stdout().as_bytes(), want, "{time}: {}", r.story());
+    }
+}
+
+/// A pipe that a command inherits is none of make's only because there is a make above.
+#[test]
+fn a_pipe_beside_the_job_server() {
+    let w = World::new();
+    w.write("read.py", "import os, sys\nprint(os.read(int(sys.argv[1].split('/')[-1]), 9))\n");
+    w.write("build.sh", "export MAKEFLAGS=' -j --jobserver-auth=3,4'\nfor i in 1 2 1; do echo $i > in; python3 -B read.py <(cat in); done\n");
+    for time in 0..3 {
+        let r = w.run(&["bash", "build.sh"]);
+        assert_eq!(r.stdout(), "b'1\\n'\nb'2\\n'\nb'1\\n'\n", "{time}: {}", r.story());
+    }
+}
+
+/// Of the commands that `make -j` runs at once one has the terminal as its standard input, and the next time that is another one. Those
+/// that do not look at it hit all the same.
+#[test]
+fn who_has_the_terminal_does_not_matter() {
+    let w = World::new();
+    let steps = "%.o: %.c\n\t@gcc -c $<\n%.txt: %.c\n\t@sed s/int/long/ $< > $@; sort $< >> $@; cp $< $@.2\n%.list: %.c\n\t@python3 -B list.py $< > $@\n";
+    w.write("Makefile", &format!("all: $(foreach n,a b c d,$n.o $n.txt $n.list)\n{steps}"));
+    w.write("list.sh", "while read l; do echo $l; done < $1; perl -pe 1 $1\npython3 -B list.py $1\n");
+    w.write("list.py", "import sys\nprint(open(sys.argv[1]).read())\n");
+    for n in ["a", "b", "c", "d"] {
+        w.write(&format!("{n}.c"), &format!("int {n};\n"));
+    }
+    for time in 0..4 {
+        w.sh("rm -f *.o *.txt *.2 *.list");
+        let o = w.sh(&format!("script -qec '{} run --json ../r.json -- make -s -j3' /dev/null", env!("CARGO_BIN_EXE_xl")));
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        assert_eq!(r["pips"]["hit"].as_u64(), Some(if time == 0 { 0 } else { 12 }), "{time}: {}\n{r}", String::from_utf8_lossy(&o.stdout));
+    }
+}
