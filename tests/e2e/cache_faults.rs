@@ -109,6 +109,49 @@ fn a_damaged_data_base_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_key_is_set_aside() {
+    let w = project();
+    for damage in ["echo short > key", "mkdir key", "mkfifo key", "ln -s nowhere key", ": > key"] {
+        builds_anyway(&w, "xl:");
+        w.sh(&format!("cd {} && rm -rf key && {damage}", w.cache().display()));
+        builds_anyway(&w, "the key of the cache was damaged");
+        builds_anyway(&w, "1 hit,");
+    }
+}
+
+/// From no room at all to enough of it: the build is as it would be without, and `xl` says why nothing is stored.
+#[test]
+fn a_small_disk() {
+    if !rustix::process::geteuid().is_root() {
+        return crate::world::skip("mounting a small file system needs root");
+    }
+    let mut w = project();
+    let small = w.path("../small");
+    std::fs::create_dir_all(&small).unwrap();
+    w.env.insert("XL_CACHE_DIR".into(), small.join("c").display().to_string());
+    w.write("Makefile", "all: a.o b\na.o: a.c\n\tgcc -c a.c\nb:\n\tseq 1 400000 > b; head -c 2000000 b > b2\n");
+    for size in ["4k", "64k", "300k", "1M", "4M", "7M", "9M", "size=64M,nr_inodes=20", "size=64M,nr_inodes=100"] {
+        let size = if size.contains('=') { size.to_owned() } else { format!("size={size}") };
+        if !w.sh(&format!("mount -t tmpfs -o {size},mode=700 none {}", small.display())).status.success() {
+            return crate::world::skip("no mount here");
+        }
+        let seen: Vec<_> = (0..3)
+            .map(|_| {
+                w.sh("rm -f a.o b b2");
+                let r = w.run(&["make", "-j2"]);
+                (r.code(), w.path("a.o").exists(), w.path("b2").metadata().map(|m| m.len()).ok(), r.stderr())
+            })
+            .collect();
+        w.sh(&format!("umount {}", small.display()));
+        for (code, a, b2, said) in &seen {
+            assert_eq!((*code, *a, *b2), (Some(0), true, Some(2_000_000)), "{size}: {said}");
+            let says = said.contains("full") || said.contains("No space") || said.contains("hit");
+            assert!(says, "{size}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_stores_nothing_and_stops_nothing() {
     if !rustix::process::geteuid().is_root() {
         return crate::world::skip("mounting a small file system needs root");

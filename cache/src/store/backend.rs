@@ -1,7 +1,11 @@
 //! RocksDB, and what stands in for its writer when somebody else is it.
 //!
 //! States: *writer* (we hold the lock) · *spooling* (another process holds it: a secondary instance follows its
-//! log, our own writes live in an overlay and in the spool) · *read-only* (as spooling, without a spool).
+//! log, our own writes live in an overlay and in the spool) · *read-only* (as spooling, without a spool) · *broken* (a write of
+//! the writer's failed: nothing more is written, and the data base is never closed).
+//!
+//! RocksDB 7 does not survive a full disk: closing a file after a write that failed is an assertion of its own. So it is
+//! neither opened nor written to unless there is room for what it does then.
 
 use super::{Access, Notice, spool::Spool};
 use crate::{Error, IoResultExt, Result};
@@ -9,7 +13,8 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, Optio
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Column families.
@@ -61,13 +66,14 @@ struct Follower {
 }
 
 enum Mode {
-    Writer(DB),
+    Writer(Arc<DB>),
     Follower(Box<Follower>),
 }
 
 pub struct Backend {
     mode: Mode,
     path: PathBuf,
+    broken: AtomicBool,
 }
 
 fn options() -> Options {
@@ -82,10 +88,23 @@ fn options() -> Options {
     o
 }
 
-fn open_writer(path: &Path) -> std::result::Result<DB, rocksdb::Error> {
+fn open_writer(path: &Path) -> std::result::Result<Mode, rocksdb::Error> {
     let o = options();
     let families: Vec<_> = Table::ALL.iter().map(|t| ColumnFamilyDescriptor::new(t.name(), options())).collect();
-    DB::open_cf_descriptors(&o, path, families)
+    Ok(Mode::Writer(Arc::new(DB::open_cf_descriptors(&o, path, families)?)))
+}
+
+/// Bytes that must be free: a write, the flush of a small table and a new manifest.
+const ROOM: u64 = 6 << 20;
+/// Files that must be possible.
+const ROOM_FILES: u64 = 16;
+
+/// Is there room on the file system of `dir`? One that does not count its files says that it has none at all.
+fn room(dir: &Path) -> Result<()> {
+    let s = rustix::fs::statvfs(dir).at("look for room in", dir)?;
+    let files = s.f_files == 0 || s.f_favail >= ROOM_FILES;
+    let full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull)).at("write", dir);
+    if s.f_bavail.saturating_mul(s.f_frsize) >= ROOM && files { Ok(()) } else { full() }
 }
 
 fn is_locked(e: &rocksdb::Error) -> bool {
@@ -98,6 +117,10 @@ fn is_damage(e: &rocksdb::Error) -> bool {
 }
 
 impl Backend {
+    fn new(mode: Mode, path: PathBuf) -> Self {
+        Self { mode, path, broken: AtomicBool::new(false) }
+    }
+
     pub fn open(dir: &Path, notices: &mut Vec<Notice>) -> Result<Self> {
         let path = dir.join("db");
         // One opens at a time: nobody sees a data base that is just being created. A directory that cannot be written
@@ -106,9 +129,15 @@ impl Backend {
         if let Some(f) = &turn {
             rustix::fs::flock(f, rustix::fs::FlockOperation::LockExclusive).map_err(std::io::Error::from).at("lock", &path)?;
         }
+        if let Err(e) = room(dir)
+            && e.is_full()
+        {
+            notices.push(format!("the disk of the cache in `{}` is full: nothing new is stored", dir.display()));
+            return Self::follow(dir, path, None).map_err(|_| e);
+        }
         match open_writer(&path) {
-            Ok(db) => {
-                let b = Self { mode: Mode::Writer(db), path };
+            Ok(mode) => {
+                let b = Self::new(mode, path);
                 b.absorb(dir);
                 Ok(b)
             }
@@ -116,17 +145,20 @@ impl Backend {
                 let aside = dir.join(format!("db.damaged-{}", super::now()));
                 std::fs::rename(&path, &aside).at("move aside", &path)?;
                 notices.push(format!("the fingerprint store was damaged ({e}); it was moved to `{}` and a new one begun", aside.display()));
-                let db = open_writer(&path).map_err(|e| store_error(&path, &e))?;
-                Ok(Self { mode: Mode::Writer(db), path })
+                let mode = open_writer(&path).map_err(|e| store_error(&path, &e))?;
+                Ok(Self::new(mode, path))
             }
+            Err(e) if is_locked(&e) => Self::follow(dir, path.clone(), Some(Spool::create(dir)?)).map_err(|_| store_error(&path, &e)),
             Err(e) => {
-                let read_only = !is_locked(&e);
-                Self::follow(dir, path.clone(), read_only, notices).map_err(|_| store_error(&path, &e))
+                notices.push(format!("the cache in `{}` cannot be written to: nothing new is stored", dir.display()));
+                Self::follow(dir, path.clone(), None).map_err(|_| store_error(&path, &e))
             }
         }
     }
 
-    fn follow(dir: &Path, path: PathBuf, read_only: bool, notices: &mut Vec<Notice>) -> Result<Self> {
+    /// Without a `spool`: read-only.
+    fn follow(dir: &Path, path: PathBuf, spool: Option<Spool>) -> Result<Self> {
+        let read_only = spool.is_none();
         let place = if read_only { std::env::temp_dir() } else { dir.to_owned() };
         let scratch =
             place.join(format!("xl-follow-{}-{}", std::process::id(), std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos())));
@@ -143,14 +175,9 @@ impl Backend {
                 Err(e) => return Err(store_error(&path, &e)),
             }
         };
-        let spool = if read_only {
-            notices.push(format!("the cache in `{}` cannot be written to: nothing new is stored", dir.display()));
-            None
-        } else {
-            Some(Mutex::new(Spool::create(dir)?))
-        };
+        let spool = spool.map(Mutex::new);
         let follower = Follower { db, scratch, overlay: Mutex::default(), spool, caught_up: Mutex::new(Instant::now()) };
-        Ok(Self { mode: Mode::Follower(Box::new(follower)), path })
+        Ok(Self::new(Mode::Follower(Box::new(follower)), path))
     }
 
     pub fn access(&self) -> Access {
@@ -229,7 +256,11 @@ impl Backend {
             return Ok(());
         }
         match &self.mode {
+            Mode::Writer(_) if self.broken.load(Ordering::Acquire) => {
+                Err(Error::Store { path: self.path.clone(), message: "an earlier write failed".into() })
+            }
             Mode::Writer(db) => {
+                room(&self.path)?;
                 let mut b = WriteBatch::default();
                 for (t, k, v) in &changes {
                     let cf = self.family(*t)?;
@@ -238,7 +269,12 @@ impl Backend {
                         None => b.delete_cf(cf, k),
                     }
                 }
-                db.write(b).map_err(|e| self.error(&e))
+                db.write(b).map_err(|e| {
+                    if !self.broken.swap(true, Ordering::AcqRel) {
+                        std::mem::forget(db.clone());
+                    }
+                    self.error(&e)
+                })
             }
             Mode::Follower(f) => {
                 let Some(spool) = &f.spool else { return Ok(()) };
@@ -268,13 +304,16 @@ impl Backend {
     /// needs no closing: its log is complete after every write.
     pub fn close(&self, dir: &Path) {
         match &self.mode {
+            Mode::Writer(_) if self.broken.load(Ordering::Acquire) => {}
             Mode::Writer(_) => self.absorb(dir),
             Mode::Follower(f) => {
                 if let Some(spool) = &f.spool {
                     spool.lock().expect("spool").release();
                 }
-                if let Ok(db) = open_writer(&self.path) {
-                    Self { mode: Mode::Writer(db), path: self.path.clone() }.absorb(dir);
+                if room(dir).is_ok()
+                    && let Ok(mode) = open_writer(&self.path)
+                {
+                    Self::new(mode, self.path.clone()).absorb(dir);
                 }
                 let _ = std::fs::remove_dir_all(&f.scratch);
             }

@@ -79,7 +79,7 @@ impl Store {
         prepare(dir)?;
         let backend = Backend::open(dir, &mut notices)?;
         let mut s = Self { backend, dir: dir.to_owned(), key: [0; 32] };
-        s.key = s.secret()?;
+        s.key = s.secret(&mut notices)?;
         Ok((s, notices))
     }
 
@@ -96,12 +96,20 @@ impl Store {
         &self.key
     }
 
-    fn secret(&self) -> Result<[u8; 32]> {
+    fn secret(&self, notices: &mut Vec<Notice>) -> Result<[u8; 32]> {
         let path = self.dir.join("key");
-        if let Ok(b) = std::fs::read(&path)
+        let found = std::fs::symlink_metadata(&path).ok();
+        if found.as_ref().is_some_and(std::fs::Metadata::is_file)
+            && let Ok(b) = std::fs::read(&path)
             && let Ok(k) = b.try_into()
         {
             return Ok(k);
+        }
+        if found.is_some() && self.access() != Access::ReadOnly {
+            let aside = self.dir.join(format!("key.damaged-{}", now_ms()));
+            std::fs::rename(&path, &aside).at("move aside", &path)?;
+            let aside = aside.display();
+            notices.push(format!("the key of the cache was damaged; it was moved to `{aside}`: results that depend on variables miss once"));
         }
         let mut k = [0; 32];
         let mut f = std::fs::File::open("/dev/urandom").at("open", "/dev/urandom")?;
