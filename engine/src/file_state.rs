@@ -42,6 +42,8 @@ struct Inner {
     states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
     /// What pips that run have announced to write, and how often.
     writers: FxHashMap<PathBytes, u32>,
+    /// The last two that have announced to write a name, by the numbers of their scopes, and when they last did.
+    intents: FxHashMap<PathBytes, [Option<(u32, Instant)>; 2]>,
     /// Names of which nobody says when they are at rest.
     unsteady: FxHashSet<PathBytes>,
     /// Directories and links that came or went; nothing below them is believed without a look.
@@ -92,8 +94,13 @@ fn fine_grained(dir: &std::path::Path) -> Option<u64> {
 }
 
 impl Inner {
-    /// Somebody is about to write the name.
-    fn disturbed(&mut self, path: &PathBytes) {
+    /// `scope` is about to write the name.
+    fn disturbed(&mut self, path: &PathBytes, scope: u32) {
+        let [last, before] = self.intents.entry(path.clone()).or_default();
+        if last.is_none_or(|(who, _)| who != scope) {
+            *before = last.take();
+        }
+        *last = Some((scope, Instant::now()));
         self.changes += 1;
         self.states.remove(path);
         if let Some(last) = self.settled.get_mut(path).and_then(|all| all.last_mut()) {
@@ -173,10 +180,17 @@ impl FileStates {
     }
 
     /// A pip is about to write this name; [`Self::settle`] says when it is done.
-    pub fn writing(&self, path: &PathBytes) {
+    pub fn writing(&self, path: &PathBytes, scope: u32) {
         let mut inner = self.lock();
-        inner.disturbed(path);
+        inner.disturbed(path, scope);
         *inner.writers.entry(path.clone()).or_insert(0) += 1;
+    }
+
+    /// May somebody else than `scope`, which has announced this `own` times, have written the name since then?
+    pub fn contested(&self, path: &[u8], scope: u32, own: u32, since: Instant) -> bool {
+        let inner = self.lock();
+        let later = |(who, at): &(u32, Instant)| *who != scope && *at >= since;
+        inner.writers.get(path).is_some_and(|n| *n > own) || inner.intents.get(path).is_some_and(|i| i.iter().flatten().any(later))
     }
 
     /// A directory or link is about to come or go: what lies below is never believed without a look again.
@@ -198,7 +212,7 @@ impl FileStates {
     /// A driver is about to write this name. Nobody says when it is done.
     pub fn written_by_driver(&self, path: &PathBytes) {
         let mut inner = self.lock();
-        inner.disturbed(path);
+        inner.disturbed(path, 0);
         inner.unsteady.insert(path.clone());
         inner.driven.insert(path.clone(), Instant::now());
     }
@@ -291,7 +305,7 @@ mod tests {
         assert_eq!(f.stat(&path), None);
         std::fs::write(&p, "1").unwrap();
         assert_eq!(f.stat(&path), None, "the memo answers");
-        f.writing(&path);
+        f.writing(&path, 1);
         assert!(f.stat(&path).is_some());
         std::fs::remove_file(&p).unwrap();
         assert_eq!(f.stat(&path), None, "still unsteady");
@@ -307,7 +321,7 @@ mod tests {
         let path: PathBytes = p.as_os_str().as_bytes().into();
         let f = FileStates::new(&[]);
         let write = |text: &str| {
-            f.writing(&path);
+            f.writing(&path, 1);
             std::fs::write(&p, text).unwrap();
             FileStat::of(&path).unwrap()
         };
@@ -324,7 +338,7 @@ mod tests {
             assert!(!f.settled(&path, state, when, true));
         }
         // Two at once: the first of them that ends knows nothing of the other.
-        f.writing(&path);
+        f.writing(&path, 1);
         let three = write("333");
         f.settle(&path, 1, Some(three));
         assert!(!f.settled(&path, &three, Some(now()), true));
@@ -338,7 +352,7 @@ mod tests {
         let f = FileStates::new(&[t.path()]);
         f.stat(&path);
         f.moves(&t.path().as_os_str().as_bytes().into());
-        f.writing(&path);
+        f.writing(&path, 1);
         std::fs::write(&p, "1").unwrap();
         let one = FileStat::of(&path).unwrap();
         f.settle(&path, 1, Some(one));
@@ -356,7 +370,7 @@ mod tests {
         let f = FileStates::new(&[]);
         let size = || f.stat(a.as_os_str().as_bytes()).unwrap().size;
         assert_eq!(size(), 1);
-        f.writing(&b.as_os_str().as_bytes().into());
+        f.writing(&b.as_os_str().as_bytes().into(), 1);
         std::fs::write(&b, "22").unwrap();
         assert_eq!(size(), 2);
     }
@@ -369,7 +383,7 @@ mod tests {
         let f = FileStates::new(&[t.path()]);
         for demoted in [false, true] {
             if demoted {
-                f.writing(&path);
+                f.writing(&path, 1);
                 f.is_driver(&path, 1);
             } else {
                 f.written_by_driver(&path);

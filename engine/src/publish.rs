@@ -126,6 +126,9 @@ impl Engine {
                 }
             }
         }
+        if let Some(path) = self.shared(&t, pip, &outputs) {
+            accesses.problem(format!("others may have written to `{}` while it ran", text(&path)));
+        }
         for c in &outputs {
             if let (Some(s), Some(content)) = (&c.state, &c.content) {
                 self.files.know(s, *content);
@@ -219,6 +222,15 @@ impl Engine {
             item.not_stored = Some(Reason::Failed { code }.to_string());
         }
         self.push(item);
+    }
+
+    /// An output whose content may be somebody else's in part: what is written to in place is not the writer's alone.
+    fn shared(&self, t: &ExitTicket, pip: &Pip, outputs: &[collect::Collected]) -> Option<PathBytes> {
+        let in_place = |o: &&cache::Output| matches!(o.kind, OutputKind::File { in_place: true, size: 1.., .. });
+        let written: Vec<&[u8]> = outputs.iter().map(|c| &c.output).filter(in_place).map(|o| &*o.path).collect();
+        let own = |p: &[u8]| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
+        let contested = |p: &&&[u8]| self.files.contested(p, t.scope.0, own(p), pip.started);
+        written.iter().find(contested).copied().or_else(|| t.held_open(&written)).map(Into::into)
     }
 
     fn differs(&self, pip: &Pip, d: &Different) {

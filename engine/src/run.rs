@@ -310,7 +310,7 @@ impl Supervisor for Run {
         if access.op.writes() {
             match &kind {
                 ScopeKind::Driver => self.files.written_by_driver(path),
-                ScopeKind::Pip(_) | ScopeKind::Bypassed(_) => self.files.writing(path),
+                ScopeKind::Pip(_) | ScopeKind::Bypassed(_) => self.files.writing(path, scope.0),
             }
             let moves = matches!(access.op, tracer::Op::Create { .. });
             if moves || access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {

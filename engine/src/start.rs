@@ -17,7 +17,7 @@ use cache::{Digest, Entry, FileStat, materialise};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tracer::request::{Descriptors, FdKind, Inherited, Stdin};
+use tracer::request::{Credentials, Descriptors, FdKind, Inherited, Stdin};
 use tracer::{Access, Chunk, ExecTicket, Scope, Stream};
 use worker::Recorder;
 
@@ -52,7 +52,7 @@ impl Engine {
         };
         let r = &t.request;
         let world = self.world(&r.env, &r.cwd);
-        let weak = match self.obstacle(&t, &d) {
+        let weak = match self.obstacle(&t, &d, &c) {
             Some(why) => Err(why),
             None => weak::weak_fingerprints(r, &d, &c, &world, &self.meaning),
         };
@@ -104,13 +104,16 @@ impl Engine {
     }
 
     /// What makes a command uncacheable before it starts.
-    pub(crate) fn obstacle(&self, t: &ExecTicket, d: &Descriptors) -> Option<String> {
+    pub(crate) fn obstacle(&self, t: &ExecTicket, d: &Descriptors, c: &Credentials) -> Option<String> {
         let r = &t.request;
         if let Some(why) = self.forbidden(&r.program.path, &r.argv) {
             return Some(format!("by rule: {why}"));
         }
         if !r.shares_our_files() {
             return Some("it runs below another root or with other mounts than xl".into());
+        }
+        if Credentials::own().is_none_or(|own| own.rights != c.rights) {
+            return Some("it is of another user or group than xl, or has other capabilities: it may not be allowed the same".into());
         }
         if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) = (&d.stdout.kind, &d.stderr.kind)
             && (dev, ino) == (d2, i2)
@@ -230,11 +233,18 @@ impl Engine {
                 Ok(Chunk { stream: if x.stream == 2 { Stream::Err } else { Stream::Out }, bytes })
             })
             .collect();
+        let in_place = |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
+        let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
+        if let Some(path) = t.held_open(&replaced) {
+            // It would go on writing to a file that is gone.
+            let why = format!("`{}` is open in a process of the build", text(path));
+            return self.run_pip(t, d, fixed, Reason::NotRestorable { why }, None, started);
+        }
         let was_there: Vec<bool> = e.outputs.iter().map(|o| FileStat::of(&o.path).is_some()).collect();
         let restored = texts.and_then(|texts| {
             let noted = self.journal_restore(&e.outputs);
             for o in &e.outputs {
-                self.files.writing(&o.path);
+                self.files.writing(&o.path, u32::MAX);
                 if !matches!(o.kind, cache::OutputKind::File { .. }) {
                     self.files.moves(&o.path);
                 }
@@ -355,6 +365,9 @@ impl Engine {
         if let Some(why) = self.forbidden(&r.program.path, &r.argv) {
             pip.recorder.problem(format!("by rule: {why}"));
         }
+        if r.changes_rights() {
+            pip.recorder.problem(format!("`{}` has rights of its own (set-user-ID)", text(&r.program.path)));
+        }
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
@@ -438,7 +451,7 @@ impl Engine {
         let is_file = |p: &cache::PathBytes| FileStat::of(p).is_some_and(|s| !s.is_dir());
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
             let name = crate::frontend::os_path(path);
-            self.files.writing(path);
+            self.files.writing(path, u32::MAX);
             let done = if was_there { crate::heal::age(name) } else { std::fs::remove_file(name) };
             self.files.settle(path, 1, FileStat::of(path));
             if let Err(e) = done {

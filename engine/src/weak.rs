@@ -133,7 +133,13 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
         }
     }
     f.number("umask", u64::from(c.umask));
-    f.bytes("ids", &c.ids);
+    f.bytes("rights", &c.rights);
+    f.number("ignored signals", c.signals[0]);
+    f.number("blocked signals", c.signals[1]);
+    // What all commands of a build may use is a fact that some ask for; this one was given others.
+    if Credentials::own().is_some_and(|own| own.processors != c.processors) {
+        f.bytes("processors", &c.processors);
+    }
     f.bytes("limits", &c.limits);
     f.bytes("personality", &c.personality);
     f.bytes("architecture", std::env::consts::ARCH.as_bytes());

@@ -53,6 +53,8 @@ pub enum EscapeKind {
     BornDescriptor,
     /// A process whose parent is not known.
     Orphan,
+    /// It changes its user, groups or capabilities: what it may read from there on is not what `xl` may.
+    Rights,
     /// Accesses came faster than they could be taken note of.
     Lost,
     /// The observer could not be started.
@@ -87,6 +89,7 @@ impl std::fmt::Display for Escape {
             EscapeKind::BornDescriptor => "it uses a descriptor that xl was started with",
             EscapeKind::Lost => "its accesses came faster than they could be recorded",
             EscapeKind::Unobserved => "it could not be observed",
+            EscapeKind::Rights => "it changes its user, groups or capabilities",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };
         f.write_str(what)?;

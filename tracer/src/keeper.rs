@@ -31,6 +31,8 @@ const RECENT: u64 = 1 << 16;
 /// The supervisor's handle of the keeper.
 #[derive(Clone)]
 pub struct Keeper {
+    /// Its process.
+    pub pid: i32,
     socket: Arc<OwnedFd>,
     next: Arc<AtomicU32>,
     newest: Arc<crate::sys::shared::SharedCounter>,
@@ -52,8 +54,8 @@ impl Keeper {
         let supervisor = supervisor.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
         let build = Build { supervisor, root, root_pid };
         fds.extend([&build.root, &build.supervisor].into_iter().flatten().map(AsFd::as_fd));
-        fork_helper(&fds, || keep(listener, &build, &theirs, &newest, journal.as_deref()))?;
-        Ok(Self { socket: Arc::new(ours), next: Arc::default(), newest })
+        let pid = fork_helper(&fds, || keep(listener, &build, &theirs, &newest, journal.as_deref()))?;
+        Ok(Self { pid, socket: Arc::new(ours), next: Arc::default(), newest })
     }
 
     /// Notes the cookie of a received call.

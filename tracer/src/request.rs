@@ -115,8 +115,13 @@ impl AsFd for InheritedFile {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     pub umask: u32,
-    /// The `Uid`, `Gid` and `Groups` lines of `/proc/PID/status`.
-    pub ids: Vec<u8>,
+    /// The `Uid`, `Gid`, `Groups` and `CapEff` lines of `/proc/PID/status`: what it may do.
+    pub rights: Vec<u8>,
+    /// `SigIgn` and `SigBlk` of those signals that commands can do something about: what a terminal sends, or its end, shells let
+    /// background jobs ignore.
+    pub signals: [u64; 2],
+    /// `Cpus_allowed`.
+    pub processors: Vec<u8>,
     /// `/proc/PID/limits`.
     pub limits: Vec<u8>,
     /// `/proc/PID/personality`, hexadecimal.
@@ -156,27 +161,59 @@ pub struct Descriptors {
     pub others: Vec<Inherited>,
 }
 
-impl ExecRequest {
-    /// Reads umask, ids, limits and personality.
-    pub fn credentials(&self) -> Option<Credentials> {
-        let pid = self.process.pid;
+impl Credentials {
+    /// Those of process `pid`.
+    fn of(pid: i32) -> Option<Self> {
         let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
-        let mut ids = Vec::new();
-        let mut umask = 0;
-        for l in status.split(|c| *c == b'\n') {
-            if l.starts_with(b"Uid:") || l.starts_with(b"Gid:") || l.starts_with(b"Groups:") {
-                ids.extend_from_slice(l);
-                ids.push(b'\n');
-            } else if let Some(m) = l.strip_prefix(b"Umask:") {
-                umask = u32::from_str_radix(std::str::from_utf8(m).ok()?.trim(), 8).ok()?;
-            }
-        }
-        Some(Credentials {
-            umask,
-            ids,
+        let mut c = Self {
             limits: std::fs::read(format!("/proc/{pid}/limits")).ok()?,
             personality: std::fs::read(format!("/proc/{pid}/personality")).unwrap_or_default(),
-        })
+            ..Self::default()
+        };
+        let set = |v: &[u8]| u64::from_str_radix(std::str::from_utf8(v).ok()?, 16).ok();
+        // HUP, INT, QUIT, TSTP, TTIN, TTOU: signal(7).
+        let told_apart = |v| Some(set(v)? & !(1 | 1 << 1 | 1 << 2 | 1 << 19 | 1 << 20 | 1 << 21));
+        for l in status.split(|c| *c == b'\n') {
+            let Some(colon) = l.iter().position(|c| *c == b':') else { continue };
+            let (name, value) = (&l[..colon], l[colon + 1..].trim_ascii());
+            match name {
+                b"Uid" | b"Gid" | b"Groups" | b"CapEff" => {
+                    c.rights.extend_from_slice(value);
+                    c.rights.push(b'\n');
+                }
+                b"Umask" => c.umask = u32::from_str_radix(std::str::from_utf8(value).ok()?, 8).ok()?,
+                b"SigIgn" => c.signals[0] = told_apart(value)?,
+                b"SigBlk" => c.signals[1] = told_apart(value)?,
+                b"Cpus_allowed" => c.processors = value.to_vec(),
+                _ => {}
+            }
+        }
+        Some(c)
+    }
+
+    /// Those of this process, as they were when somebody first asked.
+    pub fn own() -> Option<&'static Self> {
+        static OWN: std::sync::OnceLock<Option<Credentials>> = std::sync::OnceLock::new();
+        OWN.get_or_init(|| Self::of(std::process::id().cast_signed())).as_ref()
+    }
+}
+
+impl ExecRequest {
+    /// Reads what the task may do, and what else it has inherited.
+    pub fn credentials(&self) -> Option<Credentials> {
+        Credentials::of(self.process.pid)
+    }
+
+    /// Does the program give rights of its own to whoever executes it (execve(2), "set-user-ID")?
+    pub fn changes_rights(&self) -> bool {
+        let s = self.program.state;
+        let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        // Nobody else's programs have effect in a build of an ordinary user: no_new_privs is set.
+        user == 0
+            && s.is_some_and(|s| {
+                let mode = u32::from(s.stx_mode);
+                mode & 0o4000 != 0 && s.stx_uid != user || mode & 0o2010 == 0o2010 && s.stx_gid != group
+            })
     }
 
     /// Does a path mean the same file to the task as to us? Not in another mount namespace, or below another root.

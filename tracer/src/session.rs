@@ -575,11 +575,29 @@ impl Inner {
         }
     }
 
+    /// Whose parent was killed before it was seen is our child now, and may be of any pip that runs.
+    fn admit_orphans(&self) {
+        let me = std::process::id().cast_signed();
+        // The kernel gives orphans to the first thread that lives (`find_alive_thread`).
+        for child in task_files::children_of_thread(me, me) {
+            if child == self.root || child == self.keeper.pid || self.processes.known(child).is_some() {
+                continue;
+            }
+            if let Found::Orphan(p) = self.processes.find(child)
+                && !self.known_to_kernel(&p)
+                && task_files::stat(child).is_some_and(|s| s.state != b'Z')
+            {
+                self.escape(None, EscapeKind::Orphan, format!("process {child}"));
+            }
+        }
+    }
+
     fn exit(self: &Arc<Self>, n: Notification, p: &Arc<Process>) {
         self.processes.adopt_children(p);
         let is_root = self.is_root(p);
         if is_root {
             self.admit_losses(p.scope());
+            self.admit_orphans();
         }
         p.ending.store(true, Ordering::Release);
         if is_root {

@@ -56,14 +56,15 @@ fn status_field(tid: i32, name: &[u8]) -> Option<i32> {
 
 /// Children that have not been reaped, over all threads.
 pub fn children(pid: i32) -> Vec<i32> {
-    let mut out = Vec::new();
-    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return out };
-    for t in threads.flatten() {
-        if let Some(b) = read(&format!("/proc/{pid}/task/{}/children", t.file_name().to_string_lossy())) {
-            out.extend(b.split(|c| *c == b' ').filter_map(number::<i32>));
-        }
-    }
-    out
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let threads = threads.flatten().filter_map(|t| number(t.file_name().as_encoded_bytes()));
+    threads.flat_map(|tid| children_of_thread(pid, tid)).collect()
+}
+
+/// Those of one thread.
+pub fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
+    let all = read(&format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
+    all.split(|c| *c == b' ').filter_map(number::<i32>).collect()
 }
 
 /// How many threads a process has.
@@ -140,6 +141,13 @@ pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
     let kept = all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes())).filter(|fd| *fd >= 10);
     let is_other = |fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) != file);
     { kept }.any(|fd| fd_flags(pid, fd).is_some_and(|f| f & 0o2_000_000 != 0 && f & 3 != 0) && is_other(fd))
+}
+
+/// Has the process the file of this name open for writing?
+pub fn may_write_to(pid: i32, path: &[u8]) -> bool {
+    let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let mut all = all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes()));
+    all.any(|fd| fd_link(pid, fd).is_some_and(|l| l == path) && fd_flags(pid, fd).is_none_or(|f| f & 3 != 0))
 }
 
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.

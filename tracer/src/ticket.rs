@@ -125,6 +125,11 @@ impl ExecTicket {
         }
     }
 
+    /// The first of these files that a process of the build has open for writing.
+    pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
+        self.inner.processes.held_open(None, paths)
+    }
+
     /// Runs `job` on a thread that may block.
     pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
         let pool = self.inner.pool.clone();
@@ -178,6 +183,11 @@ impl ExitTicket {
     pub fn survivors(&self) -> usize {
         self.inner.processes.adopt_children(&self.process);
         self.inner.processes.alive(self.scope).iter().filter(|p| !Arc::ptr_eq(p, &self.process)).count()
+    }
+
+    /// The first of these files that a process of the build which is not of this pip has open for writing.
+    pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
+        self.inner.processes.held_open(Some(self.scope), paths)
     }
 
     /// Runs `job` on a thread that may block.

@@ -7,6 +7,7 @@ mod builds;
 mod descriptors;
 mod hidden;
 mod machine;
+mod others;
 mod precompiled;
 mod state;
 
