@@ -122,53 +122,74 @@ impl Resolver {
         Resolved { state, nowhere: state.is_none() && !parent(), path: path.into(), links: way.links, left: way.left }
     }
 
-    /// Where the absolute path `lexical` leads, links followed. Asks its parent first, so that each directory is
+    /// Where the absolute path `lexical` leads, links followed. Begins at the nearest directory that is known, so that each is
     /// looked at once, however many paths go through it.
     fn directory(&self, lexical: &[u8]) -> Directory {
         let generation = self.generation.load(Ordering::Relaxed);
-        if let Some(d) = self.directories.lock().expect("resolver").get(lexical)
-            && d.generation == generation
-            && d.seen.elapsed() < TRUST
-        {
-            return d.clone();
-        }
-        let seen = Instant::now();
-        let Some(cut) = lexical.iter().rposition(|b| *b == b'/') else {
-            return Directory { path: Arc::from(&b"/"[..]), way: Way::default(), missing: false, dead_end: false, seen, generation };
+        let mut d = Directory {
+            path: Arc::from(&b"/"[..]),
+            way: Way::default(),
+            missing: false,
+            dead_end: false,
+            seen: Instant::now(),
+            generation,
         };
-        let mut d = self.directory(&lexical[..cut]);
-        match &lexical[cut + 1..] {
-            b"" | b"." => {}
-            _ if d.dead_end => {}
-            b".." if d.missing => {
-                d.path = join(&d.path, b"..").into();
-                d.dead_end = true;
+        // A path has as many components as bytes in it (`/////`): no recursion.
+        let mut below = Vec::new();
+        let mut upper = lexical;
+        while let Some(cut) = upper.iter().rposition(|b| *b == b'/') {
+            if let Some(known) = self.directories.lock().expect("resolver").get(upper)
+                && known.generation == generation
+                && known.seen.elapsed() < TRUST
+            {
+                d = known.clone();
+                break;
             }
-            name if d.missing => d.path = join(&d.path, name).into(),
+            below.push(upper);
+            upper = &upper[..cut];
+        }
+        for lexical in below.into_iter().rev() {
+            let name = lexical.iter().rposition(|b| *b == b'/').map_or(lexical, |cut| &lexical[cut + 1..]);
+            d.enter(name);
+            // What an ancestor's memo is worth, this one is worth: it is believed no longer.
+            d.generation = generation;
+            // A missing directory may appear at any moment: only what exists is remembered.
+            if !d.missing {
+                self.directories.lock().expect("resolver").insert(lexical.into(), d.clone());
+            }
+        }
+        d
+    }
+}
+
+impl Directory {
+    /// Goes on to what is called `name` in it.
+    fn enter(&mut self, name: &[u8]) {
+        match name {
+            b"" | b"." => {}
+            _ if self.dead_end => {}
+            b".." if self.missing => {
+                self.path = join(&self.path, b"..").into();
+                self.dead_end = true;
+            }
+            name if self.missing => self.path = join(&self.path, name).into(),
             b".." => {
-                d.way.left.push(d.path.clone());
-                let cut = d.path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-                d.path = d.path[..cut.max(1)].into();
+                self.way.left.push(self.path.clone());
+                let cut = self.path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+                self.path = self.path[..cut.max(1)].into();
             }
             name => {
-                let mut path = join(&d.path, name);
+                let mut path = join(&self.path, name);
                 let kind = |p: &[u8]| lstat(p).map(|s| FileType::from_raw_mode(s.stx_mode.into()));
                 let mut found = kind(&path);
                 if found == Some(FileType::Symlink) && !magic(&path) {
-                    path = walk(&path, &mut d.way);
+                    path = walk(&path, &mut self.way);
                     found = kind(&path);
                 }
-                d.missing = !(found == Some(FileType::Directory) || magic(&path));
-                d.path = path.into();
+                self.missing = !(found == Some(FileType::Directory) || magic(&path));
+                self.path = path.into();
             }
         }
-        // What an ancestor's memo is worth, this one is worth: it is believed no longer.
-        d.generation = generation;
-        // A missing directory may appear at any moment: only what exists is remembered.
-        if !d.missing {
-            self.directories.lock().expect("resolver").insert(lexical.into(), d.clone());
-        }
-        d
     }
 }
 
@@ -228,6 +249,17 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_path_of_nothing_but_slashes() {
+        let deep = |unit: &str| [b"/tmp", unit.repeat(4090 / unit.len()).as_bytes(), b"/nothing"].concat();
+        for unit in ["/", "/.", "/../tmp"] {
+            let small = std::thread::Builder::new().stack_size(64 << 10);
+            let resolve = move || Resolver::default().resolve(b"/", &deep(unit), true).path;
+            let path = small.spawn(resolve).expect("a thread").join().expect("no overflow");
+            assert_eq!(&*path, b"/tmp/nothing", "{unit}");
+        }
+    }
     use std::os::unix::fs::symlink;
     use std::path::Path;
 
