@@ -9,9 +9,10 @@ use crate::pip::Pip;
 use crate::policy;
 use crate::record::{Outcome, one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
+use cache::collect::{self, Written};
 use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};
-use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Text, collect};
+use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Text};
 use rustc_hash::FxHashMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -126,7 +127,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(path) = self.shared(&t, pip, &outputs) {
+        if let Some(path) = self.shared(&t, pip, &written) {
             accesses.problem(format!("others may have written to `{}` while it ran", text(&path)));
         }
         for c in &outputs {
@@ -225,12 +226,14 @@ impl Engine {
     }
 
     /// An output whose content may be somebody else's in part: what is written to in place is not the writer's alone.
-    fn shared(&self, t: &ExitTicket, pip: &Pip, outputs: &[collect::Collected]) -> Option<PathBytes> {
-        let in_place = |o: &&cache::Output| matches!(o.kind, OutputKind::File { in_place: true, size: 1.., .. });
-        let written: Vec<&[u8]> = outputs.iter().map(|c| &c.output).filter(in_place).map(|o| &*o.path).collect();
-        let own = |p: &[u8]| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
-        let contested = |p: &&&[u8]| self.files.contested(p, t.scope.0, own(p), pip.started);
-        written.iter().find(contested).copied().or_else(|| t.held_open(&written)).map(Into::into)
+    fn shared(&self, t: &ExitTicket, pip: &Pip, written: &[Written]) -> Option<PathBytes> {
+        // A file without content is a mark or a lock.
+        let in_place: Vec<&Written> = written.iter().filter(|w| w.in_place && w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
+        let own = |p: &PathBytes| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
+        let contested = in_place.iter().find(|w| self.files.contested(&w.path, t.scope.0, own(&w.path), pip.started));
+        // Of what was not there before, whoever opened it has said so.
+        let older: Vec<&[u8]> = in_place.iter().filter(|w| w.was_there).map(|w| &*w.path).collect();
+        contested.map(|w| w.path.clone()).or_else(|| t.held_open(&older).map(Into::into))
     }
 
     fn differs(&self, pip: &Pip, d: &Different) {

@@ -233,9 +233,11 @@ impl Engine {
                 Ok(Chunk { stream: if x.stream == 2 { Stream::Err } else { Stream::Out }, bytes })
             })
             .collect();
-        let in_place = |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
+        let in_place =
+            |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
         let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
-        if let Some(path) = t.held_open(&replaced) {
+        let busy = replaced.iter().find(|p| self.files.contested(p, u32::MAX, 0, started)).copied();
+        if let Some(path) = busy.or_else(|| t.held_open(&replaced)) {
             // It would go on writing to a file that is gone.
             let why = format!("`{}` is open in a process of the build", text(path));
             return self.run_pip(t, d, fixed, Reason::NotRestorable { why }, None, started);

@@ -76,17 +76,15 @@ impl World<'_> {
                     value::environment(self.key, names.into_iter())
                 }
                 None => {
-                    let found = self.vars().find(|(n, _)| n == name).map(|(n, v)| environment::effective(n, v));
-                    value::env(self.key, found.as_deref())
+                    // One that is there twice has, for some programs, its first value, and its last for others.
+                    let found: Vec<Vec<u8>> = self.vars().filter(|(n, _)| n == name).map(|(n, v)| environment::effective(n, v)).collect();
+                    value::env(self.key, Some(found.join(&0)).filter(|_| !found.is_empty()).as_deref())
                 }
             },
             Observation::EnvAll => {
-                let mut all: Vec<Vec<u8>> = self
-                    .vars()
-                    .filter(|(n, _)| !environment::passes(n, self.pass))
-                    .map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat())
-                    .collect();
-                all.sort();
+                let mut all: Vec<(&[u8], &[u8])> = self.vars().filter(|(n, _)| !environment::passes(n, self.pass)).collect();
+                all.sort_by_key(|(n, _)| *n);
+                let all: Vec<Vec<u8>> = all.into_iter().map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat()).collect();
                 value::environment(self.key, all.iter().map(Vec::as_slice))
             }
             Observation::Fact(f) => value::fact(&self.fact(*f)),

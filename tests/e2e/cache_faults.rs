@@ -109,6 +109,14 @@ fn a_damaged_data_base_is_set_aside() {
 }
 
 #[test]
+fn a_directory_whose_name_is_no_text() {
+    let w = project();
+    let o = w.sh(&format!("XL_CACHE_DIR=$(printf '../c\\377') {} run -- make && test -e a.o", env!("CARGO_BIN_EXE_xl")));
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(o.status.success() && said.contains("not UTF-8") && said.contains("XL_CACHE_DIR"), "{said}");
+}
+
+#[test]
 fn a_damaged_key_is_set_aside() {
     let w = project();
     for damage in ["echo short > key", "mkdir key", "mkfifo key", "ln -s nowhere key", ": > key"] {

@@ -69,15 +69,11 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
         v.extend((0..).zip(watched).map(|(i, fd)| jump(JEQ, fd.cast_unsigned(), k + 1 - i, 0)));
         v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, 1), stmt(RET, NOTIFY)]);
     }
+    let told_anyway = |nr| arch::TABLE.iter().any(|r| r.0 == nr && (calls == Calls::All || r.2.looks() != Looks::Yes));
     for (nr, arg) in arch::STDIN_READERS.iter().chain(arch::STDIN_ASKERS) {
-        // With another descriptor it may be a call of the table.
-        v.extend([
-            jump(JEQ, nr.cast_unsigned(), 0, 4),
-            stmt(LD_ABS, offset_arg(*arg)),
-            jump(JEQ, 0, 0, 1),
-            stmt(RET, NOTIFY),
-            stmt(LD_ABS, OFFSET_NR),
-        ]);
+        // With another descriptor it may be a call of the table, or there is nothing more to decide.
+        let other = if told_anyway(*nr) { stmt(LD_ABS, OFFSET_NR) } else { stmt(RET, ALLOW) };
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 4), stmt(LD_ABS, offset_arg(*arg)), jump(JEQ, 0, 0, 1), stmt(RET, NOTIFY), other]);
     }
     // fcntl(0, F_DUPFD | F_DUPFD_CLOEXEC, …) makes a second name for standard input.
     v.extend([

@@ -256,13 +256,13 @@ impl ProcessTable {
         v
     }
 
-    /// The first of these files that a process outside of scope `but` has open for writing.
-    pub fn held_open<'a>(&self, but: Option<Scope>, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        let tasks = self.tasks.lock().expect("tasks");
-        let others = tasks.iter().filter(|(tid, p)| **tid == p.pid && Some(p.scope()) != but);
-        let others: Vec<i32> = others.map(|(tid, _)| *tid).collect();
-        drop(tasks);
-        paths.iter().find(|path| others.iter().any(|pid| task_files::may_write_to(*pid, path))).copied()
+    /// The first of these files that a build tool has open for writing.
+    pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
+        if paths.is_empty() {
+            return None;
+        }
+        let tools = self.alive(Scope::DRIVER);
+        paths.iter().find(|path| tools.iter().any(|p| task_files::may_write_to(p.pid, path))).copied()
     }
 
     fn open(&self, pid: i32, scope: Scope) -> Option<Arc<Process>> {

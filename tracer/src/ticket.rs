@@ -125,9 +125,9 @@ impl ExecTicket {
         }
     }
 
-    /// The first of these files that a process of the build has open for writing.
+    /// The first of these files that a build tool has open for writing.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(None, paths)
+        self.inner.processes.held_open(paths)
     }
 
     /// Runs `job` on a thread that may block.
@@ -185,9 +185,9 @@ impl ExitTicket {
         self.inner.processes.alive(self.scope).iter().filter(|p| !Arc::ptr_eq(p, &self.process)).count()
     }
 
-    /// The first of these files that a process of the build which is not of this pip has open for writing.
+    /// The first of these files that a build tool has open for writing.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(Some(self.scope), paths)
+        self.inner.processes.held_open(paths)
     }
 
     /// Runs `job` on a thread that may block.

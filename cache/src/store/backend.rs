@@ -123,6 +123,10 @@ impl Backend {
 
     pub fn open(dir: &Path, notices: &mut Vec<Notice>) -> Result<Self> {
         let path = dir.join("db");
+        if path.to_str().is_none() {
+            let message = "RocksDB takes no name that is not UTF-8: choose another directory (--cache-dir, XL_CACHE_DIR)".into();
+            return Err(Error::Store { path, message });
+        }
         // One opens at a time: nobody sees a data base that is just being created. A directory that cannot be written
         // to has no such moment. The lock goes with the descriptor.
         let turn = std::fs::File::create(dir.join("opening")).ok();

@@ -109,7 +109,8 @@ impl Store {
             let aside = self.dir.join(format!("key.damaged-{}", now_ms()));
             std::fs::rename(&path, &aside).at("move aside", &path)?;
             let aside = aside.display();
-            notices.push(format!("the key of the cache was damaged; it was moved to `{aside}`: results that depend on variables miss once"));
+            notices
+                .push(format!("the key of the cache was damaged; it was moved to `{aside}`: results that depend on variables miss once"));
         }
         let mut k = [0; 32];
         let mut f = std::fs::File::open("/dev/urandom").at("open", "/dev/urandom")?;

@@ -12,13 +12,21 @@ fn what_a_command_can_tell_of_them() {
         build("a shell asks what its standard input is", ask, &shell),
         build("a script asks", ask, &script),
         build("a program of the build's own asks", ask, &own),
-        build("a loop over a file", ask, "printf 'while read x; do echo $x; done < ask.sh\nread y; echo then $y\n' > l.sh; for i in 1 2; do sh l.sh < /dev/null; echo $i | sh l.sh; echo $i | bash l.sh; done"),
+        build(
+            "a loop over a file",
+            ask,
+            "printf 'while read x; do echo $x; done < ask.sh\nread y; echo then $y\n' > l.sh; for i in 1 2; do sh l.sh < /dev/null; echo $i | sh l.sh; echo $i | bash l.sh; done",
+        ),
         build(
             "a descriptor put aside and read by its number",
             "printf 'exec {n}<&0\nread -u $n x\necho $x\n' > l.sh",
             "for i in 1 2; do (sleep 0.1; echo $i) | bash l.sh; (sleep 0.1; echo $i) | bash -c 'exec {n}<&0; read -r -u $n x; echo $x'; done",
         ),
-        build("the place in the file", ask, "python3 -B tell.py > a; { printf xx; python3 -B tell.py; } > b; python3 -B tell.py >> b; cat a b"),
+        build(
+            "the place in the file",
+            ask,
+            "python3 -B tell.py > a; { printf xx; python3 -B tell.py; } > b; python3 -B tell.py >> b; cat a b",
+        ),
         build("a device that is full", "", "for f in o /dev/full o; do python3 -c 'print(1)' 2>/dev/null > $f; echo $?; done; cat o"),
         build("standard input that is written to", "echo 1 > f", "for i in 1 2; do sh -c 'echo more >&0; :' 0<>f; cat f; done; cat < f"),
     ];
@@ -52,7 +60,10 @@ for _ in 1, 2:
 fn a_pipe_beside_the_job_server() {
     let w = World::new();
     w.write("read.py", "import os, sys\nprint(os.read(int(sys.argv[1].split('/')[-1]), 9))\n");
-    w.write("build.sh", "export MAKEFLAGS=' -j --jobserver-auth=3,4'\nfor i in 1 2 1; do echo $i > in; python3 -B read.py <(cat in); done\n");
+    w.write(
+        "build.sh",
+        "export MAKEFLAGS=' -j --jobserver-auth=3,4'\nfor i in 1 2 1; do echo $i > in; python3 -B read.py <(cat in); done\n",
+    );
     for time in 0..3 {
         let r = w.run(&["bash", "build.sh"]);
         assert_eq!(r.stdout(), "b'1\\n'\nb'2\\n'\nb'1\\n'\n", "{time}: {}", r.story());

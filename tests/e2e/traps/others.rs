@@ -11,7 +11,10 @@ fn rights_and_signals() {
         return crate::world::skip("becoming another user needs root");
     }
     let open = "chmod 755 . ..; echo x > f";
-    spring(&trap("a file that another user may read no more", open, "setpriv --reuid=65534 cat f 2>&1; :", "chmod 600 f").unstored("changes its user"));
+    spring(
+        &trap("a file that another user may read no more", open, "setpriv --reuid=65534 cat f 2>&1; :", "chmod 600 f")
+            .unstored("changes its user"),
+    );
     let builds = [
         build(
             "one command of two users",
@@ -31,6 +34,22 @@ fn rights_and_signals() {
         build("a processor less", "", "nproc; taskset -cp 0 $$ > /dev/null; nproc"),
     ];
     builds.iter().for_each(same);
+}
+
+/// The kernel takes a variable as often as it is given; which one counts is each program's own business.
+#[test]
+fn a_variable_that_is_there_twice() {
+    let w = World::new();
+    w.write("twice.c", "#include <unistd.h>\nint main(int c, char **v) { char *e[] = {v[1], v[2], 0}, *a[] = {\"sh\", \"-c\", v[3], 0}; return execve(\"/bin/sh\", a, e); }\n");
+    w.sh("gcc twice.c -o twice");
+    for text in ["echo $A; :", "/usr/bin/perl -e 'print $ENV{A}'; :"] {
+        for (one, two) in [("A=1", "A=2"), ("A=2", "A=1"), ("A=1", "A=2")] {
+            let command = ["./twice", one, two, text];
+            let want = w.command(command[0]).args(&command[1..]).output().expect("twice").stdout;
+            let r = w.run(&command);
+            assert_eq!(r.stdout().as_bytes(), want, "{one} {two}: {}", r.story());
+        }
+    }
 }
 
 #[test]
