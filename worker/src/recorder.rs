@@ -121,6 +121,8 @@ struct Running {
     /// It runs scripts.
     interprets: bool,
     is_shell: bool,
+    /// What its standard input is may matter to it.
+    minds_stdin: bool,
     /// Where it was started.
     cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
@@ -170,6 +172,7 @@ impl Recorder {
             main: script.as_deref().map(Into::into),
             interprets,
             is_shell: known && crate::scripts::is_shell_program(image),
+            minds_stdin: tool.is_none_or(|t| t.class == tools::Class::Shell || tools::minds_stdin(program, argv)),
             cwd: cwd.into(),
             probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
             searches: interpreter.is_none() && known && tools::searches_libraries(program),
@@ -244,11 +247,9 @@ impl Recorder {
     /// Process `pid` does something with standard input; what comes out of a `live` one cannot be known.
     pub fn stdin(&self, pid: i32, how: StdinUse, live: bool) {
         let r = self.running(pid);
-        let known = r.tool.is_some_and(|t| t.class != tools::Class::Shell);
         let mut a = self.accesses.lock().expect("accesses");
         let seen = match how {
-            // For what they do when it is a terminal: compilers ask for its width, others whether to ask back.
-            StdinUse::Asks if known || r.ignored => return,
+            StdinUse::Asks if !r.minds_stdin || r.ignored => return,
             StdinUse::Asks if r.interprets && !r.is_shell => Stdin::Met,
             StdinUse::Saves if r.is_shell => {
                 a.saved_live |= live;

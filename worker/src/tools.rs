@@ -229,6 +229,16 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
+/// Does it matter to this run of a known tool what its standard input is? Compilers ask for the width of the terminal, gnulib's `close_stdin`
+/// for the place in a file that was read; `rm` and `mv` ask back on a terminal.
+pub fn minds_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
+    match base_name(path) {
+        b"test" | b"[" => true,
+        b"rm" | b"mv" => !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f", b"tS")),
+        _ => false,
+    }
+}
+
 /// How often a program may read random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see `PERL_HASH_SEED` in
 /// perlrun), names of scratch files (LLVM's `createUniqueFile`, cmake's `try_compile`, sqlite, rsync), names of symbols and sections that
 /// must differ from those of other files (gcc, once, with `-flto`: see `-frandom-seed` in its manual). The machine's own scripts of perl's use
@@ -303,6 +313,20 @@ pub(crate) fn short_flag(a: &[u8], letters: &[u8], valued: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_minds_what_standard_input_is() {
+        let minds = |text: &str| {
+            let argv: Vec<Vec<u8>> = text.split(' ').map(|w| w.as_bytes().to_vec()).collect();
+            minds_stdin(&argv[0], &argv)
+        };
+        for text in ["/usr/bin/test -t 0", "[ -t 0 ]", "rm x", "mv -n x f", "mv -S f x y"] {
+            assert!(minds(text), "{text}");
+        }
+        for text in ["gcc -c a.c", "cp a b", "rm -rf x", "mv -f x y", "mv --force x y"] {
+            assert!(!minds(text), "{text}");
+        }
+    }
 
     #[test]
     fn what_a_search_for_libraries_would_find() {

@@ -33,6 +33,22 @@ fn what_a_command_can_tell_of_them() {
     builds.iter().for_each(same);
 }
 
+/// On a terminal, beside one, and on it again: known tools, too, may ask what it is.
+#[test]
+fn tools_that_ask_for_a_terminal() {
+    let xl = env!("CARGO_BIN_EXE_xl");
+    for text in ["env test -t 0 && echo yes || echo no", "env [ -t 0 ] && echo yes || echo no", "[ -t 0 ] && echo yes || echo no"] {
+        let w = World::new();
+        w.write("ask.sh", &format!("{text}\n"));
+        for time in 0..3 {
+            let on = w.sh(&format!("script -qec '{xl} exec --summary off -- sh ask.sh' /dev/null | tr -d '\\r'")).stdout;
+            let off = w.sh(&format!("{xl} exec --summary off -- sh ask.sh < /dev/null")).stdout;
+            let said = (String::from_utf8_lossy(&on).into_owned(), String::from_utf8_lossy(&off).into_owned());
+            assert!(said.0.contains("yes") && said.1.contains("no"), "{text}, {time}: {said:?}");
+        }
+    }
+}
+
 #[test]
 fn sockets_as_standard_output() {
     let w = World::new();
