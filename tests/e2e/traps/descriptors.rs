@@ -41,8 +41,8 @@ fn tools_that_ask_for_a_terminal() {
         let w = World::new();
         w.write("ask.sh", &format!("{text}\n"));
         for time in 0..3 {
-            let on = w.sh(&format!("script -qec '{xl} exec --summary off -- sh ask.sh' /dev/null | tr -d '\\r'")).stdout;
-            let off = w.sh(&format!("{xl} exec --summary off -- sh ask.sh < /dev/null")).stdout;
+            let on = w.sh(&format!("script -qec '{xl} exec --summary off -- sh ask.sh 2>&1 | cat' /dev/null")).stdout;
+            let off = w.sh(&format!("{xl} exec --summary off -- sh ask.sh 2>&1 < /dev/null | cat")).stdout;
             let said = (String::from_utf8_lossy(&on).into_owned(), String::from_utf8_lossy(&off).into_owned());
             assert!(said.0.contains("yes") && said.1.contains("no"), "{text}, {time}: {said:?}");
         }
