@@ -25,6 +25,8 @@ fn build(w: &Workload) {
     let plainly = |text: &str, dir: &Path| {
         let mut c = std::process::Command::new("bash");
         c.args(["-c", text]).current_dir(dir).env_remove("CARGO_TARGET_DIR");
+        // Whose version is asked for is not that of the checkout around.
+        c.env("GIT_CEILING_DIRECTORIES", &base);
         c.env("CC", "gcc").env("CXX", "g++").env("LC_ALL", "C.UTF-8").output().expect("bash")
     };
     let sh = |text: &str, dir: &Path| {
@@ -58,6 +60,7 @@ fn build(w: &Workload) {
     for (k, v) in [("CC", "gcc"), ("CXX", "g++")] {
         world.env.insert(k.into(), v.into());
     }
+    world.env.insert("GIT_CEILING_DIRECTORIES".into(), base.display().to_string());
     let json = world.path("record.json");
     let run = |world: &World, what: &str, options: &[&str], build: &str| {
         let mut c = world.xl(&["run", "--json", json.to_str().expect("utf-8")]);

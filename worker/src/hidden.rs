@@ -46,10 +46,13 @@ pub(crate) fn reveal(
     out
 }
 
+/// Do the scripts of interpreters that have met it say that it matters? A shell's may be the machine's own, if another sources them.
 fn scripts_ask_stdin(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> bool {
-    let mut texts = names.iter().filter(|(p, r)| r.read && !scripts::is_foreign(p, c.root));
-    let mut words = a.programs.iter().flat_map(|p| &p.argv);
-    words.any(|w| scripts::asks_stdin(w)) || texts.any(|(p, _)| look.source(p).is_some_and(|text| scripts::asks_stdin(&text)))
+    let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
+    let mut texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
+    let asks = |p: &[u8]| look.source(p).is_some_and(|text| scripts::asks_stdin(&text, scripts::is_shell(p, &text)));
+    let words = |p: &Program| p.argv.iter().any(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path)));
+    a.programs.iter().any(words) || texts.any(|(p, _)| asks(p))
 }
 
 /// What compilers were asked for.

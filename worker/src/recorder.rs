@@ -55,7 +55,7 @@ pub struct Accesses {
 pub enum Stdin {
     #[default]
     Unused,
-    /// An interpreter has asked what it is, as it does at its start; a shell has put it aside.
+    /// An interpreter has asked what it is, as bash, perl and Python do at their start; a shell has put it aside.
     Met,
     Used,
 }
@@ -250,7 +250,7 @@ impl Recorder {
         let mut a = self.accesses.lock().expect("accesses");
         let seen = match how {
             StdinUse::Asks if !r.minds_stdin || r.ignored => return,
-            StdinUse::Asks if r.interprets && !r.is_shell => Stdin::Met,
+            StdinUse::Asks if r.interprets => Stdin::Met,
             StdinUse::Saves if r.is_shell => {
                 a.saved_live |= live;
                 Stdin::Met

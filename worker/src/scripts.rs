@@ -241,14 +241,17 @@ pub fn is_shell_program(program: &[u8]) -> bool {
     LANGUAGES.iter().any(|l| l.is_shell() && l.runs(program))
 }
 
-/// Words by which scripts find out what standard input is, but for shells, whose `[ -t 0 ]` asks the kernel there and then.
+/// Words by which scripts find out what standard input is.
 const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;", "tty(", "fstat(0", "fd/0"];
+/// Those of shells: whatever else they ask goes through a name or another program, which is seen.
+const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $"];
 
 /// May the text of a script ask what standard input is, or read it by another number (`read -u 10`)?
-pub fn asks_stdin(text: &[u8]) -> bool {
+pub fn asks_stdin(text: &[u8], shell: bool) -> bool {
     let option = |w: &[u8]| w.starts_with(b"-") && !w.starts_with(b"--") && w.contains(&b'u');
     let reads = |l: &[u8]| (l.contains_str("read ") || l.contains_str("mapfile")) && l.fields().any(option);
-    STDIN.iter().any(|w| text.contains_str(w)) || text.contains_str("-u") && text.lines().any(reads)
+    let words = if shell { STDIN_OF_SHELLS } else { STDIN };
+    words.iter().any(|w| text.contains_str(w)) || shell && text.contains_str("-u") && text.lines().any(reads)
 }
 
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
@@ -349,6 +352,17 @@ pub fn has_word(text: &[u8], word: &[u8], prefix: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_standard_input_is_matters_to_whom_asks() {
+        for text in ["[ -t 0 ]", "if test -t \"$fd\"; then", "read -r -u $n x", "mapfile -u 11 lines"] {
+            assert!(asks_stdin(text.as_bytes(), true), "{text}");
+        }
+        for text in ["func_quote_arg pretty \"$2\"", "# redirects stdin", "while read x; do sort; done < f", "read -r x"] {
+            assert!(!asks_stdin(text.as_bytes(), true), "{text}");
+        }
+        assert!(asks_stdin(b"if sys.stdin.isatty():", false) && !asks_stdin(b"print('-to-')", false));
+    }
 
     fn program(path: &str, argv: &[&str]) -> Program {
         Program {
