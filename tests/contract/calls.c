@@ -198,15 +198,16 @@ X(connect_unix, "escapes:socket", struct sockaddr_un a = {AF_UNIX, "./nobody"}; 
 X(shm_get, "escapes:IPC", C(SYS_shmget, 0, 4096, 01600)) \
 X(unshare_mounts, "escapes:namespaces", C(SYS_unshare, CLONE_NEWNS)) \
 X(chroot_here, "escapes:namespaces", C(SYS_chroot, ".")) \
-X(set_user, "escapes:its user, groups", OK(C(SYS_setuid, getuid()))) \
-X(set_group, "escapes:its user, groups", OK(C(SYS_setgid, getgid()))) \
-X(set_users, "escapes:its user, groups", OK(C(SYS_setreuid, -1, -1))) \
-X(set_groups_2, "escapes:its user, groups", OK(C(SYS_setregid, -1, -1))) \
-X(set_three_users, "escapes:its user, groups", OK(C(SYS_setresuid, -1, -1, -1))) \
-X(set_three_groups, "escapes:its user, groups", OK(C(SYS_setresgid, -1, -1, -1))) \
+X(set_user, "escapes:its user, groups", C(SYS_setuid, 65534)) \
+X(set_group, "escapes:its user, groups", C(SYS_setgid, 65534)) \
+X(set_users, "escapes:its user, groups", C(SYS_setreuid, -1, 65534)) \
+X(set_groups_2, "escapes:its user, groups", C(SYS_setregid, 65534, -1)) \
+X(set_three_users, "escapes:its user, groups", C(SYS_setresuid, -1, -1, 65534)) \
+X(set_three_groups, "escapes:its user, groups", C(SYS_setresgid, -1, 65534, -1)) \
 X(set_group_list, "escapes:its user, groups", OK(C(SYS_setgroups, 0, 0))) \
-X(set_fs_user, "escapes:its user, groups", C(SYS_setfsuid, -1)) \
-X(set_fs_group, "escapes:its user, groups", C(SYS_setfsgid, -1)) \
+X(set_fs_user, "escapes:its user, groups", C(SYS_setfsuid, 65534)) \
+X(set_fs_group, "escapes:its user, groups", C(SYS_setfsgid, 65534)) \
+X(set_own_ids, "", OK(C(SYS_setuid, geteuid())); OK(C(SYS_setresgid, -1, getegid(), -1)); OK(C(SYS_setreuid, -1, -1))) \
 X(set_capabilities, "escapes:its user, groups", NO(EFAULT, C(SYS_capset, 0, 0)))
 
 #define NAMES(n, e, ...) {#n, e, case_##n},

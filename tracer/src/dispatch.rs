@@ -215,6 +215,14 @@ impl Inner {
                 }
                 Flow::Go
             }
+            Shape::Ids(count, groups) => {
+                let own = if groups { rustix::process::getegid().as_raw() } else { rustix::process::geteuid().as_raw() };
+                // -1 leaves an id as it is; bash sets those that it has.
+                if n.args[..count as usize].iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own) {
+                    self.escape(Some(scope), EscapeKind::Rights, name);
+                }
+                Flow::Go
+            }
             Shape::Escape(kind) => {
                 self.escape(Some(scope), kind, name);
                 Flow::Go

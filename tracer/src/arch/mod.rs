@@ -74,6 +74,8 @@ pub enum Shape {
     Message(u8),
     /// kill, tgkill: index of the process or thread; other than a positive number is a group.
     Signal(u8),
+    /// setuid, setresgid and their like: how many ids there are, and whether they are groups.
+    Ids(u8, bool),
     /// Something that no observation can describe.
     Escape(super::access::EscapeKind),
 }
