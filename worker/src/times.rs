@@ -32,9 +32,10 @@ pub fn compares(text: &[u8]) -> bool {
         "make_archive",
         "st_mtim",
         "IS_NEWER_THAN",
-        "TIMESTAMP",
     ];
-    WORDS.iter().any(|w| text.contains_str(w)) || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
+    // cmake's `file(TIMESTAMP …)`, and no name of an option that has the word in it.
+    let of_cmake = || scripts::has_word(text, b"TIMESTAMP", false);
+    WORDS.iter().any(|w| text.contains_str(w)) || of_cmake() || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
 }
 
 /// Of which names a program reads the modification time.
@@ -192,6 +193,14 @@ pub(crate) fn observe_all(all: &mut Vec<(Observation, Value)>, names: &FxHashMap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_compare_times() {
+        for text in ["file(TIMESTAMP a t)", "FILE( TIMESTAMP a t )", "[ a -nt b ]", "os.path.getmtime(p)"] {
+            assert!(compares(text.as_bytes()), "{text}");
+        }
+        assert!(!compares(b"CONFIG_FEATURE_LS_TIMESTAMPS=y\n# CONFIG_NO_TIMESTAMP is not set\ndont-nt"));
+    }
 
     #[test]
     fn times_matter_where_they_are_asked_for() {
