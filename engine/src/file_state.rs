@@ -12,6 +12,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// Stands for `xl` itself, when it puts results back, among the numbers of scopes.
+pub const OURSELVES: u32 = u32::MAX;
+
 const TRUST: Duration = Duration::from_secs(1);
 /// A file that was written longer ago than this is told from a later one by its times, on every file system.
 const RECENT: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
 use crate::enforce::{Enforcer, Verdict};
+use crate::file_state::OURSELVES;
 use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
@@ -236,7 +237,7 @@ impl Engine {
         let in_place =
             |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
         let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
-        let busy = replaced.iter().find(|p| self.files.contested(p, u32::MAX, 0, started)).copied();
+        let busy = replaced.iter().find(|p| self.files.contested(p, OURSELVES, 0, started)).copied();
         if let Some(path) = busy.or_else(|| t.held_open(&replaced)) {
             // It would go on writing to a file that is gone.
             let why = format!("`{}` is open in a process of the build", text(path));
@@ -246,7 +247,7 @@ impl Engine {
         let restored = texts.and_then(|texts| {
             let noted = self.journal_restore(&e.outputs);
             for o in &e.outputs {
-                self.files.writing(&o.path, u32::MAX);
+                self.files.writing(&o.path, OURSELVES);
                 if !matches!(o.kind, cache::OutputKind::File { .. }) {
                     self.files.moves(&o.path);
                 }
@@ -453,7 +454,7 @@ impl Engine {
         let is_file = |p: &cache::PathBytes| FileStat::of(p).is_some_and(|s| !s.is_dir());
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
             let name = crate::frontend::os_path(path);
-            self.files.writing(path, u32::MAX);
+            self.files.writing(path, OURSELVES);
             let done = if was_there { crate::heal::age(name) } else { std::fs::remove_file(name) };
             self.files.settle(path, 1, FileStat::of(path));
             if let Err(e) = done {

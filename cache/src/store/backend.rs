@@ -103,7 +103,7 @@ const ROOM_FILES: u64 = 16;
 fn room(dir: &Path) -> Result<()> {
     let s = rustix::fs::statvfs(dir).at("look for room in", dir)?;
     let files = s.f_files == 0 || s.f_favail >= ROOM_FILES;
-    let full = || Err(std::io::Error::from(std::io::ErrorKind::StorageFull)).at("write", dir);
+    let full = || Err(std::io::Error::from(rustix::io::Errno::NOSPC)).at("write", dir);
     if s.f_bavail.saturating_mul(s.f_frsize) >= ROOM && files { Ok(()) } else { full() }
 }
 

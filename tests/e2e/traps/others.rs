@@ -82,25 +82,31 @@ fn a_grandchild_that_nobody_saw() {
         w.env.insert("XL_BACKEND".into(), backend.into());
         w.write(
             "orphan.py",
-            "import os, signal, time
+            "import os, signal
 r, w = os.pipe()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 child = os.fork()
 if child == 0:
-    if os.fork() == 0:
+    late = os.fork()
+    if late == 0:
         os.write(w, b'x')
-        time.sleep(0.5)
+        signal.sigwait([signal.SIGUSR1])
         open('late', 'w').write('late')
         os._exit(0)
-    time.sleep(100)
-os.read(r, 1)
+    else:
+        os.write(w, b'%d\\n' % late)
+    signal.pause()
+said = b''
+while not (b'x' in said and b'\\n' in said): said += os.read(r, 99)
 os.kill(child, signal.SIGKILL)
 os.waitpid(child, 0)
+open('pid', 'wb').write(said.replace(b'x', b''))
 os._exit(0)
 ",
         );
         for _ in 0..2 {
-            w.sh("rm -f late");
-            let r = w.run(&["sh", "-c", "/usr/bin/python3 -B orphan.py; while [ ! -s late ]; do :; done"]);
+            w.sh("rm -f late pid");
+            let r = w.run(&["sh", "-c", "/usr/bin/python3 -B orphan.py; kill -USR1 $(cat pid); while [ ! -s late ]; do :; done"]);
             assert_eq!((r.pips("uncacheable"), r.pips("hit")), (1, 0), "{backend}: {}", r.story());
         }
     }
