@@ -19,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tracer::{Chunk, ExitTicket, Stream};
 use worker::finish::{self, Context};
+use worker::outputs;
 
 /// Names whose writers wait until this is dropped.
 pub(crate) struct Held<'a> {
@@ -111,7 +112,7 @@ impl Engine {
         let cost_us = t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
         let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
-        let written = finish::written(&mut accesses, &world, pip.fixed.umask);
+        let written = outputs::written(&mut accesses, &world, pip.fixed.umask);
         let store = code == 0 || self.config.failures;
         let collectable = self.switches.write && store && pip.fixed.weak.is_some() && accesses.problems.is_empty();
         let held = self.hold(written.iter().map(|w| w.path.clone()));

@@ -26,6 +26,7 @@ mod task_files;
 mod terminal;
 mod ticket;
 mod transport;
+mod watched;
 
 pub use access::{Access, Escape, EscapeKind, Late, Op};
 pub use capture::{Chunk, Stream};

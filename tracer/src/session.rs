@@ -5,7 +5,6 @@
 
 use crate::access::{Access, Escape, EscapeKind, Fact, StdinUse};
 use crate::arch::{self, Shape};
-use crate::dispatch::Caller;
 use crate::filter::{self, Calls};
 use crate::keeper::Keeper;
 use crate::late::Bases;
@@ -20,6 +19,7 @@ use crate::sys::stepper::Stepper;
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
 use crate::transport::Transport;
+use crate::watched::WatchedStdin;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -146,17 +146,9 @@ pub enum SpawnError {
 
 #[derive(Default)]
 pub(crate) struct ScopeState {
-    root: Option<u64>,
+    pub(crate) root: Option<u64>,
     pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
-    stdin: Mutex<Option<WatchedStdin>>,
-}
-
-/// Standard input of a pip's root.
-struct WatchedStdin {
-    /// What tells it from others that a process of the pip has as descriptor 0.
-    link: Vec<u8>,
-    /// Reading it gives what cannot be known beforehand.
-    live: bool,
+    pub(crate) stdin: Mutex<Option<WatchedStdin>>,
 }
 
 pub(crate) struct Inner {
@@ -400,12 +392,6 @@ impl Inner {
         self.scopes.write().expect("scopes").remove(&scope);
     }
 
-    pub fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
-        let stdin = task_files::fd_link(pid, 0).map(|link| WatchedStdin { link, live });
-        let s = ScopeState { stdin: Mutex::new(stdin), ..ScopeState::default() };
-        self.scopes.write().expect("scopes").insert(scope, Arc::new(s));
-    }
-
     pub(crate) fn scope_state(&self, scope: Scope) -> Option<Arc<ScopeState>> {
         self.scopes.read().expect("scopes").get(&scope).cloned()
     }
@@ -532,46 +518,6 @@ impl Inner {
         if started != pending.before {
             self.end_scope(started);
             self.supervisor.exec_failed(started);
-        }
-    }
-
-    pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope, how: StdinUse) {
-        let Some(s) = self.scope_state(scope) else { return };
-        let stdin = s.stdin.lock().expect("stdin");
-        let Some(stdin) = stdin.as_ref() else { return };
-        // Of a task that went on nobody knows any more what its descriptor was.
-        if matches!(who, Caller::Gone { .. }) || task_files::fd_link(who.pid(), 0).as_ref() == Some(&stdin.link) {
-            self.supervisor.stdin(scope, who.pid(), how, stdin.live);
-            if stdin.live && how == StdinUse::Takes {
-                self.escape(Some(scope), EscapeKind::LiveStdin, "");
-            }
-        }
-    }
-
-    fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
-        let of = |calls: &[(i32, u8)]| calls.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
-        let how = match n.nr {
-            arch::FCNTL if n.args[0] as i32 == 0 => {
-                // See the `savefd` of dash and `add_undo_redirect` of bash.
-                const FIRST_OF_A_SHELL: u64 = 10;
-                if n.args[2] >= FIRST_OF_A_SHELL { StdinUse::Saves } else { StdinUse::Takes }
-            }
-            _ if of(arch::STDIN_READERS) => StdinUse::Takes,
-            _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
-            _ => return,
-        };
-        self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
-    }
-
-    /// A descriptor that `xl` was started with?
-    fn born_used(&self, n: &Notification, scope: Scope) {
-        let of = |table: &'static [(i32, u8)]| table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32);
-        for fd in of(arch::DESCRIPTOR_USERS) {
-            let born = self.watched.iter().find(|(number, _)| *number == fd);
-            // The number may stand for something else by now.
-            if born.is_some_and(|(_, link)| task_files::fd_link(n.tid.cast_signed(), fd).as_ref() == Some(link)) {
-                self.escape(Some(scope), EscapeKind::BornDescriptor, format!("{fd}"));
-            }
         }
     }
 

@@ -1,9 +1,9 @@
-//! The end of a pip: records become observations with values, and outputs. Pure but for [`Look`].
+//! The end of a pip: records become observations with values. Pure but for [`Look`].
 //!
-//! For each name: was it changed (state now against state before)? Then it is an output, a deletion or a
-//! temporary. What was it before, as far as the pip looked? Then that is an observation. An input that changed
-//! under the pip, other than by its own doing, forbids storing.
+//! What was each name before, as far as the pip looked? That is an observation. An input that changed
+//! under the pip, other than by its own doing, forbids storing. What the pip has changed is told by [`crate::outputs`].
 
+use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link};
 use crate::{environment, hidden, times, tools};
@@ -85,107 +85,11 @@ pub struct Context<'a> {
     pub deterministic: &'a dyn Fn(&[u8]) -> bool,
 }
 
-fn text(p: &[u8]) -> String {
+pub(crate) fn text(p: &[u8]) -> String {
     String::from_utf8_lossy(p).into_owned()
 }
 
-/// Did the name change? A directory's own times change with its members.
-fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
-    match (first, now) {
-        (None, None) => false,
-        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid),
-        (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
-            // The link count alone changes when another name comes or goes.
-            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode) || (a.ctime != b.ctime && a.nlink == b.nlink)
-        }
-        (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
-    }
-}
-
-/// Does the file have any extended attribute? (An access list that says no more than the mode is none.)
-fn has_attributes(path: &[u8]) -> bool {
-    match rustix::fs::llistxattr(path, &mut [0u8; 256][..]) {
-        Ok(n) => n > 0,
-        Err(e) => e == rustix::io::Errno::RANGE,
-    }
-}
-
-/// What the pip has written so far, by the states of the names it meant to write. Directories that were moved
-/// into place are written with everything in them.
-pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
-    let mut out: Vec<Written> = Vec::new();
-    let mut problems = Vec::new();
-    let mut moved: Vec<PathBytes> = Vec::new();
-    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    for (path, r) in &a.names {
-        if !r.intent {
-            continue;
-        }
-        let now = look.stat(path);
-        if r.sets_attributes && now.is_some() && has_attributes(path) {
-            problems.push(format!("it sets extended attributes of `{}`", text(path)));
-        }
-        if !(changed(r.first.as_ref(), now.as_ref()) || r.dated && now.is_some_and(|s| s.is_dir())) {
-            continue;
-        }
-        if r.in_place
-            && let (Some(f), Some(n)) = (&r.first, &now)
-            && (f.nlink > 1 || !f.is_file() || (f.mode == n.mode && f.mode != 0o666 & !umask && f.mode != 0o777 & !umask))
-        {
-            problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
-        }
-        if now.is_some_and(|n| n.is_file() && cache::collect::keeps_more(path, &n)) {
-            problems.push(format!("it leaves `{}` with another owner than a new file would get, or with extended attributes", text(path)));
-        }
-        if r.moved_in && now.is_some_and(|s| s.is_dir()) {
-            moved.push(path.clone());
-        }
-        if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.moved_away {
-            problems.push(format!("it renames the existing directory `{}`", text(path)));
-        }
-        if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
-            problems.push(format!("it gives `{}` to another owner", text(path)));
-        }
-        // Who changes the mode of a file, or its name, leaves its time.
-        let is_left =
-            |n: &FileStat| r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime));
-        let time_of = now.and_then(|n| if is_left(&n) { Some(path.clone()) } else { a.time_of(&n) });
-        // What was there is an input, whatever it is: it was not only replaced.
-        let over = r.first.is_some() && !r.only_replaced(now.as_ref());
-        out.push(Written {
-            path: path.clone(),
-            state: now,
-            in_place: r.in_place,
-            time_of,
-            dated: r.dated,
-            over,
-            was_there: r.first.is_some(),
-        });
-    }
-    let known: FxHashSet<PathBytes> = out.iter().map(|w| w.path.clone()).collect();
-    while let Some(dir) = moved.pop() {
-        for (name, kind) in look.list(&dir).unwrap_or_default() {
-            let path: PathBytes = [&dir[..], b"/", &name].concat().into();
-            if kind == Kind::Directory {
-                moved.push(path.clone());
-            }
-            if !known.contains(&path) {
-                let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false, time_of: None, dated: false, over: false, was_there: false });
-            }
-        }
-    }
-    let around: FxHashSet<&[u8]> = out.iter().filter(|w| !w.was_there && w.state.is_some()).map(|w| parent(&w.path)).collect();
-    let strict = around.into_iter().filter(|dir| cache::collect::passes_on_access(dir));
-    problems
-        .extend(strict.map(|dir| format!("`{}`, where it makes something, says who may use what is new in it (`setfacl -k`)", text(dir))));
-    for p in problems {
-        a.problem(p);
-    }
-    out
-}
-
-/// Turns the records into observations. `written` is what [`written`] found.
+/// Turns the records into observations. `written` is what [`crate::outputs::written`] found.
 pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Context<'_>) -> Finished {
     let outputs: FxHashSet<PathBytes> = written.iter().map(|w| w.path.clone()).collect();
     let made_dirs: FxHashSet<PathBytes> = a
@@ -278,7 +182,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
-fn parent(path: &[u8]) -> &[u8] {
+pub(crate) fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
 }
 

@@ -6,6 +6,7 @@ pub mod environment;
 pub mod finish;
 mod hidden;
 mod macros;
+pub mod outputs;
 mod present;
 pub mod record;
 pub mod recorder;

@@ -1,0 +1,72 @@
+//! What is done through descriptors that a command was given and did not open: standard input, and those that `xl` itself was started with.
+//!
+//! Which calls these are the filter decides, and the tables of [`crate::arch`]; what it means for a result, the supervisor. A number says
+//! little (a process may have put something else there), so the kernel's name of what is behind it is compared.
+
+use crate::access::{EscapeKind, StdinUse};
+use crate::arch;
+use crate::dispatch::Caller;
+use crate::process::{Process, Scope};
+use crate::session::{Inner, ScopeState};
+use crate::sys::seccomp::Notification;
+use crate::task_files;
+use std::sync::{Arc, Mutex};
+
+/// Standard input of a pip's root.
+pub(crate) struct WatchedStdin {
+    /// What tells it from others that a process of the pip has as descriptor 0.
+    link: Vec<u8>,
+    /// Reading it gives what cannot be known beforehand.
+    live: bool,
+}
+
+impl Inner {
+    /// The scope begins, with what `pid` has as its standard input.
+    pub fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
+        let stdin = task_files::fd_link(pid, 0).map(|link| WatchedStdin { link, live });
+        let s = ScopeState { stdin: Mutex::new(stdin), ..ScopeState::default() };
+        self.scopes.write().expect("scopes").insert(scope, Arc::new(s));
+    }
+
+    /// Descriptor 0 was used, by number or by name (`/dev/stdin`), by a process that may have another one there than the root.
+    pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope, how: StdinUse) {
+        let Some(s) = self.scope_state(scope) else { return };
+        let stdin = s.stdin.lock().expect("stdin");
+        let Some(stdin) = stdin.as_ref() else { return };
+        // Of a task that went on nobody knows any more what its descriptor was.
+        if matches!(who, Caller::Gone { .. }) || task_files::fd_link(who.pid(), 0).as_ref() == Some(&stdin.link) {
+            self.supervisor.stdin(scope, who.pid(), how, stdin.live);
+            if stdin.live && how == StdinUse::Takes {
+                self.escape(Some(scope), EscapeKind::LiveStdin, "");
+            }
+        }
+    }
+
+    /// Is this call something that is done with descriptor 0?
+    pub(crate) fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
+        let of = |calls: &[(i32, u8)]| calls.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
+        let how = match n.nr {
+            arch::FCNTL if n.args[0] as i32 == 0 => {
+                // See the `savefd` of dash and `add_undo_redirect` of bash.
+                const FIRST_OF_A_SHELL: u64 = 10;
+                if n.args[2] >= FIRST_OF_A_SHELL { StdinUse::Saves } else { StdinUse::Takes }
+            }
+            _ if of(arch::STDIN_READERS) => StdinUse::Takes,
+            _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
+            _ => return,
+        };
+        self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
+    }
+
+    /// A descriptor that `xl` was started with?
+    pub(crate) fn born_used(&self, n: &Notification, scope: Scope) {
+        let of = |table: &'static [(i32, u8)]| table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32);
+        for fd in of(arch::DESCRIPTOR_USERS) {
+            let born = self.watched.iter().find(|(number, _)| *number == fd);
+            // The number may stand for something else by now.
+            if born.is_some_and(|(_, link)| task_files::fd_link(n.tid.cast_signed(), fd).as_ref() == Some(link)) {
+                self.escape(Some(scope), EscapeKind::BornDescriptor, format!("{fd}"));
+            }
+        }
+    }
+}
