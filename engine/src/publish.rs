@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use tracer::{Chunk, ExitTicket, Stream};
 use worker::finish::{self, Context};
 use worker::outputs;
+use worker::recorder::Stdin;
 
 /// Names whose writers wait until this is dropped.
 pub(crate) struct Held<'a> {
@@ -269,7 +270,11 @@ impl Engine {
 
     fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {
         let (Some(cache), Some(weak)) = (&self.cache, &pip.fixed.weak) else { return Ok(()) };
-        let weak = if done.asks_stdin { &weak.own } else { &weak.unasked };
+        let weak = match done.stdin {
+            Stdin::Unused => &weak.unasked,
+            Stdin::Asked => &weak.asked,
+            Stdin::Used => &weak.own,
+        };
         let trouble = |e: &cache::Error| {
             self.cache_trouble(e);
             e.to_string()

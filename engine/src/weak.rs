@@ -34,6 +34,8 @@ type Place = (u64, Option<(u64, bool)>);
 pub struct Weak {
     /// Under this a result is stored that came about without a look at standard input.
     pub unasked: Digest,
+    /// Under this if all that was asked is whether it is a terminal.
+    pub asked: Digest,
     /// Under this any other.
     pub own: Digest,
     /// Under these a result would do as well: text that went to a pipe may go to `/dev/null`, though not the other way round.
@@ -43,7 +45,7 @@ pub struct Weak {
 impl Weak {
     /// Those under which to look, the likeliest first.
     pub fn all(&self) -> Vec<Digest> {
-        let mut all = vec![self.unasked, self.own];
+        let mut all = vec![self.unasked, self.asked, self.own];
         all.dedup();
         all.extend(&self.others);
         all
@@ -73,18 +75,21 @@ pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &
     let base = without_streams(r, d, c, w, meaning)?;
     let own = stdin(&base, &d.stdin)?;
     // A closed descriptor is another file's number as soon as one is opened; a file counts with its content.
-    let unasked = match d.stdin {
-        Stdin::Closed | Stdin::Regular { .. } => own.clone(),
-        Stdin::Null | Stdin::Drained | Stdin::Live(_) => {
-            let mut f = base;
-            f.number("stdin", 9);
-            f
-        }
+    let one_of = |alike: u64| {
+        let mut f = base.clone();
+        f.number("stdin", alike);
+        f
+    };
+    let (unasked, asked) = match d.stdin {
+        Stdin::Closed | Stdin::Regular { .. } => (own.clone(), own.clone()),
+        Stdin::Live(FdKind::Terminal) => (one_of(9), own.clone()),
+        Stdin::Null | Stdin::Drained | Stdin::Live(_) => (one_of(9), one_of(8)),
     };
     Ok(Weak {
         unasked: outputs(&unasked, exact),
+        asked: outputs(&asked, exact),
         own: outputs(&own, exact),
-        others: alike.iter().flat_map(|o| [outputs(&unasked, *o), outputs(&own, *o)]).collect(),
+        others: alike.iter().flat_map(|o| [&unasked, &asked, &own].map(|stdin| outputs(stdin, *o))).collect(),
     })
 }
 

@@ -20,7 +20,9 @@ pub enum Fact {
 /// What is done with standard input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StdinUse {
-    /// Somebody finds out what it is: `isatty`, `fstat`.
+    /// Somebody asks whether it is a terminal (`isatty`): anything else gives one answer.
+    AsksTerminal,
+    /// Somebody finds out what it is: `fstat`.
     Asks,
     /// It gets a second name of a high number, as shells put it aside while a command of theirs has another.
     Saves,

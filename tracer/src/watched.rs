@@ -52,6 +52,7 @@ impl Inner {
                 if n.args[2] >= FIRST_OF_A_SHELL { StdinUse::Saves } else { StdinUse::Takes }
             }
             _ if of(arch::STDIN_READERS) => StdinUse::Takes,
+            arch::IOCTL if n.args[0] as i32 == 0 && arch::TERMINAL_REQUESTS.contains(&(n.args[1] as u32)) => StdinUse::AsksTerminal,
             _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
             _ => return,
         };

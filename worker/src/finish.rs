@@ -5,7 +5,7 @@
 
 use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
-use crate::recorder::{Accesses, Link};
+use crate::recorder::{Accesses, Link, Stdin};
 use crate::{environment, hidden, times, tools};
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
@@ -56,8 +56,8 @@ pub struct Finished {
     pub problems: Vec<String>,
     /// What was compiled asks for date or time, and the environment does not say which.
     pub asks_time: bool,
-    /// It has looked at its standard input, and what that is may matter.
-    pub asks_stdin: bool,
+    /// What was done with its standard input that may matter: a script for which it does has [`Stdin::Used`] it.
+    pub stdin: Stdin,
     /// What it read in which one of the macros for that is named, and whether that for the time of the source is.
     pub(crate) clocks: Vec<(PathBytes, bool)>,
     /// What is true of what it has precompiled.
@@ -111,7 +111,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         opaque: None,
         dated: Vec::new(),
         asks: None,
-        asks_stdin: false,
+        stdin: Stdin::Unused,
     };
     let mut names = std::mem::take(&mut a.names);
     times::count(&mut names, &a, look, c);

@@ -38,8 +38,8 @@ pub(crate) fn reveal(
     let mut out = Vec::new();
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
-    let read_aside = (a.stdin == Stdin::Met || a.saved_live) && scripts_ask_stdin(a, names, look, c);
-    f.asks_stdin = a.stdin == Stdin::Used || read_aside;
+    let read_aside = a.met_stdin && scripts_ask_stdin(a, names, look, c);
+    f.stdin = if read_aside { Stdin::Used } else { a.stdin };
     if a.saved_live && read_aside {
         f.problems.push(reads_live_stdin());
     }

@@ -28,6 +28,9 @@ pub struct Accesses {
     pub left: FxHashSet<PathBytes>,
     pub facts: BTreeSet<Fact>,
     pub stdin: Stdin,
+    /// An interpreter has asked what standard input is, as bash, perl and Python do at their start, or a shell has put it aside: whether it
+    /// matters, the scripts tell.
+    pub met_stdin: bool,
     /// A shell has put a live one aside.
     pub saved_live: bool,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
@@ -55,8 +58,9 @@ pub struct Accesses {
 pub enum Stdin {
     #[default]
     Unused,
-    /// An interpreter has asked what it is, as bash, perl and Python do at their start; a shell has put it aside.
-    Met,
+    /// Somebody has asked whether it is a terminal.
+    Asked,
+    /// More was asked, or it was read.
     Used,
 }
 
@@ -121,8 +125,8 @@ struct Running {
     /// It runs scripts.
     interprets: bool,
     is_shell: bool,
-    /// What its standard input is may matter to it.
-    minds_stdin: bool,
+    /// How much of a look at standard input may matter to it.
+    minds_stdin: Stdin,
     /// Where it was started.
     cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
@@ -172,7 +176,12 @@ impl Recorder {
             main: script.as_deref().map(Into::into),
             interprets,
             is_shell: known && crate::scripts::is_shell_program(image),
-            minds_stdin: tool.is_none_or(|t| t.class == tools::Class::Shell || tools::minds_stdin(program, argv)),
+            minds_stdin: match tool {
+                None => Stdin::Used,
+                Some(t) if t.class == tools::Class::Shell => Stdin::Used,
+                Some(_) if tools::minds_terminal(program, argv) => Stdin::Asked,
+                Some(_) => Stdin::Unused,
+            },
             cwd: cwd.into(),
             probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
             searches: interpreter.is_none() && known && tools::searches_libraries(program),
@@ -249,11 +258,17 @@ impl Recorder {
         let r = self.running(pid);
         let mut a = self.accesses.lock().expect("accesses");
         let seen = match how {
-            StdinUse::Asks if !r.minds_stdin || r.ignored => return,
-            StdinUse::Asks if r.interprets => Stdin::Met,
+            StdinUse::AsksTerminal | StdinUse::Asks if r.ignored || r.minds_stdin == Stdin::Unused => return,
+            StdinUse::AsksTerminal | StdinUse::Asks if r.interprets => {
+                a.met_stdin = true;
+                return;
+            }
+            StdinUse::AsksTerminal => Stdin::Asked,
+            StdinUse::Asks if r.minds_stdin < Stdin::Used => return,
             StdinUse::Saves if r.is_shell => {
+                a.met_stdin = true;
                 a.saved_live |= live;
-                Stdin::Met
+                return;
             }
             StdinUse::Saves if live => {
                 a.problem(reads_live_stdin());

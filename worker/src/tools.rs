@@ -229,9 +229,9 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Does it matter to this run of a known tool what its standard input is? Compilers ask for the width of the terminal, gnulib's `close_stdin`
-/// for the place in a file that was read; `rm` and `mv` ask back on a terminal.
-pub fn minds_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
+/// Does it matter to this run of a known tool whether its standard input is a terminal? Compilers ask for its width; `rm` and `mv` ask back
+/// on one. Nothing else of it matters to them: gnulib's `close_stdin` asks for the place in a file that was read.
+pub fn minds_terminal(path: &[u8], argv: &[Vec<u8>]) -> bool {
     match base_name(path) {
         b"test" | b"[" => true,
         b"rm" | b"mv" => !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f", b"tS")),
@@ -315,10 +315,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_minds_what_standard_input_is() {
+    fn who_minds_whether_there_is_a_terminal() {
         let minds = |text: &str| {
             let argv: Vec<Vec<u8>> = text.split(' ').map(|w| w.as_bytes().to_vec()).collect();
-            minds_stdin(&argv[0], &argv)
+            minds_terminal(&argv[0], &argv)
         };
         for text in ["/usr/bin/test -t 0", "[ -t 0 ]", "rm x", "mv -n x f", "mv -S f x y"] {
             assert!(minds(text), "{text}");

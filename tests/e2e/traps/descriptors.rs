@@ -49,6 +49,27 @@ fn tools_that_ask_for_a_terminal() {
     }
 }
 
+/// `rm` asks whether there is a terminal, and nothing else: that a build tool gives its commands an empty pipe one time and a device the
+/// other is all the same to it.
+#[test]
+fn what_is_no_terminal_is_all_one() {
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let w = World::new();
+    w.write("rm.sh", "echo 1 > t; cp t o; rm t\n");
+    let run = |how: &str| {
+        w.sh(&how.replace("XL", &format!("{xl} exec --json ../r.json -- sh rm.sh")));
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        r["pips"]["hit"].as_u64()
+    };
+    assert_eq!(run("XL < /dev/null"), Some(0));
+    for how in ["XL < /dev/null", ": | XL", "XL < /dev/zero"] {
+        assert_eq!(run(how), Some(1), "{how}");
+    }
+    for (time, hits) in [0, 1].into_iter().enumerate() {
+        assert_eq!(run("script -qec 'XL' /dev/null"), Some(hits), "{time}");
+    }
+}
+
 #[test]
 fn sockets_as_standard_output() {
     let w = World::new();

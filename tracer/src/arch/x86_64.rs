@@ -36,6 +36,12 @@ pub const STDIN_READERS: &[(i32, u8)] =
 /// with an empty path.
 pub const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
 
+pub const IOCTL: i32 = 16;
+
+/// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2, TIOCGWINSZ (`isatty` of
+/// musl), TIOCGPGRP.
+pub const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
+
 /// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv, writev,
 /// preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom, recvmsg, sendto, sendmsg.
 pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
