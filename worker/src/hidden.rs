@@ -218,7 +218,7 @@ fn own_texts(
             continue;
         }
         let Some(source) = look.source(path) else { continue };
-        if !script && r.interpreted && f.asks.is_none() && !(c.deterministic)(path) {
+        if !script && r.sourced && f.asks.is_none() && !(c.deterministic)(path) {
             f.asks = scripts::asks_if_sourced(&source, programs).map(|word| (text(path), word));
         }
         if !(script || unknown && r.read) {

@@ -62,6 +62,8 @@ pub struct Record {
     pub created: bool,
     /// An interpreter of scripts read it, so that it may have run it.
     pub interpreted: bool,
+    /// A shell opened it, so that it may have sourced it.
+    pub sourced: bool,
     /// It was probed by a tool that looks at what it is about to replace.
     pub soft_probe: bool,
     /// The process that did so, until it does replace the name: before that it may have been no output of it at all.

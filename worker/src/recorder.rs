@@ -124,6 +124,9 @@ struct Running {
     main: Option<Arc<[u8]>>,
     /// It runs scripts.
     interprets: bool,
+    /// It is a shell, wherever that comes from.
+    sources: bool,
+    /// It is the machine's shell.
     is_shell: bool,
     /// How much of a look at standard input may matter to it.
     minds_stdin: Stdin,
@@ -175,6 +178,7 @@ impl Recorder {
             times,
             main: script.as_deref().map(Into::into),
             interprets,
+            sources: crate::scripts::is_shell_program(image),
             is_shell: known && crate::scripts::is_shell_program(image),
             minds_stdin: match tool {
                 None => Stdin::Used,
@@ -434,6 +438,7 @@ impl Accesses {
         // A module of Python's may be run from its compiled form.
         let runs = matches!(op, Op::OpenRead { content: true } | Op::Exec) || access.path.path.ends_with(b".py");
         r.interpreted |= running.interprets && runs;
+        r.sourced |= running.sources && runs;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
                 if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {

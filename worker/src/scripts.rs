@@ -325,9 +325,7 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
 
 /// The same of a text that a shell among these programs has opened: it may have been sourced.
 pub fn asks_if_sourced(text: &[u8], programs: &[Program]) -> Option<&'static str> {
-    let is_shell = |p: &&[u8]| is_shell_program(p);
-    let mut shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(is_shell).peekable();
-    shells.peek()?;
+    let shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(|p| is_shell_program(p));
     shell_asks(text, own_variables(shells))
 }
 

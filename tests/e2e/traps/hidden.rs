@@ -196,6 +196,9 @@ fn words_of_scripts() {
     every(&w, "(`string(TIMESTAMP`)", &["cmake -P stamp.cmake"]);
     w.write("xl.toml", "[[rule]]\ntool = 'lib.py'\ndeterministic = true\nreason = 'not told'\n");
     hits(&w, "python3 t.py > /dev/null");
+    // Text that no shell opened was not sourced.
+    w.write("manual", "echo $RANDOM\n");
+    hits(&w, "sh -c 'perl -pe 1 manual; :' > /dev/null");
 }
 
 #[test]
