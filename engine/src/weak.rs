@@ -74,14 +74,15 @@ pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &
     }
     let base = without_streams(r, d, c, w, meaning)?;
     let own = stdin(&base, &d.stdin)?;
-    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content.
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket bash takes itself
+    // for one that was started by a network server (see "Invoked by remote shell daemon" in bash(1)).
     let one_of = |alike: u64| {
         let mut f = base.clone();
         f.number("stdin", alike);
         f
     };
     let (unasked, asked) = match d.stdin {
-        Stdin::Closed | Stdin::Regular { .. } => (own.clone(), own.clone()),
+        Stdin::Closed | Stdin::Regular { .. } | Stdin::Live(FdKind::Socket) => (own.clone(), own.clone()),
         Stdin::Live(FdKind::Terminal) => (one_of(9), own.clone()),
         Stdin::Null | Stdin::Drained | Stdin::Live(_) => (one_of(9), one_of(8)),
     };

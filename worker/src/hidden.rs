@@ -46,11 +46,14 @@ pub(crate) fn reveal(
     out
 }
 
-/// Do the scripts of interpreters that have met it say that it matters? A shell's may be the machine's own, if another sources them.
+/// Do the scripts of interpreters that have met it say that it matters? A shell's may be the machine's own, if another sources them. What
+/// compiled programs do with it is seen.
 fn scripts_ask_stdin(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> bool {
     let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
     let mut texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
-    let asks = |p: &[u8]| look.source(p).is_some_and(|text| scripts::asks_stdin(&text, scripts::is_shell(p, &text)));
+    let asks = |p: &[u8]| {
+        look.source(p).is_some_and(|text| !text.starts_with(b"\x7fELF") && scripts::asks_stdin(&text, scripts::is_shell(p, &text)))
+    };
     let words = |p: &Program| p.argv.iter().any(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path)));
     a.programs.iter().any(words) || texts.any(|(p, _)| asks(p))
 }

@@ -49,15 +49,17 @@ fn tools_that_ask_for_a_terminal() {
     }
 }
 
-/// `rm` asks whether there is a terminal, and nothing else: that a build tool gives its commands an empty pipe one time and a device the
-/// other is all the same to it.
+/// `rm` asks whether there is a terminal, and nothing else; a program that could read its standard input does not: that a build tool gives
+/// its commands an empty pipe one time and a device the other is all the same to them.
 #[test]
 fn what_is_no_terminal_is_all_one() {
     let xl = env!("CARGO_BIN_EXE_xl");
     let w = World::new();
-    w.write("rm.sh", "echo 1 > t; cp t o; rm t\n");
+    w.write("own.c", "#include <stdio.h>\nint main(int n, char **v) { return n > 1 ? fgetc(stdin) : 0; }\n");
+    w.write("rm.sh", "echo 1 > t; cp t o; rm t; ./own\n");
+    w.sh("gcc own.c -o own");
     let run = |how: &str| {
-        w.sh(&how.replace("XL", &format!("{xl} exec --json ../r.json -- sh rm.sh")));
+        w.sh(&how.replace("XL", &format!("{xl} exec --json ../r.json -- bash rm.sh")));
         let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
         r["pips"]["hit"].as_u64()
     };
@@ -87,6 +89,28 @@ for _ in 1, 2:
     let want = w.sh("/usr/bin/python3 -B build.py").stdout;
     assert!(want.starts_with(b"['socket', 'socket'] b'other"), "{}", String::from_utf8_lossy(&want));
     for time in 0..3 {
+        let r = w.run(&["/usr/bin/python3", "-B", "build.py"]);
+        assert_eq!(r.stdout().as_bytes(), want, "{time}: {}", r.story());
+    }
+}
+
+/// On a socket bash takes itself for one that a network server has started, and reads the user's start-up file.
+#[test]
+fn a_socket_as_standard_input() {
+    let w = World::new();
+    w.write(".bashrc", "echo started\n");
+    w.write(
+        "build.py",
+        "import os, socket, subprocess
+a, b = socket.socketpair()
+env = {'HOME': os.getcwd(), 'PATH': os.environ['PATH']}
+for stdin in subprocess.DEVNULL, b, subprocess.DEVNULL, b:
+    print(subprocess.run(['bash', '-c', 'echo text; :'], stdin=stdin, env=env, stdout=subprocess.PIPE).stdout, flush=True)
+",
+    );
+    let want = w.sh("/usr/bin/python3 -B build.py").stdout;
+    assert!(want.starts_with(b"b'text\\n'\nb'started"), "{}", String::from_utf8_lossy(&want));
+    for time in 0..2 {
         let r = w.run(&["/usr/bin/python3", "-B", "build.py"]);
         assert_eq!(r.stdout().as_bytes(), want, "{time}: {}", r.story());
     }
