@@ -77,5 +77,10 @@ pub fn coarse_now() -> i128 {
     i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec)
 }
 
+/// Of a time in nanoseconds since 1970, the whole seconds.
+pub fn seconds(time: i128) -> i64 {
+    time.div_euclid(1_000_000_000) as i64
+}
+
 /// The longest tick of a kernel that stamps files (`HZ=100`): 10 ms.
 pub const TICK: i128 = 10_000_000;

@@ -11,7 +11,7 @@ use crate::Digest;
 /// programs look at, variables and clocks that texts name, the processor wherever it is asked for. 5: extended attributes, times that are
 /// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind. 8: standard input that
 /// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes.
-pub const FORMAT: u32 = 8;
+pub const FORMAT: u32 = 9;
 
 /// A fingerprint under construction.
 #[derive(Clone)]

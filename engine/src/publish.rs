@@ -153,12 +153,15 @@ impl Engine {
             None => Traits::default(),
         };
         let deterministic = |p: &[u8]| self.config.deterministic(p);
+        let said: Vec<u8> = texts.iter().flat_map(|c| c.bytes.iter().copied()).collect();
         let c = Context {
             env: &pip.fixed.env,
             pass: &self.config.pass,
             track: &self.config.track,
             dated,
             stdin,
+            said: &said,
+            ran: [cache::file_stat::seconds(pip.began), cache::store::now().cast_signed()],
             root: self.config.root.as_os_str().as_encoded_bytes(),
             deterministic: &deterministic,
         };

@@ -79,6 +79,10 @@ pub struct Context<'a> {
     pub dated: bool,
     /// What its standard input, a file, asks for.
     pub stdin: Traits,
+    /// What it printed.
+    pub said: &'a [u8],
+    /// When it began and ended, in seconds since 1970.
+    pub ran: [i64; 2],
     /// The workspace.
     pub root: &'a [u8],
     /// The user says that what this program makes does not depend on time or chance, whatever its text says.

@@ -7,7 +7,7 @@ use crate::finish::{Context, Finished, Form, Look};
 use crate::macros::{self, Clock};
 use crate::record::Record;
 use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};
-use crate::{environment, present, scripts, tools};
+use crate::{environment, present, scripts, stamps, tools};
 use bstr::ByteSlice;
 use cache::digest::Traits;
 use cache::{Fact, Observation, PathBytes};
@@ -38,6 +38,7 @@ pub(crate) fn reveal(
     let mut out = Vec::new();
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
+    shows_when_it_ran(a, names, outputs, look, c, epoch, f);
     let read_aside = a.met_stdin && scripts_ask_stdin(a, names, look, c);
     f.stdin = if read_aside { Stdin::Used } else { a.stdin };
     if a.saved_live && read_aside {
@@ -174,6 +175,43 @@ fn chooses_by_processor(names: &Names, programs: &[Program], look: &impl Look) -
     read.any(|(p, _)| look.source(p).is_some_and(|text| text.contains_str("native")))
 }
 
+/// Does the user say that what this program makes depends neither on time nor on chance?
+fn is_trusted(p: &Program, c: &Context<'_>) -> bool {
+    (c.deterministic)(&p.path) || scripts::scripts_of(&p.path, &p.argv).any(|s| (c.deterministic)(s))
+}
+
+/// Nobody sees who asks for the time, but it may be there in what was made, and in nothing that it was made from.
+fn shows_when_it_ran(
+    a: &Accesses,
+    names: &Names,
+    outputs: &FxHashSet<PathBytes>,
+    look: &impl Look,
+    c: &Context<'_>,
+    epoch: bool,
+    f: &mut Finished,
+) {
+    let Some(maker) = a.programs.iter().find(|p| p.tool.is_none() && !is_trusted(p, c)) else { return };
+    if !f.problems.is_empty() {
+        return;
+    }
+    let run = stamps::Run::new(c.ran[0], c.ran[1], c.env);
+    // A date may also be that of a file or a commit, or the one that it was told.
+    let of_a_file = |r: &Record| r.times && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)));
+    let by_git = a.programs.iter().any(|p| tools::base_name(&p.path) == b"git");
+    let dates = !epoch && !by_git && !names.values().any(of_a_file);
+    // Logs say when they were written.
+    let is_log = |p: &[u8]| p.ends_with(b".log") || p.ends_with(b"log.txt");
+    let inputs = || names.iter().filter(|(p, r)| r.read && !outputs.contains(*p)).filter_map(|(p, _)| look.source(p));
+    let words = || c.env.iter().chain(a.programs.iter().flat_map(|p| &p.argv));
+    let told = |word: &[u8]| words().any(|w| w.contains_str(word)) || inputs().any(|t| t.contains_str(word));
+    let new = |made: &[u8]| run.shown(made, dates).filter(|word| !told(word)).map(text);
+    let made = || outputs.iter().filter(|p| !is_log(p)).find_map(|p| Some((format!("`{}`", text(p)), new(&look.source(p)?)?)));
+    if let Some((what, word)) = new(c.said).map(|w| ("what it prints".to_owned(), w)).or_else(made) {
+        let who = text(tools::base_name(&maker.path));
+        f.problems.push(format!("{what} shows when `{who}` ran (`{word}`)"));
+    }
+}
+
 /// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
 fn own_texts(
     a: &mut Accesses,
@@ -188,8 +226,7 @@ fn own_texts(
     if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) && a.state.is_empty() {
         return Vec::new();
     }
-    let trusted = |p: &Program| (c.deterministic)(&p.path) || scripts::scripts_of(&p.path, &p.argv).any(|s| (c.deterministic)(s));
-    let doubtful = || programs.iter().filter(|p| !trusted(p));
+    let doubtful = || programs.iter().filter(|p| !is_trusted(p, c));
     if let Some(p) = doubtful().find(|p| !epoch && (present::is_dated(&p.path) || p.argv.first().is_some_and(|n| present::is_dated(n)))) {
         let name = text(tools::base_name(&p.path));
         f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));

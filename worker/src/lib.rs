@@ -12,6 +12,7 @@ pub mod record;
 pub mod recorder;
 pub mod scripts;
 pub mod special;
+mod stamps;
 pub mod times;
 pub mod tools;
 

@@ -157,6 +157,32 @@ fn clock_that_nobody_asks() {
     every(&w, "asks for date or time", &uses);
 }
 
+/// Nobody sees who asks for the time, but the result shows it.
+#[test]
+fn results_that_show_the_time() {
+    let mut w = World::new();
+    w.write(
+        "now.c",
+        "#include <stdio.h>\n#include <time.h>\nint main(int n, char **v) { char s[99]; time_t t = time(0); strftime(s, 99, v[1], localtime(&t)); puts(s); }\n",
+    );
+    w.sh("gcc now.c -o now");
+    every(&w, "what it prints shows when `now` ran", &["./now %s", "./now %H:%M:%S", "./now %c", "./now %F", "./now '%B %d, %Y'"]);
+    every(&w, "out` shows when", &["./now %T > out", "d=$(./now %s); echo \"#define T $d\" > out"]);
+    every(&w, "shows when `python3", &["python3 -c 'import time as t; print(t.time_ns())'"]);
+    w.env.insert("TZ".into(), "Asia/Kathmandu".into());
+    every(&w, "shows when", &["./now %T", "TZ=UTC ./now %T"]);
+    hits(&w, "./now v1.%Y");
+    hits(&w, "./now '%F' > build.log");
+    // What it was told, or found somewhere, is no present of its own.
+    let today = String::from_utf8(w.sh("date +%F; touch f").stdout).expect("a date").trim().to_owned();
+    w.write("dates", &format!("released {today}\n"));
+    hits(&w, "./now - > /dev/null; cat dates");
+    hits(&w, &format!("./now {today}"));
+    hits(&w, "python3 -c 'import os, datetime as d; print(d.date.fromtimestamp(os.path.getmtime(\"f\")))'");
+    w.write("xl.toml", "[[rule]]\ntool = 'now'\ndeterministic = true\nreason = 'told'\n");
+    hits(&w, "./now %F");
+}
+
 /// What only a text tells: time and chance, without a system call.
 #[test]
 fn words_of_scripts() {
