@@ -10,7 +10,8 @@ use crate::Digest;
 /// are longer than the kernel takes, other roots; scratch names of compilers no more. 4: times of what clang precompiles and of what unknown
 /// programs look at, variables and clocks that texts name, the processor wherever it is asked for. 5: extended attributes, times that are
 /// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind. 8: standard input that
-/// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes.
+/// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes. 9: results that show when they
+/// were made; who only asks for a terminal; sockets as standard input.
 pub const FORMAT: u32 = 9;
 
 /// A fingerprint under construction.
