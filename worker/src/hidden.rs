@@ -39,24 +39,23 @@ pub(crate) fn reveal(
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     shows_when_it_ran(a, names, outputs, look, c, epoch, f);
-    let read_aside = a.met_stdin && scripts_ask_stdin(a, names, look, c);
-    f.stdin = if read_aside { Stdin::Used } else { a.stdin };
-    if a.saved_live && read_aside {
+    let asked = if a.met_stdin { asked_by_scripts(a, names, look, c) } else { Stdin::Unused };
+    f.stdin = a.stdin.max(asked);
+    if a.saved_live && asked == Stdin::Used {
         f.problems.push(reads_live_stdin());
     }
     out
 }
 
-/// Do the scripts of interpreters that have met it say that it matters? A shell's may be the machine's own, if another sources them. What
+/// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own, if another sources them. What
 /// compiled programs do with it is seen.
-fn scripts_ask_stdin(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> bool {
+fn asked_by_scripts(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> Stdin {
     let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
-    let mut texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
-    let asks = |p: &[u8]| {
-        look.source(p).is_some_and(|text| !text.starts_with(b"\x7fELF") && scripts::asks_stdin(&text, scripts::is_shell(p, &text)))
-    };
-    let words = |p: &Program| p.argv.iter().any(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path)));
-    a.programs.iter().any(words) || texts.any(|(p, _)| asks(p))
+    let texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
+    let of_text =
+        |p: &[u8]| look.source(p).filter(|t| !t.starts_with(b"\x7fELF")).map(|t| scripts::asks_stdin(&t, scripts::is_shell(p, &t)));
+    let of_words = |p: &Program| p.argv.iter().map(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path))).max();
+    a.programs.iter().filter_map(of_words).chain(texts.filter_map(|(p, _)| of_text(p))).max().unwrap_or_default()
 }
 
 /// What compilers were asked for.

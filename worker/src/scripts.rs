@@ -6,7 +6,7 @@
 //! point is the time are in [`crate::present::VOLATILE`].
 
 use crate::environment::shell_text;
-use crate::recorder::Program;
+use crate::recorder::{Program, Stdin};
 use crate::tools::{Class, base_name};
 use bstr::ByteSlice;
 
@@ -246,12 +246,23 @@ const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;"
 /// Those of shells: whatever else they ask goes through a name or another program, which is seen.
 const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $"];
 
-/// May the text of a script ask what standard input is, or read it by another number (`read -u 10`)?
-pub fn asks_stdin(text: &[u8], shell: bool) -> bool {
-    let option = |w: &[u8]| w.starts_with(b"-") && !w.starts_with(b"--") && w.contains(&b'u');
+/// Words of those that find out more than whether it is a terminal.
+const KIND_OF_STDIN: &[&str] = &["fstat", "stat(", "stat STDIN", "S_IS", "select", "poll", "seek", "tell", "fcntl", "FIONREAD", "fd/0"];
+
+/// What may the text of a script ask about standard input? Shells may also read it by another number (`read -u 10`), or ask whether there is
+/// something to read (`read -t 0`).
+pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
+    let option = |w: &[u8]| w.starts_with(b"-") && !w.starts_with(b"--") && w.iter().any(|b| b"ut".contains(b));
     let reads = |l: &[u8]| (l.contains_str("read ") || l.contains_str("mapfile")) && l.fields().any(option);
-    let words = if shell { STDIN_OF_SHELLS } else { STDIN };
-    words.iter().any(|w| text.contains_str(w)) || shell && text.contains_str("-u") && text.lines().any(reads)
+    // Tests of perl's on a handle: `-p STDIN`, `-s(STDIN)`.
+    let tests = || text.find_iter("STDIN").any(|i| matches!(text[..i].trim_end_with(|c| " (*\\".contains(c)), [.., b'-', t] if *t != b't'));
+    match () {
+        () if shell && text.lines().any(reads) => Stdin::Used,
+        () if shell => STDIN_OF_SHELLS.iter().find(|w| text.contains_str(w)).map_or(Stdin::Unused, |_| Stdin::Asked),
+        () if !STDIN.iter().any(|w| text.contains_str(w)) => Stdin::Unused,
+        () if KIND_OF_STDIN.iter().any(|w| text.contains_str(w)) || tests() => Stdin::Used,
+        () => Stdin::Asked,
+    }
 }
 
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
@@ -353,13 +364,21 @@ mod tests {
 
     #[test]
     fn what_standard_input_is_matters_to_whom_asks() {
-        for text in ["[ -t 0 ]", "if test -t \"$fd\"; then", "read -r -u $n x", "mapfile -u 11 lines"] {
-            assert!(asks_stdin(text.as_bytes(), true), "{text}");
+        for (text, of_a_shell) in
+            [("[ -t 0 ]", true), ("if test -t \"$fd\"; then", true), ("if sys.stdin.isatty():", false), ("-t STDIN", false)]
+        {
+            assert_eq!(asks_stdin(text.as_bytes(), of_a_shell), Stdin::Asked, "{text}");
+        }
+        for text in ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then"] {
+            assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Used, "{text}");
+        }
+        for text in ["os.fstat(0)", "print if -p STDIN", "-s(\\*STDIN)", "select([sys.stdin], [], [])"] {
+            assert_eq!(asks_stdin(text.as_bytes(), false), Stdin::Used, "{text}");
         }
         for text in ["func_quote_arg pretty \"$2\"", "# redirects stdin", "while read x; do sort; done < f", "read -r x"] {
-            assert!(!asks_stdin(text.as_bytes(), true), "{text}");
+            assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Unused, "{text}");
         }
-        assert!(asks_stdin(b"if sys.stdin.isatty():", false) && !asks_stdin(b"print('-to-')", false));
+        assert_eq!(asks_stdin(b"print('-to-')", false), Stdin::Unused);
     }
 
     fn program(path: &str, argv: &[&str]) -> Program {

@@ -56,7 +56,8 @@ fn what_is_no_terminal_is_all_one() {
     let xl = env!("CARGO_BIN_EXE_xl");
     let w = World::new();
     w.write("own.c", "#include <stdio.h>\nint main(int n, char **v) { return n > 1 ? fgetc(stdin) : 0; }\n");
-    w.write("rm.sh", "echo 1 > t; cp t o; rm t; ./own\n");
+    w.write("rm.sh", "echo 1 > t; cp t o; rm t; ./own; [ -t 0 ] || perl do.pl > /dev/null\n");
+    w.write("do.pl", "print -t STDIN ? 1 : 0; print <STDIN> if 0;\n");
     w.sh("gcc own.c -o own");
     let run = |how: &str| {
         w.sh(&how.replace("XL", &format!("{xl} exec --json ../r.json -- bash rm.sh")));
