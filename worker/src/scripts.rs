@@ -247,7 +247,23 @@ const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;"
 const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $"];
 
 /// Words of those that find out more than whether it is a terminal.
-const KIND_OF_STDIN: &[&str] = &["fstat", "stat(", "stat STDIN", "S_IS", "select", "poll", "seek", "tell", "fcntl", "FIONREAD", "fd/0"];
+const KIND_OF_STDIN: &[&str] = &[
+    "fstat",
+    "stat(",
+    "stat STDIN",
+    "S_IS",
+    "select(",
+    "IO.select",
+    "selector",
+    "poll(",
+    "seek(",
+    "seek STDIN",
+    "tell(",
+    "tell STDIN",
+    "fcntl",
+    "FIONREAD",
+    "fd/0",
+];
 
 /// What may the text of a script ask about standard input? Shells may also read it by another number (`read -u 10`), or ask whether there is
 /// something to read (`read -t 0`).
