@@ -66,6 +66,15 @@ fn names_that_are_made_up_count_for_nothing() {
         first = if first.is_empty() { results(&w) } else { first };
         assert_eq!((results(&w).len(), differences(&first, &results(&w))), (1, String::new()));
     }
+    w.write("r.rs", "pub fn r() -> u8 { 1 }\n");
+    let mut known = BTreeMap::new();
+    for _ in 0..2 {
+        w.sh("rm -f libr.rlib");
+        let o = w.xl(&["exec", "--no-cache-read", "--", "rustc", "--crate-type", "rlib", "r.rs"]).output().expect("xl");
+        assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+        known = if known.is_empty() { results(&w) } else { known };
+        assert_eq!((results(&w).len(), differences(&known, &results(&w))), (2, String::new()));
+    }
     // A name that only looks like one is an input.
     w.write("s.sh", "test -e other.4711 || cp in out\n");
     let o = w.xl_run("exec", &["sh", "s.sh"]);

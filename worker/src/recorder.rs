@@ -136,6 +136,8 @@ struct Running {
     probes_output: bool,
     /// It lists directories only to find libraries.
     searches: bool,
+    /// What it makes and removes again has a name that nobody had.
+    scratches: bool,
     /// It expands macros.
     preprocesses: bool,
     /// The user says that what it looks at does not count.
@@ -189,6 +191,8 @@ impl Recorder {
             cwd: cwd.into(),
             probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
             searches: interpreter.is_none() && known && tools::searches_libraries(program),
+            scratches: tool.is_some_and(|t| t.class == tools::Class::Toolchain)
+                || interpreter.is_none() && known && tools::compiles_rust(program),
             preprocesses: crate::macros::preprocesses(program),
             ignored: false,
             seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
@@ -510,7 +514,7 @@ impl Accesses {
                 let class = running.tool.map(|t| t.class);
                 r.exclusive |= new && *exclusive && !(running.probes_output && class == Some(tools::Class::Utility));
                 r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
-                r.any_name |= r.random || new && *exclusive && class == Some(tools::Class::Toolchain);
+                r.any_name |= r.random || new && *exclusive && running.scratches;
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
@@ -519,7 +523,7 @@ impl Accesses {
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
                 r.exclusive |= new && *exclusive && !running.probes_output;
                 r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
-                r.any_name |= r.random;
+                r.any_name |= r.random || new && *exclusive && running.scratches;
                 r.created = true;
                 r.moved_in |= access.call.starts_with("rename");
                 r.in_place = false;

@@ -20,6 +20,7 @@ const DATES: &[&str] = &[
     "%m/%d/%Y",
     "%m/%d/%y",
     "%d-%b-%Y",
+    "%d/%b/%Y",
     "%a %b %e ",
     "%a %b %d ",
     "%b %e %Y",
@@ -74,7 +75,13 @@ impl Run {
 
     /// Where the text shows the time of the run, or, if those count, its date.
     pub fn shown<'t>(&self, text: &'t [u8], dates: bool) -> Option<&'t [u8]> {
-        let date = || self.dates.iter().find_map(|d| Some(&text[text.find(d)?..][..d.len()]));
+        let whole = |i: usize, d: &[u8]| {
+            // Hours, minutes and seconds may follow.
+            let time = text[i + d.len()..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let end = i + d.len() + if d.iter().all(u8::is_ascii_digit) && [4, 6].contains(&time) { time } else { 0 };
+            is_whole(text, i..end, u8::is_ascii_digit)
+        };
+        let date = || self.dates.iter().find_map(|d| Some(&text[text.find_iter(d).find(|i| whole(*i, d))?..][..d.len()]));
         self.seconds(text).or_else(|| self.time_of_day(text)).or_else(|| if dates { date() } else { None })
     }
 
@@ -102,9 +109,16 @@ impl Run {
             let number = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
             let second = number(0)? * 3600 + number(3)? * 60 + number(6)?;
             let within = |o: &i64| (second - self.from - o).rem_euclid(DAY) <= self.to - self.from;
-            self.offsets.iter().any(within).then_some(word)
+            // Not a part of a hardware address.
+            let whole = is_whole(text, i - 2..i + 6, |b| b.is_ascii_digit() || *b == b':');
+            (whole && self.offsets.iter().any(within)).then_some(word)
         })
     }
+}
+
+/// Does it go on on neither side with what is `alike`?
+fn is_whole(text: &[u8], at: std::ops::Range<usize>, alike: impl Fn(&u8) -> bool) -> bool {
+    !text[..at.start].last().is_some_and(&alike) && !text[at.end..].first().is_some_and(&alike)
 }
 
 #[cfg(test)]
@@ -130,7 +144,10 @@ mod tests {
             "2026-11-29",
             "November 29, 2026",
             "Version 20261129",
+            "v1.20261129114203",
             "29/11/2026",
+            "2026-11-29T11:42:03Z",
+            "[29/Nov/2026:11:42:03 +0000]",
         ] {
             assert!(run(1).shown(text.as_bytes(), true).is_some(), "{text}");
         }
@@ -139,6 +156,9 @@ mod tests {
     #[test]
     fn what_does_not() {
         for text in [
+            "00:11:42:03:ff:fe",
+            "120261129",
+            "2026112900",
             "11:42:02",
             "11:42:05",
             "12:42:03",

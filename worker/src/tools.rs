@@ -259,6 +259,11 @@ pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
 /// Does this program list directories only to find libraries whose names it knows the beginning of? rustc lists
 /// `target/debug/deps`, which every other rustc of the build fills at the same time.
 pub fn searches_libraries(path: &[u8]) -> bool {
+    compiles_rust(path)
+}
+
+/// rustc and what is built on it; it has no row in the table, because a source may name any variable (`env!`).
+pub fn compiles_rust(path: &[u8]) -> bool {
     matches!(base_name(path), b"rustc" | b"rustdoc" | b"clippy-driver")
 }
 
