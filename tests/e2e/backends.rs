@@ -9,7 +9,11 @@ pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
     let (store, _) = cache::Store::open(&w.cache()).expect("a cache");
     let sets = store.results().expect("its results");
     store.close();
-    sets.into_iter().map(|(d, set)| (format!("{d:?}"), set.observations().iter().map(|o| format!("{o:?}")).collect())).collect()
+    let shown = |o: &cache::Observation| match o.path() {
+        Some(p) => format!("{o:?}").replace(&format!("{p:?}"), &String::from_utf8_lossy(p)),
+        None => format!("{o:?}"),
+    };
+    sets.into_iter().map(|(d, set)| (format!("{d:?}"), set.observations().iter().map(shown).collect())).collect()
 }
 
 /// What is in `now` and was not in `before`, next to the likest of those.
