@@ -61,6 +61,10 @@ impl Inner {
 
     /// A descriptor that `xl` was started with?
     pub(crate) fn born_used(&self, n: &Notification, scope: Scope) {
+        // Whether an `execve` closes it is no matter of what is behind it: xargs asks that of all that it has.
+        if n.nr == arch::FCNTL && matches!(n.args[1] as i32, libc::F_GETFD | libc::F_SETFD) {
+            return;
+        }
         let of = |table: &'static [(i32, u8)]| table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32);
         for fd in of(arch::DESCRIPTOR_USERS) {
             let born = self.watched.iter().find(|(number, _)| *number == fd);

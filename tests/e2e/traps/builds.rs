@@ -345,7 +345,7 @@ fn a_scratch_file_that_is_somebodys() {
 fn descriptors_from_outside() {
     let w = World::new();
     let xl = env!("CARGO_BIN_EXE_xl");
-    w.write("m.mk", "all:\n\t@sh step.sh\n\t@gcc -c a.c\n");
+    w.write("m.mk", "all:\n\t@sh step.sh\n\t@echo a.c | xargs gcc -c\n");
     w.write("step.sh", "echo compiling >&3; echo x > out\n");
     w.write("a.c", "int a;\n");
     for n in 0..2 {
@@ -353,7 +353,7 @@ fn descriptors_from_outside() {
         let o = w.sh(&format!("exec 3>&1; {xl} run --json ../r.json -- make -s -f m.mk | cat"));
         assert_eq!(String::from_utf8_lossy(&o.stdout), "compiling\n", "{n}");
         let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).unwrap()).unwrap();
-        // Whoever only inherits it is none the worse.
+        // Whoever only inherits it is none the worse, even if he asks whether it stays open (xargs).
         assert_eq!(r["pips"]["hit"].as_u64(), Some(n), "{r}");
     }
 }
