@@ -46,8 +46,8 @@ impl Weak {
     /// Those under which to look, the likeliest first.
     pub fn all(&self) -> Vec<Digest> {
         let mut all = vec![self.unasked, self.asked, self.own];
-        all.dedup();
         all.extend(&self.others);
+        all.dedup();
         all
     }
 }
@@ -74,13 +74,13 @@ pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &
     }
     let base = without_streams(r, d, c, w, meaning)?;
     let own = stdin(&base, &d.stdin)?;
-    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket bash takes itself
-    // for one that was started by a network server (see "Invoked by remote shell daemon" in bash(1)).
     let one_of = |alike: u64| {
         let mut f = base.clone();
         f.number("stdin", alike);
         f
     };
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket bash takes itself
+    // for one that a network server has started (bash(1), INVOCATION: "connected to a network connection").
     let (unasked, asked) = match d.stdin {
         Stdin::Closed | Stdin::Regular { .. } | Stdin::Live(FdKind::Socket) => (own.clone(), own.clone()),
         Stdin::Live(FdKind::Terminal) => (one_of(9), own.clone()),

@@ -1,7 +1,8 @@
 //! What a pip depends on and no access shows: clock and chance, the processor, variables that are passed through, times inside of
-//! precompiled files. It is looked for in command lines and in the text of what was read, and becomes observations or reasons not to store.
+//! precompiled files. It is looked for in command lines, in the text of what was read and, for the time, in what was made, and becomes
+//! observations or reasons not to store.
 //!
-//! What the words are is the business of [`crate::scripts`]; the clock itself is read without a system call (vdso(7)).
+//! What the words are is the business of [`crate::scripts`] and [`crate::stamps`]; the clock itself is read without a system call (vdso(7)).
 
 use crate::finish::{Context, Finished, Form, Look};
 use crate::macros::{self, Clock};
@@ -47,8 +48,8 @@ pub(crate) fn reveal(
     out
 }
 
-/// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own, if another sources them. What
-/// compiled programs do with it is seen.
+/// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own, if another sources
+/// them. What compiled programs do with it is seen.
 fn asked_by_scripts(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> Stdin {
     let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
     let texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));

@@ -35,7 +35,7 @@ const DATES: &[&str] = &[
     "%d %B %Y",
 ];
 
-/// Of a run that takes longer, in seconds, any time of day is within it: it does not count.
+/// Within a run that takes longer, in seconds, too many times of day lie that mean something else: they do not count.
 const LONG: i64 = 60;
 const DAY: i64 = 86_400;
 
