@@ -204,7 +204,7 @@ fn shows_when_it_ran(
     let inputs = || names.iter().filter(|(p, r)| r.read && !outputs.contains(*p)).filter_map(|(p, _)| look.source(p));
     let words = || c.env.iter().chain(a.programs.iter().flat_map(|p| &p.argv));
     let told = |word: &[u8]| words().any(|w| w.contains_str(word)) || inputs().any(|t| t.contains_str(word));
-    let new = |made: &[u8]| run.shown(made, dates).filter(|word| !told(word)).map(text);
+    let new = |made: &[u8]| run.shown(made, dates, &|word| !told(word)).map(text);
     let made = || outputs.iter().filter(|p| !is_log(p)).find_map(|p| Some((format!("`{}`", text(p)), new(&look.source(p)?)?)));
     if let Some((what, word)) = new(c.said).map(|w| ("what it prints".to_owned(), w)).or_else(made) {
         let who = text(tools::base_name(&maker.path));

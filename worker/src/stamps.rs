@@ -73,20 +73,20 @@ impl Run {
         self.offsets.iter().any(|o| (day(self.from, o)..=day(self.to, o)).contains(&day(time, o)))
     }
 
-    /// Where the text shows the time of the run, or, if those count, its date.
-    pub fn shown<'t>(&self, text: &'t [u8], dates: bool) -> Option<&'t [u8]> {
+    /// Where the text shows the time of the run, or, if those count, its date, in a word that is `new`.
+    pub fn shown<'t>(&self, text: &'t [u8], dates: bool, new: &dyn Fn(&[u8]) -> bool) -> Option<&'t [u8]> {
         let whole = |i: usize, d: &[u8]| {
             // Hours, minutes and seconds may follow.
             let time = text[i + d.len()..].iter().take_while(|b| b.is_ascii_digit()).count();
             let end = i + d.len() + if d.iter().all(u8::is_ascii_digit) && [4, 6].contains(&time) { time } else { 0 };
             is_whole(text, i..end, u8::is_ascii_digit)
         };
-        let date = || self.dates.iter().find_map(|d| Some(&text[text.find_iter(d).find(|i| whole(*i, d))?..][..d.len()]));
-        self.seconds(text).or_else(|| self.time_of_day(text)).or_else(|| if dates { date() } else { None })
+        let date = || self.dates.iter().find_map(|d| Some(&text[text.find_iter(d).find(|i| whole(*i, d) && new(d))?..][..d.len()]));
+        self.seconds(text, new).or_else(|| self.time_of_day(text, new)).or_else(|| if dates { date() } else { None })
     }
 
     /// Seconds since 1970, or parts of them, in decimal.
-    fn seconds<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+    fn seconds<'t>(&self, text: &'t [u8], new: &dyn Fn(&[u8]) -> bool) -> Option<&'t [u8]> {
         let (from, to) = (self.from.to_string().into_bytes(), self.to.to_string().into_bytes());
         let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
         text.find_iter(&from[..common]).find_map(|i| {
@@ -95,11 +95,11 @@ impl Run {
             let whole =
                 i.checked_sub(1).is_none_or(|b| !text[b].is_ascii_alphanumeric()) && [0, 3, 6, 9].map(|n| n + from.len()).contains(&digits);
             let word = text.get(i..i + from.len()).filter(|_| whole)?;
-            (from.as_slice()..=to.as_slice()).contains(&word).then_some(word)
+            ((from.as_slice()..=to.as_slice()).contains(&word) && new(word)).then_some(word)
         })
     }
 
-    fn time_of_day<'t>(&self, text: &'t [u8]) -> Option<&'t [u8]> {
+    fn time_of_day<'t>(&self, text: &'t [u8], new: &dyn Fn(&[u8]) -> bool) -> Option<&'t [u8]> {
         if self.to - self.from > LONG {
             return None;
         }
@@ -111,7 +111,7 @@ impl Run {
             let within = |o: &i64| (second - self.from - o).rem_euclid(DAY) <= self.to - self.from;
             // Not a part of a hardware address.
             let whole = is_whole(text, i - 2..i + 6, |b| b.is_ascii_digit() || *b == b':');
-            (whole && self.offsets.iter().any(within)).then_some(word)
+            (whole && self.offsets.iter().any(within) && new(word)).then_some(word)
         })
     }
 }
@@ -149,7 +149,7 @@ mod tests {
             "2026-11-29T11:42:03Z",
             "[29/Nov/2026:11:42:03 +0000]",
         ] {
-            assert!(run(1).shown(text.as_bytes(), true).is_some(), "{text}");
+            assert!(run(1).shown(text.as_bytes(), true, &|_| true).is_some(), "{text}");
         }
     }
 
@@ -174,10 +174,12 @@ mod tests {
             "Copyright 2026",
             "Nov 29",
         ] {
-            assert_eq!(run(1).shown(text.as_bytes(), true), None, "{text}");
+            assert_eq!(run(1).shown(text.as_bytes(), true, &|_| true), None, "{text}");
         }
-        assert_eq!(run(1).shown(b"2026-11-29", false), None);
-        assert!(run(1).shown(b"11:42:04", false).is_some() && run(100).shown(b"11:42:04", false).is_none());
+        assert_eq!(run(1).shown(b"2026-11-29", false, &|_| true), None);
+        // One word that something else accounts for hides no other.
+        assert_eq!(run(1).shown(b"11:42:03 11:42:04", true, &|word| word != b"11:42:03"), Some(&b"11:42:04"[..]));
+        assert!(run(1).shown(b"11:42:04", false, &|_| true).is_some() && run(100).shown(b"11:42:04", false, &|_| true).is_none());
     }
 
     #[test]
@@ -188,6 +190,6 @@ mod tests {
         {
             assert_eq!(run(1).is_of_its_day(time), is, "{}", time - midnight);
         }
-        assert!(Run::new(midnight - 1, midnight, &[]).shown(b"2026-11-28", true).is_some());
+        assert!(Run::new(midnight - 1, midnight, &[]).shown(b"2026-11-28", true, &|_| true).is_some());
     }
 }
