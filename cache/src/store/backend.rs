@@ -176,7 +176,10 @@ impl Backend {
             match DB::open_cf_as_secondary(&o, path.as_path(), scratch.as_path(), names.clone()) {
                 Ok(db) => break db,
                 Err(_) if !read_only && tries < 10 => tries += 1,
-                Err(e) => return Err(store_error(&path, &e)),
+                Err(e) => {
+                    let _ = std::fs::remove_dir_all(&scratch);
+                    return Err(store_error(&path, &e));
+                }
             }
         };
         let spool = spool.map(Mutex::new);
