@@ -265,11 +265,18 @@ const KIND_OF_STDIN: &[&str] = &[
     "fd/0",
 ];
 
+/// Is this an option of `read` that names a descriptor or a time to wait, maybe after others without arguments (`-ru3`)?
+fn names_descriptor_or_wait(word: &[u8]) -> bool {
+    word.strip_prefix(b"-").and_then(|w| w.iter().find(|b| !b"ers".contains(b))).is_some_and(|b| b"ut".contains(b))
+}
+
 /// What may the text of a script ask about standard input? Shells may also read it by another number (`read -u 10`), or ask whether there is
 /// something to read (`read -t 0`).
 pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
-    let option = |w: &[u8]| w.starts_with(b"-") && !w.starts_with(b"--") && w.iter().any(|b| b"ut".contains(b));
-    let reads = |l: &[u8]| (l.contains_str("read ") || l.contains_str("mapfile")) && l.fields().any(option);
+    let reads = |l: &[u8]| {
+        let mut words = l.split(|b| b" \t;|&(){}`\"'\\".contains(b));
+        words.any(|w| matches!(w, b"read" | b"mapfile" | b"readarray")) && words.any(names_descriptor_or_wait)
+    };
     // Tests of perl's on a handle: `-p STDIN`, `-s(STDIN)`.
     let tests = || text.find_iter("STDIN").any(|i| matches!(text[..i].trim_end_with(|c| " (*\\".contains(c)), [.., b'-', t] if *t != b't'));
     match () {
@@ -385,13 +392,15 @@ mod tests {
         {
             assert_eq!(asks_stdin(text.as_bytes(), of_a_shell), Stdin::Asked, "{text}");
         }
-        for text in ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then"] {
+        for text in ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then", "eval \"read -ru3 x\"", "a=`read -t\"$n\"`"] {
             assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Used, "{text}");
         }
         for text in ["os.fstat(0)", "print if -p STDIN", "-s(\\*STDIN)", "select([sys.stdin], [], [])"] {
             assert_eq!(asks_stdin(text.as_bytes(), false), Stdin::Used, "{text}");
         }
-        for text in ["func_quote_arg pretty \"$2\"", "# redirects stdin", "while read x; do sort; done < f", "read -r x"] {
+        for text in
+            ["func_quote_arg pretty \"$2\"", "# redirects stdin", "while read x; do sort; done < f", "read -r x", "gcc -pthread -mt"]
+        {
             assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Unused, "{text}");
         }
         assert_eq!(asks_stdin(b"print('-to-')", false), Stdin::Unused);
