@@ -21,6 +21,8 @@ pub enum Observation {
     Absent(PathBytes),
     /// Of what is there only the kind counts: a directory that was looked at but not listed, a file that was removed.
     KindProbe(PathBytes),
+    /// A directory that the pip makes if it is not there (`mkdir -p`), with this mode: it is there, of the user's own, or nothing is.
+    Ensured(PathBytes, u32),
     /// A directory was listed; the names that the pip made in it itself do not count.
     DirListing(PathBytes, Vec<Vec<u8>>),
     /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides: the names that
@@ -66,6 +68,7 @@ impl Observation {
         match self {
             Self::Absent(p)
             | Self::KindProbe(p)
+            | Self::Ensured(p, _)
             | Self::DirListing(p, _)
             | Self::DirSearch { path: p, .. }
             | Self::FileProbe { path: p, .. }
@@ -83,6 +86,7 @@ impl Observation {
         match self {
             Self::Absent(p) => format!("absence of `{}`", text(p)),
             Self::KindProbe(p) => format!("kind of `{}`", text(p)),
+            Self::Ensured(p, _) => format!("whether `{}` is a directory, or can be made one", text(p)),
             Self::DirListing(p, _) => format!("listing of `{}`", text(p)),
             Self::DirSearch { path, .. } => format!("what a search in `{}` finds", text(path)),
             Self::FileProbe { path, times: false } => format!("size or mode of `{}`", text(path)),

@@ -23,6 +23,7 @@ enum Tag {
     DirSearch(Vec<Vec<u8>>, Vec<Vec<u8>>),
     Attributes,
     SameFile(Vec<u8>),
+    Ensured(u32),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +53,7 @@ impl PathSet {
             let (tag, name): (Tag, &[u8]) = match o {
                 Observation::Absent(p) => (Tag::Absent, p),
                 Observation::KindProbe(p) => (Tag::KindProbe, p),
+                Observation::Ensured(p, mode) => (Tag::Ensured(*mode), p),
                 Observation::DirListing(p, own) => (Tag::DirListing(own.clone()), p),
                 Observation::DirSearch { path, own, stems } => (Tag::DirSearch(own.clone(), stems.clone()), path),
                 Observation::FileProbe { path, times } => (Tag::FileProbe(*times), path),
@@ -88,6 +90,7 @@ impl PathSet {
             out.push(match r.tag {
                 Tag::Absent => Observation::Absent(path()),
                 Tag::KindProbe => Observation::KindProbe(path()),
+                Tag::Ensured(mode) => Observation::Ensured(path(), mode),
                 Tag::DirListing(own) => Observation::DirListing(path(), own),
                 Tag::DirSearch(own, stems) => Observation::DirSearch { path: path(), own, stems },
                 Tag::FileProbe(times) => Observation::FileProbe { path: path(), times },
@@ -123,6 +126,7 @@ mod tests {
         prop_oneof![
             path().prop_map(|p| Observation::Absent(p.into())),
             path().prop_map(|p| Observation::KindProbe(p.into())),
+            (path(), any::<u32>()).prop_map(|(p, mode)| Observation::Ensured(p.into(), mode)),
             (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, o)| Observation::DirListing(p.into(), o)),
             (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, s)| Observation::DirSearch {
                 path: p.into(),

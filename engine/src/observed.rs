@@ -226,6 +226,7 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         // A search looks for names that begin in one way only; that somebody makes others means nothing.
         Observation::DirSearch { .. }
         | Observation::KindProbe(_)
+        | Observation::Ensured(..)
         | Observation::Symlink(_)
         | Observation::SameFile(..)
         | Observation::Attributes(_) => {

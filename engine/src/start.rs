@@ -243,17 +243,22 @@ impl Engine {
             let why = format!("`{}` is open in a process of the build", text(path));
             return self.run_pip(t, d, fixed, Reason::NotRestorable { why }, None, started);
         }
-        let was_there: Vec<bool> = e.outputs.iter().map(|o| FileStat::of(&o.path).is_some()).collect();
+        let before: Vec<Option<FileStat>> = e.outputs.iter().map(|o| FileStat::of(&o.path)).collect();
+        // A directory that is as it is to be: nothing is written.
+        let stays = |i: usize| match &e.outputs[i].kind {
+            cache::OutputKind::Directory { mode, time: None } => before[i].is_some_and(|s| s.is_dir() && s.mode == *mode),
+            _ => false,
+        };
         let restored = texts.and_then(|texts| {
             let noted = self.journal_restore(&e.outputs);
-            for o in &e.outputs {
+            for (_, o) in e.outputs.iter().enumerate().filter(|(i, _)| !stays(*i)) {
                 self.files.writing(&o.path, OURSELVES);
                 if !matches!(o.kind, cache::OutputKind::File { .. }) {
                     self.files.moves(&o.path);
                 }
             }
             let r = materialise::restore(&cache.cas, &e.outputs);
-            for (i, o) in e.outputs.iter().enumerate() {
+            for (i, o) in e.outputs.iter().enumerate().filter(|(i, _)| !stays(*i)) {
                 let state = r.as_ref().ok().and_then(|r| r.states[i]).or_else(|| FileStat::of(&o.path));
                 self.files.settle(&o.path, 1, state);
                 if let (Ok(_), Some(s), cache::OutputKind::File { digest, size, traits, .. }) = (&r, state, &o.kind) {
@@ -289,7 +294,7 @@ impl Engine {
         // What was stored without enforcement fails with it.
         if let Some(v) = self.note_hit(&fixed, &found, &item) {
             (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons());
-            self.take_back(&v, e.outputs.iter().map(|o| &o.path).zip(was_there));
+            self.take_back(&v, e.outputs.iter().map(|o| &o.path).zip(before.iter().map(Option::is_some)));
         }
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;

@@ -32,6 +32,7 @@ impl World<'_> {
                 there => state_value(there),
             },
             Observation::KindProbe(p) => state_value(self.files.stat(p)),
+            Observation::Ensured(p, mode) => worker::finish::ensured(p, *mode, |p| self.files.stat(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {
                     members.retain(|(n, _)| own.binary_search(n).is_err());

@@ -26,6 +26,8 @@ pub enum StdinUse {
     Asks,
     /// It gets a second name of a high number, as shells put it aside while a command of theirs has another.
     Saves,
+    /// It gets a second name of a low number, which all that is started from there on inherit (`exec 5<&0`).
+    Lends,
     /// It is read, or gets any other second name.
     Takes,
 }

@@ -51,6 +51,8 @@ impl Inner {
                 const FIRST_OF_A_SHELL: u64 = 10;
                 if n.args[2] >= FIRST_OF_A_SHELL { StdinUse::Saves } else { StdinUse::Takes }
             }
+            // Its place among the standard streams is a use.
+            nr if n.args[0] as i32 == 0 && arch::DUPLICATORS.contains(&nr) && n.args[1] as i32 > 2 => StdinUse::Lends,
             _ if of(arch::STDIN_READERS) => StdinUse::Takes,
             arch::IOCTL if n.args[0] as i32 == 0 && arch::TERMINAL_REQUESTS.contains(&(n.args[1] as u32)) => StdinUse::AsksTerminal,
             _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,

@@ -101,7 +101,11 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .iter()
         .filter(|(p, r)| {
             let temporary = r.created && look.stat(p).is_none();
-            r.intent && r.first.is_none() && (temporary || written.iter().any(|w| w.path == **p && w.state.is_some_and(|s| s.is_dir())))
+            let is_ensured = r.is_ensured(look.stat(p).as_ref());
+            r.intent
+                && r.first.is_none()
+                && !is_ensured
+                && (temporary || written.iter().any(|w| w.path == **p && w.state.is_some_and(|s| s.is_dir())))
         })
         .map(|(p, _)| p.clone())
         .collect();
@@ -128,7 +132,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let mut contents = Contents::default();
     let mut changed_in: FxHashMap<&[u8], Vec<&PathBytes>> = FxHashMap::default();
-    for path in names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p) {
+    for path in names.iter().filter(|(_, r)| r.intent || r.ensured).map(|(p, _)| p) {
         changed_in.entry(parent(path)).or_default().push(path);
     }
     let seen = Seen {
@@ -148,8 +152,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         }
     }
     let own_dir = |d: &PathBytes| made_dirs.contains(d) || below_any(d, &made_dirs);
-    let around = f.written.iter().filter(|w| !w.was_there).map(|w| parent(&w.path).into());
-    for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d)) {
+    let is_ensured = |p: &PathBytes| names.get(p).is_some_and(|r| r.is_ensured(look.stat(p).as_ref()));
+    let around = f.written.iter().filter(|w| !w.was_there || is_ensured(&w.path)).map(|w| parent(&w.path).into());
+    for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d) && !is_ensured(d)) {
         // What is new gets its group from a directory, and may be kept from being made.
         if let Some(s) = names.get(&dir).map_or_else(|| look.stat(&dir), |r| r.first) {
             f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
@@ -229,6 +234,15 @@ pub fn absence(path: &[u8], stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
     value::absent()
 }
 
+/// The value of a directory that the pip makes if it is not there: the same if it is as it would be made.
+pub fn ensured(path: &[u8], mode: u32, stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
+    match stat(path) {
+        Some(s) if s.is_dir() && s.mode == mode && crate::record::is_own(&s) => value::directory(),
+        Some(s) => value::probe(&s, false),
+        None => Some(absence(path, stat)).filter(|v| *v != value::absent()).unwrap_or_else(value::directory),
+    }
+}
+
 /// May names be looked up in this directory?
 fn may_search(dir: &[u8], state: &FileStat) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -306,6 +320,10 @@ fn observe(
     let now = look.stat(path);
     if below_any(path, made_dirs) {
         return Ok(());
+    }
+    if let Some(s) = now.filter(|s| r.is_ensured(Some(s))) {
+        f.observations.push((Observation::Ensured(path.clone(), s.mode), value::directory()));
+        return r.listing.as_ref().map_or(Ok(()), |members| listing(path, members, seen, r.search.then_some(stems), look, f));
     }
     let soft = (r.soft_probe || r.soft_by.is_some()) && !(own && r.only_replaced(now.as_ref()));
     // Who was not allowed to change anything learned who may.

@@ -40,7 +40,12 @@ pub(crate) fn reveal(
     out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     shows_when_it_ran(a, names, outputs, look, c, epoch, f);
-    let asked = if a.met_stdin { asked_by_scripts(a, names, look, c) } else { Stdin::Unused };
+    let is_stranger = |p: &Program| p.tool.is_none() && !p.interpreter.as_ref().is_some_and(|i| scripts::is_shell_program(i));
+    let asked = match a.met_stdin {
+        true if a.lent_stdin && a.programs.iter().any(is_stranger) => Stdin::Used,
+        true => asked_by_scripts(a, names, look, c),
+        false => Stdin::Unused,
+    };
     f.stdin = a.stdin.max(asked);
     if a.saved_live && asked == Stdin::Used {
         f.problems.push(reads_live_stdin());

@@ -38,14 +38,15 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
     let mut moved: Vec<PathBytes> = Vec::new();
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     for (path, r) in &a.names {
-        if !r.intent {
+        if !(r.intent || r.ensured) {
             continue;
         }
         let now = look.stat(path);
         if r.sets_attributes && now.is_some() && has_attributes(path) {
             problems.push(format!("it sets extended attributes of `{}`", text(path)));
         }
-        if !(changed(r.first.as_ref(), now.as_ref()) || r.dated && now.is_some_and(|s| s.is_dir())) {
+        // A directory that was there is to be there as well when the result is put back.
+        if !(r.is_ensured(now.as_ref()) || changed(r.first.as_ref(), now.as_ref()) || r.dated && now.is_some_and(|s| s.is_dir())) {
             continue;
         }
         if r.in_place

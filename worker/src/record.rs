@@ -54,6 +54,8 @@ pub struct Record {
     pub private: bool,
     /// It was opened for writing with a call that fails if it is not there.
     pub needed: bool,
+    /// A directory of which everybody who met it made sure that it is there, or looked at it after that.
+    pub ensured: bool,
     /// An existing file might have been overwritten in place: it was neither unlinked before nor replaced by rename.
     pub in_place: bool,
     /// It was removed, or something else came under its name: nothing is left of what was there.
@@ -118,6 +120,15 @@ impl Record {
         }
     }
 
+    /// Has the pip made sure that this is a directory, so that it makes no difference whether it was one before? `now`: its state at the end.
+    /// What is special of it (set-group-id, another owner) would be handed on to what is made in it.
+    pub fn is_ensured(&self, now: Option<&FileStat>) -> bool {
+        let plain = |s: &FileStat| s.is_dir() && s.mode & 0o7000 == 0 && is_own(s);
+        let same = |a: &FileStat, b: &FileStat| (a.dev, a.ino, a.mode) == (b.dev, b.ino, b.mode);
+        let kept = now.is_some_and(|n| plain(n) && self.first.is_none_or(|f| same(&f, n)));
+        self.ensured && kept && !self.times && !self.dated
+    }
+
     /// Somebody of whom nothing is known looked at it and did not read it: perhaps at its time, to see whether there is something to do.
     pub fn judged(&self) -> bool {
         !self.executed && self.lookers.iter().any(|i| !self.readers.contains(i))
@@ -130,6 +141,11 @@ impl Record {
         let leads = self.target.as_ref().is_some_and(|(_, to_directory)| *to_directory);
         self.replaced && !leads && self.first.as_ref().is_none_or(plain) && now.is_none_or(plain)
     }
+}
+
+/// Does it belong to whom a new one would belong?
+pub fn is_own(s: &FileStat) -> bool {
+    (s.uid, s.gid) == (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 fn leads_to_directory(link: &[u8]) -> bool {

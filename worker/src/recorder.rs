@@ -33,6 +33,8 @@ pub struct Accesses {
     pub met_stdin: bool,
     /// A shell has put a live one aside.
     pub saved_live: bool,
+    /// A shell has put it aside where all that it starts can find it.
+    pub lent_stdin: bool,
     /// Files about the state of the machine that it read; most programs do so for their own needs.
     pub state: BTreeSet<&'static str>,
     pub own_sources: OwnSources,
@@ -115,6 +117,29 @@ pub struct Program {
     pub pid: i32,
 }
 
+/// Which directories a program makes if they are not there, whatever the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Ensures {
+    #[default]
+    None,
+    /// Those in which libtool keeps objects.
+    Objects,
+    All,
+}
+
+impl Ensures {
+    /// Is this a look at such a directory, or the making of it?
+    fn makes(self, a: &Access, root: &[u8]) -> bool {
+        let looks = matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. }) || a.call.starts_with("mkdir");
+        let is_meant = match self {
+            Self::None => false,
+            Self::Objects => tools::LIBTOOL_OBJECTS.contains(&tools::base_name(&a.path.path)),
+            Self::All => true,
+        };
+        looks && is_meant && a.path.path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"))
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Running {
     image: Image,
@@ -136,6 +161,8 @@ struct Running {
     probes_output: bool,
     /// It lists directories only to find libraries.
     searches: bool,
+    /// The directories that it makes if they are not there.
+    ensures: Ensures,
     /// What it makes and removes again has a name that nobody had.
     scratches: bool,
     /// It expands macros.
@@ -191,6 +218,12 @@ impl Recorder {
             cwd: cwd.into(),
             probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
             searches: interpreter.is_none() && known && tools::searches_libraries(program),
+            ensures: match self.running(pid).ensures {
+                _ if known && tools::ensures_directories(image, argv) => Ensures::All,
+                _ if known && script.as_ref().is_some_and(|s| crate::scripts::is_libtool(s)) => Ensures::Objects,
+                Ensures::Objects if known && tools::base_name(image) == b"mkdir" => Ensures::Objects,
+                _ => Ensures::None,
+            },
             scratches: tool.is_some_and(|t| t.class == tools::Class::Toolchain)
                 || interpreter.is_none() && known && tools::compiles_rust(program),
             preprocesses: crate::macros::preprocesses(program),
@@ -273,12 +306,13 @@ impl Recorder {
             }
             StdinUse::AsksTerminal => Stdin::Asked,
             StdinUse::Asks if r.minds_stdin < Stdin::Used => return,
-            StdinUse::Saves if r.is_shell => {
+            StdinUse::Saves | StdinUse::Lends if r.is_shell => {
                 a.met_stdin = true;
                 a.saved_live |= live;
+                a.lent_stdin |= how == StdinUse::Lends;
                 return;
             }
-            StdinUse::Saves if live => {
+            StdinUse::Saves | StdinUse::Lends if live => {
                 a.problem(reads_live_stdin());
                 Stdin::Used
             }
@@ -354,7 +388,8 @@ impl Recorder {
             });
         }
         a.left.extend(access.path.left.iter().cloned());
-        a.apply(access, state, &running, pid).then(|| {
+        let ensures = running.ensures.makes(access, &self.root);
+        a.apply(access, state, &running, ensures, pid).then(|| {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
@@ -397,8 +432,8 @@ impl Accesses {
         }
     }
 
-    /// Returns whether the old content must be hashed before the call goes on.
-    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, pid: i32) -> bool {
+    /// `ensures`: this access is part of making sure that a directory is there. Returns whether the old content must be hashed before the call goes on.
+    fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, ensures: bool, pid: i32) -> bool {
         let op = &access.op;
         let looks =
             !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove);
@@ -406,6 +441,8 @@ impl Accesses {
         self.now += 1;
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record::new(access, state, looks, pid));
         // After a confirmed change of its own, what the pip sees is its own doing.
+        let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
+        r.ensured = ensures && (new || r.ensured) || r.ensured && r.intent && looks_only;
         // A directory's times change with its members: it is another one only if it was replaced.
         let same = |a: &FileStat, b: &FileStat| if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b };
         let own = r.intent

@@ -237,6 +237,19 @@ pub fn interprets(program: &[u8]) -> bool {
     LANGUAGES.iter().any(|l| l.runs(program))
 }
 
+/// GNU libtool? It makes the directory of its objects if it is not there (`func_mkdir_p`), and asks for the directory itself for nothing
+/// else. Its name alone does not tell.
+pub fn is_libtool(script: &[u8]) -> bool {
+    const TITLE: &[u8] = b"Provide generalized library-building support services.";
+    let beginning = |f: std::fs::File| {
+        let mut text = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4096), &mut text);
+        text
+    };
+    crate::tools::base_name(script).ends_with(b"libtool")
+        && cache::collect::open_file(script).map(beginning).is_some_and(|text| text.contains_str(TITLE))
+}
+
 pub fn is_shell_program(program: &[u8]) -> bool {
     LANGUAGES.iter().any(|l| l.is_shell() && l.runs(program))
 }
@@ -244,7 +257,9 @@ pub fn is_shell_program(program: &[u8]) -> bool {
 /// Words by which scripts find out what standard input is.
 const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;", "tty(", "fstat(0", "fd/0"];
 /// Those of shells: whatever else they ask goes through a name or another program, which is seen.
-const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $"];
+const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $", "-t 3", "-t 4", "-t 5", "-t 6", "-t 7", "-t 8", "-t 9"];
+/// Files by which they, or what they start, get at a descriptor by its number.
+const DESCRIPTORS: &[&str] = &["/dev/fd", "/self/fd", "/$$/fd"];
 
 /// Words of those that find out more than whether it is a terminal.
 const KIND_OF_STDIN: &[&str] = &[
@@ -280,7 +295,7 @@ pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
     // Tests of perl's on a handle: `-p STDIN`, `-s(STDIN)`.
     let tests = || text.find_iter("STDIN").any(|i| matches!(text[..i].trim_end_with(|c| " (*\\".contains(c)), [.., b'-', t] if *t != b't'));
     match () {
-        () if shell && text.lines().any(reads) => Stdin::Used,
+        () if shell && (text.lines().any(reads) || DESCRIPTORS.iter().any(|w| text.contains_str(w))) => Stdin::Used,
         () if shell => STDIN_OF_SHELLS.iter().find(|w| text.contains_str(w)).map_or(Stdin::Unused, |_| Stdin::Asked),
         () if !STDIN.iter().any(|w| text.contains_str(w)) => Stdin::Unused,
         () if KIND_OF_STDIN.iter().any(|w| text.contains_str(w)) || tests() => Stdin::Used,
@@ -392,7 +407,9 @@ mod tests {
         {
             assert_eq!(asks_stdin(text.as_bytes(), of_a_shell), Stdin::Asked, "{text}");
         }
-        for text in ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then", "eval \"read -ru3 x\"", "a=`read -t\"$n\"`"] {
+        for text in
+            ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then", "eval \"read -ru3 x\"", "cat /dev/fd/5", "a=`read -t\"$n\"`"]
+        {
             assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Used, "{text}");
         }
         for text in ["os.fstat(0)", "print if -p STDIN", "-s(\\*STDIN)", "select([sys.stdin], [], [])"] {

@@ -188,6 +188,19 @@ pub fn is_what_it_is_called(path: &[u8], root: &[u8], by_compiler: bool) -> bool
     crate::scripts::is_foreign(path, root) || by_compiler && tool(path).is_some() || known(name()) || of_target(name())
 }
 
+/// Does this run make directories if they are not there, so that it makes no difference whether they are (mkdir(1), cmake(1))?
+pub fn ensures_directories(path: &[u8], argv: &[Vec<u8>]) -> bool {
+    let options = || argv.iter().skip(1).filter(|a| a.starts_with(b"-"));
+    match base_name(path) {
+        b"mkdir" => options().any(|a| a != b"--") && options().all(|a| matches!(&a[..], b"-p" | b"--parents" | b"--")),
+        b"cmake" => matches!(argv, [_, e, make, ..] if e == b"-E" && make == b"make_directory"),
+        _ => false,
+    }
+}
+
+/// The names that libtool's directory of objects can have (`lt_cv_objdir`).
+pub const LIBTOOL_OBJECTS: [&[u8]; 2] = [b".libs", b"_libs"];
+
 /// Does it give what it makes random names (mktemp(1): at least three random characters)?
 pub fn invents_names(tool: &Tool) -> bool {
     tool.names.contains(&"mktemp")

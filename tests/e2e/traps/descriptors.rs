@@ -73,6 +73,41 @@ fn what_is_no_terminal_is_all_one() {
     }
 }
 
+/// libtool reads the first lines of a file by putting standard input aside. To the shell that means nothing; what it starts may read there.
+#[test]
+fn standard_input_that_is_put_aside() {
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let w = World::new();
+    let aside = |between: &str| format!("exec 5<&0 < in\nread x\necho $x\n{between}\nexec 0<&5 5<&-\ncp in out\n");
+    w.write("in", "first\nsecond\n");
+    for (name, between) in [
+        ("plain", ""),
+        ("program", "/usr/bin/python3 -B -c 'import os; print(os.read(5, 9))'"),
+        ("file", "cat /dev/fd/5"),
+        ("again", "cat <&5"),
+        ("asks", "[ -t 5 ] && echo terminal"),
+    ] {
+        w.write(&format!("{name}.sh"), &aside(between));
+        let run = |how: &str| {
+            let text = how.replace("XL", &format!("{xl} exec --json ../r.json -- bash {name}.sh"));
+            let out = String::from_utf8_lossy(&w.sh(&text).stdout).replace('\r', "");
+            let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+            (out, r["pips"]["hit"].as_u64().expect("a number"))
+        };
+        let (first, hits) = run("XL < /dev/null");
+        assert_eq!((first.starts_with("first\n"), hits), (true, 0), "{name}: {first}");
+        assert_eq!(run("XL < /dev/null"), (first.clone(), 1), "{name}");
+        assert_eq!(run(": | XL").1, u64::from(matches!(name, "plain" | "asks")), "{name}");
+        for _ in 0..2 {
+            let (said, _) = run("script -qec 'XL' /dev/null < /dev/null");
+            assert_eq!(said.contains("terminal"), name == "asks", "{name}: {said}");
+            let (said, hits) = run("echo text | XL");
+            let (reads, says) = (matches!(name, "program" | "file" | "again"), said.contains("text"));
+            assert_eq!((says, reads && hits > 0), (reads, false), "{name}: {said}");
+        }
+    }
+}
+
 #[test]
 fn sockets_as_standard_output() {
     let w = World::new();

@@ -5,6 +5,7 @@
 
 mod builds;
 mod descriptors;
+mod directories;
 mod hidden;
 mod machine;
 mod others;

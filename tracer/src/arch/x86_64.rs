@@ -36,6 +36,9 @@ pub const STDIN_READERS: &[(i32, u8)] =
 /// with an empty path.
 pub const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
 
+/// Calls that give a descriptor another name, a number that is their second argument: dup2, dup3.
+pub const DUPLICATORS: &[i32] = &[33, 292];
+
 pub const IOCTL: i32 = 16;
 
 /// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2, TIOCGWINSZ (`isatty` of
