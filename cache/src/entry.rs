@@ -27,6 +27,19 @@ pub struct Output {
     pub kind: OutputKind,
 }
 
+impl Output {
+    /// Without what tells of the name before: a compiler that replaces an old file makes the same as one that finds none.
+    pub fn by_itself(&self) -> Self {
+        let mut o = self.clone();
+        match &mut o.kind {
+            OutputKind::File { in_place, .. } => *in_place = false,
+            OutputKind::Symlink { over, .. } => *over = false,
+            OutputKind::Directory { .. } | OutputKind::Deleted => {}
+        }
+        o
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputKind {
     File {
@@ -111,10 +124,10 @@ impl Entry {
         self.outputs.iter().map(|o| if let OutputKind::File { size, .. } = o.kind { size } else { 0 }).sum()
     }
 
-    /// Same result? (When and how fast it was made does not count.)
+    /// Same result? (When and how fast it was made does not count, nor what was there before.)
     pub fn same_result(&self, other: &Self) -> bool {
         let sorted = |e: &Self| {
-            let mut v = e.outputs.clone();
+            let mut v: Vec<Output> = e.outputs.iter().map(Output::by_itself).collect();
             v.sort_by(|a, b| a.path.cmp(&b.path));
             v
         };

@@ -16,6 +16,8 @@ pub enum Error {
     Version { path: PathBuf, found: u32, known: u32 },
     #[error("the cache directory `{}` belongs to user {owner}, not to you (user {you})", path.display())]
     Owner { path: PathBuf, owner: u32, you: u32 },
+    #[error("files may be only {most} bytes long here (`ulimit -f`), which is too little for the cache")]
+    FileSize { most: u64 },
     #[error("blob {digest} is damaged")]
     Corrupt { digest: crate::Digest },
     /// Of the outputs some are in place already.

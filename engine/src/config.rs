@@ -268,10 +268,11 @@ pub fn workspace_root(cwd: &Path) -> PathBuf {
     up("xl.toml").or_else(|| up(".git")).unwrap_or_else(|| cwd.to_owned())
 }
 
-/// Where a user's caches are (XDG Base Directory Specification); `var` gives environment variables.
+/// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives environment variables.
 pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-    let home = || Some(PathBuf::from(var("HOME")?).join(".cache"));
-    Some(var("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("xl"))
+    let absolute = |n: &str| var(n).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || Some(absolute("HOME")?.join(".cache"));
+    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("xl"))
 }
 
 impl Config {

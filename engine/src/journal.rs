@@ -3,7 +3,8 @@
 //! Before a pip first creates a name under the workspace, the name is noted, and so is every name that a hit is about to
 //! put in place; when that has ended properly, this is noted too. A run that finds the journal of a dead one removes the
 //! names that were absent before (so nothing of the user's is lost), gives replaced ones an old time, so that the build
-//! tool makes them again, and removes temporaries of restores. The owner holds a lock.
+//! tool makes them again, and removes temporaries of restores. The owner holds a lock, and shows that it lives by the time of the file: what
+//! was changed well after the last sign of life was changed by somebody else, and is left alone.
 
 use cache::PathBytes;
 use rustix::fs::{FlockOperation, flock};
@@ -13,11 +14,38 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 pub struct Journal {
     file: Option<Mutex<File>>,
     path: PathBuf,
+    /// Dropped when the run ends.
+    _beat: Option<mpsc::Sender<()>>,
+}
+
+/// How often a run shows that it lives.
+const BEAT: Duration = Duration::from_millis(500);
+/// How long after the last sign of life of a run its commands may have gone on: threads get no processor for a while.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Touches the journal until the sender is gone.
+fn beat(file: &File) -> Option<mpsc::Sender<()>> {
+    let (alive, ended) = mpsc::channel();
+    let file = file.try_clone().ok()?;
+    let run = move || {
+        while ended.recv_timeout(BEAT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = file.set_modified(std::time::SystemTime::now());
+        }
+    };
+    std::thread::Builder::new().name("journal".into()).spawn(run).ok().map(|_| alive)
+}
+
+/// Was it changed by somebody else, after the run had died? Of a file that is written to again, the last change counts (`ctime`).
+fn is_newer(m: &std::fs::Metadata, last_sign: std::time::SystemTime) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let changed = Duration::new(m.ctime().try_into().unwrap_or(0), m.ctime_nsec().try_into().unwrap_or(0));
+    std::time::UNIX_EPOCH + changed > last_sign + GRACE
 }
 
 const BEGIN: u8 = b'B';
@@ -63,7 +91,8 @@ impl Journal {
             .and_then(|()| OpenOptions::new().create(true).append(true).open(&path))
             .ok()
             .filter(|f| flock(f, FlockOperation::NonBlockingLockExclusive).is_ok());
-        (Self { file: file.map(Mutex::new), path }, removed)
+        let beat = file.as_ref().and_then(beat);
+        (Self { file: file.map(Mutex::new), path, _beat: beat }, removed)
     }
 
     /// `pip` is about to create `path`, which is absent.
@@ -105,6 +134,7 @@ fn recover(folder: &Path) -> usize {
         if flock(&f, FlockOperation::NonBlockingLockExclusive).is_err() {
             continue;
         }
+        let last_sign = f.metadata().and_then(|m| m.modified()).unwrap_or(std::time::UNIX_EPOCH);
         let mut names = unfinished(&std::fs::read(e.path()).unwrap_or_default());
         // Members before their directories.
         names.sort_by(|a, b| b.1.cmp(&a.1));
@@ -117,6 +147,7 @@ fn recover(folder: &Path) -> usize {
                 swept = Some(dir.to_owned());
             }
             let mended = match std::fs::symlink_metadata(p) {
+                Ok(m) if !m.is_dir() && is_newer(&m, last_sign) => false,
                 Ok(m) if tag == REPLACE => m.is_file() && crate::heal::age(p).is_ok(),
                 Ok(m) if m.is_dir() => std::fs::remove_dir(p).is_ok(),
                 Ok(_) => std::fs::remove_file(p).is_ok(),
@@ -145,7 +176,7 @@ mod tests {
     fn only_unfinished_creations_are_removed() {
         let t = tempfile::tempdir().unwrap();
         let name = |n: &str| -> PathBytes { t.path().join(n).as_os_str().as_bytes().into() };
-        for n in ["done", "half", "source", "replaced", ".xl-restore-1-0", ".xl-restore-2-0"] {
+        for n in ["done", "half", "source", "replaced", "new", ".xl-restore-1-0", ".xl-restore-2-0"] {
             std::fs::write(t.path().join(n), n).unwrap();
         }
         let folder = t.path().join("cache/inflight");
@@ -159,12 +190,21 @@ mod tests {
         ]
         .concat();
         std::fs::write(folder.join("1"), &log[..log.len() - 2]).unwrap();
+        // This run died a minute ago, and somebody has made `new` since then.
+        std::fs::write(folder.join("3"), record(BEGIN, 1, &name("new"))).unwrap();
+        let log = File::options().write(true).open(folder.join("3")).unwrap();
+        log.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
         let (j, removed) = Journal::open(&t.path().join("cache"));
         assert_eq!(removed, 2);
         let time = t.path().join("replaced").metadata().unwrap().modified().unwrap();
         assert_eq!(time, std::time::UNIX_EPOCH + std::time::Duration::from_secs(1));
         assert!(!t.path().join(".xl-restore-1-0").exists() && t.path().join(".xl-restore-2-0").exists());
-        assert!(t.path().join("done").exists() && t.path().join("source").exists() && !t.path().join("half").exists());
+        assert!(
+            t.path().join("done").exists()
+                && t.path().join("new").exists()
+                && t.path().join("source").exists()
+                && !t.path().join("half").exists()
+        );
         // A live journal is left alone.
         j.creates(1, &name("done"));
         assert_eq!(recover(&folder), 0);

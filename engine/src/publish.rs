@@ -57,7 +57,7 @@ fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<Different> {
     if known.same_result(made) {
         return None;
     }
-    let lacks = |e: &'_ Entry, o: &cache::Output| !e.outputs.contains(o);
+    let lacks = |e: &'_ Entry, o: &cache::Output| !e.outputs.iter().any(|x| x.by_itself() == o.by_itself());
     let changed = made.outputs.iter().filter(|o| lacks(known, o));
     // A directory that another command has made at the same time (`mkdir -p`, libtool's `.libs`) is there all the same.
     let is_there = |o: &cache::Output| matches!(o.kind, OutputKind::Directory { mode, .. } if FileStat::of(&o.path).is_some_and(|s| s.is_dir() && s.mode == mode));
@@ -116,6 +116,7 @@ impl Engine {
         let written = outputs::written(&mut accesses, &world, pip.fixed.umask);
         let store = code == 0 || self.config.failures;
         let collectable = self.switches.write && store && pip.fixed.weak.is_some() && accesses.problems.is_empty();
+        self.find_silent_changes(&mut accesses);
         let held = self.hold(written.iter().map(|w| w.path.clone()));
         let mut outputs = Vec::new();
         if let Some(cache) = self.cache.as_ref().filter(|_| collectable) {
@@ -230,14 +231,30 @@ impl Engine {
         self.push(item);
     }
 
+    /// What is written through a mapping may leave no time (on tmpfs, of a page that was read before). Nothing knows of it then: what was thought
+    /// to be its content is forgotten, and the result is not stored.
+    fn find_silent_changes(&self, a: &mut worker::recorder::Accesses) {
+        let mut silent = Vec::new();
+        for (path, r) in a.names.iter().filter(|(_, r)| r.in_place && r.first.is_some_and(|s| s.is_file() && s.size > 0)) {
+            let Some((before, now)) = r.before.zip(FileStat::of(path).filter(|s| Some(*s) == r.first)) else { continue };
+            if let Ok(Some((content, _))) = collect::hash_file(path)
+                && content.digest != before.digest
+            {
+                self.files.know(&now, content);
+                silent.push(format!("`{}` changed, and its time did not", text(path)));
+            }
+        }
+        silent.into_iter().for_each(|why| a.problem(why));
+    }
+
     /// An output whose content may be somebody else's in part: what is written to in place is not the writer's alone.
     fn shared(&self, t: &ExitTicket, pip: &Pip, written: &[Written]) -> Option<PathBytes> {
         // A file without content is a mark or a lock.
-        let in_place: Vec<&Written> = written.iter().filter(|w| w.in_place && w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
+        let files: Vec<&Written> = written.iter().filter(|w| w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
         let own = |p: &PathBytes| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
-        let contested = in_place.iter().find(|w| self.files.contested(&w.path, t.scope.0, own(&w.path), pip.started));
+        let contested = files.iter().find(|w| self.files.contested(&w.path, t.scope.0, own(&w.path), pip.started));
         // Of what was not there before, whoever opened it has said so.
-        let older: Vec<&[u8]> = in_place.iter().filter(|w| w.was_there).map(|w| &*w.path).collect();
+        let older: Vec<&[u8]> = files.iter().filter(|w| w.in_place && w.was_there).map(|w| &*w.path).collect();
         contested.map(|w| w.path.clone()).or_else(|| t.held_open(&older).map(Into::into))
     }
 

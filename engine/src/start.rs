@@ -223,6 +223,10 @@ impl Engine {
     pub(crate) fn serve(self: &Arc<Self>, t: ExecTicket, d: Descriptors, found: lookup::Found, fixed: Static, started: Instant) {
         let cache = self.cache.as_ref().expect("a hit comes from a cache");
         let e = &found.entry;
+        // To be known before anything is put back: what runs after that would run on its own outputs.
+        if let Some(why) = t.must_run(&d, !e.text.is_empty()) {
+            return self.run_pip(t, d, fixed, Reason::NotRestorable { why: why.to_owned() }, None, started);
+        }
         let texts: Result<Vec<Chunk>, cache::Error> = e
             .text
             .iter()
@@ -282,7 +286,7 @@ impl Engine {
                 // What it makes now may come of what an earlier run of it has left.
                 let reason =
                     if matches!(err, cache::Error::Partly(_)) { Reason::Uncacheable { why } } else { Reason::RestoreFailed { why } };
-                return self.run_pip(t, d, fixed, reason, None, started);
+                return self.run_pip(t, d, fixed, reason, None, Instant::now());
             }
         };
         if let (Stdin::Regular { fd, .. }, Some(end)) = (&d.stdin, e.stdin_end) {
@@ -344,7 +348,8 @@ impl Engine {
         let r = &t.request;
         let pid = r.process.pid;
         let mut inner = pip.inner_drivers.lock().expect("inner");
-        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+        // gcc runs a make of its own for the parts of a link (`-flto=auto`, in `lto-wrapper.cc`).
+        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) && !pip.recorder.is_of_compiler(pid) {
             if !policy::only_asks(&r.argv) {
                 inner.insert(pid);
                 self.note_launch(&t, true);

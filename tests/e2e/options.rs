@@ -169,3 +169,17 @@ fn a_command_is_needed_and_a_mistyped_option_is_none() {
         assert!(out.status.code() == Some(2) && !said.contains("panicked") && !said.is_empty(), "{words:?}: {:?} {said}", out.status);
     }
 }
+
+/// Who replaces an old file makes the same as who finds none.
+#[test]
+fn a_recheck_of_an_incremental_build() {
+    let w = World::new();
+    w.write("a.c", "int a;\n");
+    w.write("Makefile", "a.o: a.c\n\tgcc -c a.c -o a.o\n");
+    assert_eq!(w.run(&["make"]).pips("miss"), 1);
+    w.sh("touch -d '+1 hour' a.c");
+    let json = w.path("../r.json");
+    let o = w.xl(&["run", "--recheck", "100", "--json", json.to_str().unwrap(), "--", "make"]).output().unwrap();
+    let r: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    assert_eq!(r["rechecks"]["same"], 1, "{}", String::from_utf8_lossy(&o.stderr));
+}

@@ -132,6 +132,12 @@ impl Inner {
         match shape {
             Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
                 Ok(flags) => {
+                    // Of `struct open_how`, the third number; RESOLVE_IN_ROOT makes `/` another directory (openat2(2)).
+                    const RESOLVE: (u64, u64) = (16, 0x10);
+                    let resolve = memory::read_u64(n.tid.cast_signed(), n.args[how as usize].wrapping_add(RESOLVE.0));
+                    if resolve.is_ok_and(|r| r & RESOLVE.1 != 0) {
+                        self.escape(Some(scope), EscapeKind::Namespace, name);
+                    }
                     let (op, follow) = open_op(flags, 0o777);
                     one(at, op, follow)
                 }

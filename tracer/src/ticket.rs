@@ -76,6 +76,21 @@ impl ExecTicket {
         capture
     }
 
+    /// Why a hit is out of the question; it would end with text (`speaks`) or without.
+    pub fn must_run(&self, d: &Descriptors, speaks: bool) -> Option<&'static str> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if self.inner.transport.is_taken(&self.note) {
+            return Some("a debugger has it");
+        }
+        // A command that meets that ends as it likes: by SIGPIPE, or with a word about it.
+        let abandoned = |dup: &std::os::fd::OwnedFd| {
+            let mut fds = [PollFd::new(dup, PollFlags::OUT)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+        };
+        let mut dups = [&d.stdout, &d.stderr].into_iter().filter(|fd| fd.kind == FdKind::Pipe).filter_map(|fd| fd.dup.as_ref());
+        (speaks && dups.any(abandoned)).then_some("nobody reads its text any more")
+    }
+
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
     /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
     pub fn hit(mut self, code: i32, text: &[Chunk], d: &Descriptors) -> Result<(), Box<(HitError, Self)>> {

@@ -28,7 +28,13 @@ pub const PASS_THROUGH: &[&str] = &[
     "TMUX",
     "TMUX_PANE",
     "STY",
-    "XL_*",
+    "XL_BACKEND",
+    "XL_CACHE_DIR",
+    "XL_CACHE_MAX_BYTES",
+    "XL_DISABLE",
+    "XL_EBPF_RING",
+    "XL_LOG",
+    "XL_SESSION",
     "MAKE_TERMOUT",
     "MAKE_TERMERR",
 ];
@@ -75,7 +81,7 @@ pub fn named(text: &[u8], search: Search, env: &[Vec<u8>], user: &[String]) -> V
     use bstr::ByteSlice;
     let session = if search == Search::Everything { PASS_THROUGH } else { &[] };
     let mut out = Vec::new();
-    for p in JOB.iter().chain(session).filter(|p| p.len() > 2 && **p != "XL_*") {
+    for p in JOB.iter().chain(session).filter(|p| p.len() > 2 && !p.starts_with("XL_")) {
         let (name, prefix) = p.strip_suffix('*').map_or((*p, false), |n| (n, true));
         let there =
             if search == Search::Strings { text.contains_str(name) } else { crate::scripts::has_word(text, name.as_bytes(), prefix) };
@@ -103,7 +109,20 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
         return value.to_vec();
     }
     let mut words: Vec<&[u8]> = Vec::new();
-    for (i, w) in value.split(|b| *b == b' ').enumerate() {
+    let mut escaped = false;
+    let mut all = value.split(|b| {
+        let ends = *b == b' ' && !escaped;
+        escaped = *b == b'\\' && !escaped;
+        ends
+    });
+    let mut i = 0;
+    while let Some(w) = all.next() {
+        // From here on there are variables.
+        if w == b"--" {
+            words.push(w);
+            words.extend(all);
+            break;
+        }
         let job = w.is_empty()
             || w.starts_with(b"-j")
             || w.starts_with(b"--jobserver")
@@ -111,17 +130,19 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
             || w.starts_with(b"-l")
             || w.starts_with(b"--sync");
         // The first word of MAKEFLAGS is bare letters; `j` among them is a job option (make's manual, "Options/Recursion").
-        if job || (i == 0 && w == b"j") {
-            continue;
+        if !(job || (i == 0 && w == b"j")) {
+            words.push(w);
         }
-        words.push(w);
+        i += 1;
     }
     words.join(&b' ')
 }
 
-/// A compiler that is given texts of options with functions of their own (gcc's manual, "Spec Files": `%:getenv`) reads what those say.
-fn reads_specs(p: &Program) -> bool {
-    p.argv.iter().any(|a| a.starts_with(b"-specs") || a.starts_with(b"--specs"))
+/// A compiler that is given texts of options with functions of their own (gcc's manual, "Spec Files": `%:getenv`), or code of somebody's,
+/// reads what those say. What is in a file of options, nobody looks.
+fn is_extended(p: &Program) -> bool {
+    const OPTIONS: [&[u8]; 5] = [b"-specs", b"--specs", b"-fplugin=", b"-fpass-plugin=", b"-load"];
+    p.argv.iter().any(|a| OPTIONS.iter().any(|o| a.starts_with(o)))
 }
 
 /// `ls` lists one name a line where no terminal is, unless it is told otherwise.
@@ -141,11 +162,13 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
     // What a shell's text names counts even if it would be passed through.
     let mut out = named(track);
     let mut patterns: Vec<String> = EVERY_PROGRAM.iter().map(|s| (*s).to_owned()).collect();
-    let mut everything = false;
+    // Code of somebody's is in every program.
+    let preloads = |v: &Vec<u8>| [&b"LD_PRELOAD"[..], b"LD_AUDIT"].contains(&split(v).0) && !split(v).1.is_empty();
+    let mut everything = env.iter().any(preloads);
     for p in programs {
         let names = match p.tool {
             Some(t) if t.class == Class::Shell => shell_variables(&p.argv, env),
-            Some(_) if reads_specs(p) => None,
+            Some(_) if is_extended(p) => None,
             Some(_) => Some(Vec::new()),
             None => None,
         };
@@ -218,14 +241,27 @@ fn shell_variables(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Option<Vec<String>> {
         let name = text[..i].iter().rposition(|b| !(b.is_ascii_alphanumeric() || b"_@*".contains(b)));
         name.is_some_and(|n| text[n] == b'{' && n > 0 && text[n - 1] == b'$') && !matches!(text.get(i + 1), Some(b'-' | b'=' | b'?' | b'+'))
     });
-    if subscript || offset || ["((", "$[", "[[", "${!", " -v ", "cd -", "~-"].iter().any(|x| text.contains_str(x)) {
+    if subscript || offset || ["LD_PRELOAD", "LD_AUDIT", "((", "$[", "[[", "${!", " -v ", "cd -", "~-"].iter().any(|x| text.contains_str(x))
+    {
         return None;
     }
     let plain = |b: &u8| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'/'));
     for w in text.split(|b| plain(b)) {
         if matches!(
             w,
-            b"eval" | b"env" | b"printenv" | b"set" | b"export" | b"source" | b"." | b"declare" | b"typeset" | b"let" | b"readonly"
+            b"eval"
+                | b"env"
+                | b"printenv"
+                | b"set"
+                | b"export"
+                | b"source"
+                | b"."
+                | b"declare"
+                | b"typeset"
+                | b"let"
+                | b"readonly"
+                | b"local"
+                | b"compgen"
         ) {
             return None;
         }
@@ -254,6 +290,7 @@ mod tests {
             ("MAKEFLAGS", " -j2 --jobserver-auth=3,4", ""),
             ("MAKEFLAGS", "j", ""),
             ("MAKEFLAGS", "ks -j --jobserver-fds=3,4 -- CC=gcc", "ks -- CC=gcc"),
+            ("MAKEFLAGS", " -j2 -- L=-lfoo\\ -lm\\ -j", "-- L=-lfoo\\ -lm\\ -j"),
             ("CFLAGS", "-j2", "-j2"),
         ];
         for (n, v, want) in cases {
@@ -295,12 +332,14 @@ mod tests {
             tool: crate::tools::tool(p.as_bytes()),
             interpreter: None,
         };
-        let env = vec![b"LD_PRELOAD=x".to_vec(), b"FOO=1".to_vec()];
+        let env = vec![b"LD_LIBRARY_PATH=x".to_vec(), b"FOO=1".to_vec()];
         assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
         let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);
-        for n in ["LD_PRELOAD", "CPATH", "CI_JOB_ID"] {
+        for n in ["LD_LIBRARY_PATH", "CPATH", "CI_JOB_ID"] {
             assert!(o.contains(&Observation::Env(n.into())), "{n}");
         }
         assert!(!o.contains(&Observation::Env(b"FOO".to_vec())));
+        let preloaded = observations(&[program("/usr/bin/gcc")], &[b"LD_PRELOAD=x".to_vec()], &[], &[]);
+        assert!(preloaded.contains(&Observation::EnvAll));
     }
 }

@@ -144,6 +144,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         changed_in: &changed_in,
         compilers: &(1..).zip(&a.programs).filter(|(_, p)| crate::macros::preprocesses(&p.path)).map(|(i, _)| i).collect::<Vec<Image>>(),
     };
+    if let Some(path) = names.iter().find_map(|(p, r)| taken_by_others(p, r, look).then_some(p)) {
+        f.problems.push(format!("`{}`, which it made, was removed or renamed by somebody else", text(path)));
+    }
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut contents, &mut f)
             && !f.problems.contains(&why)
@@ -193,6 +196,14 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
 
 pub(crate) fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
+}
+
+/// Has it made this file, and it is gone without its doing? It may have tried in vain: in a directory where it may make something, it has not.
+fn taken_by_others(path: &[u8], r: &Record, look: &impl Look) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let dir = parent(path);
+    let could = || look.stat(dir).is_some_and(|d| d.is_dir()) && accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    r.created && r.first.is_none() && !r.removed && !r.exclusive && look.stat(path).is_none() && could()
 }
 
 /// What was read by compilers, by digest.

@@ -266,7 +266,7 @@ fn own_texts(
         if !script && r.sourced && f.asks.is_none() && !(c.deterministic)(path) {
             f.asks = scripts::asks_if_sourced(&source, programs).map(|word| (text(path), word));
         }
-        if !(script || unknown && r.read) {
+        if !(script || (unknown || r.sourced) && r.read) {
             continue;
         }
         let search = match () {

@@ -42,6 +42,10 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             continue;
         }
         let now = look.stat(path);
+        // Also one that is back again: what was done below its other name is not known as done to it.
+        if r.first.is_some_and(|s| s.is_dir()) && r.moved_away {
+            problems.push(format!("it renames the existing directory `{}`", text(path)));
+        }
         if r.sets_attributes && now.is_some() && has_attributes(path) {
             problems.push(format!("it sets extended attributes of `{}`", text(path)));
         }
@@ -60,9 +64,6 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         }
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
-        }
-        if r.first.is_some_and(|s| s.is_dir()) && now.is_none() && r.moved_away {
-            problems.push(format!("it renames the existing directory `{}`", text(path)));
         }
         if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
             problems.push(format!("it gives `{}` to another owner", text(path)));

@@ -23,6 +23,15 @@ pub const VOLATILE: &[(&str, &str)] = &[
     ("free", "it tells how much memory is left"),
     ("vmstat", "it tells what the machine does"),
     ("mountpoint", "it asks what is mounted"),
+    ("mount", "it asks what is mounted"),
+    ("findmnt", "it asks what is mounted"),
+    ("lsblk", "it asks what is mounted"),
+    ("domainname", "it tells a name of the machine that is not tracked"),
+    ("nisdomainname", "it tells a name of the machine that is not tracked"),
+    ("lsattr", "it tells attributes that are not tracked"),
+    ("dmesg", "it tells what the machine does"),
+    ("ss", "it looks at other processes"),
+    ("netstat", "it looks at other processes"),
     ("lsof", "it looks at other processes"),
     ("top", "it looks at other processes"),
     ("ps", "it looks at other processes"),
@@ -86,6 +95,10 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
         b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
         b"find" if is(&["-cnewer", "-anewer", "-ls", "-inum", "-samefile"]) || prints(argv, b"aAcCikb") => {
             Some("it tells inode numbers, or times of access or change")
+        }
+        // `-newerXY`: a, B and c are times of access, birth and change.
+        b"find" if arg(&|a| a.strip_prefix(b"-newer").is_some_and(|xy| xy.len() == 2 && xy.iter().any(|b| b"aBc".contains(b)))) => {
+            Some("it compares times of access or change")
         }
         b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f", b"c")) => Some("it tells how much room is left"),
         b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
@@ -207,6 +220,8 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
     match command {
         b"commit" | b"commit-tree" | b"am" | b"rebase" | b"cherry-pick" | b"revert" | b"merge" | b"stash" | b"pull" | b"clone"
         | b"fetch" | b"checkout" | b"switch" | b"reset" | b"notes" | b"gc" | b"var" => Some("it notes the time"),
+        // Neither looks into a file whose state is that of the index.
+        b"diff-index" | b"diff-files" => Some("it compares inode numbers and times of change"),
         b"tag" if any(&|w| [&b"-a"[..], b"-s", b"-u", b"-m", b"-F", b"--annotate", b"--sign", b"--message", b"--file"].contains(w)) => {
             Some("it notes the time")
         }
@@ -275,6 +290,10 @@ mod tests {
             "touch -md 10:00 f",
             "touch -t 01010000 f",
             "find . -newermt yesterday",
+            "find . -newercm f",
+            "find . -neweraB f",
+            "git diff-index --quiet HEAD",
+            "/bin/mount",
             "flock -n l true",
             "[ -N f ]",
             "sort -R f",

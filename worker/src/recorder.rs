@@ -171,6 +171,8 @@ struct Running {
     ignored: bool,
     /// How often it may still read random bytes for its own needs.
     seeds: u8,
+    /// It will open the terminal, and close it again, to no effect.
+    knocks: bool,
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
@@ -191,7 +193,7 @@ impl Recorder {
 
     /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8]) {
-        let by_compiler = self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
+        let by_compiler = self.is_of_compiler(pid);
         let image = interpreter.unwrap_or(program);
         let known = tools::is_what_it_is_called(image, &self.root, by_compiler);
         let tool = if interpreter.is_none() && known { tools::tool(program) } else { None };
@@ -228,6 +230,7 @@ impl Recorder {
                 || interpreter.is_none() && known && tools::compiles_rust(program),
             preprocesses: crate::macros::preprocesses(program),
             ignored: false,
+            knocks: known && tools::knocks(image),
             seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
         };
         let preprocesses = running.preprocesses;
@@ -264,6 +267,11 @@ impl Recorder {
         if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
             r.ignored = true;
         }
+    }
+
+    /// Is process `pid`, which is about to become another program, one of a compiler's?
+    pub fn is_of_compiler(&self, pid: i32) -> bool {
+        self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain)
     }
 
     /// What process `pid` runs. A fork runs what its parent ran.
@@ -350,6 +358,9 @@ impl Recorder {
             a.problem("it looks at another process".to_owned());
             return None;
         }
+        if access.op == Op::Exec && access.path.path.starts_with(b"/proc/") {
+            a.problem("it runs a program by a descriptor".to_owned());
+        }
         match special::classify(&access.path.path, reads) {
             Special::No if reads && state.is_some_and(|s| s.kind == Kind::Special) => {
                 if special::is_job_server(&access.path.path) {
@@ -372,6 +383,12 @@ impl Recorder {
                 // What a script reads after that is the script's.
                 if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
                     r.seeds -= 1;
+                }
+                return None;
+            }
+            Special::Volatile(_) if running.knocks && access.path.path == b"/dev/tty"[..].into() => {
+                if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
+                    r.knocks = false;
                 }
                 return None;
             }

@@ -56,6 +56,12 @@ const LANGUAGES: &[Language] = &[
             "getloadavg(",
             "statvfs(",
             "disk_usage(",
+            "st_ctime",
+            "st_atime",
+            "st_ino",
+            "st_blocks",
+            "getctime(",
+            "getatime(",
         ],
     },
     Language {
@@ -69,7 +75,11 @@ const LANGUAGES: &[Language] = &[
     Language { interpreters: &["mawk"], endings: &[".awk"], words: &["systime(", "rand()", "strftime("] },
     // Its commands go over lines: [`cmake_asks`].
     Language { interpreters: &["cmake", "ctest"], endings: &[".cmake", "CMakeLists.txt"], words: &[] },
-    Language { interpreters: &["node", "nodejs"], endings: &[".js", ".mjs", ".cjs"], words: &["Date.now(", "new Date()", "Math.random("] },
+    Language {
+        interpreters: &["node", "nodejs"],
+        endings: &[".js", ".mjs", ".cjs"],
+        words: &["Date.now(", "new Date()", "Math.random(", "ctime", "atime", "birthtime", "statfs"],
+    },
     Language { interpreters: &["tclsh"], endings: &[".tcl"], words: &["clock seconds", "clock format", "rand()"] },
     Language { interpreters: &["lua", "luajit"], endings: &[".lua"], words: &["os.time()", "os.date(", "os.clock(", "math.random("] },
     Language { interpreters: &["php"], endings: &[".php"], words: &["time()", "date(", "rand(", "uniqid("] },
@@ -399,6 +409,16 @@ pub fn has_word(text: &[u8], word: &[u8], prefix: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_libraries_and_lists() {
+        for text in ["python3 -m zipapp d", "use Archive::Tar;", "s = os.stat(f)\nprint(s[8])", "-M($f) < 1", "newer('a', 'b')"] {
+            assert!(crate::times::compares(text.as_bytes()), "{text}");
+        }
+        for text in ["argv[8]", "-Mstrict", "a newer one"] {
+            assert!(!crate::times::compares(text.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn what_standard_input_is_matters_to_whom_asks() {

@@ -46,14 +46,12 @@ const OWN_PROC: &[&str] = &[
 ];
 
 const IGNORED: &[&str] = &[
-    "/proc",
     "/proc/filesystems",
     "/proc/cgroups",
     "/proc/mounts",
     "/proc/meminfo",
     "/proc/loadavg",
     "/proc/sys/vm/overcommit_memory",
-    "/proc/sys/kernel/osrelease",
     "/proc/sys/kernel/ngroups_max",
     "/proc/sys/kernel/cap_last_cap",
     "/proc/sys/kernel/random/boot_id",
@@ -69,8 +67,6 @@ const IGNORED: &[&str] = &[
     "/dev/null",
     "/dev/zero",
     "/dev/full",
-    "/dev/tty",
-    "/dev/console",
     "/dev/ptmx",
     "/dev/pts",
     "/dev/stdin",
@@ -111,9 +107,18 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
             if matches!(what, b"cwd" | b"root") && !below.is_empty() || what == b"fd" && below.contains(&b'/') {
                 return Special::Volatile("it looks through another process's directory");
             }
+            if what == b"task" && [&b"/cwd/"[..], b"/root/", b"/fd/"].iter().any(|d| bstr::ByteSlice::contains_str(below, d)) {
+                return Special::Volatile("it looks through a directory of a task");
+            }
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
             return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
         }
+    }
+    if below(path, "/proc/sys/kernel") && matches!(crate::tools::base_name(path), b"osrelease" | b"ostype" | b"version" | b"hostname") {
+        return Special::Fact(Fact::Uname);
+    }
+    if path == b"/proc" && reads {
+        return Special::Volatile("it looks at other processes");
     }
     if path == b"/proc/cpuinfo" {
         return Special::Fact(Fact::Processor);
@@ -124,11 +129,14 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
     if matches!(path, b"/dev/random" | b"/dev/urandom") {
         return if reads { Special::Volatile("it reads random bytes") } else { Special::Ignore };
     }
+    if matches!(path, b"/dev/tty" | b"/dev/console") {
+        return if reads { Special::Volatile("it uses the terminal by its name") } else { Special::Ignore };
+    }
     // Whether there is such a device may be the question.
     if !reads && below(path, "/dev") && !IGNORED.iter().any(|i| path == i.as_bytes() || *i != "/dev" && below(path, i)) {
         return Special::No;
     }
-    if !reads || IGNORED.iter().any(|i| path == i.as_bytes() || (*i != "/proc" && *i != "/dev" && below(path, i))) {
+    if !reads || IGNORED.iter().any(|i| path == i.as_bytes() || (*i != "/dev" && below(path, i))) {
         return Special::Ignore;
     }
     if below(path, "/dev") {

@@ -24,10 +24,22 @@ pub fn compares(text: &[u8]) -> bool {
         // The time in what Python's and perl's `stat` give.
         ")[8]",
         ")[9]",
+        "-M(",
+        // distutils.dep_util.
+        "newer(",
+        "newer_",
+        "filecmp",
+        "py_compile",
         "copy2",
         "copystat",
         "copytree",
         "zipfile",
+        "zipapp",
+        "Archive::Tar",
+        "Archive::Zip",
+        // Its pod2man.
+        "ExtUtils::Command",
+        "ARCHIVE_CREATE",
         "tarfile",
         "make_archive",
         "st_mtim",
@@ -35,7 +47,8 @@ pub fn compares(text: &[u8]) -> bool {
     ];
     // cmake's `file(TIMESTAMP …)`, and no name of an option that has the word in it.
     let of_cmake = || scripts::has_word(text, b"TIMESTAMP", false);
-    WORDS.iter().any(|w| text.contains_str(w)) || of_cmake() || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
+    let of_list = || text.contains_str("stat") && (text.contains_str("[8]") || text.contains_str("[9]"));
+    WORDS.iter().any(|w| text.contains_str(w)) || of_list() || of_cmake() || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
 }
 
 /// Of which names a program reads the modification time.
@@ -102,7 +115,13 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
         }
         b"unzip" => when(arg(&|a| short_flag(a, b"uf", b"dPx")), Times::Files),
         name if is_or_for(name, "gcov") => Times::Files,
-        b"gzip" | b"pod2man" | b"pr" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
+        b"busybox" | b"toybox" => {
+            let applet =
+                argv.iter().take(2).any(|a| matches!(base_name(a), b"tar" | b"cpio" | b"ls" | b"stat" | b"find" | b"cp" | b"touch"));
+            if applet { Times::All } else { Times::Unread }
+        }
+        b"pax" | b"mke2fs" | b"mkfs.ext2" | b"mkfs.ext3" | b"mkfs.ext4" | b"genext2fs" => Times::All,
+        b"gzip" | b"pigz" | b"pod2man" | b"pr" | b"make" | b"gmake" | b"ninja" | b"samu" => Times::Files,
         b"sh" | b"dash" | b"bash" | b"test" | b"[" => {
             // A shell looks at its own directory to know where it is, unless it is told to compare that one.
             let words: Vec<&[u8]> = argv.iter().skip(1).flat_map(|a| a.fields()).collect();

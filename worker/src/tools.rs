@@ -39,9 +39,20 @@ pub const EVERY_PROGRAM: &[&str] = &[
     "TZ",
     "TZDIR",
     "POSIXLY_CORRECT",
+    "_POSIX2_VERSION",
+    "OUTPUT_CHARSET",
 ];
 
 const GCC: &[&str] = &[
+    // Of clang, for other targets: its drivers for MSVC, HIP and consoles (`getenv` in its sources).
+    "INCLUDE",
+    "EXTERNAL_INCLUDE",
+    "LIB",
+    "VCINSTALLDIR",
+    "VCToolsInstallDir",
+    "ROCM_*",
+    "HIP_*",
+    "SCE_*",
     "PATH",
     "PWD",
     "CPATH",
@@ -83,7 +94,7 @@ pub const TOOLS: &[Tool] = &[
         probes_output: true,
     },
     Tool {
-        names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold", "gold"],
+        names: &["as", "ld", "ld.bfd", "ld.gold", "ld.lld", "ld64.lld", "lld", "wasm-ld", "rust-lld", "mold", "gold"],
         class: Class::Toolchain,
         env: GCC,
         probes_output: true,
@@ -104,7 +115,25 @@ pub const TOOLS: &[Tool] = &[
     Tool {
         names: &["sh", "dash", "bash"],
         class: Class::Shell,
-        env: &["PATH", "PWD", "IFS", "ENV", "BASH_ENV", "CDPATH", "PS4", "SHELLOPTS", "BASHOPTS", "HOME", "BASH_FUNC_*"],
+        env: &[
+            "PATH",
+            "PWD",
+            "IFS",
+            "ENV",
+            "BASH_ENV",
+            "CDPATH",
+            "PS4",
+            "SHELLOPTS",
+            "BASHOPTS",
+            "HOME",
+            "BASH_FUNC_*",
+            "BASH_COMPAT",
+            "FUNCNEST",
+            "EXECIGNORE",
+            "GLOBIGNORE",
+            "TIMEFORMAT",
+            "TMOUT",
+        ],
         probes_output: false,
     },
     Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
@@ -124,7 +153,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false },
     Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false },
     Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false },
-    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*"], probes_output: false },
+    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*", "DEB_GREP_*"], probes_output: false },
     Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false },
     Tool { names: &["bison", "yacc"], class: Class::Utility, env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
     Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
@@ -143,10 +172,78 @@ pub fn tool(path: &[u8]) -> Option<&'static Tool> {
         return Some(t);
     }
     let toolchain = |n: &str| exact(n).filter(|t| t.class == Class::Toolchain);
-    let unversioned = unversioned(name);
+    let bare = versionless(name);
     // A target triplet: the longest known name after a dash.
-    toolchain(unversioned).or_else(|| unversioned.match_indices('-').find_map(|(i, _)| toolchain(&unversioned[i + 1..])))
+    toolchain(bare).or_else(|| after_target(bare).find_map(toolchain))
 }
+
+/// Without the version, which comes after a dash, or right after a distinct name: `cc65` is no `cc`.
+fn versionless(name: &str) -> &str {
+    let bare = unversioned(name);
+    if name[bare.len()..].starts_with('-') || DISTINCT.contains(&bare) { bare } else { name }
+}
+
+/// What may be the name of a tool for the target that stands before it (`arm-none-eabi-ld`).
+fn after_target(name: &str) -> impl Iterator<Item = &str> {
+    let is_target = PROCESSORS.iter().any(|p| name.starts_with(p));
+    name.match_indices('-').filter(move |_| is_target).map(|(i, _)| &name[i + 1..])
+}
+
+/// How the first words of target triplets begin (config.sub of GNU's config). `my-gcc` may be anything.
+const PROCESSORS: &[&str] = &[
+    "x86_64-",
+    "i386-",
+    "i486-",
+    "i586-",
+    "i686-",
+    "arm",
+    "aarch64",
+    "riscv",
+    "mips",
+    "powerpc",
+    "ppc",
+    "s390",
+    "sparc",
+    "m68k-",
+    "m68hc",
+    "avr-",
+    "avr32-",
+    "msp430-",
+    "xtensa",
+    "sh-",
+    "sh2",
+    "sh3",
+    "sh4",
+    "shle-",
+    "hppa",
+    "alpha",
+    "ia64-",
+    "loongarch",
+    "or1k-",
+    "microblaze",
+    "nios2-",
+    "tricore-",
+    "rx-",
+    "v850",
+    "h8300-",
+    "bfin-",
+    "cris-",
+    "arc-",
+    "arceb-",
+    "csky-",
+    "nds32",
+    "lm32-",
+    "rl78-",
+    "vax-",
+    "c6x-",
+    "amdgcn-",
+    "nvptx-",
+    "bpf-",
+    "wasm32-",
+    "ft32-",
+    "moxie-",
+    "e2k-",
+];
 
 fn unversioned(name: &str) -> &str {
     name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-')
@@ -182,11 +279,17 @@ const DISTINCT: &[&str] = &[
 pub fn is_what_it_is_called(path: &[u8], root: &[u8], by_compiler: bool) -> bool {
     let name = || std::str::from_utf8(base_name(path)).unwrap_or_default();
     let known = |n: &str| DISTINCT.contains(&n) || DISTINCT.contains(&unversioned(n));
-    let of_target = |n: &str| {
-        n.match_indices('-').any(|(i, _)| known(&n[i + 1..]) || i > 0 && n[..i].contains('-') && tool(&n.as_bytes()[i + 1..]).is_some())
-    };
-    crate::scripts::is_foreign(path, root) || by_compiler && tool(path).is_some() || known(name()) || of_target(name())
+    let row = || tool(path);
+    // What is in a directory of programs only is; elsewhere a `join` may be anything.
+    let small = || row().is_some_and(|t| t.class != Class::Toolchain) && !SYSTEM.iter().any(|d| path.starts_with(d.as_bytes()));
+    crate::scripts::is_foreign(path, root) && !small()
+        || by_compiler && row().is_some()
+        || known(name())
+        || after_target(name()).any(|n| tool(n.as_bytes()).is_some_and(|t| t.class == Class::Toolchain))
 }
+
+/// Where the machine's own small programs are.
+const SYSTEM: &[&str] = &["/usr/", "/bin/", "/sbin/", "/nix/store/", "/gnu/store/"];
 
 /// Does this run make directories if they are not there, so that it makes no difference whether they are (mkdir(1), cmake(1))?
 pub fn ensures_directories(path: &[u8], argv: &[Vec<u8>]) -> bool {
@@ -267,6 +370,11 @@ pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
         n if OFTEN.contains(&n) || n.starts_with("llvm-") => u8::MAX,
         _ => 0,
     }
+}
+
+/// Does it open `/dev/tty` at its start and close it again, before it looks at what it is to run (`check_dev_tty` in bash's shell.c)?
+pub fn knocks(path: &[u8]) -> bool {
+    base_name(path).starts_with(b"bash")
 }
 
 /// Does this program list directories only to find libraries whose names it knows the beginning of? rustc lists
@@ -370,7 +478,17 @@ mod tests {
         ] {
             assert!(is(p), "{p}");
         }
-        for p in ["/src/test", "/src/test1", "/src/ld", "/src/my-ld", "/src/gen-size", "/usr2/cc"] {
+        for p in [
+            "/src/test",
+            "/src/test1",
+            "/src/ld",
+            "/src/my-ld",
+            "/src/my-gcc",
+            "/src/gen-size",
+            "/src/get-page-size",
+            "/usr2/cc",
+            "/opt/x/join",
+        ] {
             assert!(!is(p), "{p}");
         }
         assert!(is_what_it_is_called(b"/src/libexec/as", b"/src", true) && !is_what_it_is_called(b"/src/gen", b"/src", true));
@@ -395,7 +513,22 @@ mod tests {
         ] {
             assert_eq!(class(p), Some(Class::Toolchain), "{p}");
         }
-        for p in ["gcc-wrapper", "my-cp", "python3.11", "wayland-scanner", "has", "test1", "sort-2", "join3"] {
+        for p in [
+            "cc65",
+            "img-size",
+            "my-gcc",
+            "afl-gcc",
+            "afl-clang-fast",
+            "make-dist-ar",
+            "gcc-wrapper",
+            "my-cp",
+            "python3.11",
+            "wayland-scanner",
+            "has",
+            "test1",
+            "sort-2",
+            "join3",
+        ] {
             assert_eq!(class(p), None, "{p}");
         }
         assert_eq!(class("/bin/dash"), Some(Class::Shell));

@@ -75,6 +75,11 @@ pub type Notice = String;
 impl Store {
     /// Opens the store in `dir`, creating it if need be. A damaged data base is moved aside.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>)> {
+        // A data base that may not grow on ends the process.
+        const LEAST: u64 = 256 << 20;
+        if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.filter(|n| *n < LEAST) {
+            return Err(crate::Error::FileSize { most });
+        }
         let mut notices = Vec::new();
         prepare(dir)?;
         let backend = Backend::open(dir, &mut notices)?;

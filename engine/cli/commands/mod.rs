@@ -78,7 +78,7 @@ pub fn launch(
     env.push((OsStr::new(SESSION), &session));
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
     let journal = cache_dir.map(engine::journal::Journal::place);
-    tracer::ignore_sigpipe();
+    tracer::survive_failed_writes();
     let memo = EbpfMemo::new();
     let ebpf_works = memo.as_ref().is_some_and(EbpfMemo::is_kept);
     let session = tracer::Session::launch(&tracer::session::Options {

@@ -68,6 +68,10 @@ fn until_somebody_asks() {
         trap("a group that is handed on", "mkdir d", "mkdir -p d/obj; stat -c %A d/obj", "chmod g+s d"),
     ];
     others.iter().for_each(spring);
+    for command in ["mv src t; cat t/f; mv t src", "mv src t; sed -i s/1/3/ t/f; mv t src; cat src/f"] {
+        let away = trap("a directory that is away for a while", "mkdir src; echo 1 > src/f", command, "echo 2 > src/f");
+        spring(&away.unstored("it renames the existing directory"));
+    }
     if rustix::process::geteuid().is_root() {
         spring(&trap("its owner", "true", "mkdir -p obj; stat -c %u obj", "mkdir obj; chown 65534 obj"));
     } else {

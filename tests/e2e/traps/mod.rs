@@ -207,6 +207,32 @@ fn environment() {
         env: &[("CPATH", "early")],
         unstored: None,
     });
+    let read = |name: &'static str| {
+        format!(
+            "printf '#include <stdio.h>\n#include <stdlib.h>\nint main() {{ char *s = getenv(\"FOO\"); puts(s ? s : \"none\"); }}' > x.c; mkdir -p tools; gcc x.c -o tools/{name}"
+        )
+    };
+    // Programs that only look like compilers.
+    for name in ["get-page-size", "my-gcc", "make-dist-ar", "cc65", "afl-clang-fast"] {
+        let (setup, command) = (read(name), format!("tools/{name}"));
+        spring(&Trap { name, setup: &setup, command: &command, change: "true", prefix: "", env: &[("FOO", "1")], unstored: None });
+    }
+    let plug = "printf '#include <stdlib.h>\n#include <stdio.h>\nint plugin_is_GPL_compatible; int plugin_init(void *a, void *b) { return 0; }\n__attribute__((constructor)) void f(void) { char *s = getenv(\"FOO\"); if (s) { puts(s); fflush(stdout); } }\n' > p.c; gcc -w -shared -fPIC -o p.so p.c; echo 'int a;' > a.c";
+    let old_tail = "seq 9 > f";
+    let named = "printf 'V=1.$BUILD_NUMBER\n' > version; printf '. ./version; echo $V\n' > g.sh";
+    let flavor = "echo 'import os; print(os.environ.get(\"XL_FLAVOR\"))' > g.py";
+    let rows: [(&str, &str, &str, &[(&str, &str)]); 7] = [
+        ("of a library that is loaded before all others", plug, "LD_PRELOAD=./p.so cat a.c", &[("FOO", "1")]),
+        ("of a compiler's plugin", plug, "gcc -fplugin=./p.so -c a.c", &[("FOO", "1")]),
+        ("of utilities of long ago", old_tail, "tail +8 f 2>&1; :", &[("_POSIX2_VERSION", "200112")]),
+        ("by a name that is a value", "true", "bash -c 'f() { local -n r=FOO; echo $r; }; f'", &[("FOO", "1")]),
+        ("of a job, in a sourced file", named, ". ./version; echo $V", &[("BUILD_NUMBER", "7")]),
+        ("of a job, in a file that a script sources", named, "sh g.sh", &[("BUILD_NUMBER", "7")]),
+        ("that begins as ours do", flavor, "python3 -B g.py", &[("XL_FLAVOR", "1")]),
+    ];
+    for (name, setup, command, env) in rows {
+        spring(&Trap { name, setup, command, change: "true", prefix: "", env, unstored: None });
+    }
     // One that no program in the table reads does not matter.
     let mut w = World::new();
     w.write("a.c", "int a;\n");
@@ -226,7 +252,7 @@ impl Trap<'_> {
 
     /// The second run has a limit.
     fn with_limit(mut self) -> Self {
-        self.prefix = "ulimit -f 1000; ";
+        self.prefix = "ulimit -f 1000000; ";
         self
     }
 

@@ -74,6 +74,98 @@ fn files_that_others_write_to() {
     builds.iter().for_each(same);
 }
 
+/// What others do to a command's outputs while it runs is no result of it.
+#[test]
+fn outputs_that_others_take() {
+    let gen_py = "echo 'import os, time; open(\"o.t\", \"w\").write(\"one\"); os.rename(\"o.t\", \"o\"); [time.sleep(.01) for _ in iter(lambda: os.path.exists(\"go\"), True)]' > gen.py";
+    let after = |what: &str| {
+        format!(
+            "/usr/bin/python3 -B gen.py & until [ -s o ]; do :; done; {what}; touch go; wait; rm -f o p; /usr/bin/python3 -B gen.py; cat o"
+        )
+    };
+    for what in ["rm -f o", "mv o p", "echo two > p; mv p o", "echo three > o"] {
+        same(&build(what, gen_py, &after(what)));
+    }
+}
+
+/// `make` removes a target when it is told to end, and the command ends well all the same.
+#[test]
+fn a_target_that_make_takes_back() {
+    let w = World::new();
+    w.write("slow.py", "import os, time\nf = open('o', 'w')\nf.write('half')\nf.flush()\nwhile not os.path.exists('go'): time.sleep(.01)\nf.write('whole')\n");
+    w.write("Makefile", "o: in\n\t@/usr/bin/python3 -B slow.py\n");
+    w.write("in", "1");
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let stop = format!(
+        "setsid {xl} run -- make > /dev/null 2>&1 & p=$!; until [ -s o ]; do :; done; kill -HUP $p; while [ -e o ]; do :; done; touch go; wait $p"
+    );
+    w.sh(&stop);
+    let r = w.run(&["make"]);
+    assert_eq!((r.code(), r.pips("hit")), (Some(0), 0), "{}", r.story());
+    assert_eq!(w.read("o"), "halfwhole");
+}
+
+/// Nothing is put back before it is certain that the command will not run: what runs on its own outputs does everything twice.
+#[test]
+fn a_hit_that_cannot_be_served() {
+    let w = World::new();
+    w.write("Makefile", "all:\n\t@sed -i s/a/aa/ f\n");
+    w.write("step.sh", "echo x >> log\ncat small\n:\n");
+    w.write("reader.sh", "trap '' PIPE\n(exec sh step.sh) | cat > /dev/null\n");
+    w.write("nobody.sh", "trap '' PIPE\n(until [ -e go ]; do :; done; exec sh step.sh) | (exec <&-; touch go)\n");
+    w.sh("seq 1 200 > small");
+    for command in ["make", "make", "strace -f -o /dev/null make"] {
+        w.write("f", "a\n");
+        w.run(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(w.read("f"), "aa\n", "{command}");
+    }
+    for script in ["reader.sh", "reader.sh", "nobody.sh"] {
+        w.sh("rm -f go");
+        w.write("log", "a\n");
+        w.run(&["bash", script]);
+        assert_eq!(w.read("log"), "a\nx\n", "{script}");
+    }
+}
+
+/// A page of a file on tmpfs that was read before it is written through a mapping leaves no time.
+#[test]
+fn a_change_that_leaves_no_time() {
+    let dir = tempfile::Builder::new().prefix("xl-mapped").tempdir_in("/dev/shm").expect("a directory");
+    let w = World::new();
+    let f = dir.path().join("f");
+    w.write("map.py", &format!("import mmap\nf = open('{}', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\nm[0] = m[0] + 1\n", f.display()));
+    let text = format!("cat {0}; /usr/bin/python3 -B map.py; cat {0}", f.display());
+    for time in 0..3 {
+        std::fs::write(&f, "0000").expect("a file");
+        w.sh(&format!("touch -d @1000 {}", f.display()));
+        let r = w.run(&["sh", "-c", &text]);
+        assert_eq!(r.stdout(), "00001000", "{time}: {}", r.story());
+    }
+}
+
+#[test]
+fn the_terminal_by_its_name() {
+    let w = World::new();
+    w.write("read.sh", "read x < /dev/tty; echo got $x > out\n");
+    w.write("knock.sh", "echo 1 > out\n");
+    let xl = env!("CARGO_BIN_EXE_xl");
+    let run = |shell: &str, script: &str, text: &str| {
+        w.sh("rm -f out");
+        w.sh(&format!(
+            "(until [ -e out ]; do echo {text}; sleep .05; done) | script -qec '{xl} exec --json ../r.json -- {shell} {script}' /dev/null"
+        ));
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        (w.read("out"), r["pips"]["hit"].as_u64())
+    };
+    for shell in ["dash", "bash"] {
+        for text in ["one", "two"] {
+            assert_eq!(run(shell, "read.sh", text), (format!("got {text}\n"), Some(0)), "{shell}");
+        }
+        assert_eq!(run(shell, "knock.sh", "x").1, Some(0), "{shell}");
+        assert_eq!(run(shell, "knock.sh", "x").1, Some(1), "{shell}");
+    }
+}
+
 /// The parent is killed before it has made a call that anybody sees, and the grandchild goes on after the command has ended.
 #[test]
 fn a_grandchild_that_nobody_saw() {

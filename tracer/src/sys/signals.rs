@@ -53,10 +53,16 @@ pub fn forward_signals(pid: i32) {
     }
 }
 
-/// A closed pipe is an error to handle, not a reason to die.
-pub fn ignore_sigpipe() {
+/// A closed pipe is an error to handle, not a reason to die; nor is a file that may grow no more (`ulimit -f`). What the build gets of the
+/// latter is not changed: a handler does not outlive `execve`.
+pub fn survive_failed_writes() {
     // SAFETY: SIG_IGN is a valid disposition.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // SAFETY: as above; what was there is put back.
+    let ignored = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) } == libc::SIG_IGN;
+    if !ignored {
+        handle(libc::SIGXFSZ, swallow);
+    }
 }
 
 /// Sends `signal` to one process; a process that is gone is no error.
