@@ -382,6 +382,8 @@ impl Engine {
             pip.recorder.problem(format!("`{}` has rights of its own (set-user-ID)", text(&r.program.path)));
         }
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
+        // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is nobody's business.
+        let parts = policy::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
@@ -390,7 +392,7 @@ impl Engine {
             }
         }
         // The program itself always counts.
-        if self.config.ignores_tool(&r.program.path) {
+        if parts || self.config.ignores_tool(&r.program.path) {
             pip.recorder.ignore(r.process.pid);
         }
     }

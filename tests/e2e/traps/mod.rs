@@ -221,17 +221,17 @@ fn environment() {
     let old_tail = "seq 9 > f";
     let named = "printf 'V=1.$BUILD_NUMBER\n' > version; printf '. ./version; echo $V\n' > g.sh";
     let flavor = "echo 'import os; print(os.environ.get(\"XL_FLAVOR\"))' > g.py";
-    let rows: [(&str, &str, &str, &[(&str, &str)]); 7] = [
-        ("of a library that is loaded before all others", plug, "LD_PRELOAD=./p.so cat a.c", &[("FOO", "1")]),
-        ("of a compiler's plugin", plug, "gcc -fplugin=./p.so -c a.c", &[("FOO", "1")]),
-        ("of utilities of long ago", old_tail, "tail +8 f 2>&1; :", &[("_POSIX2_VERSION", "200112")]),
-        ("by a name that is a value", "true", "bash -c 'f() { local -n r=FOO; echo $r; }; f'", &[("FOO", "1")]),
-        ("of a job, in a sourced file", named, ". ./version; echo $V", &[("BUILD_NUMBER", "7")]),
-        ("of a job, in a file that a script sources", named, "sh g.sh", &[("BUILD_NUMBER", "7")]),
-        ("that begins as ours do", flavor, "python3 -B g.py", &[("XL_FLAVOR", "1")]),
+    let rows = [
+        ("of a library that is loaded before all others", plug, "LD_PRELOAD=./p.so cat a.c", ("FOO", "1")),
+        ("of a compiler's plugin", plug, "gcc -fplugin=./p.so -c a.c", ("FOO", "1")),
+        ("of utilities of long ago", old_tail, "tail +8 f 2>&1; :", ("_POSIX2_VERSION", "200112")),
+        ("by a name that is a value", "true", "bash -c 'f() { local -n r=FOO; echo $r; }; f'", ("FOO", "1")),
+        ("of a job, in a sourced file", named, ". ./version; echo $V", ("BUILD_NUMBER", "7")),
+        ("of a job, in a file that a script sources", named, "sh g.sh", ("BUILD_NUMBER", "7")),
+        ("that begins as ours do", flavor, "python3 -B g.py", ("XL_FLAVOR", "1")),
     ];
     for (name, setup, command, env) in rows {
-        spring(&Trap { name, setup, command, change: "true", prefix: "", env, unstored: None });
+        spring(&Trap { name, setup, command, change: "true", prefix: "", env: &[env], unstored: None });
     }
     // One that no program in the table reads does not matter.
     let mut w = World::new();
