@@ -171,8 +171,8 @@ struct Running {
     ignored: bool,
     /// How often it may still read random bytes for its own needs.
     seeds: u8,
-    /// It will open the terminal, and close it again, to no effect.
-    knocks: bool,
+    /// How often it may still open the terminal, to no effect.
+    knocks: u8,
 }
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
@@ -230,7 +230,7 @@ impl Recorder {
                 || interpreter.is_none() && known && tools::compiles_rust(program),
             preprocesses: crate::macros::preprocesses(program),
             ignored: false,
-            knocks: known && tools::knocks(image),
+            knocks: if known { tools::knocks(image) } else { 0 },
             seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
         };
         let preprocesses = running.preprocesses;
@@ -386,9 +386,9 @@ impl Recorder {
                 }
                 return None;
             }
-            Special::Volatile(_) if running.knocks && access.path.path == b"/dev/tty"[..].into() => {
+            Special::Volatile(_) if running.knocks > 0 && access.path.path == b"/dev/tty"[..].into() => {
                 if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
-                    r.knocks = false;
+                    r.knocks -= 1;
                 }
                 return None;
             }

@@ -372,9 +372,14 @@ pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
     }
 }
 
-/// Does it open `/dev/tty` at its start and close it again, before it looks at what it is to run (`check_dev_tty` in bash's shell.c)?
-pub fn knocks(path: &[u8]) -> bool {
-    base_name(path).starts_with(b"bash")
+/// How often may it open `/dev/tty` for its own needs? bash does at its start, and closes it again (`check_dev_tty` in its shell.c); compilers ask
+/// how wide it is (rustc, for its warnings).
+pub fn knocks(path: &[u8]) -> u8 {
+    match base_name(path) {
+        name if name.starts_with(b"bash") => 1,
+        _ if compiles_rust(path) || tool(path).is_some_and(|t| t.class == Class::Toolchain) => u8::MAX,
+        _ => 0,
+    }
 }
 
 /// Does this program list directories only to find libraries whose names it knows the beginning of? rustc lists

@@ -160,6 +160,10 @@ fn the_terminal_by_its_name() {
         let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
         (w.read("out"), r["pips"]["hit"].as_u64())
     };
+    // rustc asks for the width, for its warnings.
+    w.write("w.rs", "fn main() { let unused = 1; }\n");
+    let r = w.xl_run("exec", &["rustc", "w.rs"]);
+    assert_eq!((r.code(), r.pips("uncacheable")), (Some(0), 0), "{}", r.story());
     for shell in ["dash", "bash"] {
         for text in ["one", "two"] {
             assert_eq!(run(shell, "read.sh", text), (format!("got {text}\n"), Some(0)), "{shell}");
