@@ -10,6 +10,7 @@ pub mod outputs;
 mod present;
 pub mod record;
 pub mod recorder;
+mod running;
 pub mod scripts;
 pub mod special;
 mod stamps;

@@ -7,6 +7,7 @@
 
 use crate::present;
 use crate::record::{Image, Listing, Moment, Record};
+use crate::running::Running;
 use crate::special::{self, Special};
 use crate::times::{self, Times};
 use crate::tools::{self, Tool};
@@ -117,64 +118,6 @@ pub struct Program {
     pub pid: i32,
 }
 
-/// Which directories a program makes if they are not there, whatever the reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ensures {
-    #[default]
-    None,
-    /// Those in which libtool keeps objects.
-    Objects,
-    All,
-}
-
-impl Ensures {
-    /// Is this a look at such a directory, or the making of it?
-    fn makes(self, a: &Access, root: &[u8]) -> bool {
-        let looks = matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. }) || a.call.starts_with("mkdir");
-        let is_meant = match self {
-            Self::None => false,
-            Self::Objects => tools::LIBTOOL_OBJECTS.contains(&tools::base_name(&a.path.path)),
-            Self::All => true,
-        };
-        looks && is_meant && a.path.path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"))
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Running {
-    image: Image,
-    tool: Option<&'static Tool>,
-    times: Times,
-    /// Whose time does not count: Python compiles modules, not the script that it is given.
-    main: Option<Arc<[u8]>>,
-    /// It runs scripts.
-    interprets: bool,
-    /// It is a shell, wherever that comes from.
-    sources: bool,
-    /// It is the machine's shell.
-    is_shell: bool,
-    /// How much of a look at standard input may matter to it.
-    minds_stdin: Stdin,
-    /// Where it was started.
-    cwd: Arc<[u8]>,
-    /// It looks at its output before it replaces it, to no effect.
-    probes_output: bool,
-    /// It lists directories only to find libraries.
-    searches: bool,
-    /// The directories that it makes if they are not there.
-    ensures: Ensures,
-    /// What it makes and removes again has a name that nobody had.
-    scratches: bool,
-    /// It expands macros.
-    preprocesses: bool,
-    /// The user says that what it looks at does not count.
-    ignored: bool,
-    /// How often it may still read random bytes for its own needs.
-    seeds: u8,
-    /// How often it may still open the terminal, to no effect.
-    knocks: u8,
-}
-
 /// Collects the accesses of a running pip. Shared between receiving threads.
 pub struct Recorder {
     /// The workspace: what is below it may have any name.
@@ -193,46 +136,8 @@ impl Recorder {
 
     /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
     pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8]) {
-        let by_compiler = self.is_of_compiler(pid);
-        let image = interpreter.unwrap_or(program);
-        let known = tools::is_what_it_is_called(image, &self.root, by_compiler);
-        let tool = if interpreter.is_none() && known { tools::tool(program) } else { None };
-        let interprets = crate::scripts::interprets(image);
-        // A script's own words are told of in its text, wherever it comes from.
-        let mut scripts = interpreter.map(|_| program).into_iter().chain(crate::scripts::scripts_of(program, argv));
-        let script = scripts.next().map(|s| if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() });
-        let foreign = script.as_ref().is_some_and(|s| crate::scripts::is_foreign(s, &self.root));
-        let times = if known { times::reads_times(image, argv) } else { Times::Unread };
-        let running = Running {
-            image: 0,
-            tool,
-            times,
-            main: script.as_deref().map(Into::into),
-            interprets,
-            sources: crate::scripts::is_shell_program(image),
-            is_shell: known && crate::scripts::is_shell_program(image),
-            minds_stdin: match tool {
-                None => Stdin::Used,
-                Some(t) if t.class == tools::Class::Shell => Stdin::Used,
-                Some(_) if tools::minds_terminal(program, argv) => Stdin::Asked,
-                Some(_) => Stdin::Unused,
-            },
-            cwd: cwd.into(),
-            probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
-            searches: interpreter.is_none() && known && tools::searches_libraries(program),
-            ensures: match self.running(pid).ensures {
-                _ if known && tools::ensures_directories(image, argv) => Ensures::All,
-                _ if known && script.as_ref().is_some_and(|s| crate::scripts::is_libtool(s)) => Ensures::Objects,
-                Ensures::Objects if known && tools::base_name(image) == b"mkdir" => Ensures::Objects,
-                _ => Ensures::None,
-            },
-            scratches: tool.is_some_and(|t| t.class == tools::Class::Toolchain)
-                || interpreter.is_none() && known && tools::compiles_rust(program),
-            preprocesses: crate::macros::preprocesses(program),
-            ignored: false,
-            knocks: if known { tools::knocks(image) } else { 0 },
-            seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
-        };
+        let running = Running::of(program, argv, interpreter, cwd, &self.running(pid), &self.root);
+        let Running { tool, times, interprets, .. } = running;
         let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
         let keeps_time = times::keeps_time_of_stdin(program, argv);
@@ -271,7 +176,7 @@ impl Recorder {
 
     /// Is process `pid`, which is about to become another program, one of a compiler's?
     pub fn is_of_compiler(&self, pid: i32) -> bool {
-        self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain)
+        self.running(pid).is_compiler()
     }
 
     /// What process `pid` runs. A fork runs what its parent ran.
@@ -295,7 +200,7 @@ impl Recorder {
 
     /// A fact was asked for.
     pub fn fact(&self, pid: i32, f: Fact) {
-        let toolchain = self.running(pid).tool.is_some_and(|t| t.class == tools::Class::Toolchain);
+        let toolchain = self.running(pid).is_compiler();
         // Compilers use processors and memory to go faster, not to make something else.
         if !(toolchain && matches!(f, Fact::Cpus | Fact::Memory)) {
             self.accesses.lock().expect("accesses").facts.insert(f);
