@@ -11,8 +11,9 @@ use crate::Digest;
 /// programs look at, variables and clocks that texts name, the processor wherever it is asked for. 5: extended attributes, times that are
 /// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind. 8: standard input that
 /// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes. 9: results that show when they
-/// were made; who only asks for a terminal; sockets as standard input.
-pub const FORMAT: u32 = 9;
+/// were made; who only asks for a terminal; sockets as standard input. 10: programs that only look like known ones, variables and times that tools
+/// were not known to read, the terminal by its name, what others do to outputs.
+pub const FORMAT: u32 = 10;
 
 /// A fingerprint under construction.
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 //! Knows no contents; those are collected by [`cache::collect`].
 
 use crate::finish::{Look, parent, text};
+use crate::record::is_own;
 use crate::recorder::Accesses;
 use cache::collect::Written;
 use cache::{FileStat, Kind, PathBytes};
@@ -36,7 +37,6 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
     let mut out: Vec<Written> = Vec::new();
     let mut problems = Vec::new();
     let mut moved: Vec<PathBytes> = Vec::new();
-    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     for (path, r) in &a.names {
         if !(r.intent || r.ensured) {
             continue;
@@ -65,7 +65,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
         }
-        if r.sets_owner && now.is_some_and(|s| (s.uid, s.gid) != (owner.0, owner.1)) {
+        if r.sets_owner && now.is_some_and(|s| !is_own(&s)) {
             problems.push(format!("it gives `{}` to another owner", text(path)));
         }
         // Who changes the mode of a file, or its name, leaves its time.

@@ -44,7 +44,7 @@ pub const EVERY_PROGRAM: &[&str] = &[
 ];
 
 const GCC: &[&str] = &[
-    // Of clang, for other targets: its drivers for MSVC, HIP and consoles (`getenv` in its sources).
+    // Of clang, for other targets: MSVC, HIP and consoles. The names are in its library; that `INCLUDE` counts was tried.
     "INCLUDE",
     "EXTERNAL_INCLUDE",
     "LIB",
@@ -150,7 +150,7 @@ pub const TOOLS: &[Tool] = &[
         probes_output: false,
     },
     Tool { names: &["mktemp"], class: Class::Utility, env: &["TMPDIR", "PWD"], probes_output: false },
-    Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR", "_POSIX2_VERSION"], probes_output: false },
+    Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR"], probes_output: false },
     Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false },
     Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false },
     Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*", "DEB_GREP_*"], probes_output: false },
@@ -372,12 +372,12 @@ pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
     }
 }
 
-/// How often may it open `/dev/tty` for its own needs? bash does at its start, and closes it again (`check_dev_tty` in its shell.c); compilers ask
-/// how wide it is (rustc, for its warnings).
+/// How often may it open `/dev/tty` for its own needs? bash does once, at its start, and closes it again; rustc asks how wide it is whenever it
+/// has something to say and no stream is a terminal (both by strace).
 pub fn knocks(path: &[u8]) -> u8 {
     match base_name(path) {
         name if name.starts_with(b"bash") => 1,
-        _ if compiles_rust(path) || tool(path).is_some_and(|t| t.class == Class::Toolchain) => u8::MAX,
+        _ if compiles_rust(path) => u8::MAX,
         _ => 0,
     }
 }
