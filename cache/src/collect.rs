@@ -42,6 +42,8 @@ pub enum CollectError {
     Changed(String),
     #[error("`{}` is a hard link to a file that it did not make", .0)]
     Linked(String),
+    #[error("`{}` has a time that cannot be kept", .0)]
+    Time(String),
 }
 
 /// Copies the outputs into `cas`, in the order in which they were last written (their modification times).
@@ -67,19 +69,20 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
     let mut digests: HashMap<(u64, u64), crate::digest::Content> = HashMap::new();
     let mut out = Vec::with_capacity(written.len());
     let now = crate::file_stat::coarse_now();
-    let set = |s: &FileStat| {
-        let on_purpose = s.mtime < began - crate::file_stat::TICK || s.mtime > now + crate::file_stat::TICK;
-        if on_purpose { Time::Set(i64::try_from(s.mtime).unwrap_or(0)) } else { Time::Fresh }
-    };
     for w in written {
         let name = || String::from_utf8_lossy(&w.path).into_owned();
+        let set = |s: &FileStat| {
+            let on_purpose = s.mtime < began - crate::file_stat::TICK || s.mtime > now + crate::file_stat::TICK;
+            let kept = on_purpose.then(|| i64::try_from(s.mtime).map_err(|_| CollectError::Time(name())));
+            Ok::<_, CollectError>(kept.transpose()?.map_or(Time::Fresh, Time::Set))
+        };
         let mut content = None;
         let kind = match w.state {
             None => OutputKind::Deleted,
             Some(s) => match s.kind {
-                Kind::Directory => OutputKind::Directory { mode: s.mode, time: w.dated.then(|| set(&s)) },
+                Kind::Directory => OutputKind::Directory { mode: s.mode, time: w.dated.then(|| set(&s)).transpose()? },
                 Kind::Symlink => {
-                    OutputKind::Symlink { target: read_link(&w.path)?, time: if w.dated { set(&s) } else { Time::Fresh }, over: w.over }
+                    OutputKind::Symlink { target: read_link(&w.path)?, time: if w.dated { set(&s)? } else { Time::Fresh }, over: w.over }
                 }
                 Kind::Special => return Err(CollectError::Special(name())),
                 Kind::File => {
@@ -96,7 +99,7 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
                     if s.nlink as usize > names {
                         return Err(CollectError::Linked(name()));
                     }
-                    let time = w.time_of.map_or_else(|| set(&s), Time::Of);
+                    let time = w.time_of.clone().map_or_else(|| set(&s), |p| Ok(Time::Of(p)))?;
                     let group = groups.get(&(s.dev, s.ino)).filter(|g| g.1 > 1).map(|g| g.0);
                     OutputKind::File {
                         digest: c.digest,
@@ -247,6 +250,27 @@ mod tests {
         assert_eq!(attributes(path), [(b"user.a".to_vec(), vec![]), (b"user.b".to_vec(), b"2".to_vec())]);
         assert_eq!(attributes(b"/none"), []);
         assert!(keeps_more(path, &FileStat::of(path).unwrap()));
+    }
+
+    /// A time that does not fit is no result (64 bits of nanoseconds end in 2262).
+    #[test]
+    fn times_that_cannot_be_kept() {
+        let d = tempfile::tempdir().unwrap();
+        let cas = Cas::open(&d.path().join("cas"), false).unwrap();
+        let f = d.path().join("f");
+        std::fs::write(&f, "x").unwrap();
+        let path: PathBytes = f.as_os_str().as_bytes().into();
+        let collected = |seconds| {
+            let t = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
+            let times = rustix::fs::Timestamps { last_access: t, last_modification: t };
+            rustix::fs::utimensat(rustix::fs::CWD, &f, &times, rustix::fs::AtFlags::empty()).unwrap();
+            let state = FileStat::of(&path);
+            assert_eq!(state.map(|s| s.mtime), Some(i128::from(seconds) * 1_000_000_000), "this file system keeps it");
+            let w = Written { path: path.clone(), state, in_place: false, dated: true, over: false, time_of: None, was_there: false };
+            collect(&cas, vec![w], crate::file_stat::coarse_now())
+        };
+        assert!(collected(9_000_000_000).is_ok());
+        assert!(matches!(collected(10_000_000_000), Err(CollectError::Time(_))));
     }
 
     #[test]

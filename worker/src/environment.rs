@@ -138,11 +138,11 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
-/// A compiler that is given texts of options with functions of their own (gcc's manual, "Spec Files": `%:getenv`), or code of somebody's,
-/// reads what those say. What is in a file of options, nobody looks.
-fn is_extended(p: &Program) -> bool {
+/// Does this option give a compiler texts with functions of their own (gcc's manual, "Spec Files": `%:getenv`), or code of somebody's? It may
+/// read any variable then.
+pub(crate) fn extends_compilers(option: &[u8]) -> bool {
     const OPTIONS: [&[u8]; 5] = [b"-specs", b"--specs", b"-fplugin=", b"-fpass-plugin=", b"-load"];
-    p.argv.iter().any(|a| OPTIONS.iter().any(|o| a.starts_with(o)))
+    OPTIONS.iter().any(|o| option.starts_with(o))
 }
 
 /// `ls` lists one name a line where no terminal is, unless it is told otherwise.
@@ -168,7 +168,7 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
     for p in programs {
         let names = match p.tool {
             Some(t) if t.class == Class::Shell => shell_variables(&p.argv, env),
-            Some(_) if is_extended(p) => None,
+            Some(_) if p.argv.iter().any(|w| extends_compilers(w)) => None,
             Some(_) => Some(Vec::new()),
             None => None,
         };

@@ -157,8 +157,11 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     let own_dir = |d: &PathBytes| made_dirs.contains(d) || below_any(d, &made_dirs);
     let is_ensured = |p: &PathBytes| names.get(p).is_some_and(|r| r.is_ensured(look.stat(p).as_ref()));
     let around = f.written.iter().filter(|w| !w.was_there || is_ensured(&w.path)).map(|w| parent(&w.path).into());
+    // What it made and removed again could be made there, too.
+    let scratch = names.iter().filter(|(p, r)| r.created && r.first.is_none() && !outputs.contains(*p)).map(|(p, _)| parent(p).into());
+    let around = around.chain(scratch);
     for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d) && !is_ensured(d)) {
-        // What is new gets its group from a directory, and may be kept from being made.
+        // It has to be there; what is new gets its group from a directory, and may be kept from being made.
         if let Some(s) = names.get(&dir).map_or_else(|| look.stat(&dir), |r| r.first) {
             f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
         }

@@ -37,7 +37,12 @@ pub(crate) fn reveal(
         f.problems.push("`sleep`: it only waits".to_owned());
     }
     let mut out = Vec::new();
-    out.extend(chooses_by_processor(names, &a.programs, look).then_some(Observation::Fact(Fact::Processor)));
+    let options = option_files(names, &a.programs, look);
+    // A compiler may be told to make what is best for this processor.
+    let words = a.programs.iter().flat_map(|p| &p.argv).chain(&options);
+    out.extend({ words }.any(|w| w.contains_str("native")).then_some(Observation::Fact(Fact::Processor)));
+    let extended = options.iter().flat_map(|t| t.fields()).any(environment::extends_compilers);
+    out.extend(extended.then_some(Observation::EnvAll));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     shows_when_it_ran(a, names, outputs, look, c, epoch, f);
     let is_stranger = |p: &Program| p.tool.is_none() && !p.interpreter.as_ref().is_some_and(|i| scripts::is_shell_program(i));
@@ -169,15 +174,24 @@ fn clock_of_compilers(programs: &[Program], asks: &Asks, epoch: bool, f: &mut Fi
     }
 }
 
-/// Is a compiler told to make what is best for this processor, on a command line or in a file of options (`@file`)?
-fn chooses_by_processor(names: &Names, programs: &[Program], look: &impl Look) -> bool {
-    let words = || programs.iter().flat_map(|p| &p.argv);
-    if words().any(|w| w.contains_str("native")) {
-        return true;
+/// The texts of files of options that were read: those that a command line names (`@file`, `--config=file`), or another such file.
+fn option_files(names: &Names, programs: &[Program], look: &impl Look) -> Vec<Vec<u8>> {
+    let named = |w: &[u8]| {
+        let w = w.trim_with(|c| matches!(c, '"' | '\''));
+        let file = w.strip_prefix(b"@").or_else(|| w.strip_prefix(b"--config=")).map(tools::base_name)?;
+        (!file.is_empty()).then(|| file.to_vec())
+    };
+    let mut open: Vec<Vec<u8>> = programs.iter().flat_map(|p| &p.argv).filter_map(|w| named(w)).collect();
+    let (mut seen, mut texts) = (FxHashSet::default(), Vec::new());
+    while let Some(file) = open.pop() {
+        let read = names.iter().filter(|(p, r)| r.read && tools::base_name(p) == file);
+        let found: Vec<Vec<u8>> = read.filter_map(|(p, _)| look.source(p)).collect();
+        if seen.insert(file) {
+            open.extend(found.iter().flat_map(|t| t.fields()).filter_map(named));
+            texts.extend(found);
+        }
     }
-    let files: Vec<&[u8]> = words().filter_map(|w| w.strip_prefix(b"@")).map(tools::base_name).filter(|n| !n.is_empty()).collect();
-    let mut read = names.iter().filter(|(p, r)| r.read && files.contains(&tools::base_name(p)));
-    read.any(|(p, _)| look.source(p).is_some_and(|text| text.contains_str("native")))
+    texts
 }
 
 /// Does the user say that what this program makes depends neither on time nor on chance?

@@ -78,3 +78,18 @@ fn until_somebody_asks() {
         crate::world::skip("a directory of somebody else's needs root");
     }
 }
+
+/// Who makes a file and removes it again could make it: the directory has to be there.
+#[test]
+fn a_directory_of_scratch_files() {
+    for command in [
+        "(echo 0 > q/w; rm -rf q/w) > out 2>&1; :",
+        "echo 0 > q/w && rm q/w && echo made > out || echo refused > out",
+        "cp f q/w 2>/dev/null && mv q/w out || echo refused > out",
+        "mkdir q/w 2>/dev/null && rmdir q/w && echo made > out || echo refused > out",
+    ] {
+        spring(&trap(command, "echo x > f; mkdir q", command, "rmdir q"));
+        spring(&trap(command, "echo x > f", command, "mkdir q"));
+        spring(&trap(command, "echo x > f; mkdir q", command, "rmdir q; touch q"));
+    }
+}

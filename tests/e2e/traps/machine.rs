@@ -64,10 +64,11 @@ fn compilers() {
 /// There is no second processor here: that it is observed has to do.
 #[test]
 fn what_is_best_for_this_processor() {
-    for text in ["sh build.sh", "gcc @options -c a.c", "gcc -march=native -c a.c"] {
+    for text in ["sh build.sh", "gcc @options -c a.c", "gcc @outer -c a.c", "gcc -march=native -c a.c"] {
         let w = World::new();
         w.write("a.c", "int a;\n");
         w.write("options", "-march=native\n");
+        w.write("outer", "-O1 '@options'\n");
         w.write("build.sh", "gcc -march=native -c a.c\n");
         assert_eq!(w.pip(text).pips("miss"), 1);
         assert!(results(&w).values().flatten().any(|o| o == "Fact(Processor)"), "{text}: {:?}", results(&w));

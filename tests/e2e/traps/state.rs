@@ -251,9 +251,13 @@ fn a_member_of_a_descriptors_directory() {
 fn a_variable_in_a_specs_file() {
     let mut w = World::new();
     w.sh(r"printf '*cpp_unique_options:\n+ -I%%:getenv(DIR /x)\n' > sp; mkdir -p 1/x 2/x; echo 'int a1;' > 1/x/h.h; echo 'int a2;' > 2/x/h.h; echo '#include <h.h>' > m.c");
-    for dir in ["1", "2"] {
-        w.env.insert("DIR".into(), dir.into());
-        let r = w.xl_run("exec", &["gcc", "-specs=sp", "-c", "m.c"]);
-        assert!(String::from_utf8_lossy(&w.sh("nm m.o").stdout).contains(&format!("a{dir}")), "{}", r.story());
+    w.write("outer", "-O1 @inner\n");
+    w.write("inner", "-specs=sp\n");
+    for option in ["-specs=sp", "@outer"] {
+        for dir in ["1", "2"] {
+            w.env.insert("DIR".into(), dir.into());
+            let r = w.xl_run("exec", &["gcc", option, "-c", "m.c"]);
+            assert!(String::from_utf8_lossy(&w.sh("nm m.o").stdout).contains(&format!("a{dir}")), "{}", r.story());
+        }
     }
 }
