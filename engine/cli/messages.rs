@@ -72,7 +72,7 @@ impl From<engine::config::ConfigError> for CommandError {
             }
             E::Age { .. } => error.hint("write a number and a unit: 90s, 15m, 12h, 30d, 8w"),
             E::Number(_) => error,
-            E::NoHome => error.hint("set XL_CACHE_DIR"),
+            E::NoHome => Self { code: exit_code::CACHE, ..error }.hint("set XL_CACHE_DIR"),
             E::Ignore { .. } => error.hint("one entry for a path, another for a tool"),
         }
     }

@@ -95,14 +95,12 @@ impl Engine {
             self.fault(pip, Fault::Survivor);
         }
         let tap = pip.tap.lock().expect("tap").take();
-        let texts = match tap.map(tracer::Tap::finish) {
-            Some(Ok(v)) => v,
-            Some(Err(why)) => {
-                pip.recorder.problem(why.0.to_owned());
-                Vec::new()
-            }
-            None => Vec::new(),
-        };
+        let told = tap.map_or(Ok(Vec::new()), tracer::Tap::finish);
+        let unheard = told.as_ref().is_err_and(|why| *why == tracer::Incomplete::Abandoned);
+        let texts = told.unwrap_or_else(|why| {
+            pip.recorder.problem(why.to_string());
+            Vec::new()
+        });
         for i in &pip.inherited {
             if i.file.as_ref().is_some_and(|f| !f.untouched()) {
                 pip.recorder.problem(format!("it uses descriptor {}, which it inherits (`{}`)", i.fd, text(&i.link)));
@@ -111,6 +109,8 @@ impl Engine {
         let mut accesses = pip.recorder.take();
         // One program is all that its main thread's time tells; for more, the wall clock has to do.
         let cost_us = t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
+        // Of several nobody knows who was not heard.
+        let unheard = unheard && accesses.programs.len() == 1;
         let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
         let written = outputs::written(&mut accesses, &world, pip.fixed.umask);
@@ -209,7 +209,9 @@ impl Engine {
             self.take_back(v, done.written.iter().map(|w| (&w.path, w.was_there)));
         }
         // Everything that the next command may look at is settled: the parent may go on.
-        if verdict.is_none() {
+        if unheard {
+            t.end_unheard();
+        } else if verdict.is_none() {
             drop(t);
         } else {
             item.exit_code = 1;

@@ -223,10 +223,6 @@ impl Engine {
     pub(crate) fn serve(self: &Arc<Self>, t: ExecTicket, d: Descriptors, found: lookup::Found, fixed: Static, started: Instant) {
         let cache = self.cache.as_ref().expect("a hit comes from a cache");
         let e = &found.entry;
-        // To be known before anything is put back: what runs after that would run on its own outputs.
-        if let Some(why) = t.must_run(&d, !e.text.is_empty()) {
-            return self.run_pip(t, d, fixed, Reason::NotRestorable { why: why.to_owned() }, None, started);
-        }
         let texts: Result<Vec<Chunk>, cache::Error> = e
             .text
             .iter()
@@ -241,9 +237,14 @@ impl Engine {
         let in_place =
             |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
         let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
+        // To be known before anything is put back: what runs after that would run on its own outputs.
+        let speaks = texts.iter().flatten().map(|c| c.bytes.len()).sum();
+        if let Some(why) = t.must_run(&d, speaks, replaced.is_empty()) {
+            return self.run_pip(t, d, fixed, Reason::NotRestorable { why: why.to_owned() }, None, started);
+        }
         let busy = replaced.iter().find(|p| self.files.contested(p, OURSELVES, 0, started)).copied();
         if let Some(path) = busy.or_else(|| t.held_open(&replaced)) {
-            // It would go on writing to a file that is gone.
+            // It would go on with a file that is gone.
             let why = format!("`{}` is open in a process of the build", text(path));
             return self.run_pip(t, d, fixed, Reason::NotRestorable { why }, None, started);
         }
@@ -302,7 +303,9 @@ impl Engine {
         }
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
-            self.warn(format!("a hit could not be served: {why}"));
+            if !matches!(why, tracer::HitError::Unheard) {
+                self.warn(format!("a hit could not be served: {why}"));
+            }
             return self.run_pip(t, d, fixed, Reason::Uncacheable { why: why.to_string() }, None, started);
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);

@@ -283,3 +283,18 @@ fn a_warm_build_loads_no_programs() {
     let o = w.sh(&format!("{refuse} bpf -- {} run --backend auto -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
     assert!(String::from_utf8_lossy(&o.stderr).contains("seccomp"), "{}", String::from_utf8_lossy(&o.stderr));
 }
+
+/// A look at a file that a signal interrupts is made again, and seen: dash, whose handler for the ends of children does not ask for that, would take it
+/// for a directory of `PATH` that lacks the command. Children end here all the time.
+#[test]
+fn looks_that_signals_interrupt() {
+    let mut w = World::new();
+    w.env.insert("XL_BACKEND".into(), "seccomp".into());
+    let path: String = (0..40).map(|n| format!("/none/{n}:")).collect();
+    let lines: String = (0..100).map(|n| format!("for i in 1 2 3 4 5 6 7 8; do : & done; tool-{n} 2>&-\n")).collect();
+    w.write("looks.sh", &format!("PATH={path}$PATH\n{lines}echo done > out\n"));
+    let r = w.xl_run("exec", &["dash", "looks.sh"]);
+    assert_eq!((r.code(), r.pips("miss")), (Some(0), 1), "{}", r.story());
+    let seen: Vec<String> = results(&w).into_values().flatten().filter(|o| o.starts_with("Absent(/none/")).collect();
+    assert_eq!(seen.len(), 40 * 100);
+}

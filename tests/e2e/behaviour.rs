@@ -143,6 +143,52 @@ fn a_nested_run_joins_the_outer_one() {
     assert_eq!(w.run(&[xl, "run", "--", "make"]).outcome("gcc -c a.c"), "hit");
 }
 
+/// A shell that a build left behind (a terminal multiplexer's) has its variable for ever.
+#[test]
+fn a_session_that_is_over_does_not_count() {
+    let mut w = World::new();
+    w.write("a.c", "int a;\n");
+    w.env.insert("XL_SESSION".into(), "4194304".into());
+    for outcome in ["miss", "hit"] {
+        w.sh("rm -f a.o");
+        let r = w.run(&["sh", "-c", "gcc -c a.c; :"]);
+        assert_eq!(r.outcome("gcc -c a.c"), outcome);
+        assert!(r.stderr().contains("XL_SESSION is set, but no xl supervises this"), "{}", r.stderr());
+    }
+}
+
+/// Who has neither a home nor a cache directory gets his build.
+#[test]
+fn nowhere_to_keep_a_cache() {
+    let w = World::new();
+    w.sh("cp $XL ../xl; chmod 755 ../xl . ..".replace("$XL", env!("CARGO_BIN_EXE_xl")).as_str());
+    let run = |options: &str| {
+        let no_user = "env -u HOME -u XDG_CACHE_HOME -u XL_CACHE_DIR setpriv --reuid=54321 --regid=54321 --clear-groups";
+        let o = w.sh(&format!("{no_user} ../xl run {options} -- sh -c 'echo built; exit 3'"));
+        (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), String::from_utf8_lossy(&o.stderr).into_owned())
+    };
+    let (out, code, err) = run("");
+    assert_eq!((out.as_str(), code), ("built\n", Some(3)), "{err}");
+    assert!(err.contains("no cache directory") && err.contains("runs without xl"), "{err}");
+    let (out, code, err) = run("--strict");
+    assert_eq!((out.as_str(), code), ("", Some(74)), "{err}");
+    assert!(err.contains("XL_CACHE_DIR"), "{err}");
+}
+
+/// Nor does a limit that is too low for xl end a build that can live with it.
+#[test]
+fn little_address_space() {
+    let w = World::new();
+    let run = |options: &str| {
+        let o = w.sh(&format!("ulimit -v 500000; exec {} run {options} -- sh -c 'echo built; exit 3'", env!("CARGO_BIN_EXE_xl")));
+        (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), String::from_utf8_lossy(&o.stderr).into_owned())
+    };
+    let (out, code, err) = run("");
+    assert_eq!((out.as_str(), code), ("built\n", Some(3)), "{err}");
+    assert!(err.contains("ulimit -v") && err.contains("runs without xl"), "{err}");
+    assert_eq!(run("--strict").1, Some(74));
+}
+
 #[test]
 fn disabled_means_a_plain_exec() {
     let mut w = World::new();
@@ -155,15 +201,19 @@ fn disabled_means_a_plain_exec() {
 #[test]
 fn signals_reach_the_build() {
     let w = World::new();
-    w.write("b.sh", "trap 'echo got it; exit 3' TERM\necho ready > ready\nwhile :; do sleep 0.05; done\n");
-    let mut child = w.xl(&["run", "--", "sh", "b.sh"]).stdout(std::process::Stdio::piped()).spawn().expect("xl");
-    while !w.path("ready").exists() {
-        std::thread::yield_now();
+    w.write("b.sh", "trap 'echo got it; exit 3' TERM INT\necho ready > ready\nwhile :; do sleep 0.05; done\n");
+    // Of what is typed at a terminal the build learns without us; this is sent to xl alone.
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        w.sh("rm -f ready");
+        let mut child = w.xl(&["run", "--", "sh", "b.sh"]).stdout(std::process::Stdio::piped()).spawn().expect("xl");
+        while !w.path("ready").exists() {
+            std::thread::yield_now();
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).expect("a signal");
+        let out = std::io::read_to_string(child.stdout.take().expect("its output")).expect("text");
+        assert_eq!(child.wait().expect("its end").code(), Some(3));
+        assert_eq!(out, "got it\n");
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).expect("a signal");
-    let out = std::io::read_to_string(child.stdout.take().expect("its output")).expect("text");
-    assert_eq!(child.wait().expect("its end").code(), Some(3));
-    assert_eq!(out, "got it\n");
 }
 
 #[test]

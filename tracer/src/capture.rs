@@ -7,13 +7,15 @@
 //! itself a command under supervision; nothing of the build's is ever made non-blocking.
 
 use crate::request::{Descriptors, FdKind};
+use crate::terminal::LineEnds;
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 /// Which descriptor a piece of text went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,9 @@ struct Source {
     held: u32,
     /// The file that `to` is, if it is a regular one.
     log: Option<FileId>,
+    /// What is kept from it for now.
+    kept: Vec<u8>,
+    line_ends: Option<LineEnds>,
     _size: Option<crate::terminal::Size>,
 }
 
@@ -69,7 +74,10 @@ fn forwarded(id: Option<FileId>) -> u64 {
 /// A running capture.
 pub struct Capture {
     finish: OwnedFd,
-    result: mpsc::Receiver<Vec<Chunk>>,
+    result: mpsc::Receiver<Record>,
+    logs: Vec<FileId>,
+    /// Nothing goes to a log before the end.
+    keep_back: Arc<AtomicBool>,
     files: Vec<File>,
 }
 
@@ -87,9 +95,65 @@ pub(crate) struct Install {
     pub original: OwnedFd,
 }
 
-/// What [`Capture::finish`] gave up on.
-#[derive(Debug)]
-pub struct Incomplete(pub &'static str);
+/// Why [`Capture::finish`] has no text to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Incomplete {
+    /// The command wrote it all, but its reader left before it had come.
+    #[error("nobody reads its text any more")]
+    Abandoned,
+    #[error("its text could not be collected")]
+    Lost,
+    #[error("others write to the file that its text goes to")]
+    Mixed,
+    #[error("its redirected text could not be read back")]
+    Unreadable,
+}
+
+/// What a capture has seen so far.
+#[derive(Default)]
+struct Record {
+    chunks: Vec<Chunk>,
+    abandoned: bool,
+}
+
+/// What is kept back at most: who writes more than that is not about to end.
+const MOST_KEPT: usize = 64 << 20;
+
+impl Source {
+    fn new(stream: Stream, from: OwnedFd, original: &OwnedFd) -> rustix::io::Result<Self> {
+        let (to, log) = (rustix::io::fcntl_dupfd_cloexec(original, 3)?, file_id(original));
+        Ok(Self { stream, from, to, open: true, held: 0, log, kept: Vec::new(), line_ends: None, _size: None })
+    }
+
+    /// Forwards text and notes it, or keeps it for now.
+    ///
+    /// When the reader is gone, our end is closed: the command learns of it as it would have without us, if it goes on writing.
+    fn pass_on(&mut self, bytes: &[u8], record: Option<&mut Record>, keep_back: bool) {
+        if keep_back && self.log.is_some() && self.kept.len() + bytes.len() <= MOST_KEPT {
+            self.kept.extend_from_slice(bytes);
+            return;
+        }
+        let mut all = std::mem::take(&mut self.kept);
+        let bytes = if all.is_empty() {
+            bytes
+        } else {
+            all.extend_from_slice(bytes);
+            &all
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(id) = self.log {
+            *FORWARDED.lock().expect("forwarded").entry(id).or_insert(0) += bytes.len() as u64;
+        }
+        let written = write_all(self.to.as_fd(), bytes);
+        self.open = written.is_ok();
+        if let Some(r) = record {
+            push(&mut r.chunks, self.stream, bytes);
+            r.abandoned |= written == Err(Errno::PIPE);
+        }
+    }
+}
 
 impl Capture {
     /// Prepares the capture of a task's standard output and error.
@@ -123,35 +187,31 @@ impl Capture {
                     files.push(File { stream, file, offset, id, forwarded: forwarded(id) });
                 }
                 FdKind::Terminal => {
-                    let (from, replacement, size) = crate::terminal::like(original)?;
-                    let to = rustix::io::fcntl_dupfd_cloexec(original, 3)?;
-                    sources.push(Source { stream, from, to, open: true, held: 0, log: None, _size: Some(size) });
-                    installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
+                    let t = crate::terminal::like(original)?;
+                    sources.push(Source { line_ends: t.line_ends, _size: Some(t.size), ..Source::new(stream, t.ours, original)? });
+                    installs.push(Install { target, replacement: t.theirs, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
                 FdKind::Pipe | FdKind::Log | FdKind::Socket => {
                     let (from, replacement) = if fd.kind == FdKind::Socket {
                         use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
                         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?
                     } else {
-                        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?
+                        let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+                        // What is in it has not been heard, if the reader leaves: the less, the better. A smaller one is as good to every writer.
+                        let _ = rustix::pipe::fcntl_setpipe_size(&ends.1, 2 * 4096);
+                        ends
                     };
-                    sources.push(Source {
-                        stream,
-                        from,
-                        to: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
-                        open: true,
-                        held: 0,
-                        log: file_id(original),
-                        _size: None,
-                    });
+                    sources.push(Source::new(stream, from, original)?);
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
             }
         }
         let finish = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
         let (tx, result) = mpsc::channel();
+        let mut logs = Vec::new();
+        let keep_back: Arc<AtomicBool> = Arc::default();
         if sources.is_empty() {
-            let _ = tx.send(Vec::new());
+            let _ = tx.send(Record::default());
         } else {
             for s in &sources {
                 // Our end is ours alone: non-blocking here is invisible to the build.
@@ -162,24 +222,38 @@ impl Capture {
             for s in &mut sources {
                 s.held = keeper.hold(s.from.as_fd(), s.to.as_fd());
             }
-            let keeper = keeper.clone();
+            logs.extend(sources.iter().filter_map(|s| s.log));
+            let (keeper, keep_back) = (keeper.clone(), keep_back.clone());
             std::thread::Builder::new()
                 .name("xl-text".into())
                 .stack_size(256 << 10)
-                .spawn(move || forward(sources, &wake, &tx, &keeper))
+                .spawn(move || forward(sources, &wake, &tx, &keeper, &keep_back))
                 .map_err(|_| Errno::AGAIN)?;
         }
-        Ok((Self { finish, result, files }, installs))
+        Ok((Self { finish, result, logs, keep_back, files }, installs))
+    }
+
+    /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write it again, for ever (`grep -r`
+    /// and `cat` know better when they see the file itself as their output). Returns whether that is so.
+    pub fn reads(&self, file: FileId) -> bool {
+        let own = self.logs.contains(&file);
+        if own {
+            self.keep_back.store(true, Ordering::Relaxed);
+        }
+        own
     }
 
     /// Collects the text. Must be called while the pip's root is still held, so that everything that it wrote is
     /// in the pipes or forwarded. Survivors that go on writing are still forwarded, but not recorded.
     pub fn finish(mut self) -> Result<Vec<Chunk>, Incomplete> {
         let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
-        let mut chunks = self.result.recv().map_err(|_| Incomplete("its text could not be collected"))?;
+        let Record { mut chunks, abandoned } = self.result.recv().map_err(|_| Incomplete::Lost)?;
+        if abandoned {
+            return Err(Incomplete::Abandoned);
+        }
         for f in std::mem::take(&mut self.files) {
             if forwarded(f.id) != f.forwarded {
-                return Err(Incomplete("others write to the file that its text goes to"));
+                return Err(Incomplete::Mixed);
             }
             let mut bytes = Vec::new();
             let mut at = f.offset;
@@ -192,7 +266,7 @@ impl Capture {
                         at += n as u64;
                     }
                     Err(Errno::INTR) => {}
-                    Err(_) => return Err(Incomplete("its redirected text could not be read back")),
+                    Err(_) => return Err(Incomplete::Unreadable),
                 }
             }
             if !bytes.is_empty() {
@@ -205,48 +279,56 @@ impl Capture {
 
 /// Moves bytes until every source is at its end. When `wake` fires, drains what is there and sends the record.
 ///
-/// When the reader of a source is gone, our end is closed, and the keeper's copy with it: the command learns of it as it
-/// would have without us.
-fn forward(mut sources: Vec<Source>, wake: &OwnedFd, record: &mpsc::Sender<Vec<Chunk>>, keeper: &crate::keeper::Keeper) {
-    let mut chunks: Vec<Chunk> = Vec::new();
-    let mut recording = true;
+/// When the reader of a source is gone, the keeper's copy of our end is closed with ours.
+fn forward(
+    mut sources: Vec<Source>,
+    wake: &OwnedFd,
+    result: &mpsc::Sender<Record>,
+    keeper: &crate::keeper::Keeper,
+    keep_back: &AtomicBool,
+) {
+    let mut record = Some(Record::default());
     let mut buf = vec![0; 64 << 10];
-    while recording || sources.iter().any(|s| s.open) {
+    while record.is_some() || sources.iter().any(|s| s.open) {
         let mut polls: Vec<PollFd<'_>> = Vec::with_capacity(3);
-        if recording {
+        if record.is_some() {
             polls.push(PollFd::new(wake, PollFlags::IN));
         }
         polls.extend(sources.iter().filter(|s| s.open).map(|s| PollFd::new(&s.from, PollFlags::IN)));
         if rustix::event::poll(&mut polls, None).is_err() {
             continue;
         }
-        let finish = recording && polls[0].revents().contains(PollFlags::IN);
+        let finish = record.is_some() && polls[0].revents().contains(PollFlags::IN);
         drop(polls);
         for s in sources.iter_mut().filter(|s| s.open) {
             // What is in a pipe when the end is asked for fits in this; a survivor may write for ever.
             let mut budget = if finish { 1 << 20 } else { usize::MAX };
             while s.open && budget > 0 {
+                let keep_back = record.is_some() && keep_back.load(Ordering::Relaxed);
                 match rustix::io::read(&s.from, &mut buf) {
-                    Ok(0) | Err(Errno::IO) => s.open = false,
-                    Ok(n) => {
+                    Ok(n) if n > 0 => {
                         budget = budget.saturating_sub(n);
-                        if recording {
-                            push(&mut chunks, s.stream, &buf[..n]);
+                        match s.line_ends.as_mut().map(|l| l.undo(&buf[..n])) {
+                            Some(undone) => s.pass_on(&undone, record.as_mut(), keep_back),
+                            None => s.pass_on(&buf[..n], record.as_mut(), keep_back),
                         }
-                        if let Some(id) = s.log {
-                            *FORWARDED.lock().expect("forwarded").entry(id).or_insert(0) += n as u64;
-                        }
-                        // The reader is gone: closing our end tells the command so, as it would have been told.
-                        s.open = write_all(s.to.as_fd(), &buf[..n]).is_ok();
                     }
                     Err(Errno::INTR) => {}
-                    Err(_) => break,
+                    end => {
+                        let over = matches!(end, Ok(_) | Err(Errno::IO));
+                        let rest = s.line_ends.as_mut().map_or(&b""[..], LineEnds::rest);
+                        s.pass_on(rest, record.as_mut(), keep_back && !over);
+                        s.open &= !over;
+                        break;
+                    }
                 }
             }
+            if finish && s.open {
+                s.pass_on(b"", record.as_mut(), false);
+            }
         }
-        if finish {
-            recording = false;
-            let _ = record.send(std::mem::take(&mut chunks));
+        if finish && let Some(r) = record.take() {
+            let _ = result.send(r);
         }
         sources.retain(|s| {
             if !s.open {

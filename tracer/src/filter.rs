@@ -63,11 +63,19 @@ pub enum Calls {
 pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     let watched = &watched[..watched.len().min(MOST_WATCHED)];
     let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
-    let k = watched.len() as u8;
-    for (nr, arg) in arch::DESCRIPTOR_USERS.iter().filter(|_| k > 0) {
-        v.extend([jump(JEQ, nr.cast_unsigned(), 0, k + 4), stmt(LD_ABS, offset_arg(*arg))]);
-        v.extend((0..).zip(watched).map(|(i, fd)| jump(JEQ, fd.cast_unsigned(), k + 1 - i, 0)));
-        v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, 1), stmt(RET, NOTIFY)]);
+    let watched: Vec<u32> = watched.iter().map(|fd| fd.cast_unsigned()).collect();
+    for (nr, arg) in arch::DESCRIPTOR_USERS.iter().filter(|_| !watched.is_empty()) {
+        v.extend(notify_one_of(*nr, *arg, &watched));
+    }
+    v.extend(notify_one_of(arch::IOCTL, 1, arch::TERMINAL_SETTERS));
+    v.extend(notify_one_of(arch::RT_SIGACTION, 0, &[libc::SIGCHLD.cast_unsigned()]));
+    for nr in arch::DUPLICATORS {
+        // `<&1`, `<&2`: what is written to becomes what is read from.
+        let of_output = notify_one_of(*nr, 0, &[1, 2]);
+        let k = of_output.len() as u8;
+        v.extend([jump(JEQ, nr.cast_unsigned(), 0, k + 5), stmt(LD_ABS, offset_arg(1)), jump(JEQ, 0, 2, 0)]);
+        v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, u32::from(k) + 1), stmt(LD_ABS, OFFSET_NR)]);
+        v.extend(of_output);
     }
     let told_anyway = |nr| arch::TABLE.iter().any(|r| r.0 == nr && (calls == Calls::All || r.2.looks() != Looks::Yes));
     for (nr, arg) in arch::STDIN_READERS.iter().chain(arch::STDIN_ASKERS) {
@@ -122,6 +130,15 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, ERRNO | errno.cast_unsigned())]);
     }
     v.extend([jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0), jump(JGT, arch::HIGHEST_KNOWN, 0, 1), stmt(RET, NOTIFY), stmt(RET, ALLOW)]);
+    v
+}
+
+/// Notified if argument `arg` of call `nr` is one of these; else the program goes on behind it.
+fn notify_one_of(nr: i32, arg: u8, values: &[u32]) -> Vec<Instruction> {
+    let k = values.len() as u8;
+    let mut v = vec![jump(JEQ, nr.cast_unsigned(), 0, k + 4), stmt(LD_ABS, offset_arg(arg))];
+    v.extend((0..).zip(values).map(|(i, value)| jump(JEQ, *value, k + 1 - i, 0)));
+    v.extend([stmt(LD_ABS, OFFSET_NR), stmt(JA, 1), stmt(RET, NOTIFY)]);
     v
 }
 
@@ -188,6 +205,17 @@ mod tests {
             (72, [0, 0, 10, 0, 0, 0], NOTIFY, "F_DUPFD of standard input"),
             (72, [0, 1030, 10, 0, 0, 0], NOTIFY, "F_DUPFD_CLOEXEC of standard input"),
             (72, [0, 1, 0, 0, 0, 0], ALLOW, "F_GETFD"),
+            (16, [1, 0x5401, 0, 0, 0, 0], ALLOW, "TCGETS of standard output"),
+            (16, [0, 0x5401, 0, 0, 0, 0], NOTIFY, "TCGETS of standard input"),
+            (16, [1, 0x5402, 0, 0, 0, 0], NOTIFY, "TCSETS of standard output"),
+            (16, [7, 0x402c_542d, 0, 0, 0, 0], NOTIFY, "TCSETSF2 of any descriptor"),
+            (13, [17, 0, 0, 0, 0, 0], NOTIFY, "sigaction of SIGCHLD"),
+            (13, [14, 0, 0, 0, 0, 0], ALLOW, "sigaction of another signal"),
+            (33, [2, 0, 0, 0, 0, 0], NOTIFY, "dup2(2, 0)"),
+            (33, [2, 1, 0, 0, 0, 0], ALLOW, "dup2(2, 1)"),
+            (33, [3, 0, 0, 0, 0, 0], ALLOW, "dup2(3, 0)"),
+            (33, [0, 3, 0, 0, 0, 0], NOTIFY, "dup2 of standard input"),
+            (292, [1, 0, 0, 0, 0, 0], NOTIFY, "dup3(1, 0)"),
             (72, [3, 0, 0, 0, 0, 0], ALLOW, "F_DUPFD of another descriptor"),
             (44, [3, 0, 0, 0, 0, 0], ALLOW, "send"),
             (44, [3, 0, 0, 0, 9, 0], NOTIFY, "sendto"),

@@ -29,7 +29,7 @@ mod transport;
 mod watched;
 
 pub use access::{Access, Escape, EscapeKind, Late, Op};
-pub use capture::{Chunk, Stream};
+pub use capture::{Chunk, Incomplete, Stream};
 pub use observer::{RingSize, Unavailable as EbpfUnavailable};
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
@@ -39,5 +39,5 @@ pub use session::{
     Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, probe_ebpf, search_path,
 };
 pub use sys::signals::{forward_signals, survive_failed_writes};
-pub use task_files::{own_inherited as inherited, parent_of, program_name, started};
-pub use ticket::{ExecTicket, ExitTicket, Tap};
+pub use task_files::{descends_from, may_be_supervised, own_inherited as inherited, parent_of, program_name, started};
+pub use ticket::{ExecTicket, ExitTicket, HitError, Tap};

@@ -256,13 +256,13 @@ impl ProcessTable {
         v
     }
 
-    /// The first of these files that a build tool has open for writing.
-    pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
+    /// The first of these files that a build tool has open, or (`writing`) open for writing.
+    pub fn held_open<'a>(&self, paths: &[&'a [u8]], writing: bool) -> Option<&'a [u8]> {
         if paths.is_empty() {
             return None;
         }
         let tools = self.alive(Scope::DRIVER);
-        paths.iter().find(|path| tools.iter().any(|p| task_files::may_write_to(p.pid, path))).copied()
+        paths.iter().find(|path| tools.iter().any(|p| task_files::has_open(p.pid, path, writing))).copied()
     }
 
     fn open(&self, pid: i32, scope: Scope) -> Option<Arc<Process>> {

@@ -37,6 +37,11 @@ impl Resolved {
     pub fn file_type(&self) -> Option<FileType> {
         self.state.map(|s| FileType::from_raw_mode(s.stx_mode.into()))
     }
+
+    /// Device and inode of what is there.
+    pub fn file(&self) -> Option<(u64, u64)> {
+        self.state.map(|s| (rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino))
+    }
 }
 
 /// `statx` of `path` without following it; `None` when it is not there or cannot be seen.

@@ -49,6 +49,10 @@ pub trait Supervisor: Send + Sync + 'static {
     /// A process of an observed scope does something with the standard input that its root was given. If that is `live`, taking it is an
     /// escape besides.
     fn stdin(&self, _scope: Scope, _pid: i32, _how: StdinUse, _live: bool) {}
+    /// A process of `scope` is about to use a terminal for more than to write to it: to set its modes, or to read from what it was given for
+    /// its output. If that was a stand-in, the process has the terminal itself once this returns: its captured text must have been
+    /// forwarded by then. May block.
+    fn takes_terminal(&self, _scope: Scope) {}
     /// Process `parent` of an observed scope has a new child. Not every backend tells.
     fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
@@ -475,6 +479,11 @@ impl Inner {
             arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
+            arch::IOCTL if arch::TERMINAL_SETTERS.contains(&(n.args[1] as u32)) => return self.terminal_taken(n, &p, scope),
+            nr if arch::DUPLICATORS.contains(&nr) && n.args[1] as i32 == 0 && matches!(n.args[0] as i32, 1 | 2) => {
+                return self.terminal_taken(n, &p, scope);
+            }
+            arch::RT_SIGACTION => self.child_handler(&n, &p),
             // Only the transport that is in their way asks about these.
             arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
@@ -491,6 +500,31 @@ impl Inner {
             },
         }
         self.transport.proceed(n.id);
+    }
+
+    /// Looks at files never fail with `EINTR` (signal(7)), and some shells do not expect it: dash goes on to the next directory of `PATH`, as if a
+    /// command were not there. With us between they could fail, if a child ends at that moment ([`Transport`]). So the handler of such a
+    /// shell says that calls are made again. All that they wait for with is interrupted anyway (`sigsuspend`, `wait3` without blocking).
+    fn child_handler(&self, n: &Notification, p: &Process) {
+        const SHELLS: [&[u8]; 7] = [b"dash", b"sh", b"ash", b"busybox", b"mksh", b"posh", b"ksh"];
+        // Of `struct kernel_sigaction`, the second number.
+        const FLAGS: u64 = 8;
+        let (tid, action) = (n.tid.cast_signed(), n.args[1]);
+        let is_shell = || {
+            let image = rustix::fs::readlink(format!("/proc/{}/exe", p.pid), Vec::new()).map(std::ffi::CString::into_bytes);
+            image.is_ok_and(|i| SHELLS.contains(&i.rsplit(|b| *b == b'/').next().unwrap_or_default()))
+        };
+        let restarts = u64::from(libc::SA_RESTART.cast_unsigned());
+        if action != 0
+            && self.transport.loses_to_signals()
+            && is_shell()
+            && let Ok(flags) = crate::sys::memory::read_u64(tid, action + FLAGS)
+            && flags & restarts == 0
+            && self.transport.is_valid(n.id)
+        {
+            // If that is refused, it is as it was.
+            let _ = crate::sys::memory::write_u64(tid, action + FLAGS, flags | restarts);
+        }
     }
 
     /// The first call after an `execve` was let go tells whether it happened.

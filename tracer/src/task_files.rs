@@ -32,6 +32,24 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat(pid).map(|s| s.parent)
 }
 
+/// Is this process a descendant of `ancestor`?
+pub fn descends_from(ancestor: i32) -> bool {
+    let mut above = parent_of(std::process::id().cast_signed());
+    while let Some(pid) = above.filter(|p| *p > 0) {
+        if pid == ancestor {
+            return true;
+        }
+        above = parent_of(pid);
+    }
+    false
+}
+
+/// Is there a filter or a tracer on this process?
+pub fn may_be_supervised() -> bool {
+    let me = std::process::id().cast_signed();
+    status_field(me, b"Seccomp:") == Some(2) || status_field(me, b"TracerPid:").is_some_and(|pid| pid != 0)
+}
+
 /// When a process started, in clock ticks after boot, and its parent's id.
 pub fn started(pid: i32) -> Option<(u64, i32)> {
     stat(pid).map(|s| (s.start, s.parent))
@@ -112,12 +130,45 @@ pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
     let mut out = Vec::new();
     for e in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
         let Some(fd) = number::<i32>(e.ok()?.file_name().as_encoded_bytes()) else { continue };
-        if fd > 2 && fd_flags(pid, fd).is_none_or(|f| f & 0o2_000_000 == 0) {
+        if fd > 2 && fd_flags(pid, fd).is_none_or(|f| f & CLOEXEC == 0) {
             out.push(fd);
         }
     }
     out.sort_unstable();
     Some(out)
+}
+
+const CLOEXEC: u32 = 0o2_000_000;
+
+/// All open descriptors.
+pub fn fds(pid: i32) -> Vec<i32> {
+    let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes())).collect()
+}
+
+/// Would an `execve` of the task close a pipe or a socket?
+pub fn exec_closes_a_pipe(pid: i32) -> bool {
+    let is_open_end = |fd| {
+        let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}"));
+        s.is_ok_and(|s| matches!(rustix::fs::FileType::from_raw_mode(s.st_mode), rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+    };
+    fds(pid).into_iter().any(|fd| fd_flags(pid, fd).is_none_or(|f| f & CLOEXEC != 0) && is_open_end(fd))
+}
+
+/// Device number of the terminal, or other character device, behind a descriptor.
+pub fn device(pid: i32, fd: i32) -> Option<u64> {
+    let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok()?;
+    (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::CharacterDevice).then_some(s.st_rdev)
+}
+
+/// Does the signal end the task: is it neither ignored, blocked nor handled?
+pub fn dies_of(tid: i32, signal: i32) -> bool {
+    let Some(b) = read(&format!("/proc/{tid}/status")) else { return false };
+    let set = |name: &[u8]| {
+        let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(name))?;
+        u64::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 16).ok()
+    };
+    [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:"].into_iter().all(|name| set(name).is_some_and(|s| s >> (signal - 1) & 1 == 0))
 }
 
 /// Is there a regular file behind the descriptor?
@@ -137,17 +188,14 @@ pub fn own_inherited() -> Vec<(i32, Vec<u8>)> {
 /// Has the process put its own output aside, to lend descriptor 1 or 2 to a command? Shells keep it from 10 on, closed on exec (POSIX,
 /// "Redirection"): something to write to that is not this file.
 pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
-    let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let kept = all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes())).filter(|fd| *fd >= 10);
+    let mut kept = fds(pid).into_iter().filter(|fd| *fd >= 10);
     let is_other = |fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) != file);
-    { kept }.any(|fd| fd_flags(pid, fd).is_some_and(|f| f & 0o2_000_000 != 0 && f & 3 != 0) && is_other(fd))
+    kept.any(|fd| fd_flags(pid, fd).is_some_and(|f| f & CLOEXEC != 0 && f & 3 != 0) && is_other(fd))
 }
 
-/// Has the process the file of this name open for writing?
-pub fn may_write_to(pid: i32, path: &[u8]) -> bool {
-    let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let mut all = all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes()));
-    all.any(|fd| fd_link(pid, fd).is_some_and(|l| l == path) && fd_flags(pid, fd).is_none_or(|f| f & 3 != 0))
+/// Has the process the file of this name open, or (`writing`) open for writing?
+pub fn has_open(pid: i32, path: &[u8], writing: bool) -> bool {
+    fds(pid).into_iter().any(|fd| fd_link(pid, fd).is_some_and(|l| l == path) && (!writing || fd_flags(pid, fd).is_none_or(|f| f & 3 != 0)))
 }
 
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.

@@ -1,7 +1,8 @@
 //! The pseudo-terminal that stands in for a real one while a command's text is captured.
 //!
-//! It has the size and modes of the real one, and follows it when the user resizes the window. Its output is not
-//! processed: the real one still does that. Knows nothing of what is written to it.
+//! It has the size and modes of the real one, and follows it when the user resizes the window. The real one processes what is forwarded to it,
+//! so what the stand-in has made of line ends is undone first. It is there to be written to: whoever sets its modes (curses, a
+//! pager) or reads from it is given the real one instead; see [`behind`].
 
 use crate::sys::signals;
 use rustix::fs::{Mode, OFlags};
@@ -11,9 +12,10 @@ use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcgetwinsize, tcs
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// A stand-in's end, and the terminal whose size it has.
+/// A stand-in's end and its device number, and the terminal that it stands for.
 struct Pair {
     stand_in: OwnedFd,
+    device: u64,
     real: OwnedFd,
 }
 
@@ -23,22 +25,80 @@ static FOLLOWER: OnceLock<()> = OnceLock::new();
 /// Keeps a stand-in's size up to date while it lives.
 pub struct Size(#[expect(dead_code, reason = "held for its life only")] Arc<Pair>);
 
-/// Both ends of a stand-in for `real`: ours and the command's, and what keeps it of the same size.
-pub fn like(real: &OwnedFd) -> rustix::io::Result<(OwnedFd, OwnedFd, Size)> {
+/// A stand-in: both ends, ours and the command's, what keeps it of the same size, and how its text is to be forwarded.
+pub struct StandIn {
+    pub ours: OwnedFd,
+    pub theirs: OwnedFd,
+    pub size: Size,
+    pub line_ends: Option<LineEnds>,
+}
+
+/// A stand-in for `real`.
+pub fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
     let name = ptsname(&ours, Vec::new())?;
     let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut line_ends = None;
     if let Ok(mut t) = tcgetattr(real) {
-        t.output_modes.remove(OutputModes::OPOST);
+        if t.output_modes == OutputModes::OPOST | OutputModes::ONLCR {
+            line_ends = Some(LineEnds::default());
+        } else {
+            // What else it may make of the text cannot be undone.
+            t.output_modes.remove(OutputModes::OPOST);
+        }
         tcsetattr(&theirs, OptionalActions::Now, &t)?;
     }
-    let pair = Arc::new(Pair { stand_in: fcntl_dupfd_cloexec(&ours, 3)?, real: fcntl_dupfd_cloexec(real, 3)? });
+    let device = rustix::fs::fstat(&theirs)?.st_rdev;
+    let pair = Arc::new(Pair { stand_in: fcntl_dupfd_cloexec(&ours, 3)?, device, real: fcntl_dupfd_cloexec(real, 3)? });
     LIVE.lock().expect("terminals").push(Arc::downgrade(&pair));
     FOLLOWER.get_or_init(follow);
     pair.adopt_size();
-    Ok((ours, theirs, Size(pair)))
+    Ok(StandIn { ours, theirs, size: Size(pair), line_ends })
+}
+
+/// The real terminal behind the stand-in of this device number; `None` if it is none.
+pub fn behind(device: u64) -> Option<OwnedFd> {
+    let stands_for = |device: u64| {
+        let live = LIVE.lock().expect("terminals");
+        live.iter().filter_map(Weak::upgrade).find(|p| p.device == device).and_then(|p| fcntl_dupfd_cloexec(&p.real, 3).ok())
+    };
+    let mut found = stands_for(device)?;
+    // A command below one that turned out to start commands itself has a stand-in for a stand-in.
+    while let Some(further) = rustix::fs::fstat(&found).ok().and_then(|s| stands_for(s.st_rdev)) {
+        found = further;
+    }
+    Some(found)
+}
+
+/// Takes back what a terminal makes of line ends: it writes CR LF for each LF (`ONLCR`, termios(3)).
+#[derive(Debug, Default)]
+pub struct LineEnds {
+    /// A CR that came last: its LF may follow.
+    held: bool,
+}
+
+impl LineEnds {
+    /// The text as the command wrote it, but for a last CR.
+    pub fn undo(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len() + 1);
+        for b in bytes {
+            if std::mem::take(&mut self.held) && *b != b'\n' {
+                out.push(b'\r');
+            }
+            match b {
+                b'\r' => self.held = true,
+                b => out.push(*b),
+            }
+        }
+        out
+    }
+
+    /// Nothing follows for now: the CR was one of the command's own.
+    pub fn rest(&mut self) -> &'static [u8] {
+        if std::mem::take(&mut self.held) { b"\r" } else { b"" }
+    }
 }
 
 impl Pair {
@@ -66,4 +126,22 @@ fn follow() {
         }
     };
     let _ = std::thread::Builder::new().name("xl-size".into()).stack_size(64 << 10).spawn(copy);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_come_back_however_they_are_cut() {
+        let written = b"a\nb\r\nc\r\r\n\n\r50%\r100%\r";
+        let shown: Vec<u8> = written.iter().flat_map(|b| if *b == b'\n' { b"\r\n".to_vec() } else { vec![*b] }).collect();
+        for cut in 0..=shown.len() {
+            let mut l = LineEnds::default();
+            let mut back = l.undo(&shown[..cut]);
+            back.extend(l.undo(&shown[cut..]));
+            back.extend(l.rest());
+            assert_eq!(back, written, "cut at {cut}");
+        }
+    }
 }

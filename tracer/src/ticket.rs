@@ -7,7 +7,9 @@ use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all, write_fittin
 use crate::process::{PendingExec, Process, Scope};
 use crate::request::{Descriptors, ExecRequest, FdKind};
 use crate::session::Inner;
+use crate::sys::memory;
 use crate::sys::seccomp::Notification;
+use crate::task_files;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -15,6 +17,11 @@ use std::sync::Arc;
 pub struct Tap(Capture);
 
 impl Tap {
+    /// Whoever writes here reads the file of this device and inode: is it the one that the text goes to? Then that waits for the end.
+    pub fn reads(&self, file: (u64, u64)) -> bool {
+        self.0.reads(file)
+    }
+
     /// The text so far; see [`ExitTicket`] for when to call it.
     pub fn finish(self) -> Result<Vec<Chunk>, Incomplete> {
         self.0.finish()
@@ -28,7 +35,19 @@ pub enum HitError {
     Seize(std::io::Error),
     #[error("its output descriptor cannot be written: {0}")]
     Replay(std::io::Error),
+    /// It is a pipe, and its reader left before it had all.
+    #[error("nobody reads its text any more")]
+    Unheard,
 }
+
+impl HitError {
+    fn of_write(e: rustix::io::Errno) -> Self {
+        if e == rustix::io::Errno::PIPE { Self::Unheard } else { Self::Replay(e.into()) }
+    }
+}
+
+/// What a pipe holds (pipe(7), "Pipe capacity"): who writes no more never learns whether it is read.
+const PIPE_ROOM: usize = 64 << 10;
 
 /// A blocked `execve` that would succeed.
 pub struct ExecTicket {
@@ -76,8 +95,9 @@ impl ExecTicket {
         capture
     }
 
-    /// Why a hit is out of the question; it would end with text (`speaks`) or without.
-    pub fn must_run(&self, d: &Descriptors, speaks: bool) -> Option<&'static str> {
+    /// Why a hit is out of the question. It would print as many bytes as `speaks`; `repeatable`: what it makes does not change if it is made
+    /// again.
+    pub fn must_run(&self, d: &Descriptors, speaks: usize, repeatable: bool) -> Option<&'static str> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         if self.inner.transport.is_taken(&self.note) {
             return Some("a debugger has it");
@@ -88,7 +108,12 @@ impl ExecTicket {
             poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && fds[0].revents().contains(PollFlags::ERR)
         };
         let mut dups = [&d.stdout, &d.stderr].into_iter().filter(|fd| fd.kind == FdKind::Pipe).filter_map(|fd| fd.dup.as_ref());
-        (speaks && dups.any(abandoned)).then_some("nobody reads its text any more")
+        if speaks > 0 && dups.any(abandoned) {
+            return Some("nobody reads its text any more");
+        }
+        // See `Unheard`: then it runs after all.
+        let pipe = [&d.stdout, &d.stderr].into_iter().any(|fd| fd.kind == FdKind::Pipe);
+        (pipe && !repeatable && speaks > PIPE_ROOM).then_some("whoever reads its long text may leave before the end")
     }
 
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
@@ -98,29 +123,30 @@ impl ExecTicket {
         if self.inner.transport.is_taken(&self.note) {
             return Err(Box::new((HitError::Seize(std::io::Error::from_raw_os_error(libc::EPERM)), self)));
         }
-        // The parent may wait for this very exec (vfork, posix_spawn) before it reads: only what fits without waiting is
-        // written now, the rest once the task has ended. Our duplicates keep its pipes open until then.
+        // Where the parent may wait for this very exec before it reads, only what fits without waiting is written now, the rest once the
+        // task has ended. Our duplicates keep its pipes open until then.
+        let mut patient = None;
         let mut rest = Vec::new();
         for c in text {
             let fd = if c.stream == Stream::Out { &d.stdout } else { &d.stderr };
             let (false, Some(dup)) = (matches!(fd.kind, FdKind::Null | FdKind::Closed), &fd.dup) else { continue };
-            let fitted = if !rest.is_empty() {
-                Ok(0)
-            } else if matches!(fd.kind, FdKind::Regular { .. }) {
-                write_all(dup.as_fd(), &c.bytes).map(|()| c.bytes.len())
-            } else {
-                write_fitting(dup.as_fd(), &c.bytes)
+            let mut fitted = match fd.kind {
+                _ if !rest.is_empty() => Ok(0),
+                FdKind::Regular { .. } => write_all(dup.as_fd(), &c.bytes).map(|()| c.bytes.len()),
+                _ => write_fitting(dup.as_fd(), &c.bytes),
             };
+            if let Ok(n) = fitted
+                && n < c.bytes.len()
+                && rest.is_empty()
+                && *patient.get_or_insert_with(|| self.nobody_waits())
+            {
+                fitted = write_all(dup.as_fd(), &c.bytes[n..]).map(|()| c.bytes.len());
+            }
             match fitted {
                 Ok(n) if n == c.bytes.len() => {}
                 Ok(n) => rest.push((dup, &c.bytes[n..])),
-                Err(e) => {
-                    if e == rustix::io::Errno::PIPE {
-                        // What the command itself would have met.
-                        crate::sys::signals::send(self.request.process.pid, libc::SIGPIPE);
-                    }
-                    return Err(Box::new((HitError::Replay(e.into()), self)));
-                }
+                // What the command would have met: it runs, and meets it.
+                Err(e) => return Err(Box::new((HitError::of_write(e), self))),
             }
         }
         self.request.process.ending.store(true, std::sync::atomic::Ordering::Release);
@@ -140,9 +166,16 @@ impl ExecTicket {
         }
     }
 
-    /// The first of these files that a build tool has open for writing.
+    /// Does nobody wait for this `execve`? A parent does that shares its memory (vfork, posix_spawn), or that reads from a pipe which the
+    /// call closes, to learn of its failure (`Command` of Rust, `open` of perl).
+    fn nobody_waits(&self) -> bool {
+        let p = &self.request.process;
+        p.parent().is_some_and(|parent| !memory::same_memory(parent, p.pid)) && !task_files::exec_closes_a_pipe(p.pid)
+    }
+
+    /// The first of these files that a build tool has open.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(paths)
+        self.inner.processes.held_open(paths, false)
     }
 
     /// Runs `job` on a thread that may block.
@@ -202,13 +235,23 @@ impl ExitTicket {
 
     /// The first of these files that a build tool has open for writing.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(paths)
+        self.inner.processes.held_open(paths, true)
     }
 
     /// Runs `job` on a thread that may block.
     pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
         let pool = self.inner.pool.clone();
         pool.run(Box::new(move || job(self)));
+    }
+
+    /// Ends the process as writing to a pipe without a reader would have, if that would have ended it: it has said all, and been heard only
+    /// in part, because a capture stood in between.
+    pub fn end_unheard(mut self) {
+        if task_files::dies_of(self.note.tid.cast_signed(), libc::SIGPIPE) {
+            crate::sys::signals::send(self.process.pid, libc::SIGPIPE);
+            self.inner.transport.fail(self.note.id, libc::EINTR);
+            self.answered = true;
+        }
     }
 
     /// Ends the process with another code than it asked for.

@@ -1,6 +1,11 @@
 //! How blocked calls reach us, and how they are answered: by seccomp notification or by ptrace stops.
 //!
 //! One contract, two ways; whoever decides about a call does not know which it is.
+//!
+//! States of a blocked call: *asked* (the task waits, we have not heard of it) → *received* (it is ours) → *answered*. With notifications a signal
+//! takes the call back while it is *asked*, as if it had never been made: then it is made again, or fails with `EINTR`, as the handler's
+//! `SA_RESTART` says (signal(7)). From *received* on only a fatal one does (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`). A call in a ptrace stop
+//! hears of no signal.
 
 use crate::sys::ptrace;
 use crate::sys::seccomp::{Listener, Notification};
@@ -53,6 +58,11 @@ impl Transport {
             Self::Notify(l) => l.install_fd(id, original.as_fd(), target),
             Self::Step(s) => s.restore_fd(id, target),
         };
+    }
+
+    /// May a signal take a call back before we have heard of it?
+    pub fn loses_to_signals(&self) -> bool {
+        matches!(self, Self::Notify(_))
     }
 
     /// Would [`Transport::exit_instead`] be refused? A debugger of the build's own may be attached.

@@ -10,6 +10,8 @@ use crate::process::{Process, Scope};
 use crate::session::{Inner, ScopeState};
 use crate::sys::seccomp::Notification;
 use crate::task_files;
+use crate::terminal;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 /// Standard input of a pip's root.
@@ -59,6 +61,27 @@ impl Inner {
             _ => return,
         };
         self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
+    }
+
+    /// What stands in for a terminal can be written to, and that is all: whoever wants more of it gets the terminal.
+    pub(crate) fn terminal_taken(self: &Arc<Self>, n: Notification, p: &Process, scope: Scope) {
+        self.stdin_used(&n, p, scope);
+        let tid = n.tid.cast_signed();
+        let Some(device) = task_files::device(tid, n.args[0] as i32) else { return self.transport.proceed(n.id) };
+        if n.nr != arch::IOCTL && terminal::behind(device).is_none() {
+            return self.transport.proceed(n.id);
+        }
+        let inner = self.clone();
+        self.pool.run(Box::new(move || {
+            inner.supervisor.takes_terminal(scope);
+            for fd in task_files::fds(tid) {
+                if let Some(real) = task_files::device(tid, fd).and_then(terminal::behind) {
+                    // If it cannot be had, the command goes on with what it has.
+                    let _ = inner.transport.install_fd(n.id, real.as_fd(), fd);
+                }
+            }
+            inner.transport.proceed(n.id);
+        }));
     }
 
     /// A descriptor that `xl` was started with?

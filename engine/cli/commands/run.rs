@@ -16,7 +16,38 @@ use std::sync::Arc;
 
 /// Under an outer run the outer one sees everything already.
 fn is_nested() -> bool {
-    std::env::var_os(SESSION).is_some() || std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1")
+    std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1") || matches!(outer(), Outer::Lives | Outer::Perhaps)
+}
+
+/// What the variable of an outer run says here.
+#[derive(PartialEq, Eq)]
+enum Outer {
+    None,
+    /// A shell that a build had left behind has it, or a terminal multiplexer: that run is over.
+    Gone,
+    /// Nothing proves it, in another process namespace.
+    Perhaps,
+    Lives,
+}
+
+fn outer() -> Outer {
+    match std::env::var(SESSION).ok().map(|s| s.parse().ok()) {
+        None => Outer::None,
+        Some(Some(pid)) if tracer::descends_from(pid) => Outer::Lives,
+        Some(_) if tracer::may_be_supervised() => Outer::Perhaps,
+        Some(_) => Outer::Gone,
+    }
+}
+
+/// The configuration. A build does not fail because there is no place for a cache.
+fn config_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<Config, CommandError> {
+    match config(&o.common) {
+        Err(e) if e.code == exit_code::CACHE && !o.strict && !needed => {
+            warning(&format!("{}; the command runs without xl", e.message));
+            Err(become_command(cmd))
+        }
+        other => other,
+    }
 }
 
 /// A supervised build that is over.
@@ -32,7 +63,7 @@ pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
     if heal {
         super::check::heal_first(o, &a.cmd)?;
     }
-    let config = config(&o.common)?;
+    let config = config_for(o, &a.cmd, a.heal || a.enforce)?;
     let enforce = a.enforce || config.audit.enforce.is_some();
     let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce })?;
     super::summary::show(&done.record, Mode::Build, o.summary);
@@ -47,9 +78,19 @@ pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
 }
 
 pub fn exec(a: &ExecArgs) -> Result<i32, CommandError> {
-    let done = build(&a.options, &a.cmd, config(&a.options.common)?, Want { mode: Mode::Single, audit: false, enforce: false })?;
+    let config = config_for(&a.options, &a.cmd, false)?;
+    let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary);
     Ok(done.code)
+}
+
+/// What threads and data base take, besides the contents of files.
+const LEAST_ADDRESS_SPACE: u64 = 1 << 30;
+
+/// Why this process cannot do its work: a limit that the build may well live with.
+fn cramped() -> Option<String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current.filter(|l| *l < LEAST_ADDRESS_SPACE)?;
+    Some(format!("`ulimit -v` leaves {} MiB of address space, and xl needs {}", limit >> 20, LEAST_ADDRESS_SPACE >> 20))
 }
 
 /// What is wanted of a run.
@@ -70,8 +111,21 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
                 return Err(CommandError::new(exit_code::USAGE, "this runs below another xl, or with XL_DISABLE=1: there is no audit"));
             }
             (_, true) => warning("this runs below another xl, or with XL_DISABLE=1: it enforces nothing itself"),
+            _ if outer() == Outer::Perhaps => {
+                warning(&format!("{SESSION} is set and something supervises this: it is taken for another xl"))
+            }
             _ => {}
         }
+        return Err(become_command(cmd));
+    }
+    if outer() == Outer::Gone {
+        warning(&format!("{SESSION} is set, but no xl supervises this: it is ignored"));
+    }
+    if let Some(why) = cramped() {
+        if a.strict || audit || enforce {
+            return Err(CommandError::new(exit_code::CACHE, why));
+        }
+        warning(&format!("{why}; the command runs without xl"));
         return Err(become_command(cmd));
     }
     let known = match &config.audit.baseline {

@@ -11,6 +11,7 @@ mod machine;
 mod others;
 mod precompiled;
 mod state;
+mod streams;
 
 use crate::world::World;
 

@@ -148,6 +148,31 @@ fn a_change_that_leaves_no_time() {
     }
 }
 
+/// The build has the file open, to read it: it is to find there what the command has written in place.
+#[test]
+fn what_the_build_reads_meanwhile() {
+    let script = "echo 1 > f; exec 3< f; sh -c 'gcc -E a.c > t; cat t > f; rm t'; cat <&3 | tail -1; rm f";
+    same(&build("a file that the build has open", "echo 'int a;' > a.c", script));
+}
+
+/// A mount point can neither be replaced nor removed; nothing else is put in place then.
+#[test]
+fn outputs_that_something_is_mounted_at() {
+    let w = World::new();
+    w.write("in", "new\n");
+    w.write("make.sh", "cat in > a; cat in > b; echo done\n");
+    let xl = env!("CARGO_BIN_EXE_xl");
+    for _ in 0..2 {
+        w.sh(&format!("rm -f a b; unshare -m {xl} exec --json ../r.json -- sh make.sh"));
+    }
+    assert!(std::fs::read_to_string(w.path("../r.json")).expect("a record").contains("\"hit\": 1"));
+    w.sh("rm a; echo old > b; echo under > m");
+    let o = w.sh(&format!("unshare -m sh -c 'mount --bind m b; {xl} exec --json ../r.json -- sh make.sh; cat b'; cat a b m"));
+    assert_eq!(String::from_utf8_lossy(&o.stdout), "done\nnew\nnew\nold\nnew\n", "{}", String::from_utf8_lossy(&o.stderr));
+    let r = std::fs::read_to_string(w.path("../r.json")).expect("a record");
+    assert!(r.contains("something is mounted at"), "{r}");
+}
+
 #[test]
 fn the_terminal_by_its_name() {
     let w = World::new();

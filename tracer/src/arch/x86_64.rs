@@ -19,6 +19,7 @@ pub const MKDIR: i32 = 83;
 pub const MKDIRAT: i32 = 258;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
+pub const RT_SIGACTION: i32 = 13;
 pub const PTRACE: i32 = 101;
 pub const SENDMSG: i32 = 46;
 pub const RENAMEAT2: i32 = 316;
@@ -44,6 +45,9 @@ pub const IOCTL: i32 = 16;
 /// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2, TIOCGWINSZ (`isatty` of
 /// musl), TIOCGPGRP.
 pub const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
+
+/// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF, TCSETS2, TCSETSW2, TCSETSF2.
+pub const TERMINAL_SETTERS: &[u32] = &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
 /// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv, writev,
 /// preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom, recvmsg, sendto, sendmsg.

@@ -87,6 +87,16 @@ pub fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
     Ok(u64::from_ne_bytes(b))
 }
 
+/// Writes one `u64` into the task's memory.
+pub fn write_u64(tid: i32, addr: u64, value: u64) -> io::Result<()> {
+    let mut bytes = value.to_ne_bytes();
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: bytes.len() };
+    // SAFETY: `local` covers exactly `bytes`, which the kernel only reads; the remote range is another process's, checked by the kernel.
+    let n = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
+    if n == 8 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Duplicates descriptor `fd` of the process behind `pidfd` (pidfd_getfd(2)).
 pub fn steal_fd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
     // SAFETY: plain integers; a non-negative result is a fresh descriptor that nobody else owns.
