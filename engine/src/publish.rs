@@ -209,10 +209,12 @@ impl Engine {
             self.take_back(v, done.written.iter().map(|w| (&w.path, w.was_there)));
         }
         // Everything that the next command may look at is settled: the parent may go on.
-        if unheard {
-            t.end_unheard();
-        } else if verdict.is_none() {
-            drop(t);
+        if verdict.is_none() {
+            if unheard {
+                t.end_unheard();
+            } else {
+                drop(t);
+            }
         } else {
             item.exit_code = 1;
             if let Err(e) = t.change_code(1) {

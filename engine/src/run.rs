@@ -347,12 +347,6 @@ impl Supervisor for Run {
             s.lend();
         }
         if let ScopeKind::Pip(p) = &kind
-            && let (tracer::Op::OpenRead { content: true }, Some(file)) = (&access.op, access.path.file())
-            && p.tap.lock().expect("tap").as_ref().is_some_and(|t| t.reads(file))
-        {
-            p.recorder.problem(format!("it reads `{}`, which its text goes to", text(path)));
-        }
-        if let ScopeKind::Pip(p) = &kind
             && !self.config.ignores(path)
         {
             jobs.extend(p.recorder.access(pid, access));
@@ -376,15 +370,6 @@ impl Supervisor for Run {
     fn stdin(&self, scope: Scope, pid: i32, how: StdinUse, live: bool) {
         if let ScopeKind::Pip(p) = self.kind(scope) {
             p.recorder.stdin(pid, how, live);
-        }
-    }
-
-    fn takes_terminal(&self, scope: Scope) {
-        if let ScopeKind::Pip(p) = self.kind(scope) {
-            p.recorder.problem("it uses the terminal for more than to write to it".into());
-            // What it has written comes first.
-            let tap = p.tap.lock().expect("tap").take();
-            drop(tap.map(tracer::Tap::finish));
         }
     }
 

@@ -238,8 +238,8 @@ impl Engine {
             |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
         let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
         // To be known before anything is put back: what runs after that would run on its own outputs.
-        let speaks = texts.iter().flatten().map(|c| c.bytes.len()).sum();
-        if let Some(why) = t.must_run(&d, speaks, replaced.is_empty()) {
+        let repeatable = replaced.is_empty() && e.outputs.iter().all(|o| matches!(o.kind, cache::OutputKind::File { .. }));
+        if let Some(why) = t.must_run(&d, texts.as_deref().unwrap_or_default(), repeatable) {
             return self.run_pip(t, d, fixed, Reason::NotRestorable { why: why.to_owned() }, None, started);
         }
         let busy = replaced.iter().find(|p| self.files.contested(p, OURSELVES, 0, started)).copied();

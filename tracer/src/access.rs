@@ -65,6 +65,10 @@ pub enum EscapeKind {
     Unobserved,
     /// It sends a signal to a process that is not its own, or asks whether that lives.
     Signal,
+    /// It sets the modes of the terminal, or reads from what it was given for its output.
+    Terminal,
+    /// It reads the file that its text goes to.
+    OwnText,
     /// It traces a process (a debugger, a leak checker), which the `ptrace` backend makes fail.
     Tracing,
 }
@@ -94,6 +98,8 @@ impl std::fmt::Display for Escape {
             EscapeKind::Lost => "its accesses came faster than they could be recorded",
             EscapeKind::Unobserved => "it could not be observed",
             EscapeKind::Rights => "it changes its user, groups or capabilities",
+            EscapeKind::Terminal => "it uses the terminal for more than to write to it",
+            EscapeKind::OwnText => "it reads the file that its text goes to",
             EscapeKind::Orphan => "a process of unknown parentage appeared while it ran",
         };
         f.write_str(what)?;

@@ -62,7 +62,7 @@ type FileId = (u64, u64);
 /// it as its output is not the text of that one.
 static FORWARDED: Mutex<FxHashMap<FileId, u64>> = Mutex::new(FxHashMap::with_hasher(rustc_hash::FxBuildHasher));
 
-fn file_id(f: &OwnedFd) -> Option<FileId> {
+pub(crate) fn file_id(f: &OwnedFd) -> Option<FileId> {
     let s = rustix::fs::fstat(f).ok()?;
     (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::RegularFile).then_some((s.st_dev, s.st_ino))
 }
@@ -73,18 +73,57 @@ fn forwarded(id: Option<FileId>) -> u64 {
 
 /// A running capture.
 pub struct Capture {
-    finish: OwnedFd,
+    passage: Arc<Passage>,
     result: mpsc::Receiver<Record>,
-    logs: Vec<FileId>,
-    /// Nothing goes to a log before the end.
-    keep_back: Arc<AtomicBool>,
     files: Vec<File>,
+}
+
+/// What others may ask of the thread that forwards.
+pub(crate) struct Passage {
+    asks: mpsc::Sender<Ask>,
+    wake: OwnedFd,
+    /// The regular files that text goes to.
+    logs: Vec<FileId>,
+    /// Nothing goes to them before the end.
+    keep_back: AtomicBool,
+}
+
+enum Ask {
+    /// To say when all that is there has been forwarded.
+    Flush(mpsc::Sender<()>),
+    /// To send the record of what was there, and only to forward from then on.
+    Finish,
+}
+
+impl Passage {
+    fn ask(&self, ask: Ask) {
+        // Whoever is gone has forwarded everything.
+        let _ = self.asks.send(ask);
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until everything that was written so far has been forwarded; as long as its reader takes.
+    pub fn flush(&self) {
+        let (done, is_done) = mpsc::channel();
+        self.ask(Ask::Flush(done));
+        let _ = is_done.recv();
+    }
+
+    /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write it again, for ever (`grep -r`
+    /// and `cat` know better when they see the file itself as their output). Returns whether that is so.
+    pub fn is_read(&self, file: FileId) -> bool {
+        let own = self.logs.contains(&file);
+        if own {
+            self.keep_back.store(true, Ordering::Relaxed);
+        }
+        own
+    }
 }
 
 impl Drop for Capture {
     /// A capture that nobody asks for any more (its pip was killed, or became a driver) only forwards.
     fn drop(&mut self) {
-        let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
+        self.passage.ask(Ask::Finish);
     }
 }
 
@@ -101,7 +140,7 @@ pub enum Incomplete {
     /// The command wrote it all, but its reader left before it had come.
     #[error("nobody reads its text any more")]
     Abandoned,
-    #[error("its text could not be collected")]
+    #[error("its text could not be forwarded")]
     Lost,
     #[error("others write to the file that its text goes to")]
     Mixed,
@@ -113,7 +152,8 @@ pub enum Incomplete {
 #[derive(Default)]
 struct Record {
     chunks: Vec<Chunk>,
-    abandoned: bool,
+    /// Not all of it could be forwarded.
+    failed: Option<Incomplete>,
 }
 
 /// What is kept back at most: who writes more than that is not about to end.
@@ -150,14 +190,18 @@ impl Source {
         self.open = written.is_ok();
         if let Some(r) = record {
             push(&mut r.chunks, self.stream, bytes);
-            r.abandoned |= written == Err(Errno::PIPE);
+            r.failed = r.failed.or(written.err().map(|e| if e == Errno::PIPE { Incomplete::Abandoned } else { Incomplete::Lost }));
         }
     }
 }
 
 impl Capture {
-    /// Prepares the capture of a task's standard output and error.
-    pub(crate) fn start(d: &Descriptors, keeper: &crate::keeper::Keeper) -> rustix::io::Result<(Self, Vec<Install>)> {
+    /// Prepares the capture of a task's standard output and error. `hear` makes sure that what the task has looked at so far is known.
+    pub(crate) fn start(
+        d: &Descriptors,
+        keeper: &crate::keeper::Keeper,
+        hear: impl Fn() + Send + 'static,
+    ) -> rustix::io::Result<(Self, Vec<Install>)> {
         let mut sources = Vec::new();
         let mut files = Vec::new();
         let mut installs = Vec::new();
@@ -196,20 +240,18 @@ impl Capture {
                         use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
                         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?
                     } else {
-                        let ends = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-                        // What is in it has not been heard, if the reader leaves: the less, the better. A smaller one is as good to every writer.
-                        let _ = rustix::pipe::fcntl_setpipe_size(&ends.1, 2 * 4096);
-                        ends
+                        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?
                     };
                     sources.push(Source::new(stream, from, original)?);
                     installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
             }
         }
-        let finish = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
         let (tx, result) = mpsc::channel();
-        let mut logs = Vec::new();
-        let keep_back: Arc<AtomicBool> = Arc::default();
+        let (asks, asked) = mpsc::channel();
+        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let logs = sources.iter().filter_map(|s| s.log).collect();
+        let passage = Arc::new(Passage { asks, wake, logs, keep_back: AtomicBool::new(false) });
         if sources.is_empty() {
             let _ = tx.send(Record::default());
         } else {
@@ -218,38 +260,30 @@ impl Capture {
                 let flags = rustix::fs::fcntl_getfl(&s.from)?;
                 rustix::fs::fcntl_setfl(&s.from, flags | OFlags::NONBLOCK)?;
             }
-            let wake = rustix::io::fcntl_dupfd_cloexec(&finish, 3)?;
             for s in &mut sources {
                 s.held = keeper.hold(s.from.as_fd(), s.to.as_fd());
             }
-            logs.extend(sources.iter().filter_map(|s| s.log));
-            let (keeper, keep_back) = (keeper.clone(), keep_back.clone());
+            let (keeper, passage) = (keeper.clone(), passage.clone());
             std::thread::Builder::new()
                 .name("xl-text".into())
                 .stack_size(256 << 10)
-                .spawn(move || forward(sources, &wake, &tx, &keeper, &keep_back))
+                .spawn(move || forward(sources, &passage, &asked, &tx, &keeper, &hear))
                 .map_err(|_| Errno::AGAIN)?;
         }
-        Ok((Self { finish, result, logs, keep_back, files }, installs))
+        Ok((Self { passage, result, files }, installs))
     }
 
-    /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write it again, for ever (`grep -r`
-    /// and `cat` know better when they see the file itself as their output). Returns whether that is so.
-    pub fn reads(&self, file: FileId) -> bool {
-        let own = self.logs.contains(&file);
-        if own {
-            self.keep_back.store(true, Ordering::Relaxed);
-        }
-        own
+    pub(crate) fn passage(&self) -> &Arc<Passage> {
+        &self.passage
     }
 
     /// Collects the text. Must be called while the pip's root is still held, so that everything that it wrote is
     /// in the pipes or forwarded. Survivors that go on writing are still forwarded, but not recorded.
     pub fn finish(mut self) -> Result<Vec<Chunk>, Incomplete> {
-        let _ = rustix::io::write(&self.finish, &1u64.to_ne_bytes());
-        let Record { mut chunks, abandoned } = self.result.recv().map_err(|_| Incomplete::Lost)?;
-        if abandoned {
-            return Err(Incomplete::Abandoned);
+        self.passage.ask(Ask::Finish);
+        let Record { mut chunks, failed } = self.result.recv().map_err(|_| Incomplete::Lost)?;
+        if let Some(why) = failed {
+            return Err(why);
         }
         for f in std::mem::take(&mut self.files) {
             if forwarded(f.id) != f.forwarded {
@@ -277,35 +311,39 @@ impl Capture {
     }
 }
 
-/// Moves bytes until every source is at its end. When `wake` fires, drains what is there and sends the record.
+/// Moves bytes until every source is at its end and the record has been asked for. Whatever is asked, what is there is forwarded first.
 ///
 /// When the reader of a source is gone, the keeper's copy of our end is closed with ours.
 fn forward(
     mut sources: Vec<Source>,
-    wake: &OwnedFd,
+    passage: &Passage,
+    asked: &mpsc::Receiver<Ask>,
     result: &mpsc::Sender<Record>,
     keeper: &crate::keeper::Keeper,
-    keep_back: &AtomicBool,
+    hear: &dyn Fn(),
 ) {
     let mut record = Some(Record::default());
     let mut buf = vec![0; 64 << 10];
     while record.is_some() || sources.iter().any(|s| s.open) {
-        let mut polls: Vec<PollFd<'_>> = Vec::with_capacity(3);
-        if record.is_some() {
-            polls.push(PollFd::new(wake, PollFlags::IN));
-        }
+        let mut polls: Vec<PollFd<'_>> = vec![PollFd::new(&passage.wake, PollFlags::IN)];
         polls.extend(sources.iter().filter(|s| s.open).map(|s| PollFd::new(&s.from, PollFlags::IN)));
         if rustix::event::poll(&mut polls, None).is_err() {
             continue;
         }
-        let finish = record.is_some() && polls[0].revents().contains(PollFlags::IN);
         drop(polls);
+        let _ = rustix::io::read(&passage.wake, &mut buf[..8]);
+        let asks: Vec<Ask> = asked.try_iter().collect();
+        let finish = record.is_some() && asks.iter().any(|a| matches!(a, Ask::Finish));
         for s in sources.iter_mut().filter(|s| s.open) {
-            // What is in a pipe when the end is asked for fits in this; a survivor may write for ever.
-            let mut budget = if finish { 1 << 20 } else { usize::MAX };
+            // What is in a pipe when something is asked fits in this; a survivor may write for ever.
+            let mut budget = if asks.is_empty() { usize::MAX } else { 1 << 20 };
             while s.open && budget > 0 {
-                let keep_back = record.is_some() && keep_back.load(Ordering::Relaxed);
-                match rustix::io::read(&s.from, &mut buf) {
+                let read = rustix::io::read(&s.from, &mut buf);
+                if s.log.is_some() && record.is_some() {
+                    hear();
+                }
+                let keep_back = record.is_some() && passage.keep_back.load(Ordering::Relaxed);
+                match read {
                     Ok(n) if n > 0 => {
                         budget = budget.saturating_sub(n);
                         match s.line_ends.as_mut().map(|l| l.undo(&buf[..n])) {
@@ -329,6 +367,11 @@ fn forward(
         }
         if finish && let Some(r) = record.take() {
             let _ = result.send(r);
+        }
+        for ask in asks {
+            if let Ask::Flush(done) = ask {
+                let _ = done.send(());
+            }
         }
         sources.retain(|s| {
             if !s.open {

@@ -344,6 +344,11 @@ impl Inner {
             // Whatever is there now, it was not there then.
             path.state = None;
         }
+        if let (Op::OpenRead { content: true }, Some(file)) = (&op, path.file())
+            && self.scope_state(scope).is_some_and(|s| s.text.get().is_some_and(|t| t.is_read(file)))
+        {
+            self.escape(Some(scope), EscapeKind::OwnText, String::from_utf8_lossy(&path.path));
+        }
         self.supervisor.access(scope, who.pid(), &Access { op, path, call, late })
     }
 

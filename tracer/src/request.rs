@@ -245,7 +245,7 @@ impl ExecRequest {
         // dash turns its own output to the file, vforks, and turns it back when the command runs.
         let is_lent = |file| {
             let above = || outputs(task_files::parent_of(parent).unwrap_or(0));
-            memory::same_memory(parent, p.pid) && !above().contains(&Some(file)) && task_files::has_put_aside(parent, file)
+            memory::shares_memory(parent, p.pid) == Some(true) && !above().contains(&Some(file)) && task_files::has_put_aside(parent, file)
         };
         let (mut stdout, mut stderr) = (stdout, stderr);
         // A log that the build tool writes to as well: what others print there is not this command's text.

@@ -49,10 +49,6 @@ pub trait Supervisor: Send + Sync + 'static {
     /// A process of an observed scope does something with the standard input that its root was given. If that is `live`, taking it is an
     /// escape besides.
     fn stdin(&self, _scope: Scope, _pid: i32, _how: StdinUse, _live: bool) {}
-    /// A process of `scope` is about to use a terminal for more than to write to it: to set its modes, or to read from what it was given for
-    /// its output. If that was a stand-in, the process has the terminal itself once this returns: its captured text must have been
-    /// forwarded by then. May block.
-    fn takes_terminal(&self, _scope: Scope) {}
     /// Process `parent` of an observed scope has a new child. Not every backend tells.
     fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
@@ -153,6 +149,8 @@ pub(crate) struct ScopeState {
     pub(crate) root: Option<u64>,
     pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
     pub(crate) stdin: Mutex<Option<WatchedStdin>>,
+    /// Where the text of its root goes through.
+    pub(crate) text: OnceLock<Arc<crate::capture::Passage>>,
 }
 
 pub(crate) struct Inner {

@@ -155,6 +155,11 @@ pub fn exec_closes_a_pipe(pid: i32) -> bool {
     fds(pid).into_iter().any(|fd| fd_flags(pid, fd).is_none_or(|f| f & CLOEXEC != 0) && is_open_end(fd))
 }
 
+/// Would an `execve` close it?
+pub fn closes_on_exec(pid: i32, fd: i32) -> bool {
+    fd_flags(pid, fd).is_some_and(|f| f & CLOEXEC != 0)
+}
+
 /// Device number of the terminal, or other character device, behind a descriptor.
 pub fn device(pid: i32, fd: i32) -> Option<u64> {
     let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok()?;

@@ -72,6 +72,15 @@ pub fn behind(device: u64) -> Option<OwnedFd> {
     Some(found)
 }
 
+/// Is this the terminal that `xl` itself was started at? A command may have others of its own.
+pub fn is_ours(device: u64) -> bool {
+    static OURS: OnceLock<Vec<u64>> = OnceLock::new();
+    let me = std::process::id().cast_signed();
+    // `/dev/tty` is 5:0 (Documentation/admin-guide/devices.txt).
+    let ours = || (0..3).filter_map(|fd| crate::task_files::device(me, fd)).chain([rustix::fs::makedev(5, 0)]).collect();
+    OURS.get_or_init(ours).contains(&device)
+}
+
 /// Takes back what a terminal makes of line ends: it writes CR LF for each LF (`ONLCR`, termios(3)).
 #[derive(Debug, Default)]
 pub struct LineEnds {

@@ -3,9 +3,10 @@
 //! States of a ticket: *held* (the task is blocked; nothing has happened) → *answered* (let go, or ended). A ticket
 //! that is dropped unanswered lets the call go, so that no path through the code can hang the build.
 
+use crate::access::EscapeKind;
 use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all, write_fitting};
 use crate::process::{PendingExec, Process, Scope};
-use crate::request::{Descriptors, ExecRequest, FdKind};
+use crate::request::{Descriptors, ExecRequest, FdKind, Stdin};
 use crate::session::Inner;
 use crate::sys::memory;
 use crate::sys::seccomp::Notification;
@@ -17,11 +18,6 @@ use std::sync::Arc;
 pub struct Tap(Capture);
 
 impl Tap {
-    /// Whoever writes here reads the file of this device and inode: is it the one that the text goes to? Then that waits for the end.
-    pub fn reads(&self, file: (u64, u64)) -> bool {
-        self.0.reads(file)
-    }
-
     /// The text so far; see [`ExitTicket`] for when to call it.
     pub fn finish(self) -> Result<Vec<Chunk>, Incomplete> {
         self.0.finish()
@@ -71,8 +67,9 @@ impl ExecTicket {
 
     /// Lets the exec happen as the root of the new `scope`, with its text captured.
     pub fn enter_captured(mut self, scope: Scope, d: &Descriptors) -> Option<Tap> {
-        self.inner.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, crate::request::Stdin::Live(_)));
-        let started = Capture::start(d, &self.inner.keeper).ok().and_then(|(capture, installs)| {
+        self.inner.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, Stdin::Live(_)));
+        let inner = self.inner.clone();
+        let started = Capture::start(d, &self.inner.keeper, move || inner.drain()).ok().and_then(|(capture, installs)| {
             let mut originals = Vec::new();
             for i in installs {
                 if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target).is_err() {
@@ -86,18 +83,22 @@ impl ExecTicket {
             }
             Some((capture, originals))
         });
-        let (capture, originals) = match started {
-            Some((c, o)) => (Some(Tap(c)), o),
-            None => (None, Vec::new()),
-        };
-        self.move_to(scope, true, originals);
+        let (capture, originals) = started.unzip();
+        self.move_to(scope, true, originals.unwrap_or_default());
+        if let (Some(c), Some(s)) = (&capture, self.inner.scope_state(scope)) {
+            if let Stdin::Regular { fd, .. } = &d.stdin
+                && crate::capture::file_id(fd).is_some_and(|f| c.passage().is_read(f))
+            {
+                self.inner.escape(Some(scope), EscapeKind::OwnText, "its standard input");
+            }
+            let _ = s.text.set(c.passage().clone());
+        }
         self.answer();
-        capture
+        capture.map(Tap)
     }
 
-    /// Why a hit is out of the question. It would print as many bytes as `speaks`; `repeatable`: what it makes does not change if it is made
-    /// again.
-    pub fn must_run(&self, d: &Descriptors, speaks: usize, repeatable: bool) -> Option<&'static str> {
+    /// Why a hit is out of the question. It would print `text`; `repeatable`: what it makes does not change if it is made again.
+    pub fn must_run(&self, d: &Descriptors, text: &[Chunk], repeatable: bool) -> Option<&'static str> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         if self.inner.transport.is_taken(&self.note) {
             return Some("a debugger has it");
@@ -108,12 +109,18 @@ impl ExecTicket {
             poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && fds[0].revents().contains(PollFlags::ERR)
         };
         let mut dups = [&d.stdout, &d.stderr].into_iter().filter(|fd| fd.kind == FdKind::Pipe).filter_map(|fd| fd.dup.as_ref());
-        if speaks > 0 && dups.any(abandoned) {
+        if !text.is_empty() && dups.any(abandoned) {
             return Some("nobody reads its text any more");
         }
-        // See `Unheard`: then it runs after all.
-        let pipe = [&d.stdout, &d.stderr].into_iter().any(|fd| fd.kind == FdKind::Pipe);
-        (pipe && !repeatable && speaks > PIPE_ROOM).then_some("whoever reads its long text may leave before the end")
+        // See `Unheard`: then it runs after all, and what it has printed elsewhere would be there twice.
+        let long = |(fd, stream): (&crate::request::Fd, Stream)| {
+            let bytes: usize = text.iter().filter(|c| c.stream == stream || d.shared).map(|c| c.bytes.len()).sum();
+            fd.kind == FdKind::Pipe && bytes > PIPE_ROOM
+        };
+        let one = d.shared || text.windows(2).all(|w| w[0].stream == w[1].stream);
+        let leaves =
+            !(repeatable && one) && [(&d.stdout, Stream::Out), (&d.stderr, Stream::Err)].into_iter().any(long) && self.nobody_waits();
+        leaves.then_some("whoever reads its long text may leave before the end")
     }
 
     /// Never executes: replays `text` and ends the process with `code`. On an error nothing has been answered and
@@ -170,7 +177,7 @@ impl ExecTicket {
     /// call closes, to learn of its failure (`Command` of Rust, `open` of perl).
     fn nobody_waits(&self) -> bool {
         let p = &self.request.process;
-        p.parent().is_some_and(|parent| !memory::same_memory(parent, p.pid)) && !task_files::exec_closes_a_pipe(p.pid)
+        p.parent().is_some_and(|parent| memory::shares_memory(parent, p.pid) == Some(false)) && !task_files::exec_closes_a_pipe(p.pid)
     }
 
     /// The first of these files that a build tool has open.

@@ -9,10 +9,10 @@ const XL: &str = env!("CARGO_BIN_EXE_xl");
 #[test]
 fn readers_that_leave() {
     let w = World::new();
-    // Its compiler says about 200 KB.
-    let lines: String = (0..2000).map(|n| format!("#warning number {n} of them\n")).collect();
+    // Its compiler says about 600 KB.
+    let lines: String = (0..6000).map(|n| format!("#warning number {n} of them\n")).collect();
     w.write("w.c", &format!("{lines}int w;\n"));
-    w.write("say.c", "#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **v) { char b[1000] = {0}; for (int i = atoi(v[1]); i; i--) write(1, b, 1000); sleep(n > 2); return 5; }\n");
+    w.write("say.c", "#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **v) { char b[1000] = {0}; sleep(n > 2); for (int i = atoi(v[1]); i; i--) write(1, b, 1000); return 5; }\n");
     w.sh("gcc -O2 say.c -o say");
     let text = |reader: &str| {
         format!(

@@ -46,6 +46,9 @@ pub const IOCTL: i32 = 16;
 /// musl), TIOCGPGRP.
 pub const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
 
+/// Those of [`TERMINAL_SETTERS`] that are given a `struct termio`: TCSETA, TCSETAW, TCSETAF.
+pub const TERMINAL_SETTERS_OLD: &[u32] = &[0x5406, 0x5407, 0x5408];
+
 /// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF, TCSETS2, TCSETSW2, TCSETSF2.
 pub const TERMINAL_SETTERS: &[u32] = &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 

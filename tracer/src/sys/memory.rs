@@ -118,10 +118,11 @@ pub fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
     (r >= 0).then_some(r == 0)
 }
 
-/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2), `KCMP_VM`)? `false` also
-/// where the kernel will not say.
-pub fn same_memory(a: i32, b: i32) -> bool {
+/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2), `KCMP_VM`)? `None` where the
+/// kernel will not say.
+pub fn shares_memory(a: i32, b: i32) -> Option<bool> {
     const KCMP_VM: i32 = 1;
     // SAFETY: plain integers only.
-    unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0 }
+    let r = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
+    (r >= 0).then_some(r == 0)
 }

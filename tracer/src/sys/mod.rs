@@ -12,3 +12,4 @@ pub mod seccomp;
 pub mod shared;
 pub mod signals;
 pub mod stepper;
+pub mod terminal;

@@ -125,9 +125,14 @@ impl Listener {
 
     /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, atomically
     /// and safely under `vfork`.
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32) -> io::Result<()> {
-        let add =
-            AddFd { id, flags: ADDFD_FLAG_SETFD, srcfd: source.as_raw_fd().cast_unsigned(), newfd: target.cast_unsigned(), newfd_flags: 0 };
+    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+        let add = AddFd {
+            id,
+            flags: ADDFD_FLAG_SETFD,
+            srcfd: source.as_raw_fd().cast_unsigned(),
+            newfd: target.cast_unsigned(),
+            newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+        };
         // SAFETY: `add` is a complete `struct seccomp_notif_addfd`; the kernel only reads it.
         let r = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ADDFD, &raw const add) };
         if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -31,36 +31,25 @@ pub fn on_resize() -> rustix::io::Result<std::os::fd::OwnedFd> {
 
 extern "C" fn swallow(_: libc::c_int) {}
 
-extern "C" fn pass_on_unless_typed(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel gives a valid `siginfo_t` to a handler that was installed with `SA_SIGINFO`.
-    if unsafe { (*info).si_code } != libc::SI_KERNEL {
-        pass_on(signal);
-    }
-}
-
 fn handle(signal: i32, f: extern "C" fn(libc::c_int)) {
-    install(signal, f as *const () as usize, 0);
-}
-
-fn install(signal: i32, handler: usize, flags: libc::c_int) {
-    // SAFETY: a zeroed `sigaction` is valid; the handlers are of the kind that `flags` says, and only call async-signal-safe functions.
+    // SAFETY: a zeroed `sigaction` is valid; the handlers only call async-signal-safe functions.
     unsafe {
         let mut a: libc::sigaction = std::mem::zeroed();
-        a.sa_sigaction = handler;
-        a.sa_flags = libc::SA_RESTART | flags;
+        a.sa_sigaction = f as usize;
+        a.sa_flags = libc::SA_RESTART;
         libc::sigaction(signal, &raw const a, std::ptr::null_mut());
     }
 }
 
-/// Passes signals on to `pid`: the build decides how it ends, and `xl` ends after it. INT and QUIT that were typed at the terminal
-/// have been sent to the whole foreground group already.
+/// Passes TERM, HUP, USR1 and USR2 on to `pid`, and leaves INT and QUIT to the terminal, which sends them to
+/// the whole foreground group: the build decides how it ends, and `xl` ends after it.
 pub fn forward_signals(pid: i32) {
     TARGET.store(pid, Ordering::Relaxed);
     for s in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
         handle(s, pass_on);
     }
     for s in [libc::SIGINT, libc::SIGQUIT] {
-        install(s, pass_on_unless_typed as *const () as usize, libc::SA_SIGINFO);
+        handle(s, swallow);
     }
 }
 

@@ -48,7 +48,7 @@ enum Answer {
     Fail(i32),
     Exit(i32),
     /// Put a copy of this descriptor in place of number `target` first; the task stays stopped.
-    Install(OwnedFd, i32),
+    Install(OwnedFd, i32, bool),
     /// Undo that.
     Restore(i32),
 }
@@ -273,7 +273,7 @@ impl Stepper {
                 resume(tid, 0);
                 Ok(())
             }
-            Answer::Install(fd, target) => self.install(tid, &fd, target),
+            Answer::Install(fd, target, close_on_exec) => self.install(tid, &fd, target, close_on_exec),
             Answer::Restore(target) => {
                 let saved = self.replaced.lock().expect("replaced").remove(&(tid, target)).ok_or_else(gone)?;
                 let mut task = Inside::new(tid)?;
@@ -291,22 +291,28 @@ impl Stepper {
     }
 
     /// The task opens our descriptor through `/proc` and puts it in place; what was there goes to a high number that the
-    /// `execve` closes.
-    fn install(&self, tid: i32, fd: &OwnedFd, target: i32) -> io::Result<()> {
+    /// `execve` closes; if it is about to make another call, nothing is kept of it.
+    fn install(&self, tid: i32, fd: &OwnedFd, target: i32, close_on_exec: bool) -> io::Result<()> {
         let flags = rustix::fs::fcntl_getfl(fd)?.bits() & libc::O_ACCMODE.cast_unsigned();
         let path = format!("/proc/{}/fd/{}\0", std::process::id(), fd.as_raw_fd());
+        let executes = self.keeps(tid);
         let mut task = Inside::new(tid)?;
         let name = task.scratch(path.as_bytes())?;
         let flags = u64::from(flags) | (libc::O_NOCTTY | libc::O_CLOEXEC) as u64;
         let saved = task.call(libc::SYS_fcntl, [target as u64, libc::F_DUPFD_CLOEXEC as u64, 100]).and_then(|saved| {
             let new = task.call(libc::SYS_openat, [libc::AT_FDCWD as u64, name, flags])?;
-            task.call(libc::SYS_dup3, [new, target as u64, 0])?;
+            task.call(libc::SYS_dup3, [new, target as u64, if close_on_exec { libc::O_CLOEXEC as u64 } else { 0 }])?;
             task.call(libc::SYS_close, [new, 0, 0])?;
+            if !executes {
+                task.call(libc::SYS_close, [saved, 0, 0])?;
+            }
             Ok(saved)
         });
         task.leave()?;
         let saved = saved?;
-        self.replaced.lock().expect("replaced").insert((tid, target), saved as i32);
+        if executes {
+            self.replaced.lock().expect("replaced").insert((tid, target), saved as i32);
+        }
         Ok(())
     }
 
@@ -341,8 +347,8 @@ impl Stepper {
         asked.get(&id).is_some_and(|tid| rustix::process::test_kill_process(rustix::process::Pid::from_raw(*tid).expect("a task")).is_ok())
     }
 
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32) -> io::Result<()> {
-        self.order(id, Answer::Install(rustix::io::fcntl_dupfd_cloexec(source, 3)?, target))
+    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+        self.order(id, Answer::Install(rustix::io::fcntl_dupfd_cloexec(source, 3)?, target, close_on_exec))
     }
 
     /// Puts back what was replaced, after an `execve` that failed.
