@@ -288,8 +288,11 @@ fn what_was_seen_is_gone_before_anybody_asks() {
         let mut c = w.xl(&["exec", "--json", "../r.json", "--", "/usr/bin/python3", "-I", "-B", "look.py"]);
         let mut child = c.stdout(std::process::Stdio::piped()).spawn().expect("xl");
         let mut said = String::new();
-        std::io::BufReader::new(child.stdout.take().expect("its output")).read_line(&mut said).expect("a line");
+        let mut reader = std::io::BufReader::new(child.stdout.take().expect("its output"));
+        reader.read_line(&mut said).expect("a line");
         w.sh(&format!("{change}; touch changed"));
+        // Whoever leaves makes it uncacheable, too.
+        reader.read_line(&mut said).expect("a line");
         child.wait().expect("its end");
         let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
         assert_eq!(r["pips"]["uncacheable"].as_u64(), Some(1), "{look}, {change}: {r}");
