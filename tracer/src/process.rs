@@ -10,7 +10,7 @@ use crate::task_files;
 use rustc_hash::FxHashMap;
 use rustix::event::epoll;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -73,6 +73,12 @@ impl Process {
         use rustix::event::{PollFd, PollFlags, poll};
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
+    }
+
+    /// Reaps it, if it is a child of ours that has ended. By its descriptor: its number may be another's by now, whose stops are somebody's to see.
+    pub(crate) fn reap(&self) {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
     /// CPU time of its main thread so far, microseconds (`/proc/PID/schedstat`).

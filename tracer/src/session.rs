@@ -408,7 +408,7 @@ impl Inner {
             for p in self.processes.wait_ends() {
                 self.has_ended(&p);
                 if p.pid != self.root {
-                    crate::sys::signals::reap(p.pid);
+                    p.reap();
                 }
             }
         }

@@ -70,10 +70,3 @@ pub fn send(pid: i32, signal: i32) {
     // SAFETY: plain integers.
     unsafe { libc::kill(pid, signal) };
 }
-
-/// Reaps `pid` if it is a child of ours that has ended; anything else is left alone.
-pub fn reap(pid: i32) {
-    let mut status = 0;
-    // SAFETY: `status` is writable. The process has ended, so no ptrace stop of it can be stolen.
-    unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-}
