@@ -128,6 +128,11 @@ impl World {
         Run { output, record }
     }
 
+    /// What `xl --json ../r.json` has written, where something stands between.
+    pub fn record(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.path("../r.json")).expect("a record")).expect("JSON")
+    }
+
     pub fn run(&self, cmd: &[&str]) -> Run {
         self.xl_run("run", cmd)
     }

@@ -14,9 +14,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Under an outer run the outer one sees everything already.
-fn is_nested() -> bool {
-    std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1") || matches!(outer(), Outer::Lives | Outer::Perhaps)
+fn is_disabled() -> bool {
+    std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1")
 }
 
 /// What the variable of an outer run says here.
@@ -28,6 +27,13 @@ enum Outer {
     /// Nothing proves it, in another process namespace.
     Perhaps,
     Lives,
+}
+
+impl Outer {
+    /// Under an outer run the outer one sees everything already.
+    fn supervises(&self) -> bool {
+        matches!(self, Self::Lives | Self::Perhaps)
+    }
 }
 
 fn outer() -> Outer {
@@ -59,7 +65,7 @@ pub struct Done {
 
 pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
     let o = &a.options;
-    let heal = a.heal && !is_nested();
+    let heal = a.heal && !is_disabled() && !outer().supervises();
     if heal {
         super::check::heal_first(o, &a.cmd)?;
     }
@@ -105,20 +111,19 @@ pub struct Want {
 /// Runs the command, and tells what went wrong with `xl` itself.
 pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Result<Done, CommandError> {
     let Want { mode, audit, enforce } = want;
-    if is_nested() {
+    let outer = outer();
+    if is_disabled() || outer.supervises() {
         match (audit, enforce) {
             (true, _) => {
                 return Err(CommandError::new(exit_code::USAGE, "this runs below another xl, or with XL_DISABLE=1: there is no audit"));
             }
             (_, true) => warning("this runs below another xl, or with XL_DISABLE=1: it enforces nothing itself"),
-            _ if outer() == Outer::Perhaps => {
-                warning(&format!("{SESSION} is set and something supervises this: it is taken for another xl"))
-            }
+            _ if outer == Outer::Perhaps => warning(&format!("{SESSION} is set and something supervises this: it is taken for another xl")),
             _ => {}
         }
         return Err(become_command(cmd));
     }
-    if outer() == Outer::Gone {
+    if outer == Outer::Gone {
         warning(&format!("{SESSION} is set, but no xl supervises this: it is ignored"));
     }
     if let Some(why) = cramped() {

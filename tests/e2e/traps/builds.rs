@@ -294,7 +294,7 @@ fn what_was_seen_is_gone_before_anybody_asks() {
         // Whoever leaves makes it uncacheable, too.
         reader.read_line(&mut said).expect("a line");
         child.wait().expect("its end");
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         assert_eq!(r["pips"]["uncacheable"].as_u64(), Some(1), "{look}, {change}: {r}");
         // Both states, from the start.
         let run = |change: &str| {

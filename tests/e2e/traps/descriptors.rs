@@ -61,7 +61,7 @@ fn what_is_no_terminal_is_all_one() {
     w.sh("gcc own.c -o own");
     let run = |how: &str| {
         w.sh(&how.replace("XL", &format!("{xl} exec --json ../r.json -- bash rm.sh")));
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         r["pips"]["hit"].as_u64()
     };
     assert_eq!(run("XL < /dev/null"), Some(0));
@@ -91,7 +91,7 @@ fn standard_input_that_is_put_aside() {
         let run = |how: &str| {
             let text = how.replace("XL", &format!("{xl} exec --json ../r.json -- bash {name}.sh"));
             let out = String::from_utf8_lossy(&w.sh(&text).stdout).replace('\r', "");
-            let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+            let r = w.record();
             (out, r["pips"]["hit"].as_u64().expect("a number"))
         };
         let (first, hits) = run("XL < /dev/null");
@@ -183,7 +183,7 @@ fn who_has_the_terminal_does_not_matter() {
     for time in 0..4 {
         w.sh("rm -f *.o *.txt *.2 *.list");
         let o = w.sh(&format!("script -qec '{} run --json ../r.json -- make -s -j3' /dev/null", env!("CARGO_BIN_EXE_xl")));
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         assert_eq!(r["pips"]["hit"].as_u64(), Some(if time == 0 { 0 } else { 12 }), "{time}: {}\n{r}", String::from_utf8_lossy(&o.stdout));
     }
 }

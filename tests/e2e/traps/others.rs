@@ -187,7 +187,7 @@ fn the_terminal_by_its_name() {
         w.sh(&format!(
             "(until [ -e out ]; do echo {text}; sleep .05; done) | script -qec '{xl} exec --json ../r.json -- {shell} {script}' /dev/null"
         ));
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         (w.read("out"), r["pips"]["hit"].as_u64())
     };
     // rustc asks for the width, for its warnings.
