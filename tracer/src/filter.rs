@@ -68,6 +68,9 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
         v.extend(notify_one_of(*nr, *arg, &watched));
     }
     v.extend(notify_one_of(arch::IOCTL, 1, arch::TERMINAL_SETTERS));
+    for nr in arch::READERS {
+        v.extend(notify_one_of(*nr, 0, &[1, 2]));
+    }
     v.extend(notify_one_of(arch::RT_SIGACTION, 0, &[libc::SIGCHLD.cast_unsigned()]));
     for nr in arch::DUPLICATORS {
         // `<&1`, `<&2`: what is written to becomes what is read from.
@@ -197,6 +200,8 @@ mod tests {
         let cases = [
             (0, [0, 0, 0, 0, 0, 0], NOTIFY, "read of standard input"),
             (0, [3, 0, 0, 0, 0, 0], ALLOW, "read of another descriptor"),
+            (0, [2, 0, 0, 0, 0, 0], NOTIFY, "read of standard error"),
+            (19, [1, 0, 0, 0, 0, 0], NOTIFY, "readv of standard output"),
             (1, [1, 0, 0, 0, 0, 0], ALLOW, "write"),
             (5, [0, 0, 0, 0, 0, 0], NOTIFY, "fstat of standard input"),
             (5, [3, 0, 0, 0, 0, 0], ALLOW, "fstat of another descriptor"),

@@ -482,6 +482,7 @@ impl Inner {
                 return self.terminal_taken(n, &p, scope);
             }
             arch::RT_SIGACTION => self.child_handler(&n, &p),
+            nr if arch::READERS.contains(&nr) && matches!(n.args[0] as i32, 1 | 2) => return self.terminal_taken(n, &p, scope),
             // Only the transport that is in their way asks about these.
             arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
@@ -498,31 +499,6 @@ impl Inner {
             },
         }
         self.transport.proceed(n.id);
-    }
-
-    /// Looks at files never fail with `EINTR` (signal(7)), and some shells do not expect it: dash goes on to the next directory of `PATH`, as if a
-    /// command were not there. With us between they could fail, if a child ends at that moment ([`Transport`]). So the handler of such a
-    /// shell says that calls are made again. All that they wait for with is interrupted anyway (`sigsuspend`, `wait3` without blocking).
-    fn child_handler(&self, n: &Notification, p: &Process) {
-        const SHELLS: [&[u8]; 7] = [b"dash", b"sh", b"ash", b"busybox", b"mksh", b"posh", b"ksh"];
-        // Of `struct kernel_sigaction`, the second number.
-        const FLAGS: u64 = 8;
-        let (tid, action) = (n.tid.cast_signed(), n.args[1]);
-        let is_shell = || {
-            let image = rustix::fs::readlink(format!("/proc/{}/exe", p.pid), Vec::new()).map(std::ffi::CString::into_bytes);
-            image.is_ok_and(|i| SHELLS.contains(&i.rsplit(|b| *b == b'/').next().unwrap_or_default()))
-        };
-        let restarts = u64::from(libc::SA_RESTART.cast_unsigned());
-        if action != 0
-            && self.transport.loses_to_signals()
-            && is_shell()
-            && let Ok(flags) = crate::sys::memory::read_u64(tid, action + FLAGS)
-            && flags & restarts == 0
-            && self.transport.is_valid(n.id)
-        {
-            // If that is refused, it is as it was.
-            let _ = crate::sys::memory::write_u64(tid, action + FLAGS, flags | restarts);
-        }
     }
 
     /// The first call after an `execve` was let go tells whether it happened.

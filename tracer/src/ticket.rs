@@ -72,7 +72,7 @@ impl ExecTicket {
         let started = Capture::start(d, &self.inner.keeper, move || inner.drain()).ok().and_then(|(capture, installs)| {
             let mut originals = Vec::new();
             for i in installs {
-                if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target).is_err() {
+                if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target, false).is_err() {
                     for (target, original) in &originals {
                         let original: &std::os::fd::OwnedFd = original;
                         self.inner.transport.restore_fd(self.note.id, original, *target);

@@ -44,22 +44,14 @@ impl Transport {
     }
 
     /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, safely under `vfork`.
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32) -> io::Result<()> {
-        match self {
-            Self::Notify(l) => l.install_fd(id, source, target, false),
-            Self::Step(s) => s.install_fd(id, source, target, false),
-        }
-    }
-
-    /// The same for good, whether or not the task is about to execute something.
-    pub fn replace_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
         match self {
             Self::Notify(l) => l.install_fd(id, source, target, close_on_exec),
             Self::Step(s) => s.install_fd(id, source, target, close_on_exec),
         }
     }
 
-    /// Undoes [`Transport::install_fd`]: `original` is what was there.
+    /// Undoes [`Transport::install_fd`] before an `execve`: `original` is what was there.
     pub fn restore_fd(&self, id: u64, original: &OwnedFd, target: i32) {
         // A task that is gone needs nothing back.
         let _ = match self {

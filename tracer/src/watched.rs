@@ -9,10 +9,7 @@ use crate::dispatch::Caller;
 use crate::process::{Process, Scope};
 use crate::session::{Inner, ScopeState};
 use crate::sys::seccomp::Notification;
-use crate::sys::{memory, terminal::MODES};
 use crate::task_files;
-use crate::terminal;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 /// Standard input of a pip's root.
@@ -64,38 +61,6 @@ impl Inner {
         self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
     }
 
-    /// What stands in for a terminal can be written to, and that is all: whoever wants more of it gets the terminal.
-    pub(crate) fn terminal_taken(self: &Arc<Self>, n: Notification, p: &Process, scope: Scope) {
-        self.stdin_used(&n, p, scope);
-        let tid = n.tid.cast_signed();
-        let fd = n.args[0] as i32;
-        let stands_in = task_files::device(tid, fd).filter(|_| n.nr != arch::IOCTL || changes_modes(&n, fd));
-        let stands_in = match stands_in {
-            Some(d) if terminal::behind(d).is_some() => true,
-            Some(d) if terminal::is_ours(d) => false,
-            _ => return self.transport.proceed(n.id),
-        };
-        self.escape(Some(scope), EscapeKind::Terminal, "");
-        let text = self.scope_state(scope).and_then(|s| s.text.get().cloned());
-        if !stands_in {
-            return self.transport.proceed(n.id);
-        }
-        let inner = self.clone();
-        self.pool.run(Box::new(move || {
-            // What it has written comes first.
-            if let Some(t) = text {
-                t.flush();
-            }
-            for fd in task_files::fds(tid) {
-                if let Some(real) = task_files::device(tid, fd).and_then(terminal::behind) {
-                    // If it cannot be had, the command goes on with what it has.
-                    let _ = inner.transport.replace_fd(n.id, real.as_fd(), fd, task_files::closes_on_exec(tid, fd));
-                }
-            }
-            inner.transport.proceed(n.id);
-        }));
-    }
-
     /// A descriptor that `xl` was started with?
     pub(crate) fn born_used(&self, n: &Notification, scope: Scope) {
         // Whether an `execve` closes it is no matter of what is behind it: xargs asks that of all that it has.
@@ -111,13 +76,4 @@ impl Inner {
             }
         }
     }
-}
-
-/// Are the modes that the terminal is given others than it has? node gives back those that it has found whenever it ends.
-fn changes_modes(n: &Notification, fd: i32) -> bool {
-    let tid = n.tid.cast_signed();
-    let mut wanted = [0; MODES];
-    let old = arch::TERMINAL_SETTERS_OLD.contains(&(n.args[1] as u32));
-    let known = !old && memory::read(tid, n.args[2], &mut wanted).is_ok_and(|n| n == MODES);
-    !known || task_files::reopen(tid, fd).and_then(|t| crate::sys::terminal::modes(t.as_fd()).ok()).is_none_or(|has| has != wanted)
 }

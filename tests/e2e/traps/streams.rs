@@ -63,8 +63,12 @@ ask(2, 'err')
 ",
     );
     w.write("ask.sh", "echo -n \"$1? \"; read x <&2; echo hello $x\n");
+    w.write("direct.sh", "echo -n 'town? '; read -u 2 x; echo hello $x\n");
     w.write("say.sh", "printf 'a\\nb\\r\\nc\\r50%%\\rtab\\t.\\n\\n'\n");
-    w.write("Makefile", "all:\n\t/usr/bin/python3 -B menu.py\n\tdash ask.sh name; bash ask.sh place\n\tsh say.sh; :\n\tgcc -E none.c; :\n");
+    w.write(
+        "Makefile",
+        "all:\n\t/usr/bin/python3 -B menu.py\n\tdash ask.sh name; bash ask.sh place; bash direct.sh\n\tsh say.sh; :\n\tgcc -E none.c; :\n",
+    );
     let on_terminal = |command: &str, keys: &str| {
         // Nothing is typed before somebody asks.
         w.write(
@@ -76,12 +80,12 @@ ask(2, 'err')
         ));
         (w.read("typed"), w.read("stty"))
     };
-    let keys = "'out post=q' 'err post=w' 'name?=first\\n' 'place?=second\\n'";
+    let keys = "'out post=q' 'err post=w' 'name?=first\\n' 'place?=second\\n' 'town?=third\\n'";
     let want = on_terminal("make", keys);
-    assert!(want.0.contains("hello second") && want.0.contains("b'w'") && want.1.contains("\nopost"), "{want:?}");
+    assert!(want.0.contains("hello third") && want.0.contains("b'w'") && want.1.contains("\nopost"), "{want:?}");
     for time in 0..2 {
         let got = on_terminal(&format!("{XL} run --summary off --json ../r.json -- make"), keys);
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         assert_eq!(got, want, "{time}: {r}");
         let unstored = |c: &str| {
             let items = r["items"].as_array().expect("items");
@@ -93,7 +97,7 @@ ask(2, 'err')
     let want = on_terminal("sh say.sh", "");
     for hits in 0..2 {
         assert_eq!(on_terminal(&format!("{XL} exec --summary off --json ../r.json -- sh say.sh"), ""), want);
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         assert_eq!(r["pips"]["hit"].as_u64(), Some(hits));
     }
 }
@@ -109,7 +113,7 @@ fn a_log_that_is_read() {
         assert_eq!(o.status.code(), Some(0));
         // Where looks are told of late, some of it is read.
         assert!(w.read("b.txt").len() < 1 << 20);
-        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).expect("a record")).expect("JSON");
+        let r = w.record();
         assert_eq!((r["pips"]["hit"].as_u64(), r["pips"]["uncacheable"].as_u64()), (Some(0), Some(2)), "{r}");
     }
 }

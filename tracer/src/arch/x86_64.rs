@@ -33,6 +33,9 @@ pub const OPEN_BY_HANDLE_AT: i32 = 304;
 pub const STDIN_READERS: &[(i32, u8)] =
     &[(0, 0), (17, 0), (19, 0), (295, 0), (327, 0), (275, 0), (40, 1), (326, 0), (32, 0), (33, 0), (292, 0), (276, 0)];
 
+/// Calls that read from the descriptor that is their first argument, as far as terminals are read: read, readv.
+pub const READERS: &[i32] = &[0, 19];
+
 /// Calls that tell what standard input is, with the index of the descriptor argument: fstat, lseek, ioctl (`isatty`), newfstatat and statx
 /// with an empty path.
 pub const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
