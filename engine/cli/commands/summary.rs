@@ -4,7 +4,7 @@
 
 use crate::app::Summary;
 use crate::messages::{say, warning};
-use engine::{BuildRecord, Mode, Outcome};
+use engine::{BuildRecord, Item, Mode, Outcome};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -24,11 +24,9 @@ pub fn show(r: &BuildRecord, mode: Mode, form: Summary) {
     for what in &r.rechecks.different {
         say(&format!("  a recheck made something else: {what}"));
     }
-    let details: Vec<String> = obstacles(r)
-        .iter()
-        .take(5)
-        .map(|(why, n, example)| format!("  {n} not cached: {why} — `{}`", example.chars().take(60).collect::<String>()))
-        .collect();
+    failures(r).for_each(|f| say(&f));
+    let details: Vec<String> =
+        obstacles(r).iter().take(5).map(|(why, n, of)| format!("  {n} uncacheable: {why} — `{}`", example(of))).collect();
     if form != Summary::Gitlab {
         details.iter().for_each(|d| say(d));
     }
@@ -116,33 +114,52 @@ fn junit(r: &BuildRecord) -> String {
     text
 }
 
-/// The closing line.
+/// The closing line. It counts each pip once: as a hit, as one that ran, or as one that was bypassed.
 fn line(r: &BuildRecord, mode: Mode) -> String {
-    let p = &r.pips;
-    let ran = p.miss + p.uncacheable + p.failed;
-    let what = match (mode, p.total) {
-        (Mode::Single, _) => "command",
-        (_, 1) => "pip",
-        _ => "pips",
-    };
-    let hits = if p.hit == 1 { "hit" } else { "hits" };
-    let saved = if r.saved_cpu_ms > 0 { format!(" (saved {})", duration(r.saved_cpu_ms)) } else { String::new() };
-    let rechecked = match r.rechecks.total() {
-        0 => String::new(),
-        n => format!(" · {n} rechecked, {} differ", r.rechecks.different.len()),
-    };
-    format!(
-        "{} {what}: {} {hits}, {ran} ran, {} uncacheable, {} bypassed · {}{saved}{rechecked} · {}",
-        p.total,
-        p.hit,
-        p.uncacheable,
-        p.bypassed,
-        duration(r.wall_ms),
-        r.backend
-    )
+    use Outcome as O;
+    let (hits, of_hits) = group(r, &[O::Hit]);
+    let (ran, of_ran) = group(r, &[O::Miss, O::Remote, O::Uncacheable, O::Failed]);
+    let mut parts = vec![format!("{}{of_hits}, {ran} ran{of_ran}", counted(hits, "hit"))];
+    if let (bypassed @ 1.., of_bypassed) = group(r, &[O::Bypassed]) {
+        parts[0].push_str(&format!(", {bypassed} bypassed{of_bypassed}"));
+    }
+    parts.push(duration(r.wall_ms));
+    if r.saved_cpu_ms > 0 {
+        // The sum of what each took when it ran: side by side they would have taken less.
+        parts.push(format!("{} of commands skipped", duration(r.saved_cpu_ms)));
+    }
+    if r.rechecks.total() > 0 {
+        parts.push(format!("{} rechecked, {} differ", r.rechecks.total(), r.rechecks.different.len()));
+    }
+    parts.push(r.backend.clone());
+    format!("{}: {}", counted(r.pips.total, if mode == Mode::Single { "command" } else { "pip" }), parts.join(" · "))
 }
 
-/// Why commands were not cached: reason, how many, an example; the most frequent first.
+/// How many pips have one of these outcomes, and, in parentheses, how many of those failed or cannot be stored.
+fn group(r: &BuildRecord, of: &[Outcome]) -> (u64, String) {
+    let count = |what: fn(&Item) -> bool| r.items.iter().filter(|i| of.contains(&i.outcome) && what(i)).count() as u64;
+    let special = [(count(|i| i.exit_code != 0), "failed"), (count(|i| i.outcome == Outcome::Uncacheable), "uncacheable")];
+    let special: Vec<String> = special.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    (count(|_| true), if special.is_empty() { String::new() } else { format!(" ({})", special.join(", ")) })
+}
+
+/// `1 pip`, `2 pips`.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The last commands that failed, of a build that failed: those before may have been expected to (`grep -q`).
+fn failures(r: &BuildRecord) -> impl Iterator<Item = String> + '_ {
+    let failed = r.items.iter().rev().filter(|i| r.exit_code != 0 && i.exit_code != 0);
+    failed.take(3).map(|i| format!("  failed with exit code {}: `{}`", i.exit_code, example(&i.command)))
+}
+
+/// As much of a command as fits behind a reason.
+fn example(command: &str) -> String {
+    command.chars().take(60).collect()
+}
+
+/// Why commands were uncacheable: reason, how many, an example; the most frequent first.
 fn obstacles(r: &BuildRecord) -> Vec<(String, u32, &str)> {
     let mut reasons: Vec<(String, u32, &str)> = Vec::new();
     for i in r.items.iter().filter(|i| i.outcome == Outcome::Uncacheable) {
@@ -172,5 +189,38 @@ mod tests {
     #[test]
     fn durations() {
         assert_eq!([430, 11_800, 182_000].map(duration), ["0.43 s", "11.8 s", "3 m 02 s"]);
+    }
+
+    /// A record of pips with these outcomes and exit codes.
+    fn record(pips: &[(Outcome, i32)], skipped_ms: u64, exit_code: i32) -> BuildRecord {
+        let item = |(outcome, exit_code): &(Outcome, i32)| {
+            serde_json::json!({"id": 1, "command": format!("tool --fails-with {exit_code}"), "argv": [], "cwd": "/", "outcome": outcome, "outputs": [],
+                "wall_ms": 1.0, "exit_code": exit_code})
+        };
+        let whole = serde_json::json!({"version": 1, "command": [], "cwd": "/", "started": 0, "exit_code": exit_code, "backend": "ebpf",
+            "wall_ms": 430, "pips": engine::record::Pips::default(), "saved_cpu_ms": skipped_ms, "bytes": {"restored": 0, "stored": 0},
+            "violations": {"error": 0, "warning": 0}, "lost_events": 0, "items": pips.iter().map(item).collect::<Vec<_>>()});
+        let mut r: BuildRecord = serde_json::from_value(whole).expect("a record");
+        r.count();
+        r
+    }
+
+    #[test]
+    fn each_pip_is_counted_once() {
+        use Outcome as O;
+        let check = |pips: &[(Outcome, i32)], skipped, expected| assert_eq!(line(&record(pips, skipped, 0), Mode::Build), expected);
+        check(&[], 0, "0 pips: 0 hits, 0 ran · 0.43 s · ebpf");
+        check(&[(O::Uncacheable, 0)], 0, "1 pip: 0 hits, 1 ran (1 uncacheable) · 0.43 s · ebpf");
+        check(&[(O::Hit, 0), (O::Miss, 0)], 7_480, "2 pips: 1 hit, 1 ran · 0.43 s · 7.48 s of commands skipped · ebpf");
+        let all = [(O::Hit, 0), (O::Hit, 1), (O::Failed, 2), (O::Uncacheable, 1), (O::Miss, 0), (O::Bypassed, 0)];
+        check(&all, 0, "6 pips: 2 hits (1 failed), 3 ran (2 failed, 1 uncacheable), 1 bypassed · 0.43 s · ebpf");
+        assert!(line(&record(&all[..1], 0, 0), Mode::Single).starts_with("1 command: 1 hit, 0 ran"));
+    }
+
+    #[test]
+    fn failures_are_named_if_the_build_failed() {
+        let pips = [(Outcome::Miss, 0), (Outcome::Failed, 7)];
+        assert_eq!(failures(&record(&pips, 0, 2)).collect::<Vec<_>>(), ["  failed with exit code 7: `tool --fails-with 7`"]);
+        assert_eq!(failures(&record(&pips, 0, 0)).count(), 0);
     }
 }
