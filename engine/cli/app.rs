@@ -5,6 +5,7 @@ use crate::{commands, exit_code};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use tracer::Exited;
 
 #[derive(Parser)]
 #[command(name = "xl", version, about = "Never run a command whose observed inputs have not changed", after_help = exit_code::HELP)]
@@ -247,13 +248,13 @@ pub struct LogArgs {
     pub json: bool,
 }
 
-/// Parses and runs; the result is the exit code.
-pub fn run() -> i32 {
+/// Parses and runs; the result is how this process is to end.
+pub fn run() -> Exited {
     let cli = match Cli::try_parse() {
         Ok(c) => c,
         Err(e) => {
             let _ = e.print();
-            return if e.use_stderr() { i32::from(exit_code::USAGE) } else { 0 };
+            return Exited::Code(if e.use_stderr() { exit_code::USAGE.into() } else { 0 });
         }
     };
     let done = match cli.command {
@@ -261,13 +262,13 @@ pub fn run() -> i32 {
         Command::Exec(a) => named(&a.cmd).and_then(|()| commands::run::exec(&a)),
         Command::Trace(a) => named(&a.cmd).and_then(|()| commands::trace::run(&a)),
         Command::Audit(a) => named(&a.cmd).and_then(|()| commands::audit::run(&a)),
-        Command::Check(a) => named(&a.cmd).and_then(|()| commands::check::run(&a)),
-        Command::Heal(a) => commands::check::heal(&a),
-        Command::Cache(a) => commands::cache::run(&a),
-        Command::Log(a) => commands::log::run(&a),
-        Command::Doctor(a) => commands::doctor::run(&a),
+        Command::Check(a) => named(&a.cmd).and_then(|()| commands::check::run(&a)).map(Exited::Code),
+        Command::Heal(a) => commands::check::heal(&a).map(Exited::Code),
+        Command::Cache(a) => commands::cache::run(&a).map(Exited::Code),
+        Command::Log(a) => commands::log::run(&a).map(Exited::Code),
+        Command::Doctor(a) => commands::doctor::run(&a).map(Exited::Code),
     };
-    done.unwrap_or_else(|e| e.report())
+    done.unwrap_or_else(|e| Exited::Code(e.report()))
 }
 
 /// No command's name begins with a hyphen: that is an option that was mistyped.

@@ -1,4 +1,5 @@
-//! Every exit code of `xl` itself; `xl run` and `xl exec` otherwise exit as their command did (128 + n for a signal).
+//! Every exit code of `xl` itself; `run`, `exec`, `audit` and `trace` otherwise end as their command did. If that died of a signal, `xl` dies of
+//! the same one when everything is closed: a shell ends its loop at Ctrl-C, and a caller sees in the wait status what it would have seen.
 
 /// Something is wrong with the build, not with `xl`: violations, stale files, a damaged cache.
 pub const VIOLATIONS: u8 = 1;
@@ -21,6 +22,6 @@ pub const NOT_FOUND: u8 = 127;
 
 /// For `--help`.
 pub const HELP: &str = "\
-Exit codes: the command's own for `run` and `exec`, 128+n if it died by signal n; otherwise
+Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died of a signal, so does xl (a shell shows 128+n). Otherwise
   1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`) · 2 usage · 3 `audit --prove` could not try it · 65 bad configuration · 70 internal error · 74 the cache cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

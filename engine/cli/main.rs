@@ -8,6 +8,10 @@ mod messages;
 mod progress;
 
 fn main() -> std::process::ExitCode {
-    let code = app::run();
-    std::process::ExitCode::from(u8::try_from(code).unwrap_or(exit_code::INTERNAL))
+    let exited = app::run();
+    if let tracer::Exited::Signal(s) = exited {
+        let _ = std::io::Write::flush(&mut std::io::stdout());
+        tracer::die_of(s);
+    }
+    std::process::ExitCode::from(u8::try_from(exited.shell_code()).unwrap_or(exit_code::INTERNAL))
 }

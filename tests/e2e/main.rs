@@ -8,6 +8,7 @@ mod behaviour;
 mod cache_faults;
 mod contract;
 mod crash;
+mod endings;
 mod enforce;
 mod heal;
 mod kinds;

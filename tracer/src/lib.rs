@@ -40,6 +40,6 @@ pub use rustix::fs::FileType;
 pub use session::{
     Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, probe_ebpf, search_path,
 };
-pub use sys::signals::{forward_signals, survive_failed_writes};
+pub use sys::signals::{die_of, forward_signals, survive_failed_writes};
 pub use task_files::{descends_from, may_be_supervised, own_inherited as inherited, parent_of, program_name, started};
 pub use ticket::{ExecTicket, ExitTicket, HitError, Tap};

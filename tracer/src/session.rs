@@ -115,6 +115,16 @@ pub enum Exited {
     Signal(i32),
 }
 
+impl Exited {
+    /// The exit code that a shell would show.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(c) => c,
+            Self::Signal(s) => 128 + s,
+        }
+    }
+}
+
 /// Counters of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracerStats {

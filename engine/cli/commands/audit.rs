@@ -15,8 +15,9 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tracer::Exited;
 
-pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
+pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
     let config = config(&a.options.common)?;
     let baseline = a.baseline.clone().or_else(|| config.audit.baseline.clone());
     // What is wrong with the command line should not cost a build.
@@ -25,34 +26,29 @@ pub fn run(a: &AuditArgs) -> Result<i32, CommandError> {
     }
     let known = baseline.as_deref().map(|path| known(path, a)).transpose()?.flatten();
     let mut out = Output::open(a)?;
-    let mut report = if a.cmd.is_empty() { last(a, &config)? } else { audited(a, &a.cmd)? };
+    let (mut report, exited) = if a.cmd.is_empty() { last(a, &config)? } else { audited(a, &a.cmd)? };
     settle(&mut report, &config);
     if let Some(path) = &baseline {
         apply(&mut report, path, known, a.write_baseline)?;
     }
     if let Some(n) = a.prove {
-        return try_out(&report, n);
+        return try_out(&report, n).map(Exited::Code);
     }
     let f = &report.findings;
     if f.compared == 0 && report.pips > 0 && report.exit_code == 0 {
         warning("none of the commands could be compared with what is declared");
     }
     let looked = f.gaps.is_empty() && (f.compared > 0 || report.pips == 0);
-    let code = match (report.exit_code, report.failures()) {
-        (0, 0) if a.options.strict && !looked => i32::from(exit_code::VIOLATIONS),
-        (0, 0) => 0,
-        (0, _) => i32::from(exit_code::VIOLATIONS),
-        (code, _) => code,
-    };
     out.write(&report, a)?;
-    Ok(code)
+    let found = report.failures() > 0 || a.options.strict && !looked;
+    Ok(if exited == Exited::Code(0) && found { Exited::Code(exit_code::VIOLATIONS.into()) } else { exited })
 }
 
 /// Runs the command, and compares.
-fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<Report, CommandError> {
+fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandError> {
     let done = run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false })?;
     super::summary::show(&done.record, Mode::Build, a.options.summary);
-    Ok(compare(&done))
+    Ok((compare(&done), done.exited))
 }
 
 /// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are, and with
@@ -86,7 +82,7 @@ fn compare(done: &Done) -> Report {
         command: done.record.command.clone(),
         cwd: done.record.cwd.clone(),
         root: config.root.display().to_string(),
-        exit_code: done.code,
+        exit_code: done.exited.shell_code(),
         backend: done.record.backend.clone(),
         started: done.record.started,
         pips: done.record.pips.total,
@@ -109,7 +105,7 @@ fn settle(report: &mut Report, config: &Config) {
     report.unused = config.audit.unused();
 }
 
-fn last(a: &AuditArgs, config: &Config) -> Result<Report, CommandError> {
+fn last(a: &AuditArgs, config: &Config) -> Result<(Report, Exited), CommandError> {
     let none =
         || CommandError::new(exit_code::USAGE, "no build was audited here yet, or by another version of xl").hint("xl audit -- make");
     if a.options.recheck > 0 || a.options.json.is_some() || a.options.log.is_some() {
@@ -121,7 +117,9 @@ fn last(a: &AuditArgs, config: &Config) -> Result<Report, CommandError> {
     let unreadable = |e: std::io::Error| {
         CommandError::new(exit_code::CACHE, format!("the last audit cannot be read from `{}`", file.display())).cause(e.to_string())
     };
-    Report::last(&file).map_err(unreadable)?.ok_or_else(none)
+    let report = Report::last(&file).map_err(unreadable)?.ok_or_else(none)?;
+    let exited = Exited::Code(report.exit_code);
+    Ok((report, exited))
 }
 
 /// What is wrong with a baseline.

@@ -115,11 +115,3 @@ pub fn forget_ebpf() {
         m.forget();
     }
 }
-
-/// The exit code that a shell would show.
-pub fn shell_code(e: tracer::Exited) -> i32 {
-    match e {
-        tracer::Exited::Code(c) => c,
-        tracer::Exited::Signal(s) => 128 + s,
-    }
-}

@@ -1,6 +1,6 @@
 //! `xl run` and `xl exec`.
 
-use super::{SESSION, become_command, config, launch, open_cache, shell_code};
+use super::{SESSION, become_command, config, launch, open_cache};
 use crate::app::{Backend, ExecArgs, RunArgs, RunOptions};
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::{exit_code, progress};
@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use tracer::Exited;
 
 fn is_disabled() -> bool {
     std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1")
@@ -58,12 +59,12 @@ fn config_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<Config, 
 
 /// A supervised build that is over.
 pub struct Done {
-    pub code: i32,
+    pub exited: Exited,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
 }
 
-pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
+pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let o = &a.options;
     let heal = a.heal && !is_disabled() && !outer().supervises();
     if heal {
@@ -73,21 +74,21 @@ pub fn run(a: &RunArgs) -> Result<i32, CommandError> {
     let enforce = a.enforce || config.audit.enforce.is_some();
     let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce })?;
     super::summary::show(&done.record, Mode::Build, o.summary);
-    if heal && done.code == 0 {
+    if heal && done.exited == Exited::Code(0) {
         super::check::restore_unmade(done.engine.config());
     }
     // What only shows when the whole run is over.
-    if done.code == 0 && enforce && super::audit::late(&done, o.strict)? > 0 {
-        return Ok(i32::from(exit_code::VIOLATIONS));
+    if done.exited == Exited::Code(0) && enforce && super::audit::late(&done, o.strict)? > 0 {
+        return Ok(Exited::Code(exit_code::VIOLATIONS.into()));
     }
-    Ok(done.code)
+    Ok(done.exited)
 }
 
-pub fn exec(a: &ExecArgs) -> Result<i32, CommandError> {
+pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let config = config_for(&a.options, &a.cmd, false)?;
     let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary);
-    Ok(done.code)
+    Ok(done.exited)
 }
 
 /// What threads and data base take, besides the contents of files.
@@ -205,13 +206,12 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     if stats.unobserved {
         super::forget_ebpf();
     }
-    let code = shell_code(exited);
     if std::env::var_os("XL_LOG").is_some() {
         let tracer::TracerStats { calls, records, lost, stops, processes, .. } = stats;
         say(&format!("{calls} calls notified, {records} recorded, {lost} lost, {stops} stops, {processes} processes"));
     }
     let command: Vec<Vec<u8>> = cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
-    let record = engine.close(engine::record::redact(&command), cwd, code, stats.lost);
+    let record = engine.close(engine::record::redact(&command), cwd, exited.shell_code(), stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     if let Some(file) = &a.json {
@@ -220,7 +220,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
             warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
         }
     }
-    Ok(Done { code, record, engine })
+    Ok(Done { exited, record, engine })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").

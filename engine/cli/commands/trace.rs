@@ -1,6 +1,6 @@
 //! `xl trace`: what a command reads, probes, lists and writes.
 
-use super::{launch, shell_code};
+use super::launch;
 use crate::app::TraceArgs;
 use crate::exit_code;
 use crate::messages::CommandError;
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
-pub fn run(a: &TraceArgs) -> Result<i32, CommandError> {
+pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
     let session = launch(&a.cmd, a.backend, Vec::new(), None, false)?;
     tracer::forward_signals(session.pid());
     let t = Arc::new(Tracer::default());
@@ -29,7 +29,7 @@ pub fn run(a: &TraceArgs) -> Result<i32, CommandError> {
         None => std::io::stdout().write_all(out.as_bytes()).map_err(|e| ("standard output".into(), e)),
     };
     written.map_err(|(name, e)| CommandError::new(exit_code::CACHE, format!("cannot write `{name}`")).cause(e.to_string()))?;
-    Ok(shell_code(exited))
+    Ok(exited)
 }
 
 fn plain(t: &Trace) -> String {
