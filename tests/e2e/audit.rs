@@ -18,11 +18,11 @@ pub fn audit(w: &World, options: &[&str], cmd: &[&str]) -> (i32, Value) {
     (out.status.code().expect("an exit code"), report.unwrap_or_else(|| panic!("no report: {said}")))
 }
 
-fn list(v: &Value) -> &[Value] {
+pub fn list(v: &Value) -> &[Value] {
     v.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v[key].as_str().unwrap_or_default()
 }
 
@@ -57,7 +57,7 @@ fn finds(w: &World, cmd: &[&str], clean: &str, expected: &[&str]) -> Value {
     cold
 }
 
-fn c_files(w: &World) {
+pub fn c_files(w: &World) {
     w.write("main.c", "#include \"a.h\"\nint main(void) { return A; }\n");
     w.write("a.h", "#include \"b.h\"\n#define A B\n");
     w.write("b.h", "#define B 0\n");
@@ -490,89 +490,4 @@ fn findings_are_tried_out() {
     let (code, verdict) = prove("1");
     assert!(code == Some(0) && verdict.starts_with("proven: without `g.h` first, `use` fails: cat: g.h"), "{verdict}");
     assert_eq!(prove("99").0, Some(2));
-}
-
-/// The official schema is part of the crate of its types.
-fn sarif_schema() -> Value {
-    // Only what is compiled here was downloaded.
-    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    let out = cargo.args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform]).output().expect("cargo");
-    let metadata: Value = serde_json::from_slice(&out.stdout).expect("metadata");
-    let package = list(&metadata["packages"]).iter().find(|p| text(p, "name") == "serde-sarif").expect("the crate");
-    let schema = std::path::Path::new(text(package, "manifest_path")).with_file_name("src").join("schema.json");
-    serde_json::from_slice(&std::fs::read(schema).expect("the schema")).expect("JSON")
-}
-
-#[test]
-fn sarif_is_what_its_schema_says() {
-    let w = World::new();
-    c_files(&w);
-    w.write("Makefile", "main.o: main.c\n\tgcc -c main.c\n");
-    w.write("xl.toml", "[[audit.allow]]\nkind = 'XL001'\npath = 'b.h'\nreason = 'never edited'\n");
-    audit(&w, &[], &["make"]);
-    let out = w.xl(&["audit", "--format", "sarif"]).output().expect("xl");
-    let log: Value = serde_json::from_slice(&out.stdout).expect("JSON");
-    let validator = jsonschema::validator_for(&sarif_schema()).expect("a schema");
-    let wrong: Vec<String> = validator.iter_errors(&log).map(|e| format!("{} at {}", e, e.instance_path)).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    let mut broken = log.clone();
-    broken["runs"][0]["results"][0]["level"] = "fatal".into();
-    assert!(validator.iter_errors(&broken).count() > 0, "the validator lets everything through");
-    let results = list(&log["runs"][0]["results"]);
-    assert_eq!(results.len(), 2);
-    let place = &results[0]["locations"][0]["physicalLocation"];
-    assert_eq!((text(&place["artifactLocation"], "uri"), &place["region"]["startLine"]), ("Makefile", &2.into()));
-    assert_eq!(text(&results[1]["suppressions"][0], "justification"), "never edited");
-}
-
-/// Opens the page from disk in a real browser, with `script` after it; the result is what the script leaves in the title.
-fn in_browser(w: &World, page: &str, script: &str, width: u32) -> String {
-    let file = w.path("page.html");
-    std::fs::write(&file, page.replace("</body>", &format!("<script>{script}</script></body>"))).expect("a page");
-    let mut c = std::process::Command::new("chromium");
-    c.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]);
-    c.args(["--disable-component-update", "--disable-sync", "--virtual-time-budget=5000", "--dump-dom"]);
-    c.arg(format!("--user-data-dir={}", w.path("profile").display())).arg(format!("--window-size={width},900"));
-    let out = c.arg(format!("file://{}", file.display())).output().expect("chromium");
-    let dom = String::from_utf8_lossy(&out.stdout).into_owned();
-    let title = dom.split("<title>").nth(1).and_then(|t| t.split("</title>").next()).map(str::to_owned);
-    title.unwrap_or_else(|| panic!("no title: {dom} {}", String::from_utf8_lossy(&out.stderr)))
-}
-
-#[test]
-fn the_page_works_in_a_browser() {
-    let w = World::new();
-    c_files(&w);
-    w.write("<b>x.h", "");
-    w.write("sub/s.c", "#include \"../<b>x.h\"\n#include \"made.h\"\n");
-    w.write("Makefile", "all: sub/made.h main.o sub/s.o\nmain.o: main.c\n\tgcc -c main.c\nsub/s.o: sub/s.c\n\tgcc -c sub/s.c -o sub/s.o; echo '</script>' >/dev/null\nsub/made.h:\n\ttouch sub/made.h\n");
-    audit(&w, &[], &["make", "-j1"]);
-    let out = w.xl(&["audit", "--format", "html"]).output().expect("xl");
-    let page = String::from_utf8(out.stdout).expect("UTF-8");
-    // The name of a format is no address.
-    let rest = page.replace("http://www.w3.org/2000/svg", "");
-    assert!(!rest.contains("http://") && !rest.contains("https://"), "it needs the network");
-    let script = r#"
-        const q = s => [...document.querySelectorAll(s)], say = [];
-        const choose = (id, v) => { const e = document.getElementById(id); e.value = v; e.dispatchEvent(new Event(id === "text" ? "input" : "change")); };
-        setTimeout(() => {
-            say.push(q("details.target").length, document.getElementById("counts").textContent);
-            choose("kind", "XL002");
-            say.push(q("details.target > summary .path").map(e => e.textContent).join());
-            setTimeout(() => {
-                say.push(q("article svg .missing").length, q("article .pips pre").length, q("article .fix pre").map(e => e.textContent).join());
-                choose("kind", ""); choose("dir", "sub");
-                say.push(q("details.target").length);
-                choose("dir", ""); choose("text", "<b>x");
-                say.push(q("details.target").length, q("b").length === 3);
-                choose("text", "");
-                document.dispatchEvent(new KeyboardEvent("keydown", { key: "j" }));
-                say.push(document.activeElement.tagName, document.documentElement.scrollWidth <= innerWidth);
-                document.title = say.join("|");
-            }, 50);
-        }, 50);"#;
-    let wide = in_browser(&w, &page, script, 1200);
-    assert_eq!(wide, "2|4 errors0 warnings0 notes|sub/s.o|1|2|sub/s.o: sub/made.h|1|1|true|SUMMARY|true");
-    assert_eq!(in_browser(&w, &page, script, 500), wide, "on a narrow screen");
 }

@@ -15,6 +15,7 @@ mod kinds;
 mod options;
 mod places;
 mod property;
+mod reports;
 mod safety;
 mod trace;
 mod traps;

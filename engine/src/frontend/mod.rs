@@ -55,6 +55,9 @@ pub struct Declared {
     pub files: Vec<PathBytes>,
     /// It is a generator's: dependency files that a compiler writes are read at the next start, into files of its own.
     pub collects_depfiles: bool,
+    /// Where configure says that the sources of this directory, and of the whole, are: make's `$(srcdir)` and `$(top_srcdir)`.
+    pub srcdir: Option<PathBytes>,
+    pub top_srcdir: Option<PathBytes>,
 }
 
 /// Whose syntax a suggestion has.

@@ -1,7 +1,7 @@
 //! The report for a terminal: one block a target, worst first, then counts.
 
 use super::Report;
-use crate::violation::{KINDS, Severity, Violation};
+use crate::violation::{Findings, KINDS, Severity, Violation};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -84,10 +84,10 @@ fn counts(out: &mut String, r: &Report) {
     let allowed = if allowed > 0 { format!(", {allowed} allowed") } else { String::new() };
     let _ = writeln!(
         out,
-        "{} errors, {} warnings, {} notes{allowed} · {} of {} commands compared with what is declared · {} ms",
-        f.count(Severity::Error),
-        f.count(Severity::Warning),
-        f.count(Severity::Note),
+        "{}, {}, {}{allowed} · {} of {} commands compared with what is declared · {} ms",
+        several(f, Severity::Error),
+        several(f, Severity::Warning),
+        several(f, Severity::Note),
         f.compared,
         f.compared + f.undeclared,
         r.audit_ms
@@ -95,6 +95,11 @@ fn counts(out: &mut String, r: &Report) {
     if !kinds.is_empty() {
         let _ = writeln!(out, "{}", kinds.join(", "));
     }
+}
+
+fn several(f: &Findings, s: Severity) -> String {
+    let n = f.count(s);
+    format!("{n} {}{}", word(s), if n == 1 { "" } else { "s" })
 }
 
 fn word(s: Severity) -> &'static str {

@@ -250,7 +250,7 @@ impl Declarations {
         let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
         for (driver, (all, _)) in lost {
             let declared = &self.drivers[driver].declared;
-            let says_nothing = declared.steps.iter().all(|s| s.commands.is_empty() && s.place.line == 0);
+            let says_nothing = declared.steps.iter().all(|s| s.commands.is_empty() && s.place.file.is_empty());
             if !says_nothing && !declared.files.is_empty() && !declared.files.iter().any(|f| made.contains(f)) {
                 // What a makefile runs while it is read belongs to no step.
                 continue;

@@ -2,6 +2,7 @@
 
 use super::Fix;
 use super::declared::{Declarations, Driver, StepId};
+use super::place::below;
 use crate::frontend::{Step, Tool};
 use crate::observed::Observed;
 use crate::record::shown as text;
@@ -70,10 +71,36 @@ fn is_object(s: &Step) -> bool {
     s.outputs.first().is_some_and(|o| [&b".o"[..], b".obj", b".lo", b".sho", b".os"].iter().any(|e| o.ends_with(e)))
 }
 
-/// `target: file`, or what comes to the same.
-fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool) -> String {
+/// A path as a person would write it in a build file: from where the build tool works, by the variables that configure sets, else by `..`
+/// within the workspace.
+fn named(d: &Driver, path: &[u8], root: &Path) -> String {
     let tool = d.declared.tool;
-    let name = |p: &[u8]| escaped(&relative(p, &d.dir), tool);
+    let near = relative(path, &d.dir);
+    if near.len() < path.len() {
+        return escaped(&near, tool);
+    }
+    for (variable, dir) in [("srcdir", &d.declared.srcdir), ("top_srcdir", &d.declared.top_srcdir)] {
+        if let Some(dir) = dir.as_ref().filter(|dir| below(path, dir)) {
+            return format!("$({variable})/{}", escaped(&relative(path, dir), tool));
+        }
+    }
+    let mut up = Vec::new();
+    let mut dir = &d.dir[..];
+    while below(dir, root.as_os_str().as_encoded_bytes()) {
+        if below(path, dir) {
+            up.extend(relative(path, dir));
+            return escaped(&up, tool);
+        }
+        up.extend(b"../");
+        dir = &dir[..dir.iter().rposition(|b| *b == b'/').unwrap_or(0)];
+    }
+    escaped(path, tool)
+}
+
+/// `target: file`, or what comes to the same.
+fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> String {
+    let tool = d.declared.tool;
+    let name = |p: &[u8]| named(d, p, root);
     let target = s.outputs.first().map(|o| name(o)).unwrap_or_default();
     match tool {
         Tool::Make if order_only => format!("{target}: | {}", name(path)),
@@ -97,7 +124,7 @@ pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) ->
         Author::Cmake if path.starts_with(&d.dir) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
         Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
         Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
-        Author::Person => line(d, s, path, false),
+        Author::Person => line(d, s, path, false, root),
     };
     Some(Fix { place: place(d, s, root), text: edit })
 }
@@ -121,7 +148,7 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
             return None;
         }
         let first = all.step(first).outputs.first()?;
-        return Some(Fix { place: place(d, s, root), text: line(d, s, first, false) });
+        return Some(Fix { place: place(d, s, root), text: line(d, s, first, false, root) });
     }
     let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
         (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
@@ -130,7 +157,7 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
         }
         (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
         (Author::Meson, ..) => "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned(),
-        (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some()),
+        (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some(), root),
     };
     Some(Fix { place: place(d, s, root), text: edit })
 }

@@ -17,6 +17,11 @@ pub fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
         collects_depfiles: lines[base..files].iter().any(|l| l.starts_with(b"CMAKE_COMMAND = ")),
         ..Declared::default()
     };
+    let dir_of = |variable: &[u8]| {
+        let value = lines[base..files].iter().find_map(|l| l.strip_prefix(variable)?.strip_prefix(b" = "))?;
+        (!value.is_empty() && !value.contains(&b'$')).then(|| absolute(dir, value))
+    };
+    (d.srcdir, d.top_srcdir) = (dir_of(b"srcdir"), dir_of(b"top_srcdir"));
     let makefiles = lines[base..files].iter().find_map(|l| l.strip_prefix(b"MAKEFILE_LIST := "));
     d.files = words(makefiles.unwrap_or_default()).map(|f| absolute(dir, f)).collect();
     let mut there = Existing { dir, known: FxHashMap::default() };
@@ -193,6 +198,8 @@ make: *** something
 # Variables
 # makefile (from 'Makefile', line 1)
 CC = gcc
+srcdir = ../s
+top_srcdir = $(somewhere)
 # makefile
 MAKEFILE_LIST := Makefile gen.mk
 # Files
@@ -250,6 +257,7 @@ odd:: b
         );
         assert_eq!(text(&d.files), "/w/Makefile /w/gen.mk");
         assert!(!d.collects_depfiles);
+        assert_eq!((d.srcdir.as_deref(), d.top_srcdir.as_deref()), (Some(&b"/s"[..]), None));
         assert_eq!(parse(b"make: nothing", b"/w"), None);
     }
 }

@@ -6,6 +6,7 @@
 //! makefiles. The run itself cannot be asked: its data base lacks what the dependency files say that it has just made.
 
 mod database;
+mod origin;
 
 use super::ask::{PATIENCE, Sandbox};
 use super::{Declared, FrontendError, absolute};
@@ -119,7 +120,9 @@ fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, emptied: &[Pa
     let vars = vars.chain([("LC_ALL".into(), "C.UTF-8".into()), ("MAKE_RESTARTS".into(), "1".into())]);
     let dir = directory(argv, cwd);
     let out = s.run(&words, super::os_path(cwd), super::os_path(&dir), vars, PATIENCE).map_err(failed)?;
-    database::parse(&out, &dir).ok_or_else(|| failed("it printed no data base; is it GNU make?".into()))
+    let mut d = database::parse(&out, &dir).ok_or_else(|| failed("it printed no data base; is it GNU make?".into()))?;
+    origin::trace(&mut d);
+    Ok(d)
 }
 
 /// The key of a command that was executed by a make that was started as `name`, in the words of an answer, where `$(MAKE)` is `:`.
