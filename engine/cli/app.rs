@@ -2,13 +2,13 @@
 
 use crate::messages::CommandError;
 use crate::{commands, exit_code};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tracer::Exited;
 
 #[derive(Parser)]
-#[command(name = "xl", version, about = "Never run a command whose observed inputs have not changed", after_help = exit_code::HELP)]
+#[command(name = "xl", version = env!("XL_VERSION"), about = "Never run a command whose observed inputs have not changed", after_help = exit_code::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,6 +35,10 @@ enum Command {
     Log(LogArgs),
     /// What works on this machine, and where each setting comes from
     Doctor(CommonArgs),
+    /// Print what a shell needs to complete `xl`'s command line
+    Completions(CompletionsArgs),
+    /// Show the manual
+    Man(ManArgs),
 }
 
 #[derive(Args, Clone, Default)]
@@ -248,6 +252,26 @@ pub struct LogArgs {
     pub json: bool,
 }
 
+#[derive(Args)]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Args)]
+pub struct ManArgs {
+    /// The page of this command (`run`, `cache gc`, …) instead of that of `xl`
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write every page to this directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
+/// The command line, for what is made from its definition.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses and runs; the result is how this process is to end.
 pub fn run() -> Exited {
     let cli = match Cli::try_parse() {
@@ -267,6 +291,8 @@ pub fn run() -> Exited {
         Command::Cache(a) => commands::cache::run(&a).map(Exited::Code),
         Command::Log(a) => commands::log::run(&a).map(Exited::Code),
         Command::Doctor(a) => commands::doctor::run(&a).map(Exited::Code),
+        Command::Completions(a) => commands::manual::completions(&a).map(Exited::Code),
+        Command::Man(a) => commands::manual::man(&a).map(Exited::Code),
     };
     done.unwrap_or_else(|e| Exited::Code(e.report()))
 }

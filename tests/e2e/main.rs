@@ -12,6 +12,7 @@ mod endings;
 mod enforce;
 mod heal;
 mod kinds;
+mod manual;
 mod options;
 mod places;
 mod property;

@@ -45,8 +45,19 @@ fn step_with(vars: &[(&str, &str)], name: &str, program: &str, args: &[&str]) ->
 }
 
 /// What runs with the best backend only: the first two try all of them anyway, the others are about texts, options, reports and the store.
-const ONE_BACKEND_TELLS: &[&str] =
-    &["contract::", "backends::", "audit::", "cache_faults::", "heal::", "kinds::", "options::", "safety::", "traps::hidden::"];
+const ONE_BACKEND_TELLS: &[&str] = &[
+    "contract::",
+    "backends::",
+    "audit::",
+    "cache_faults::",
+    "heal::",
+    "kinds::",
+    "manual::",
+    "options::",
+    "reports::",
+    "safety::",
+    "traps::hidden::",
+];
 
 fn ci(full: bool) -> bool {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod check;
 pub mod doctor;
 pub mod log;
+pub mod manual;
 pub mod run;
 mod summary;
 pub mod trace;
