@@ -44,10 +44,10 @@ enum Command {
 #[derive(Args, Clone, Default)]
 pub struct CommonArgs {
     /// Cache directory [default: $XDG_CACHE_HOME/xl]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
     /// Configuration file [default: xl.toml at the workspace root]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 }
 

@@ -271,8 +271,7 @@ pub fn workspace_root(cwd: &Path) -> PathBuf {
 /// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives environment variables.
 pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
     let absolute = |n: &str| var(n).map(PathBuf::from).filter(|p| p.is_absolute());
-    // Without the variable, what the list of users says.
-    let home = || Some(absolute("HOME").or_else(|| std::env::home_dir().filter(|p| p.is_absolute()))?.join(".cache"));
+    let home = || Some(crate::home::dir(&var)?.join(".cache"));
     Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("xl"))
 }
 

@@ -15,6 +15,7 @@ pub mod frontend;
 pub mod gc;
 pub mod graph;
 pub mod heal;
+mod home;
 pub mod journal;
 pub mod lookup;
 pub mod observed;

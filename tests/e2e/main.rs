@@ -14,6 +14,7 @@ mod heal;
 mod kinds;
 mod manual;
 mod options;
+mod package;
 mod places;
 mod property;
 mod reports;

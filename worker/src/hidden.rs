@@ -36,6 +36,7 @@ pub(crate) fn reveal(
     if present::only_wait(&a.programs) {
         f.problems.push("`sleep`: it only waits".to_owned());
     }
+    f.problems.extend(present::daemon(&a.programs, c.env).map(|(name, why)| format!("`{name}`: {why}")));
     let mut out = Vec::new();
     let options = option_files(names, &a.programs, look);
     // A compiler may be told to make what is best for this processor.

@@ -46,13 +46,22 @@ pub fn only_wait(programs: &[Program]) -> bool {
     programs.iter().any(waits) && programs.iter().all(|p| waits(p) || p.tool.is_some_and(|t| t.class == Class::Shell))
 }
 
-/// Programs that have inputs which nobody sees, wherever they are installed.
-pub const DAEMONS: &[(&str, &str)] = &[
-    ("sccache", "it hands its work to a daemon; unset RUSTC_WRAPPER or set SCCACHE_DISABLE"),
-    ("ccache", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
-    ("distcc", "it hands its work to a daemon; set CC without distcc"),
-    ("icecc", "it hands its work to a daemon; set CC without icecc"),
+/// Programs that have inputs which nobody sees, wherever they are installed, unless this variable is set.
+const DAEMONS: &[(&str, &str, &str)] = &[
+    ("sccache", "", "it hands its work to a daemon; set RUSTC_WRAPPER and CC without sccache"),
+    ("ccache", "CCACHE_DISABLE=", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache"),
+    ("distcc", "", "it hands its work to a daemon; set CC without distcc"),
+    ("icecc", "", "it hands its work to a daemon; set CC without icecc"),
 ];
+
+/// The program among these that works with what nobody sees, and why.
+pub fn daemon(programs: &[Program], env: &[Vec<u8>]) -> Option<(&'static str, &'static str)> {
+    let named = |n: &str| {
+        programs.iter().any(|p| base_name(&p.path) == n.as_bytes() || p.argv.first().is_some_and(|a| base_name(a) == n.as_bytes()))
+    };
+    let off = |variable: &str| !variable.is_empty() && env.iter().any(|v| v.starts_with(variable.as_bytes()));
+    DAEMONS.iter().find(|(n, variable, _)| named(n) && !off(variable)).map(|(n, _, why)| (*n, *why))
+}
 
 /// Programs that write the time into what they make, unless `SOURCE_DATE_EPOCH` tells them one.
 pub const DATED: &[&str] = &[
@@ -237,8 +246,8 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
 /// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
 /// have the name of another.
 pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
-    let named = |t: &'static [(&str, &str)]| t.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
-    named(DAEMONS).or_else(|| named(VOLATILE).filter(|_| crate::scripts::is_foreign(path, b"")))
+    let named = VOLATILE.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
+    named.filter(|_| crate::scripts::is_foreign(path, b""))
 }
 
 /// The format that `stat` is given.
@@ -251,6 +260,19 @@ fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn caches_that_are_switched_off() {
+        let program = |path: &str, name: &str| {
+            let argv = vec![name.as_bytes().to_vec()];
+            Program { path: path.into(), argv, tool: None, is_opaque: false, interpreter: None, pid: 1 }
+        };
+        let named = |p: Program, env: &str| daemon(&[p], &[env.into()]).map(|(n, _)| n);
+        assert_eq!(named(program("/usr/bin/ccache", "gcc"), "A=b"), Some("ccache"));
+        assert_eq!(named(program("/usr/bin/ccache", "ccache"), "CCACHE_DISABLE=1"), None);
+        assert_eq!(named(program("/opt/x", "/opt/sccache"), "CCACHE_DISABLE=1"), Some("sccache"));
+        assert_eq!(named(program("/usr/bin/gcc", "gcc"), "A=b"), None);
+    }
 
     #[test]
     fn what_is_another_thing_each_time() {

@@ -1,9 +1,10 @@
-//! What developers run: `cargo xtask ci`, `long`, `tidy`, `bench`.
+//! What developers run: `cargo xtask ci`, `long`, `tidy`, `bench`, `package`.
 //!
 //! `ci` is what `.ci/run` calls: format, lints, tidy, all tests, in one profile, so that nothing is compiled twice.
 //! `ci --full` is `ci` and then `long`.
 
 mod bench;
+mod package;
 mod tidy;
 
 use std::process::{Command, ExitCode};
@@ -16,9 +17,10 @@ fn main() -> ExitCode {
         ["ci", "--full"] => ci(true),
         ["long"] => long(),
         ["tidy"] => tidy::run(),
+        ["package"] => package::run(),
         ["bench", rest @ ..] => bench::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask ci [--full] | long | tidy | bench [WORKLOAD…] [--rounds N] [--dir DIR] [--json FILE]");
+            eprintln!("usage: cargo xtask ci [--full] | long | tidy | package | bench [WORKLOAD…] [--rounds N] [--dir DIR] [--json FILE]");
             false
         }
     };

@@ -16,6 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
+/// What asks the name service, in the standard library.
+const NAME_SERVICE: &[&str] = &["home_dir()", "to_socket_addrs(", "TcpStream::connect("];
+
 const CRATES: &[&str] = &["tracer-ebpf", "tracer", "cache", "worker", "engine"];
 
 /// Checks the tree; prints what is wrong.
@@ -73,6 +76,10 @@ fn check(file: &Path, text: &str, wrong: &mut Vec<String>) {
         let code = l.split("//").next().unwrap_or_default();
         if !may_be_unsafe && code.contains("unsafe ") {
             wrong.push(format!("{path}:{}: unsafe outside tracer/src/sys", n + 1));
+        }
+        // It loads what nsswitch.conf names, and a statically linked program dies of that.
+        if NAME_SERVICE.iter().any(|n| code.contains(n)) && !path.starts_with("xtask/") && !path.starts_with("tests/") {
+            wrong.push(format!("{path}:{}: the static binary cannot ask the name service", n + 1));
         }
         if !may_print && (code.contains("println!(") || code.contains("print!(")) {
             wrong.push(format!("{path}:{}: a library prints", n + 1));
