@@ -1,21 +1,19 @@
-//! The run-wide memo of file states and contents: one stat a path, one hash a content.
+//! The run-wide memo of contents, and of who writes which name: one hash a content.
 //!
-//! A state is believed for a second. A name that a live process may be writing is always looked at afresh: from
-//! the first write intent of a pip until its outputs are collected, and for ever when the build tool itself wrote it, when it lies
-//! below what came or went, or when the file has other names. Contents are keyed by identity and times, so they cannot go stale as long as a later
-//! change shows in the times; where it might not (a coarse clock), a recent file is hashed anew.
+//! It keeps no state of a name: what a hit rests on must have been true after its command was launched, and anybody may save a file
+//! at any moment, so each lookup looks at each name itself ([`crate::world::World`]; believing a state for a second was tried, and served
+//! old objects). Contents are keyed by identity and times, so they cannot go stale as long as a later change shows in the times; where it
+//! might not (a coarse clock), the memo hashes a recent file anew.
 
 use cache::digest::Content;
 use cache::{FileStat, PathBytes, Store};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Stands for `xl` itself, when it puts results back, among the numbers of scopes.
 pub const OURSELVES: u32 = u32::MAX;
 
-const TRUST: Duration = Duration::from_secs(1);
 /// A file that was written longer ago than this is told from a later one by its times, on every file system.
 const RECENT: Duration = Duration::from_millis(100);
 
@@ -42,17 +40,10 @@ struct Settled {
 
 #[derive(Default)]
 struct Inner {
-    states: FxHashMap<PathBytes, (Option<FileStat>, Instant)>,
     /// What pips that run have announced to write, and how often.
     writers: FxHashMap<PathBytes, u32>,
     /// The last two that have announced to write a name, by the numbers of their scopes, and when they last did.
     intents: FxHashMap<PathBytes, [Option<(u32, Instant)>; 2]>,
-    /// Names of which nobody says when they are at rest.
-    unsteady: FxHashSet<PathBytes>,
-    /// Directories and links that came or went; nothing below them is believed without a look.
-    moved: FxHashSet<PathBytes>,
-    /// Goes on with every change that is announced or has happened.
-    changes: u64,
     /// The last one of each name, and the one before: who changes a file in place is judged by that which it found.
     settled: FxHashMap<PathBytes, Vec<Settled>>,
     /// What drivers wrote lately.
@@ -64,8 +55,6 @@ struct Inner {
 #[derive(Default)]
 pub struct FileStates {
     inner: Mutex<Inner>,
-    /// Names are not known to be what they seem: nothing is believed without a look.
-    distrusted: AtomicBool,
     /// Devices on which a change after a look always shows in the times.
     fine: FxHashSet<u64>,
 }
@@ -104,17 +93,9 @@ impl Inner {
             *before = last.take();
         }
         *last = Some((scope, Instant::now()));
-        self.changes += 1;
-        self.states.remove(path);
         if let Some(last) = self.settled.get_mut(path).and_then(|all| all.last_mut()) {
             last.until.get_or_insert_with(now);
         }
-    }
-
-    /// Is the name at rest, as far as anybody has said?
-    fn is_steady(&self, path: &[u8]) -> bool {
-        let above = |p: &[u8]| !self.moved.is_empty() && p.iter().enumerate().any(|(i, b)| *b == b'/' && self.moved.contains(&p[..i]));
-        !self.unsteady.contains(path) && !self.writers.contains_key(path) && !above(path)
     }
 
     /// A pip has ended, or does not count any more.
@@ -141,44 +122,15 @@ impl Inner {
 impl FileStates {
     /// `scratch` directories tell which file systems have a fine clock.
     pub fn new(scratch: &[&std::path::Path]) -> Self {
-        Self { inner: Mutex::default(), distrusted: AtomicBool::new(false), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
+        Self { inner: Mutex::default(), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().expect("file states")
     }
 
-    /// State of a name, at most a second old.
-    pub fn stat(&self, path: &[u8]) -> Option<FileStat> {
-        {
-            let inner = self.lock();
-            if let Some((s, at)) = inner.states.get(path)
-                && at.elapsed() < TRUST
-                && !self.distrusted.load(Ordering::Relaxed)
-                && inner.is_steady(path)
-                && s.is_none_or(|s| s.nlink <= 1 || s.is_dir())
-            {
-                return *s;
-            }
-        }
-        self.look(path)
-    }
-
-    /// State of a name now.
-    pub fn look(&self, path: &[u8]) -> Option<FileStat> {
-        let changes = self.lock().changes;
-        let s = FileStat::of(path);
-        let mut inner = self.lock();
-        // What changed meanwhile may be this.
-        if inner.changes == changes {
-            inner.states.insert(path.into(), (s, Instant::now()));
-        }
-        s
-    }
-
-    /// From now on every name is looked at afresh: a process may change files under names that are not known.
+    /// A process may have changed files under names that are not known: no state counts as one that was seen at rest.
     pub fn distrust(&self) {
-        self.distrusted.store(true, Ordering::Relaxed);
         self.lock().settled.clear();
     }
 
@@ -196,19 +148,10 @@ impl FileStates {
         inner.writers.get(path).is_some_and(|n| *n > own) || inner.intents.get(path).is_some_and(|i| i.iter().flatten().any(later))
     }
 
-    /// A directory or link is about to come or go: what lies below is never believed without a look again.
-    pub fn moves(&self, path: &PathBytes) {
-        let mut inner = self.lock();
-        inner.changes += 1;
-        inner.moved.insert(path.clone());
-    }
-
     /// The writer has ended (`writes` intents of it); the name is in this state.
     pub fn settle(&self, path: &PathBytes, writes: u32, state: Option<FileStat>) {
         let mut inner = self.lock();
         inner.done(path, writes);
-        inner.changes += 1;
-        inner.states.insert(path.clone(), (state, Instant::now()));
         inner.settled_at(path, state);
     }
 
@@ -216,7 +159,6 @@ impl FileStates {
     pub fn written_by_driver(&self, path: &PathBytes) {
         let mut inner = self.lock();
         inner.disturbed(path, 0);
-        inner.unsteady.insert(path.clone());
         inner.driven.insert(path.clone(), Instant::now());
     }
 
@@ -300,24 +242,6 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn a_name_under_a_writer_is_looked_at_afresh() {
-        let t = tempfile::tempdir().unwrap();
-        let p = t.path().join("f");
-        let path: PathBytes = p.as_os_str().as_bytes().into();
-        let f = FileStates::new(&[]);
-        assert_eq!(f.stat(&path), None);
-        std::fs::write(&p, "1").unwrap();
-        assert_eq!(f.stat(&path), None, "the memo answers");
-        f.writing(&path, 1);
-        assert!(f.stat(&path).is_some());
-        std::fs::remove_file(&p).unwrap();
-        assert_eq!(f.stat(&path), None, "still unsteady");
-        std::fs::write(&p, "22").unwrap();
-        f.settle(&path, 1, FileStat::of(&path));
-        assert_eq!(f.stat(&path).unwrap().size, 2);
-    }
-
-    #[test]
     fn who_changes_a_file_is_judged_by_what_it_found() {
         let t = tempfile::tempdir().unwrap();
         let p = t.path().join("f");
@@ -345,37 +269,6 @@ mod tests {
         let three = write("333");
         f.settle(&path, 1, Some(three));
         assert!(!f.settled(&path, &three, Some(now()), true));
-    }
-
-    #[test]
-    fn names_below_a_directory_that_comes_and_goes_settle_again() {
-        let t = tempfile::tempdir().unwrap();
-        let p = t.path().join("f");
-        let path: PathBytes = p.as_os_str().as_bytes().into();
-        let f = FileStates::new(&[t.path()]);
-        f.stat(&path);
-        f.moves(&t.path().as_os_str().as_bytes().into());
-        f.writing(&path, 1);
-        std::fs::write(&p, "1").unwrap();
-        let one = FileStat::of(&path).unwrap();
-        f.settle(&path, 1, Some(one));
-        assert!(f.settled(&path, &one, Some(now()), false));
-        std::fs::write(&p, "22").unwrap();
-        assert_eq!(f.stat(&path).unwrap().size, 2, "but it is not believed without a look");
-    }
-
-    #[test]
-    fn another_name_of_a_file_is_looked_at_afresh() {
-        let t = tempfile::tempdir().unwrap();
-        let (a, b) = (t.path().join("a"), t.path().join("b"));
-        std::fs::write(&a, "1").unwrap();
-        std::fs::hard_link(&a, &b).unwrap();
-        let f = FileStates::new(&[]);
-        let size = || f.stat(a.as_os_str().as_bytes()).unwrap().size;
-        assert_eq!(size(), 1);
-        f.writing(&b.as_os_str().as_bytes().into(), 1);
-        std::fs::write(&b, "22").unwrap();
-        assert_eq!(size(), 2);
     }
 
     #[test]

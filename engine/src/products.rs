@@ -142,6 +142,7 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
                     env: &env,
                     cwd: &product.cwd,
                     pass: &config.pass,
+                    seen: std::cell::RefCell::default(),
                 };
                 let j = changed(&product, cache, &world)?;
                 known.insert(key, j.clone());

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex};
 use tracer::{Chunk, ExitTicket, Stream};
 use worker::finish::{self, Context};
 use worker::outputs;
-use worker::recorder::Stdin;
+use worker::record::Record;
+use worker::recorder::{Accesses, Stdin};
 
 /// Names whose writers wait until this is dropped.
 pub(crate) struct Held<'a> {
@@ -130,7 +131,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(path) = self.shared(&t, pip, &written) {
+        if let Some(path) = self.shared(&t, pip, &written, &accesses) {
             accesses.problem(format!("others may have written to `{}` while it ran", text(&path)));
         }
         for c in &outputs {
@@ -252,11 +253,17 @@ impl Engine {
     }
 
     /// An output whose content may be somebody else's in part: what is written to in place is not the writer's alone.
-    fn shared(&self, t: &ExitTicket, pip: &Pip, written: &[Written]) -> Option<PathBytes> {
+    fn shared(&self, t: &ExitTicket, pip: &Pip, written: &[Written], a: &Accesses) -> Option<PathBytes> {
         // A file without content is a mark or a lock.
         let files: Vec<&Written> = written.iter().filter(|w| w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
         let own = |p: &PathBytes| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
         let contested = files.iter().find(|w| self.files.contested(&w.path, t.scope.0, own(&w.path), pip.started));
+        // A temporary that it went on to use may have got its content from others; it is gone, and cannot be asked.
+        let met = |p: &PathBytes, r: &Record| self.files.contested(p, t.scope.0, own(p), r.since.unwrap_or(pip.started));
+        let temporary = a.names.iter().find(|(p, r)| r.reuses && FileStat::of(p).is_none() && met(p, r)).map(|(p, _)| p.clone());
+        if temporary.is_some() {
+            return temporary;
+        }
         // Of what was not there before, whoever opened it has said so.
         let older: Vec<&[u8]> = files.iter().filter(|w| w.in_place && w.was_there).map(|w| &*w.path).collect();
         contested.map(|w| w.path.clone()).or_else(|| t.held_open(&older).map(Into::into))

@@ -178,6 +178,7 @@ impl Engine {
             env,
             cwd,
             pass: &self.config.pass,
+            seen: std::cell::RefCell::default(),
         }
     }
 
@@ -311,11 +312,6 @@ impl Supervisor for Run {
             match &kind {
                 ScopeKind::Driver => self.files.written_by_driver(path),
                 ScopeKind::Pip(_) | ScopeKind::Bypassed(_) => self.files.writing(path, scope.0),
-            }
-            let moves = matches!(access.op, tracer::Op::Create { .. });
-            if moves || access.path.file_type().is_some_and(|t| t.is_dir() || t.is_symlink()) {
-                // Everything below is about to have another name, or to be there at all.
-                self.files.moves(path);
             }
             let count = |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
             match &kind {

@@ -258,9 +258,6 @@ impl Engine {
             let noted = self.journal_restore(&e.outputs);
             for (_, o) in e.outputs.iter().enumerate().filter(|(i, _)| !stays(*i)) {
                 self.files.writing(&o.path, OURSELVES);
-                if !matches!(o.kind, cache::OutputKind::File { .. }) {
-                    self.files.moves(&o.path);
-                }
             }
             let r = materialise::restore(&cache.cas, &e.outputs);
             for (i, o) in e.outputs.iter().enumerate().filter(|(i, _)| !stays(*i)) {

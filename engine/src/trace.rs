@@ -119,7 +119,7 @@ impl Tracer {
         f.intent |= a.op.writes();
         f.made_dir |= a.call.starts_with("mkdir");
         let t = &mut s.trace;
-        t.symlinks.extend(a.path.links.iter().map(|l| text(l)));
+        t.symlinks.extend(a.path.links.iter().map(|c| text(&c.link)));
         let name = text(&a.path.path);
         match (&a.op, now) {
             (Op::Create { .. } | Op::OpenWrite { creates: true, .. }, None) => {}

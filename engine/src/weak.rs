@@ -113,7 +113,7 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
     f.bytes("rules", meaning);
     f.bytes("program", &r.program.path);
     let content = |path: &[u8]| {
-        let s = w.files.stat(path)?;
+        let s = w.state(path)?;
         w.files.content(path, &s, w.store)
     };
     let name = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
@@ -154,7 +154,7 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
             continue;
         }
         let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
-        if let Some(c) = w.files.stat(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
+        if let Some(c) = w.state(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
             f.bytes("static input", file);
             f.digest("static input content", &c.digest);
         }

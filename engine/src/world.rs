@@ -1,11 +1,14 @@
-//! The current value of an observation: files through the run-wide memo, environment and facts of one request.
+//! The current value of an observation: files as they are, contents through the run-wide memo, environment and facts of one request.
 //!
-//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it.
+//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it. Candidates share one look
+//! at each name, which is made after the command was launched; nothing older counts.
 
 use crate::file_state::FileStates;
 use cache::digest::Content;
 use cache::observation::value;
-use cache::{Fact, FileStat, Kind, Observation, Store, Value};
+use cache::{Fact, FileStat, Kind, Observation, PathBytes, Store, Value};
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 use worker::environment;
 use worker::{Look, Problem};
 
@@ -21,18 +24,30 @@ pub struct World<'a> {
     pub env: &'a [Vec<u8>],
     pub cwd: &'a [u8],
     pub pass: &'a [String],
+    /// What this request has looked at.
+    pub seen: RefCell<FxHashMap<PathBytes, Option<FileStat>>>,
 }
 
 impl World<'_> {
+    /// State of a name when this request first looked at it.
+    pub fn state(&self, path: &[u8]) -> Option<FileStat> {
+        if let Some(s) = self.seen.borrow().get(path) {
+            return *s;
+        }
+        let s = FileStat::of(path);
+        self.seen.borrow_mut().insert(path.into(), s);
+        s
+    }
+
     /// The value now. `None` when it cannot be told (an unreadable file): no hit.
     pub fn evaluate(&self, o: &Observation) -> Option<Value> {
         Some(match o {
-            Observation::Absent(p) => match self.files.stat(p) {
-                None => worker::finish::absence(p, |dir| self.files.stat(dir)),
+            Observation::Absent(p) => match self.state(p) {
+                None => worker::finish::absence(p, |dir| self.state(dir)),
                 there => state_value(there),
             },
-            Observation::KindProbe(p) => state_value(self.files.stat(p)),
-            Observation::Ensured(p, mode) => worker::finish::ensured(p, *mode, |p| self.files.stat(p)),
+            Observation::KindProbe(p) => state_value(self.state(p)),
+            Observation::Ensured(p, mode) => worker::finish::ensured(p, *mode, |p| self.state(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {
                     members.retain(|(n, _)| own.binary_search(n).is_err());
@@ -47,22 +62,22 @@ impl World<'_> {
                 }
                 Err(_) => value::absent(),
             },
-            Observation::FileProbe { path, times } => match self.files.stat(path) {
+            Observation::FileProbe { path, times } => match self.state(path) {
                 Some(s) => value::probe(&s, *times),
                 None => value::absent(),
             },
-            Observation::FileContent(p) => match self.files.stat(p) {
+            Observation::FileContent(p) => match self.state(p) {
                 Some(s) if s.is_file() => {
                     let c = self.files.content(p, &s, self.store)?;
                     value::content(&c.digest, s.executable())
                 }
                 s => state_value(s),
             },
-            Observation::Symlink(p) => match self.files.stat(p) {
+            Observation::Symlink(p) => match self.state(p) {
                 Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
                 s => state_value(s),
             },
-            Observation::SameFile(p, q) => value::same_file(self.files.stat(p).as_ref(), self.files.stat(q).as_ref()),
+            Observation::SameFile(p, q) => value::same_file(self.state(p).as_ref(), self.state(q).as_ref()),
             Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
         })
     }

@@ -256,7 +256,8 @@ impl Inner {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
             return if writes || op == Op::Attributes { self.access(&caller, scope, name, op, &base, b".", true) } else { Flow::Go };
         }
-        if !writes && !self.first_time(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw) {
+        let answer = || crate::resolve::inode(&base, &raw, follow);
+        if !writes && !self.is_news(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw, answer) {
             return Flow::Go;
         }
         let flow = self.access(&caller, scope, name, op, &base, &raw, follow);
@@ -267,9 +268,20 @@ impl Inner {
         flow
     }
 
-    /// Most reads repeat (cc1 resolves every include directory anew): only the first of a
-    /// program is reported. `program` is a process, and which of its programs it runs.
-    pub(crate) fn first_time(&self, scope: Scope, program: (i32, u32), op: &Op, follow: bool, base: &[u8], raw: &[u8]) -> bool {
+    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and those with another
+    /// `answer` than the one before, since somebody else may make, replace or remove what a program waits for. `program` is a process, and
+    /// which of its programs it runs.
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
+    pub(crate) fn is_news(
+        &self,
+        scope: Scope,
+        program: (i32, u32),
+        op: &Op,
+        follow: bool,
+        base: &[u8],
+        raw: &[u8],
+        answer: impl FnOnce() -> Option<u64>,
+    ) -> bool {
         // Each look at a device may show something else.
         if raw.starts_with(b"/dev/") {
             return true;
@@ -293,7 +305,8 @@ impl Inner {
         }
         key.push(0);
         key.extend_from_slice(raw);
-        s.seen.lock().expect("seen").insert(key.into())
+        let answer = answer();
+        s.seen.lock().expect("seen").insert(key.into(), answer) != Some(answer)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]

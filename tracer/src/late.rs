@@ -117,9 +117,6 @@ impl Inner {
             Some(d) => d.clone(),
             None => path_of(base).into(),
         };
-        if !self.first_time(scope, (pid, r.execs), &op, follow, &base, raw) {
-            return;
-        }
         let target = match marked(layout::MARK_TARGET) {
             false => Target::Unknown,
             true if marked(layout::MARK_TARGET_GONE) => Target::Nameless,
@@ -130,6 +127,9 @@ impl Inner {
             e if e == -libc::ENOENT => Some(false),
             _ => None,
         };
+        if !self.is_news(scope, (pid, r.execs), &op, follow, &base, raw, || found.filter(|f| *f).map(|_| r.inode)) {
+            return;
+        }
         let late = Late { time: i128::from(r.time) + offset, found, inode: r.inode };
         // Nothing can be refused or delayed any more.
         let _ = self.access(&Caller::Gone { pid, cwd, target, late }, scope, name, op, &base, raw, follow);

@@ -35,7 +35,7 @@ pub use capture::{Chunk, Incomplete, Stream};
 pub use observer::{RingSize, Unavailable as EbpfUnavailable};
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
-pub use resolve::Resolved;
+pub use resolve::{Crossed, Resolved};
 pub use rustix::fs::FileType;
 pub use session::{
     Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, probe_ebpf, search_path,

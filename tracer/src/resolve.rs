@@ -23,7 +23,7 @@ pub struct Resolved {
     /// of what is not there: nothing after that was looked at.
     pub path: Arc<[u8]>,
     /// Symbolic links that were crossed, in order.
-    pub links: Vec<Arc<[u8]>>,
+    pub links: Vec<Crossed>,
     /// Directories that a `..` led out of: they had to be there.
     pub left: Vec<Arc<[u8]>>,
     /// `lstat` of `path` at this moment; `None` when nothing is there.
@@ -49,10 +49,27 @@ pub fn lstat(path: &[u8]) -> Option<Statx> {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS | StatxFlags::BTIME).ok()
 }
 
+/// The inode number of what `raw`, relative to the directory `base`, names now; `None` when nothing is there. Nothing is memoised.
+pub fn inode(base: &[u8], raw: &[u8], follow: bool) -> Option<u64> {
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    let look = |path: &[u8]| rustix::fs::statx(CWD, path, flags, StatxFlags::INO).ok();
+    let found = if raw.first() == Some(&b'/') { look(raw) } else { look(&join(base, raw)) };
+    found.map(|s| s.stx_ino)
+}
+
+/// A symbolic link that a path led through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossed {
+    /// Canonical path of the link.
+    pub link: Arc<[u8]>,
+    /// Where it led when the path was resolved, as its text has it.
+    pub target: Arc<[u8]>,
+}
+
 /// What lies on the way to a directory; see [`Resolved`].
 #[derive(Clone, Default)]
 struct Way {
-    links: Vec<Arc<[u8]>>,
+    links: Vec<Crossed>,
     left: Vec<Arc<[u8]>>,
 }
 
@@ -217,8 +234,8 @@ fn walk(path: &[u8], way: &mut Way) -> Vec<u8> {
         match rustix::fs::readlink(next.as_slice(), Vec::new()) {
             Ok(target) if crossed < MAX_LINKS && !magic(&next) => {
                 crossed += 1;
-                way.links.push(next.into());
                 let target = target.as_bytes();
+                way.links.push(Crossed { link: next.into(), target: target.into() });
                 if target.first() == Some(&b'/') {
                     at = b"/".to_vec();
                 }

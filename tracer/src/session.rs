@@ -20,7 +20,7 @@ use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
 use crate::transport::Transport;
 use crate::watched::WatchedStdin;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -157,7 +157,8 @@ pub enum SpawnError {
 #[derive(Default)]
 pub(crate) struct ScopeState {
     pub(crate) root: Option<u64>,
-    pub(crate) seen: Mutex<FxHashSet<Box<[u8]>>>,
+    /// The looks of its programs, and the inode number that each found last; `None` is nothing.
+    pub(crate) seen: Mutex<FxHashMap<Box<[u8]>, Option<u64>>>,
     pub(crate) stdin: Mutex<Option<WatchedStdin>>,
     /// Where the text of its root goes through.
     pub(crate) text: OnceLock<Arc<crate::capture::Passage>>,

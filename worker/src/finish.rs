@@ -147,6 +147,10 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     if let Some(path) = names.iter().find_map(|(p, r)| taken_by_others(p, r, look).then_some(p)) {
         f.problems.push(format!("`{}`, which it made, was removed or renamed by somebody else", text(path)));
     }
+    let changed = |(p, r): &(&PathBytes, &Record)| r.was_taken(look.stat(p).as_ref()) && !below_any(p, &a.renamed);
+    if let Some((path, _)) = names.iter().find(changed) {
+        f.problems.push(format!("somebody else made, changed or removed `{}` while it ran", text(path)));
+    }
     for (path, r) in &names {
         if let Err(Problem(why)) = observe(path, r, &seen, look, &mut contents, &mut f)
             && !f.problems.contains(&why)
@@ -263,7 +267,7 @@ fn may_search(dir: &[u8], state: &FileStat) -> bool {
     state.mode & 0o111 == 0o111 || accessat(CWD, dir, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
-fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
+pub(crate) fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
     !dirs.is_empty() && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
 }
 

@@ -4,7 +4,8 @@
 
 use cache::digest::Content;
 use cache::{FileStat, Kind, Value};
-use tracer::Access;
+use std::time::Instant;
+use tracer::{Access, Op};
 
 /// A program that a process became by `execve`: processes that it forks are the same, until they execute another.
 pub type Image = u32;
@@ -17,6 +18,54 @@ pub type Moment = u32;
 pub struct Listing {
     pub members: Vec<(Vec<u8>, Kind)>,
     pub at: Moment,
+}
+
+/// What the pip's own calls have made of a name. Whatever else becomes of it is somebody else's doing: another pip's, the build tool's, a
+/// user's. Such a name is no temporary of the pip, and what it finds there is none of its making.
+///
+/// *Nothing* → the name is as it was at the first look. A call that may create it → *Open*: anything may be there, until a look of the same
+/// process → *Made*: this file. A call that changes a file → *Made*. A removal → *Removed*: nothing, or what was there, if the call failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Doing {
+    #[default]
+    Nothing,
+    /// By this process.
+    Open(i32),
+    /// Device and inode.
+    Made(u64, u64),
+    Removed(FileStat),
+}
+
+impl Doing {
+    /// Can the name, which was `first` at the first look, be in this `state` without anybody else's doing?
+    fn explains(self, first: Option<&FileStat>, state: Option<&FileStat>) -> bool {
+        let special = |s: Option<&FileStat>| s.is_some_and(|s| s.kind == Kind::Special);
+        // Another name of a file changes it, too.
+        let linked = |s: Option<&FileStat>| s.is_some_and(|s| !s.is_dir() && s.nlink > 1);
+        match self {
+            Self::Nothing => {
+                let both = |f: &dyn Fn(Option<&FileStat>) -> bool| f(first) && f(state);
+                both(&special) || both(&linked) || !crate::outputs::changed(first, state)
+            }
+            Self::Open(_) => true,
+            Self::Made(dev, ino) => state.is_some_and(|s| (s.dev, s.ino) == (dev, ino)),
+            Self::Removed(was) => state.is_none_or(|s| !crate::outputs::changed(Some(&was), Some(s))),
+        }
+    }
+
+    /// Process `pid` is about to do this to a name in this state.
+    fn next(self, op: &Op, state: Option<&FileStat>, pid: i32) -> Self {
+        let made = |s: &FileStat| Self::Made(s.dev, s.ino);
+        match (op, state) {
+            // Fails.
+            (Op::OpenWrite { exclusive: true, .. } | Op::Create { exclusive: true, .. }, Some(_)) | (Op::Remove, None) => self,
+            (Op::Create { .. }, _) | (Op::OpenWrite { creates: true, .. }, None) => Self::Open(pid),
+            (Op::Remove, Some(s)) => Self::Removed(*s),
+            (Op::OpenWrite { .. } | Op::SetMeta | Op::SetTimes { .. } | Op::Truncate, Some(s)) => made(s),
+            (_, Some(s)) if self == Self::Open(pid) => made(s),
+            _ => self,
+        }
+    }
 }
 
 /// How a name was used, and what it was before.
@@ -44,6 +93,12 @@ pub struct Record {
     pub executed: bool,
     /// Some call may have changed it.
     pub intent: bool,
+    /// What the pip's own calls have made of it.
+    pub doing: Doing,
+    /// It read, listed, linked or went on writing what it had made itself.
+    pub reuses: bool,
+    /// When the first access was told of.
+    pub since: Option<Instant>,
     /// It was created with a call that fails if it exists, as the first thing.
     pub exclusive: bool,
     /// If it had been there, another name would have done as well.
@@ -115,9 +170,22 @@ impl Record {
             search: true,
             seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
             late: access.late.is_some(),
+            since: Some(Instant::now()),
             first_by: (access.call, pid),
             ..Self::default()
         }
+    }
+
+    /// Process `pid` is about to do this to the name, which is in this state. Returns whether somebody else has changed it meanwhile.
+    pub fn does(&mut self, op: &Op, state: Option<&FileStat>, pid: i32) -> bool {
+        let foreign = !self.doing.explains(self.first.as_ref(), state);
+        self.doing = self.doing.next(op, state, pid);
+        foreign
+    }
+
+    /// Has somebody else changed the name since the pip last came near it, given its state at the end?
+    pub fn was_taken(&self, now: Option<&FileStat>) -> bool {
+        self.doing != Doing::Nothing && !self.doing.explains(self.first.as_ref(), now)
     }
 
     /// Has the pip made sure that this is a directory, so that it makes no difference whether it was one before? `now`: its state at the end.
@@ -151,4 +219,47 @@ pub fn is_own(s: &FileStat) -> bool {
 fn leads_to_directory(link: &[u8]) -> bool {
     use std::os::unix::ffi::OsStrExt;
     std::path::Path::new(std::ffi::OsStr::from_bytes(link)).is_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_do_is_not_the_pips_doing() {
+        let t = tempfile::tempdir().expect("a directory");
+        let file = |name: &str| {
+            use std::os::unix::ffi::OsStrExt;
+            std::fs::write(t.path().join(name), name).expect("a file");
+            FileStat::of(t.path().join(name).as_os_str().as_bytes())
+        };
+        let (a, b) = (file("a"), file("bb"));
+        let write = Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false };
+        let exclusive = Op::Create { exclusive: true, private: false };
+        let modify = Op::OpenWrite { keeps: true, creates: false, exclusive: false, private: false };
+        // What it does, one after the other, in which state it finds the name, and in which of them somebody else is seen.
+        type Steps<'a> = &'a [(&'a Op, Option<FileStat>, bool)];
+        let cases: [(&str, Steps<'_>); 11] = [
+            ("made by the other", &[(&Op::Stat, None, false), (&Op::Stat, a, true)]),
+            ("made by the other, removed by the pip", &[(&Op::Stat, None, false), (&Op::Remove, a, true)]),
+            ("replaced by the other", &[(&Op::Stat, a, false), (&Op::Stat, b, true)]),
+            ("removed by the other", &[(&Op::Stat, a, false), (&write, None, true)]),
+            ("its own", &[(&write, None, false), (&Op::Stat, a, false), (&Op::Remove, a, false), (&Op::Stat, None, false)]),
+            ("its own, replaced", &[(&write, None, false), (&Op::Stat, a, false), (&Op::LinkSource, b, true)]),
+            ("its own, removed", &[(&write, None, false), (&Op::Stat, a, false), (&Op::Stat, None, true)]),
+            ("its own, replaced by itself", &[(&write, None, false), (&Op::Stat, a, false), (&write, a, false), (&Op::Stat, a, false)]),
+            ("removed, and made by the other", &[(&Op::Remove, a, false), (&Op::Stat, b, true)]),
+            ("not removed", &[(&Op::Remove, a, false), (&Op::Stat, a, false)]),
+            ("not made, for it is there", &[(&exclusive, a, false), (&Op::Stat, None, true), (&modify, a, false)]),
+        ];
+        for (name, steps) in cases {
+            let mut r = Record { first: steps[0].1, ..Record::default() };
+            for (i, (op, state, foreign)) in steps.iter().enumerate() {
+                assert_eq!(r.does(op, state.as_ref(), 1), *foreign, "{name}, step {i}");
+            }
+        }
+        let mut r = Record { first: None, ..Record::default() };
+        assert!(!r.does(&write, None, 1) && !r.does(&Op::Stat, a.as_ref(), 1));
+        assert!(r.was_taken(b.as_ref()) && r.was_taken(None) && !r.was_taken(a.as_ref()));
+    }
 }

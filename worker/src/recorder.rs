@@ -5,8 +5,9 @@
 //! that is an input is hashed before the call goes on. A read counts as an input unless the pip has provably
 //! changed the name before.
 
+use crate::finish::below_any;
 use crate::present;
-use crate::record::{Image, Listing, Moment, Record};
+use crate::record::{Doing, Image, Listing, Moment, Record};
 use crate::running::Running;
 use crate::special::{self, Special};
 use crate::times::{self, Times};
@@ -46,6 +47,8 @@ pub struct Accesses {
     pub sets_times: bool,
     /// Files that were there before and are meant to have another name, by device and inode.
     pub moved: FxHashMap<(u64, u64), PathBytes>,
+    /// Directories, and what may become one, that a rename takes away or puts in place.
+    pub renamed: FxHashSet<PathBytes>,
     /// A script that came through standard input compares times.
     pub compares: bool,
     /// Every exec. An [`Image`] is the number of one, and 0 what was there before.
@@ -244,12 +247,6 @@ impl Recorder {
         std::mem::take(&mut self.accesses.lock().expect("accesses"))
     }
 
-    /// Names under `dir` that the pip has tried to create or change so far.
-    pub fn intents(&self) -> Vec<PathBytes> {
-        let a = self.accesses.lock().expect("accesses");
-        a.names.iter().filter(|(_, r)| r.intent).map(|(p, _)| p.clone()).collect()
-    }
-
     /// Records one access of process `pid`. The result must run before the call goes on.
     pub fn access(&self, pid: i32, access: &Access) -> Option<Before> {
         let running = self.running(pid);
@@ -302,13 +299,7 @@ impl Recorder {
                 return None;
             }
         }
-        for l in &access.path.links {
-            a.links.entry(l.clone()).or_insert_with(|| Link {
-                state: FileStat::of(l),
-                target: cache::collect::read_link(l).unwrap_or_default(),
-                late: access.late.map(|l| l.time),
-            });
-        }
+        a.cross(&access.path.links, access.late);
         a.left.extend(access.path.left.iter().cloned());
         let ensures = running.ensures.makes(access, &self.root);
         a.apply(access, state, &running, ensures, pid).then(|| {
@@ -354,6 +345,50 @@ impl Accesses {
         }
     }
 
+    /// Notes the links that a path led through. One that leads elsewhere than before has been turned, if the pip has not done so.
+    fn cross(&mut self, links: &[tracer::Crossed], late: Option<Late>) {
+        for c in links {
+            let known = self.links.entry(c.link.clone()).or_insert_with(|| Link {
+                state: FileStat::of(&c.link),
+                target: c.target.to_vec(),
+                late: late.map(|l| l.time),
+            });
+            if known.target[..] != c.target[..] && self.names.get(&c.link).is_none_or(|r| r.doing == Doing::Nothing) {
+                self.problem(format!("the symbolic link `{}` changed while it ran", String::from_utf8_lossy(&c.link)));
+            }
+        }
+    }
+
+    /// Has somebody else made, replaced or removed a name that the pip has come near before, or a member of a directory that it has listed?
+    /// What it finds then is an input, whatever becomes of it, and not one that the next run can be asked for.
+    fn notice_others(&mut self, access: &Access, state: Option<FileStat>, ensures: bool, pid: i32) {
+        let path = &access.path.path;
+        if access.call.starts_with("rename") && state.is_none_or(|s| s.is_dir()) {
+            self.renamed.insert(path.clone());
+        }
+        let Some(r) = self.names.get_mut(path) else { return };
+        let directory = state.is_some_and(|s| s.is_dir());
+        // Who makes sure that a directory is there does not mind who made it; what lies below a directory that the pip has renamed has
+        // come or gone with it.
+        let minds = !(directory && (ensures || r.ensured)) && !below_any(path, &self.renamed);
+        let mut who = (r.does(&access.op, state.as_ref(), pid) && minds).then(|| path.clone());
+        let r = &self.names[path];
+        if let (Op::List, Some(l)) = (&access.op, &r.listing)
+            && !r.search
+        {
+            let now = cache::collect::list(path).unwrap_or_default();
+            let differs = |a: &[(Vec<u8>, Kind)], b: &[(Vec<u8>, Kind)]| {
+                let full = |name: &[u8]| -> PathBytes { [&path[..], b"/", name].concat().into() };
+                let strange = |p: &PathBytes| self.names.get(p).is_none_or(|r| r.doing == Doing::Nothing);
+                a.iter().filter(|m| !b.contains(m)).map(|(name, _)| full(name)).find(strange)
+            };
+            who = who.or_else(|| differs(&now, &l.members).or_else(|| differs(&l.members, &now)));
+        }
+        if let Some(path) = who {
+            self.problem(format!("somebody else made, changed or removed `{}` while it ran", String::from_utf8_lossy(&path)));
+        }
+    }
+
     /// `ensures`: this access is part of making sure that a directory is there. Returns whether the old content must be hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, ensures: bool, pid: i32) -> bool {
         let op = &access.op;
@@ -361,7 +396,11 @@ impl Accesses {
             !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove);
         let new = !self.names.contains_key(&access.path.path);
         self.now += 1;
+        self.notice_others(access, state, ensures, pid);
         let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record::new(access, state, looks, pid));
+        if new {
+            r.does(op, state.as_ref(), pid);
+        }
         // After a confirmed change of its own, what the pip sees is its own doing.
         let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
         r.ensured = ensures && (new || r.ensured) || r.ensured && r.intent && looks_only;
@@ -381,6 +420,8 @@ impl Accesses {
                 self.problems.push(why);
             }
         }
+        r.reuses |= r.doing != Doing::Nothing
+            && matches!(op, Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::List | Op::OpenWrite { keeps: true, .. });
         let is_file = r.first.is_some_and(|s| s.is_file());
         // Who writes into a file keeps its owner and extended attributes; who changes only these keeps its time.
         let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first));

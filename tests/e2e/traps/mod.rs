@@ -8,6 +8,7 @@ mod descriptors;
 mod directories;
 mod hidden;
 mod machine;
+mod meanwhile;
 mod others;
 mod precompiled;
 mod state;
