@@ -12,6 +12,16 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The digest of a list that may hold a secret: nobody without the key can try guesses on it.
+    pub fn keyed<'a>(key: &[u8; 32], parts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut h = blake3::Hasher::new_keyed(key);
+        for p in parts {
+            h.update(&(p.len() as u64).to_le_bytes());
+            h.update(p);
+        }
+        Self(*h.finalize().as_bytes())
+    }
+
     pub fn from_hex(s: &str) -> Option<Self> {
         blake3::Hash::from_hex(s).ok().map(|h| Self(*h.as_bytes()))
     }

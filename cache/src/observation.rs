@@ -194,12 +194,7 @@ pub mod value {
 
     /// A whole environment, sorted.
     pub fn environment<'a>(key: &[u8; 32], vars: impl Iterator<Item = &'a [u8]>) -> Value {
-        let mut h = blake3::Hasher::new_keyed(key);
-        for v in vars {
-            h.update(&(v.len() as u64).to_le_bytes());
-            h.update(v);
-        }
-        tagged(8, &[h.finalize().as_bytes()])
+        tagged(8, &[&Digest::keyed(key, vars).0])
     }
 
     pub fn fact(v: &[u8]) -> Value {

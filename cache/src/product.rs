@@ -13,8 +13,8 @@ pub struct Product {
     pub values: Vec<u64>,
     /// Which of them had other values when the build was over, by the build's own doing: names that came, directories that filled.
     pub settled: Vec<(u32, u64)>,
-    /// The command that made it: the text of `sh -c`, or its words.
-    pub command: Vec<u8>,
+    /// The command that made it, for people: without secrets.
+    pub command: String,
     pub cwd: Vec<u8>,
     /// The build tool that had it made (`make`, `ninja`), or nothing: a script, or somebody who asked for this one command.
     pub tool: Vec<u8>,
@@ -24,4 +24,7 @@ pub struct Product {
     pub environment: Option<u64>,
     /// There was nothing of this name before a command first made it: it is nobody's source.
     pub created: bool,
+    /// Keyed digests of the command that made it: the text of `sh -c`, or its words; and of that with the name of make as make's answers
+    /// have it.
+    pub keys: [Digest; 2],
 }

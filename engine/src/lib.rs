@@ -24,6 +24,7 @@ pub mod policy;
 pub mod products;
 mod publish;
 pub mod record;
+pub mod redact;
 pub mod report;
 pub mod run;
 mod slots;

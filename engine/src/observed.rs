@@ -3,6 +3,7 @@
 //! Collected while it runs, judged when it is over. A hit counts with what its recorded run had looked at, so that a warm build tells
 //! the same as a cold one. Knows nothing of what anybody declares.
 
+use crate::redact::{one_line, redact};
 use cache::{Digest, Observation, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,8 @@ pub struct Launch {
     pub parent: Option<usize>,
     pub program: PathBytes,
     pub argv: Vec<Vec<u8>>,
+    /// It in one line, for people: without secrets.
+    pub shown: String,
     pub cwd: PathBytes,
     /// `NAME=value`, of build tools.
     pub env: Vec<Vec<u8>>,
@@ -143,6 +146,7 @@ impl Observer {
             parent,
             program: r.program.path.clone(),
             argv: r.argv.clone(),
+            shown: one_line(&redact(&r.argv, &r.env)),
             cwd: r.cwd.clone(),
             env: if driver { r.env.clone() } else { Vec::new() },
             driver,

@@ -66,6 +66,7 @@ pub struct Bypassed {
     pub command: Digest,
     pub program: Vec<u8>,
     pub argv: Vec<Vec<u8>>,
+    pub env: Vec<Vec<u8>>,
     pub cwd: PathBytes,
     pub started: Instant,
     pub reason: Reason,

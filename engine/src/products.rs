@@ -8,6 +8,7 @@ use crate::file_state::FileStates;
 use crate::frontend::{self, ask::Sandbox};
 use crate::frontend::{Declared, executed_key};
 use crate::pip::Static;
+use crate::redact::{one_line, redact};
 use crate::run::{CacheHandle, Engine};
 use crate::world::World;
 use cache::store::short;
@@ -34,7 +35,7 @@ impl Engine {
         outputs: impl Iterator<Item = (&'a PathBytes, bool)>,
     ) {
         let Some(cache) = self.cache.as_ref().filter(|_| self.switches.write) else { return };
-        let (mut outside, mut tool) = (None, None);
+        let (mut outside, mut tool, mut keys) = (None, None, None);
         let mut new = Vec::new();
         for (path, was_there) in outputs {
             let before = cache.store.product(path);
@@ -47,12 +48,13 @@ impl Engine {
                 path_set: *path_set,
                 values: values.clone(),
                 settled: Vec::new(),
-                command: executed_key(&fixed.argv),
+                command: one_line(&redact(&fixed.argv, &fixed.env)),
                 cwd: fixed.cwd.to_vec(),
                 tool: tool.get_or_insert_with(|| build_tool(fixed.parent)).clone(),
                 inherited: inherited.clone(),
                 environment: *environment,
                 created: before.map_or(!was_there, |b| b.created),
+                keys: *keys.get_or_insert_with(|| command_keys(&fixed.argv, cache.store.key())),
             };
             new.push((path.clone(), product));
         }
@@ -102,6 +104,17 @@ impl Engine {
     }
 }
 
+/// The command of a product, so that it can be compared and not read.
+fn command_keys(argv: &[Vec<u8>], key: &[u8; 32]) -> [Digest; 2] {
+    let command = executed_key(argv);
+    let asked = frontend::make::key_with_make(&command, b"make");
+    [command, asked].map(|c| one_key(key, &c))
+}
+
+fn one_key(key: &[u8; 32], command: &[u8]) -> Digest {
+    Digest::keyed(key, std::iter::once(command))
+}
+
 /// The innermost build tool that looks at times among a process and those that launched it.
 fn build_tool(mut process: Option<i32>) -> Vec<u8> {
     while let Some(pid) = process.filter(|p| *p > 1 && p.cast_unsigned() != std::process::id()) {
@@ -125,7 +138,7 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
     let files = FileStates::new(&[config.cache_dir.as_path()]);
     let env = own_environment();
     let mut known: FxHashMap<(Digest, Vec<u8>), Judged> = FxHashMap::default();
-    let now = declared.map(Commands::new).unwrap_or_default();
+    let now = declared.map(|d| Commands::new(d, cache.store.key())).unwrap_or_default();
     let (mut out, mut unknown) = (Vec::new(), 0);
     for (path, product) in cache.store.products(config.root.as_os_str().as_encoded_bytes())? {
         if FileStat::of(&path).is_none() {
@@ -151,7 +164,7 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
         };
         let why = match judged {
             Judged::Changed(why) => Some(why),
-            _ if now.differs(&path, &product.command) => Some("its command is another one now".to_owned()),
+            _ if now.differs(&path, &product.keys) => Some("its command is another one now".to_owned()),
             Judged::Unknown => {
                 unknown += 1;
                 None
@@ -198,33 +211,31 @@ fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> cache::Result
 /// The commands that a build file has for each target.
 #[derive(Default)]
 struct Commands<'a> {
-    by_target: FxHashMap<&'a PathBytes, FxHashSet<Vec<u8>>>,
+    by_target: FxHashMap<&'a PathBytes, FxHashSet<Digest>>,
     is_make: bool,
 }
 
 impl<'a> Commands<'a> {
-    fn new(d: &'a Declared) -> Self {
-        let mut by_target: FxHashMap<&PathBytes, FxHashSet<Vec<u8>>> = FxHashMap::default();
+    fn new(d: &'a Declared, key: &[u8; 32]) -> Self {
+        let mut by_target: FxHashMap<&PathBytes, FxHashSet<Digest>> = FxHashMap::default();
         for s in d.steps.iter().filter(|s| !s.phony) {
             // With `.ONESHELL` all of them are one text.
             let whole = s.commands.join(&b' ');
             let all: Vec<&[u8]> = s.commands.iter().map(Vec::as_slice).chain([&whole[..]]).collect();
-            for o in &s.outputs {
-                let keys = by_target.entry(o).or_default();
-                for c in &all {
-                    let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
-                    keys.extend([c.to_vec(), frontend::command_key(&words.join(&b' '))]);
-                }
-            }
+            let all = all.into_iter().filter(|c| !c.is_empty()).flat_map(|c| {
+                let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
+                [c.to_vec(), frontend::command_key(&words.join(&b' '))]
+            });
+            let all: Vec<Digest> = all.map(|c| one_key(key, &c)).collect();
+            s.outputs.iter().for_each(|o| by_target.entry(o).or_default().extend(&all));
         }
         Self { by_target, is_make: d.tool == frontend::Tool::Make }
     }
 
     /// Is the command that made this target none of those that it has now?
-    fn differs(&self, path: &PathBytes, command: &[u8]) -> bool {
-        let Some(now) = self.by_target.get(path).filter(|now| now.iter().any(|c| !c.is_empty())) else { return false };
-        let asked = || frontend::make::key_with_make(command, b"make");
-        !(now.contains(command) || self.is_make && now.contains(&asked()))
+    fn differs(&self, path: &PathBytes, [command, asked]: &[Digest; 2]) -> bool {
+        let Some(now) = self.by_target.get(path).filter(|now| !now.is_empty()) else { return false };
+        !(now.contains(command) || self.is_make && now.contains(asked))
     }
 }
 

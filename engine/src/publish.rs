@@ -7,7 +7,8 @@ use crate::lookup::Reason;
 use crate::observed::{self, Fault, Seen};
 use crate::pip::Pip;
 use crate::policy;
-use crate::record::{Outcome, one_line, redact};
+use crate::record::Outcome;
+use crate::redact::{one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
 use cache::collect::{self, Written};
 use cache::digest::Traits;
@@ -196,7 +197,14 @@ impl Engine {
             created: cache::store::now(),
         };
         let verdict = self.note_run(pip, code, &done, &entry, evidence.unwrap_or_default());
-        let mut item = self.item(&pip.fixed.argv, &pip.fixed.cwd, Outcome::Miss, Some(pip.reason.clone()), pip.started, code, &entry);
+        let mut item = self.item(
+            (&pip.fixed.argv, &pip.fixed.env, &pip.fixed.cwd),
+            Outcome::Miss,
+            Some(pip.reason.clone()),
+            pip.started,
+            code,
+            &entry,
+        );
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
         if verdict.is_some() {
             problem = Some("its build file does not declare what it uses".to_owned());
@@ -335,7 +343,7 @@ impl Engine {
             &result,
             done.written.iter().filter(|w| w.state.is_some_and(|s| !s.is_dir())).map(|w| (&w.path, w.was_there)),
         );
-        let command = || one_line(&redact(&pip.fixed.argv));
+        let command = || one_line(&redact(&pip.fixed.argv, &pip.fixed.env));
         if let Some(e) = &pip.expected {
             let mut r = self.rechecked.lock().expect("rechecks");
             match differences(e, &entry, &cache.cas) {

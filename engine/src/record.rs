@@ -136,10 +136,6 @@ impl BuildRecord {
     }
 }
 
-/// Words that make an argument look like a secret.
-const SECRET: &[&str] =
-    &["password", "passwd", "secret", "token", "apikey", "api_key", "api-key", "credential", "private_key", "private-key"];
-
 /// A name as text: two different ones stay different, bytes that are no UTF-8 are `\xHH`.
 pub fn shown(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
@@ -150,75 +146,9 @@ pub fn shown(name: &[u8]) -> String {
     out
 }
 
-/// May a command that went through [`redact`] be given again? It lost nothing: no secret, no byte that is not UTF-8.
-pub fn is_whole(words: &[String]) -> bool {
-    !words.iter().any(|w| w.contains(BLANK) || w.contains('\u{fffd}'))
-}
-
-/// What stands for a secret.
-const BLANK: &str = "***";
-
-/// Arguments as text, secrets blanked: the value in `--token=x` and `TOKEN=x`, the word after `--token`, `Bearer x`, and
-/// the user part of an address. A shell text is taken word by word.
-pub fn redact(argv: &[Vec<u8>]) -> Vec<String> {
-    let suspicious = |s: &str| {
-        let low = s.to_ascii_lowercase();
-        SECRET.iter().any(|w| low.contains(w))
-    };
-    let mut hide_next = false;
-    let word = |w: &str, hide_next: &mut bool| -> String {
-        if w.is_empty() {
-            return String::new();
-        }
-        if std::mem::take(hide_next) {
-            return BLANK.to_owned();
-        }
-        *hide_next = (w.starts_with('-') && !w.contains('=') && suspicious(w)) || w.ends_with("Bearer") || w.ends_with("Basic");
-        if let Some((k, v)) = w.split_once('=').filter(|(k, v)| suspicious(k) && !v.is_empty()) {
-            // A quoted value goes on in the next word.
-            *hide_next = v.starts_with(['"', '\'']) && !v[1..].ends_with(['"', '\'']);
-            return format!("{k}={BLANK}");
-        }
-        match (w.find("://"), w.rfind('@')) {
-            (Some(i), Some(at)) if at > i && w[i..at].contains(':') => format!("{}://{BLANK}{}", &w[..i], &w[at..]),
-            _ => w.to_owned(),
-        }
-    };
-    let one = |a: &Vec<u8>| {
-        let text = String::from_utf8_lossy(a);
-        text.split(' ').map(|w| word(w, &mut hide_next)).collect::<Vec<_>>().join(" ")
-    };
-    argv.iter().map(one).collect()
-}
-
-/// One line for people: the shell text of `sh -c`, else the words.
-pub fn one_line(argv: &[String]) -> String {
-    let shell = argv.first().is_some_and(|a| crate::policy::is_shell(a.as_bytes()));
-    match argv.iter().position(|a| a.starts_with('-') && a.ends_with('c')) {
-        Some(i) if shell && i + 1 < argv.len() => argv[i + 1].replace('\n', " "),
-        _ => argv.join(" ").replace('\n', " "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_blanked() {
-        let v = |s: &[&str]| redact(&s.iter().map(|a| a.as_bytes().to_vec()).collect::<Vec<_>>());
-        assert_eq!(v(&["curl", "--token", "abc", "x"]), ["curl", "--token", "***", "x"]);
-        assert_eq!(v(&["p", "--password=abc"]), ["p", "--password=***"]);
-        assert_eq!(v(&["sh", "-c", "API_TOKEN=abc gen -o x"]), ["sh", "-c", "API_TOKEN=*** gen -o x"]);
-        assert_eq!(
-            v(&["sh", "-c", "curl --token abc -H 'Authorization: Bearer xyz' u"]),
-            ["sh", "-c", "curl --token *** -H 'Authorization: Bearer *** u"]
-        );
-        assert_eq!(v(&["git", "clone", "https://me:pw@host/x"]), ["git", "clone", "https://***@host/x"]);
-        assert_eq!(v(&["gcc", "-DX=1", "tokenizer.c"]), ["gcc", "-DX=1", "tokenizer.c"]);
-        assert!(!is_whole(&v(&["make", "TOKEN=x"])) && is_whole(&v(&["make", "all"])));
-        assert!(!is_whole(&redact(&[b"c\xff".to_vec()])));
-    }
 
     #[test]
     fn names_stay_different() {

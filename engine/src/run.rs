@@ -170,11 +170,16 @@ impl Engine {
         }
     }
 
+    /// The key of digests of what may be a secret.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        self.cache.as_ref().map_or(&self.no_key, |c| c.store.key())
+    }
+
     pub(crate) fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8]) -> World<'a> {
         World {
             files: &self.files,
             store: self.cache.as_ref().map(|c| &c.store),
-            key: self.cache.as_ref().map_or(&self.no_key, |c| c.store.key()),
+            key: self.key(),
             env,
             cwd,
             pass: &self.config.pass,
@@ -441,7 +446,7 @@ impl Supervisor for Run {
                 drop(t);
                 let empty = Entry { exit_code: code, wall_us: wall, ..Entry::default() };
                 let outcome = if b.reason == Reason::Cheap { Outcome::Bypassed } else { Outcome::Uncacheable };
-                self.push(self.item(&b.argv, &b.cwd, outcome, Some(b.reason.clone()), b.started, code, &empty));
+                self.push(self.item((&b.argv, &b.env, &b.cwd), outcome, Some(b.reason.clone()), b.started, code, &empty));
                 if wall > 4 * policy::CHEAP_US {
                     // Dearer than it was: look at it again.
                     let h = History { cheap_runs: 0, ..self.history(&b.command) };
@@ -495,7 +500,8 @@ impl Engine {
     pub(crate) fn killed(&self, scope: Scope) {
         if let Some(p) = self.withdraw(scope) {
             let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
-            let mut item = self.item(&p.fixed.argv, &p.fixed.cwd, Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
+            let mut item =
+                self.item((&p.fixed.argv, &p.fixed.env, &p.fixed.cwd), Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
             item.not_stored = Some(Reason::Killed.to_string());
             self.push(item);
         }

@@ -9,7 +9,8 @@ use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
 use crate::policy;
-use crate::record::{Item, Outcome, one_line, redact};
+use crate::record::{Item, Outcome};
+use crate::redact::{one_line, redact};
 use crate::run::{Engine, Mode, micros, text};
 use crate::weak;
 use cache::entry::TextContent;
@@ -36,7 +37,7 @@ fn job_server(env: &[Vec<u8>]) -> Option<[i32; 2]> {
 impl Engine {
     /// An exec by a driver: the start of a pip.
     pub(crate) fn start(self: &Arc<Self>, t: ExecTicket) {
-        let command = weak::command_key(&t.request);
+        let command = weak::command_key(&t.request, self.key());
         let h = self.history(&command);
         let launch = self.note_launch(&t, h.driver);
         if h.driver {
@@ -210,6 +211,7 @@ impl Engine {
             command,
             program: t.request.program.path.to_vec(),
             argv: t.request.argv.clone(),
+            env: t.request.env.clone(),
             cwd: t.request.cwd.clone(),
             started,
             reason,
@@ -292,7 +294,7 @@ impl Engine {
             let _ = rustix::fs::seek(fd, rustix::fs::SeekFrom::Start(end));
         }
         self.restored.fetch_add(r.bytes, Ordering::Relaxed);
-        let mut item = self.item(&fixed.argv, &fixed.cwd, Outcome::Hit, None, started, e.exit_code, e);
+        let mut item = self.item((&fixed.argv, &fixed.env, &fixed.cwd), Outcome::Hit, None, started, e.exit_code, e);
         // What was stored without enforcement fails with it.
         if let Some(v) = self.note_hit(&fixed, &found, &item) {
             (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons());
@@ -313,18 +315,17 @@ impl Engine {
         self.push(item);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of an item")]
+    /// What the record tells of a command: its words, its environment (which only serves to find secrets), its directory.
     pub(crate) fn item(
         &self,
-        argv: &[Vec<u8>],
-        cwd: &[u8],
+        (argv, env, cwd): (&[Vec<u8>], &[Vec<u8>], &[u8]),
         outcome: Outcome,
         reason: Option<Reason>,
         started: Instant,
         code: i32,
         e: &Entry,
     ) -> Item {
-        let argv = redact(argv);
+        let argv = redact(argv, env);
         let start = started.duration_since(self.started).as_secs_f64() * 1e3;
         Item {
             id: 0,

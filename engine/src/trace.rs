@@ -31,6 +31,7 @@ pub struct Trace {
     pub deleted: BTreeSet<String>,
     /// Directories that were made, and are there at the end.
     pub directories: BTreeSet<String>,
+    /// Its words, without secrets.
     pub executed: Vec<Vec<String>>,
     /// What observation cannot describe.
     pub escapes: BTreeSet<String>,
@@ -148,7 +149,7 @@ impl Supervisor for Tracer {
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             self.record(&Access { op: Op::Exec, path: path.clone(), call: "execve", late: None });
         }
-        self.state.lock().expect("trace").trace.executed.push(r.argv.iter().map(|a| text(a)).collect());
+        self.state.lock().expect("trace").trace.executed.push(crate::redact::redact(&r.argv, &r.env));
         if self.entered.swap(true, Ordering::AcqRel) {
             t.proceed();
         } else {

@@ -10,11 +10,11 @@ use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
 /// Words with these endings are source files if they exist: their content is known before the run.
 const SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "C", "c++", "m", "mm", "S", "s", "sx", "f", "f90", "rs", "y", "l", "yy", "ll"];
 
-/// Identity of a command across runs, for its history: no contents, no environment.
-pub fn command_key(r: &ExecRequest) -> Digest {
+/// Identity of a command across runs, for its history: no contents, no environment. `key` is the cache's.
+pub fn command_key(r: &ExecRequest, key: &[u8; 32]) -> Digest {
     let mut f = Fingerprint::new("command");
     f.bytes("program", &r.program.path);
-    f.list("argv", r.argv.iter().map(Vec::as_slice));
+    f.digest("argv", &Digest::keyed(key, r.argv.iter().map(Vec::as_slice)));
     f.bytes("cwd", &r.cwd);
     f.finish()
 }
@@ -122,7 +122,8 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
         f.bytes("interpreter", &i.path);
         f.digest("interpreter content", &content(&i.path).ok_or_else(|| format!("`{}` cannot be read", name(&i.path)))?.digest);
     }
-    f.list("argv", r.argv.iter().map(Vec::as_slice));
+    // An argument may be a secret, and fingerprints are stored.
+    f.digest("argv", &Digest::keyed(w.key, r.argv.iter().map(Vec::as_slice)));
     f.bytes("cwd", &r.cwd);
     for i in &d.others {
         let Some(file) = &i.file else { continue };

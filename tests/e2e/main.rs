@@ -19,6 +19,7 @@ mod places;
 mod property;
 mod reports;
 mod safety;
+mod secrets;
 mod trace;
 mod traps;
 mod warm;

@@ -7,7 +7,8 @@ use crate::messages::{CommandError, say, warning};
 use engine::frontend::{self, Declared};
 use engine::heal::{self, Healed};
 use engine::products::{self, Stale};
-use engine::record::{is_whole, shown};
+use engine::record::shown;
+use engine::redact::{is_whole, redact};
 use engine::run::CacheHandle;
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
@@ -29,7 +30,8 @@ pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
         let path = shown(&s.path);
         path.strip_prefix(&format!("{}/", config.root.display())).map(str::to_owned).unwrap_or(path)
     };
-    let words: Vec<String> = command.iter().map(|w| shown(w.as_encoded_bytes())).collect();
+    let argv: Vec<Vec<u8>> = command.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
+    let words = redact(&argv, &products::own_environment());
     if a.json {
         let rows: Vec<_> = all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect();
         let document = serde_json::json!({"version": 1, "command": words, "stale": rows, "unknown": unknown});
@@ -131,7 +133,7 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
             Ok(Healed::Left) => {
                 say(&format!(
                     "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {}",
-                    shown(&s.product.command)
+                    s.product.command
                 ));
             }
             Err(e) => warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}")),

@@ -211,7 +211,8 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         say(&format!("{calls} calls notified, {records} recorded, {lost} lost, {stops} stops, {processes} processes"));
     }
     let command: Vec<Vec<u8>> = cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
-    let record = engine.close(engine::record::redact(&command), cwd, exited.shell_code(), stats.lost);
+    let shown = engine::redact::redact(&command, &engine::products::own_environment());
+    let record = engine.close(shown, cwd, exited.shell_code(), stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     if let Some(file) = &a.json {

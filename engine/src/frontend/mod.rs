@@ -109,7 +109,7 @@ pub fn declared(
 ) -> Result<Option<Declared>, FrontendError> {
     match argv.first().map(|p| worker::tools::base_name(p)) {
         Some(name) if is_make(name) => {
-            let ask = |why| FrontendError::Ask { command: crate::record::one_line(&crate::record::redact(argv)), why };
+            let ask = |why| FrontendError::Ask { command: crate::redact::one_line(&crate::redact::redact(argv, env)), why };
             let sandbox = ask::Sandbox::new(scratch, root).map_err(ask)?;
             make::declared(argv, cwd, env, &sandbox, &Default::default()).map(Some)
         }

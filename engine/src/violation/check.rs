@@ -10,7 +10,7 @@ use super::place::{Place, Where};
 use super::{Fix, Kind, PipRef, Proof, Severity, Violation, suggest};
 use crate::frontend::os_path;
 use crate::observed::{How, Observed, Use};
-use crate::record::{one_line, redact, shown as text};
+use crate::record::shown as text;
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -438,7 +438,7 @@ impl<'a> Checker<'a> {
     }
 
     fn command(&self, pip: usize) -> String {
-        one_line(&redact(&self.seen.launches[self.seen.pips[pip].launch].argv))
+        self.seen.launches[self.seen.pips[pip].launch].shown.clone()
     }
 
     fn pip(&self, pip: usize) -> PipRef {

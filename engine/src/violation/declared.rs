@@ -7,7 +7,6 @@
 use crate::frontend::ask::Sandbox;
 use crate::frontend::{self, Declared, Step, Tool, absolute, depfile, executed_key, make, ninja, os_path};
 use crate::observed::{Launch, Observed};
-use crate::record::{one_line, redact};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::path::Path;
@@ -255,7 +254,7 @@ impl Declarations {
                 // What a makefile runs while it is read belongs to no step.
                 continue;
             }
-            let command = one_line(&redact(&seen.launches[self.drivers[driver].launch].argv));
+            let command = &seen.launches[self.drivers[driver].launch].shown;
             self.gaps.push(format!("none of the {all} commands of `{command}` is in its build files now"));
         }
     }

@@ -78,7 +78,7 @@ impl Experiment<'_> {
         if [&v.file, &v.target].iter().any(|n| n.contains("\\x")) {
             return (Verdict::Untried("its name is no UTF-8".into()), Vec::new());
         }
-        if !crate::record::is_whole(self.command) || !crate::record::is_whole(&v.pip.tool) {
+        if !crate::redact::is_whole(self.command) || !crate::redact::is_whole(&v.pip.tool) {
             return (Verdict::Untried("the build command held a secret, or a byte that is no UTF-8, which is not kept".into()), Vec::new());
         }
         let tried = match v.code {

@@ -190,7 +190,7 @@ pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
         }
     }
     let argv: Vec<Vec<u8>> = out.into_iter().map(String::into_bytes).collect();
-    crate::record::redact(&argv)
+    crate::redact::redact(&argv, &seen.launches[d.launch].env)
 }
 
 fn command(seen: &Observed, d: &Driver) -> String {

@@ -10,7 +10,7 @@ mod origin;
 
 use super::ask::{PATIENCE, Sandbox};
 use super::{Declared, FrontendError, absolute};
-use crate::record::{one_line, redact};
+use crate::redact::{one_line, redact};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsString;
@@ -58,7 +58,7 @@ pub fn declared(
     generated: &FxHashSet<PathBytes>,
 ) -> Result<Declared, FrontendError> {
     if argv.windows(2).any(|w| matches!(&w[0][..], b"-f" | b"--file" | b"--makefile") && matches!(&w[1][..], b"-" | b"/dev/stdin")) {
-        return Err(FrontendError::Ask { command: one_line(&redact(argv)), why: "its makefile came from standard input".into() });
+        return Err(FrontendError::Ask { command: one_line(&redact(argv, env)), why: "its makefile came from standard input".into() });
     }
     let now = ask(argv, cwd, env, s, &[])?;
     let fragments: Vec<PathBytes> = now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
@@ -97,7 +97,7 @@ fn is_fragment(path: &[u8]) -> bool {
 
 /// One question; the files `emptied` are empty for it.
 fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, emptied: &[PathBytes]) -> Result<Declared, FrontendError> {
-    let failed = |why: String| FrontendError::Ask { command: one_line(&redact(argv)), why };
+    let failed = |why: String| FrontendError::Ask { command: one_line(&redact(argv, env)), why };
     let mut words: Vec<OsString> = Vec::new();
     if !emptied.is_empty() {
         let text = r#"n=$1; shift; while [ "$n" -gt 0 ]; do : > "$1"; n=$((n - 1)); shift; done; exec "$@""#;
