@@ -13,7 +13,8 @@ use crate::Digest;
 /// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes. 9: results that show when they
 /// were made; who only asks for a terminal; sockets as standard input. 10: programs that only look like known ones, variables and times that tools
 /// were not known to read, the terminal by its name, what others do to outputs. 11: directories of scratch files, files of options.
-pub const FORMAT: u32 = 11;
+/// 12: arguments are keyed; times of files that results show.
+pub const FORMAT: u32 = 12;
 
 /// A fingerprint under construction.
 #[derive(Clone)]

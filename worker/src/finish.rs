@@ -6,7 +6,7 @@
 use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link, Stdin};
-use crate::{environment, hidden, times, tools};
+use crate::{environment, hidden, shown_times, times, tools};
 use cache::collect::Written;
 use cache::digest::{Content, Traits};
 use cache::observation::value;
@@ -123,6 +123,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     };
     let mut names = std::mem::take(&mut a.names);
     times::count(&mut names, &a, look, c);
+    shown_times::count(&mut names, &a, &f.problems, &outputs, look, c);
     for path in &a.timed {
         match (names.get_mut(path), look.stat(path)) {
             (Some(r), _) => r.times = true,

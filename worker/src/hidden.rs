@@ -196,7 +196,7 @@ fn option_files(names: &Names, programs: &[Program], look: &impl Look) -> Vec<Ve
 }
 
 /// Does the user say that what this program makes depends neither on time nor on chance?
-fn is_trusted(p: &Program, c: &Context<'_>) -> bool {
+pub(crate) fn is_trusted(p: &Program, c: &Context<'_>) -> bool {
     (c.deterministic)(&p.path) || scripts::scripts_of(&p.path, &p.argv).any(|s| (c.deterministic)(s))
 }
 

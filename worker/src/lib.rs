@@ -12,6 +12,7 @@ pub mod record;
 pub mod recorder;
 mod running;
 pub mod scripts;
+mod shown_times;
 pub mod special;
 mod stamps;
 pub mod times;

@@ -6,8 +6,8 @@
 //! [`crate::hidden`].
 
 use bstr::ByteSlice;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
 /// How C, Python, Java and people write a date (strftime(3)); `ctime` puts the time of day before the year.
 const DATES: &[&str] = &[
@@ -26,18 +26,36 @@ const DATES: &[&str] = &[
     "%b %e %Y",
     "%b %d %Y",
     "%b %e, %Y",
+    "%b %-d, %Y",
     "%b %d, %Y",
     "%e %b %Y",
+    "%-d %b %Y",
     "%d %b %Y",
     "%B %e, %Y",
+    "%B %-d, %Y",
     "%B %d, %Y",
     "%e %B %Y",
+    "%-d %B %Y",
     "%d %B %Y",
 ];
 
 /// Within a run that takes longer, in seconds, too many times of day lie that mean something else: they do not count.
 const LONG: i64 = 60;
-const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
+
+/// The time zone that the environment names: `TZ`, or that of the machine.
+pub(crate) fn zone(env: &[Vec<u8>]) -> TimeZone {
+    let name = env.iter().find_map(|v| v.strip_prefix(b"TZ=")).map(|n| String::from_utf8_lossy(n.strip_prefix(b":").unwrap_or(n)));
+    match name {
+        Some(n) => TimeZone::get(&n).or_else(|_| TimeZone::posix(&n)).unwrap_or(TimeZone::UTC),
+        None => TimeZone::system(),
+    }
+}
+
+/// The date of this time in the forms in which it is written.
+pub(crate) fn dates(time: &ZonedDateTime) -> impl Iterator<Item = Vec<u8>> {
+    DATES.iter().map(|d| time.strftime(d).to_string().trim_start().as_bytes().to_vec())
+}
 
 /// When a program ran: all seconds of that time, here and in UTC.
 pub struct Run {
@@ -49,18 +67,13 @@ pub struct Run {
 }
 
 impl Run {
-    /// From and to these seconds since 1970, in the time zone that the environment names: `TZ`, or that of the machine.
+    /// From and to these seconds since 1970, in the time zone that the environment names.
     pub fn new(from: i64, to: i64, env: &[Vec<u8>]) -> Self {
-        let name = env.iter().find_map(|v| v.strip_prefix(b"TZ=")).map(|n| String::from_utf8_lossy(n.strip_prefix(b":").unwrap_or(n)));
-        let here = match name {
-            Some(n) => TimeZone::get(&n).or_else(|_| TimeZone::posix(&n)).unwrap_or(TimeZone::UTC),
-            None => TimeZone::system(),
-        };
+        let here = zone(env);
         let at = |s: i64| Timestamp::from_second(s).unwrap_or_default();
         let mut dates = Vec::new();
         for (time, zone) in [(from, &TimeZone::UTC), (from, &here), (to, &TimeZone::UTC), (to, &here)] {
-            let time = at(time).to_zoned_datetime(zone.clone());
-            dates.extend(DATES.iter().map(|d| time.strftime(d).to_string().trim_start().as_bytes().to_vec()));
+            dates.extend(self::dates(&at(time).to_zoned_datetime(zone.clone())));
         }
         dates.sort();
         dates.dedup();

@@ -96,6 +96,8 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
             let long = |a: &[u8]| [&b"--preserve"[..], b"--archive", b"--update"].iter().any(|l| a.starts_with(l));
             when(arg(&|a| long(a) || short_flag(a, b"pau", b"tS")), Times::All)
         }
+        b"mv" => when(arg(&|a| a.starts_with(b"--update") || short_flag(a, b"u", b"tS")), Times::All),
+        b"mcopy" => when(arg(&|a| short_flag(a, b"mp", b"iD")), Times::Files),
         b"install" => when(arg(&|a| a == b"--preserve-timestamps" || short_flag(a, b"p", b"gmotS")), Times::Files),
         b"touch" => when(arg(&|a| a.starts_with(b"--ref") || short_flag(a, b"r", b"dt")), Times::All),
         b"find" => {
@@ -103,6 +105,13 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
             when(arg(&words) || prints(argv, b"tTn"), Times::All)
         }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
+        // Their names and programs: Debian's packages of archivers and makers of file systems; what they compress shows no times.
+        b"star" | b"bsdcpio" | b"7za" | b"7zr" | b"7zz" | b"rar" | b"lha" | b"arj" | b"dpkg-deb" | b"mksquashfs" | b"gensquashfs" => {
+            Times::All
+        }
+        b"genisoimage" | b"mkisofs" | b"xorriso" | b"xorrisofs" | b"mkfs.erofs" | b"mkfs.jffs2" | b"mkfs.ubifs" => Times::All,
+        // The time of each resource, in milliseconds, as the text of its bytes.
+        b"rcc" | b"rcc-qt5" | b"rcc-qt6" | b"rcc6" | b"pyrcc5" | b"pyside2-rcc" | b"pyside6-rcc" => Times::Files,
         b"cmake" if argv.get(1).is_some_and(|a| a == b"-E") => when(arg(&|a| a == b"tar" || a == b"copy_if_different"), Times::Elsewhere),
         b"ls" => {
             let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
@@ -246,6 +255,11 @@ mod tests {
             ("cmake|-E|tar|cf|x", Times::Elsewhere),
             ("/usr/bin/x86_64-linux-gnu-gcov-12|m", Times::Files),
             ("gen", Times::Unread),
+            ("mv|-fu|a|b", Times::All),
+            ("mv|--update=older|a|b", Times::All),
+            ("mv|-t|u|a", Times::None),
+            ("/usr/lib/qt5/bin/rcc|a.qrc", Times::Files),
+            ("mksquashfs|d|x", Times::All),
         ] {
             assert_eq!(of(line), want, "{line}");
         }
