@@ -2,13 +2,14 @@
 //!
 //! A blob appears by rename, complete or not at all. Every read that serves a result verifies the digest on the
 //! way, so a flipped bit costs a miss and never a wrong result. Blobs are never hard-linked into a build tree:
-//! builds edit files in place.
+//! builds edit files in place. Directories are made when the first blob comes.
 
 use crate::digest::{Content, Pass};
 use crate::{Digest, Error, IoResultExt, Result};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BLOCK: usize = 128 << 10;
@@ -18,6 +19,8 @@ pub struct Cas {
     root: PathBuf,
     scratch: PathBuf,
     counter: AtomicU64,
+    /// What has come, with its size, and gone, and was not asked for yet.
+    changes: Mutex<Vec<(Digest, Option<u64>)>>,
 }
 
 /// A blob found by [`Cas::walk`].
@@ -29,24 +32,27 @@ pub struct Blob {
     pub age: u64,
 }
 
+/// Does something that fails if a directory is missing; then makes it, and tries again.
+fn with_directory<T>(dir: &Path, f: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    match f() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(dir).and_then(|()| f()),
+        done => done,
+    }
+}
+
 impl Cas {
-    /// Opens (and, unless `read_only`, creates) the store in `dir`.
-    pub fn open(dir: &Path, read_only: bool) -> Result<Self> {
-        let (root, scratch) = (dir.join("cas"), dir.join("tmp"));
-        if !read_only {
-            for d in [&root, &scratch] {
-                std::fs::create_dir_all(d).at("create", d)?;
-            }
-            for i in 0..=255u8 {
-                let d = root.join(format!("{i:02x}"));
-                if let Err(e) = std::fs::create_dir(&d)
-                    && e.kind() != std::io::ErrorKind::AlreadyExists
-                {
-                    return Err(e).at("create", &d);
-                }
-            }
-        }
-        Ok(Self { root, scratch, counter: AtomicU64::new(0) })
+    /// The store in `dir`. Nothing is looked at before it is needed.
+    pub fn new(dir: &Path) -> Self {
+        Self { root: dir.join("cas"), scratch: dir.join("tmp"), counter: AtomicU64::new(0), changes: Mutex::default() }
+    }
+
+    /// What has come (with its size) or gone since the last time, in this order.
+    pub fn take_changes(&self) -> Vec<(Digest, Option<u64>)> {
+        std::mem::take(&mut self.changes.lock().expect("changes"))
+    }
+
+    fn note(&self, d: &Digest, size: Option<u64>) {
+        self.changes.lock().expect("changes").push((*d, size));
     }
 
     fn place(&self, d: &Digest) -> PathBuf {
@@ -58,20 +64,27 @@ impl Cas {
         rustix::fs::access(self.place(d), rustix::fs::Access::EXISTS).is_ok()
     }
 
+    /// Of a blob that is there, bytes.
+    pub fn size(&self, d: &Digest) -> Option<u64> {
+        std::fs::metadata(self.place(d)).ok().map(|m| m.len())
+    }
+
     fn scratch_file(&self) -> Result<(PathBuf, File)> {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let path = self.scratch.join(format!("{}-{n}-{now}", std::process::id()));
-        let f = File::create_new(&path).at("create", &path)?;
+        let f = with_directory(&self.scratch, || File::create_new(&path)).at("create", &path)?;
         Ok((path, f))
     }
 
-    fn commit(&self, scratch: &Path, d: &Digest) -> Result<()> {
-        let place = self.place(d);
-        if self.contains(d) {
+    fn commit(&self, scratch: &Path, c: &Content) -> Result<()> {
+        let place = self.place(&c.digest);
+        if self.contains(&c.digest) {
             return std::fs::remove_file(scratch).at("remove", scratch);
         }
-        std::fs::rename(scratch, &place).at("store", &place)
+        with_directory(place.parent().unwrap_or(&self.root), || std::fs::rename(scratch, &place)).at("store", &place)?;
+        self.note(&c.digest, Some(c.size));
+        Ok(())
     }
 
     /// Stores what `from` holds; returns its digest.
@@ -93,7 +106,7 @@ impl Cas {
             }
         })();
         match r {
-            Ok(c) => self.commit(&scratch, &c.digest).map(|()| c),
+            Ok(c) => self.commit(&scratch, &c).map(|()| c),
             Err(e) => {
                 let _ = std::fs::remove_file(&scratch);
                 Err(e)
@@ -130,7 +143,7 @@ impl Cas {
         if c.digest == *d {
             return Ok(c.size);
         }
-        let _ = std::fs::remove_file(&place);
+        let _ = self.remove(d);
         Err(Error::Corrupt { digest: *d })
     }
 
@@ -145,7 +158,10 @@ impl Cas {
         let place = self.place(d);
         match std::fs::remove_file(&place) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at("remove", &place),
-            _ => Ok(()),
+            _ => {
+                self.note(d, None);
+                Ok(())
+            }
         }
     }
 
@@ -199,7 +215,7 @@ mod tests {
     #[test]
     fn a_flipped_byte_is_never_served() {
         let t = tempfile::tempdir().unwrap();
-        let cas = Cas::open(t.path(), false).unwrap();
+        let cas = Cas::new(t.path());
         let d = cas.import_bytes(b"hello, object file").unwrap();
         assert_eq!(cas.read(&d).unwrap(), b"hello, object file");
         let place = cas.place(&d);
@@ -211,7 +227,7 @@ mod tests {
     #[test]
     fn storing_twice_keeps_one() {
         let t = tempfile::tempdir().unwrap();
-        let cas = Cas::open(t.path(), false).unwrap();
+        let cas = Cas::new(t.path());
         let a = cas.import(&mut &b"x"[..], Path::new("a")).unwrap();
         let b = cas.import(&mut &b"x"[..], Path::new("b")).unwrap();
         assert_eq!(a.digest, b.digest);

@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn times_that_cannot_be_kept() {
         let d = tempfile::tempdir().unwrap();
-        let cas = Cas::open(&d.path().join("cas"), false).unwrap();
+        let cas = Cas::new(&d.path().join("cas"));
         let f = d.path().join("f");
         std::fs::write(&f, "x").unwrap();
         let path: PathBytes = f.as_os_str().as_bytes().into();

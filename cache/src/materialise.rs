@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn failures_on_the_way() {
         let d = tempfile::tempdir().unwrap();
-        let cas = Cas::open(&d.path().join("cas"), false).unwrap();
+        let cas = Cas::new(&d.path().join("cas"));
         let tree = d.path().join("t");
         std::fs::create_dir_all(tree.join("full/x")).unwrap();
         std::fs::write(tree.join("a"), "old").unwrap();
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn times_in_order() {
         let d = tempfile::tempdir().unwrap();
-        let cas = Cas::open(&d.path().join("cas"), false).unwrap();
+        let cas = Cas::new(&d.path().join("cas"));
         let digest = cas.import_bytes(b"new").unwrap();
         // A new name is linked, an old one renamed.
         std::fs::write(d.path().join("1"), "old").unwrap();

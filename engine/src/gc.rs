@@ -1,4 +1,7 @@
 //! Keeping the cache below its cap: least recently used results go first, then the blobs that nothing names.
+//!
+//! Whether a limit is passed is told by sums that the store keeps; only a collection looks at every blob, and it makes room for
+//! many runs. It compares the sums with what it finds, and so does a verification.
 
 use crate::config::Config;
 use crate::run::CacheHandle;
@@ -36,9 +39,11 @@ impl Limits {
 /// Brings the cache below its limits, and drops what only served results that are gone.
 pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
     let cap = limits.bytes;
-    let mut sizes: HashMap<Digest, (u64, u64)> = HashMap::new();
+    let mut sizes: HashMap<Digest, u64> = HashMap::new();
+    let mut young: HashSet<Digest> = HashSet::new();
     c.cas.walk(|b| {
-        sizes.insert(b.digest, (b.size, b.age));
+        sizes.insert(b.digest, b.size);
+        young.extend((b.age < YOUNG).then_some(b.digest));
     })?;
     let mut entries = c.store.entries()?;
     entries.sort_by_key(|(_, _, used)| std::cmp::Reverse(*used));
@@ -49,7 +54,7 @@ pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
     let most = limits.count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
     for (i, (strong, e, used)) in entries.iter().enumerate() {
         let new: Vec<&Digest> = e.blobs().filter(|b| !keep.contains(b)).collect();
-        let size: u64 = new.iter().filter_map(|b| sizes.get(b)).map(|(s, _)| *s).sum();
+        let size: u64 = new.iter().filter_map(|b| sizes.get(b)).sum();
         let missing = new.iter().any(|b| !sizes.contains_key(b));
         if missing || total + size > cap || *used < oldest || i >= most {
             dropped.insert(*strong);
@@ -61,31 +66,70 @@ pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
     c.store.drop_entries(&dropped)?;
     c.store.drop_leftovers()?;
     let mut done = Collected { entries: dropped.len() as u64, kept_bytes: total, ..Collected::default() };
-    let young_ones = |age: u64| age < YOUNG && total < cap;
-    for (d, (size, age)) in &sizes {
-        let named_by_dropped = || entries.iter().any(|(s, e, _)| dropped.contains(s) && e.blobs().any(|b| b == d));
-        if keep.contains(d) || (young_ones(*age) && !named_by_dropped()) {
-            continue;
-        }
+    let useless: HashSet<Digest> = entries.iter().filter(|(s, ..)| dropped.contains(s)).flat_map(|(_, e, _)| e.blobs().copied()).collect();
+    let stays = |d: &Digest| keep.contains(d) || (total < cap && young.contains(d) && !useless.contains(d));
+    let gone: Vec<Digest> = sizes.keys().filter(|d| !stays(d)).copied().collect();
+    for d in &gone {
         c.cas.remove(d)?;
         done.blobs += 1;
-        done.bytes += size;
+        done.bytes += sizes.remove(d).unwrap_or(0);
     }
     c.cas.sweep_scratch();
+    c.store.note_blobs(&c.cas)?;
+    c.store.count_blobs(&sizes, &c.cas)?;
+    c.store.fold();
+    // Its time is that of the last collection.
+    let _ = std::fs::write(c.store.dir().join(MARK), b"");
     Ok(done)
 }
 
+/// The name of a file that a collection leaves.
+const MARK: &str = "collected";
+
+/// A limit that was passed is kept for some time: a tenth of it is free afterwards, and what is too old is looked for ten times while it gets so.
+const SHARE: u64 = 10;
+
 /// After a run that stored something: collect if a limit is passed. Failing costs only disk space.
-pub fn after_run(c: &CacheHandle, config: &Config, stored: u64) {
-    if stored == 0 {
-        return;
-    }
-    let mut total = 0;
-    let measured = c.cas.walk(|b| total += b.size);
+pub fn after_run(c: &CacheHandle, config: &Config) {
+    let Ok(usage) = c.store.usage() else { return };
     let limits = Limits::of(config);
-    let by_use = limits.age.is_some() || limits.count.is_some();
-    if measured.is_ok() && (total > limits.bytes || by_use) {
-        let bytes = if total > limits.bytes { limits.bytes.saturating_sub(config.evict_bytes) } else { limits.bytes };
-        let _ = collect(c, Limits { bytes, ..limits });
+    let fewer = |n: u64, most: u64, by: u64| (n > most).then(|| most.saturating_sub(by));
+    let bytes = fewer(usage.bytes, limits.bytes, config.evict_bytes);
+    let count = limits.count.and_then(|most| fewer(usage.results, most, most / SHARE));
+    let last = std::fs::metadata(c.store.dir().join(MARK)).and_then(|m| m.modified()).ok();
+    let since = last.and_then(|t| t.elapsed().ok()).map_or(u64::MAX, |t| t.as_secs());
+    let is_due = limits.age.is_some_and(|age| since >= age / SHARE);
+    if bytes.is_some() || count.is_some() || is_due {
+        let _ = collect(c, Limits { bytes: bytes.unwrap_or(limits.bytes), count: count.or(limits.count), ..limits });
     }
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct Verified {
+    pub blobs: u64,
+    pub records: u64,
+    /// They are gone now.
+    pub damaged: Vec<Digest>,
+}
+
+/// Reads everything. What is damaged is dropped, and the sums are made right.
+pub fn verify(c: &CacheHandle) -> cache::Result<Verified> {
+    let mut sizes: HashMap<Digest, u64> = HashMap::new();
+    c.cas.walk(|b| sizes.extend([(b.digest, b.size)]))?;
+    let mut found = Verified { blobs: sizes.len() as u64, ..Verified::default() };
+    for d in sizes.keys() {
+        match c.cas.verify(d) {
+            Ok(true) => {}
+            Ok(false) => found.damaged.push(*d),
+            // Somebody has collected it meanwhile.
+            Err(_) if !c.cas.contains(d) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    found.records = c.store.verify()?;
+    sizes.retain(|d, _| c.cas.contains(d));
+    c.store.note_blobs(&c.cas)?;
+    c.store.count_blobs(&sizes, &c.cas)?;
+    Ok(found)
 }

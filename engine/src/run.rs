@@ -247,8 +247,8 @@ impl Engine {
                 .touch(&used)
                 .and_then(|()| c.store.memorise(&self.files.take_fresh()))
                 .and_then(|()| c.store.put_products(&self.take_products()))
-                .and_then(|()| c.store.add_build(&serde_json::to_vec(&record).unwrap_or_default()))
-                .and_then(|_| c.store.trim_builds(100));
+                .and_then(|()| c.store.note_blobs(&c.cas))
+                .and_then(|()| c.store.add_build(&serde_json::to_vec(&record).unwrap_or_default()));
             if let Err(e) = kept {
                 self.warn(format!("the record of this build could not be kept: {e}"));
             }
@@ -259,14 +259,17 @@ impl Engine {
                 self.warn(format!("unused in this build: {hatch}"));
             }
         }
-        record.warnings = self.warnings.lock().expect("warnings").clone();
         if let Some(j) = &self.journal {
             j.close();
         }
         if let Some(c) = &self.cache {
-            crate::gc::after_run(c, &self.config, record.bytes.stored);
             c.store.close();
+            if record.bytes.stored > 0 || record.pips.miss > 0 {
+                crate::gc::after_run(c, &self.config);
+            }
+            c.store.notices().into_iter().for_each(|n| self.warn(n));
         }
+        record.warnings = self.warnings.lock().expect("warnings").clone();
         record
     }
 }

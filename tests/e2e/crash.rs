@@ -90,13 +90,18 @@ fn power_is_lost() {
     for round in 0..6usize {
         let _ = std::fs::remove_dir_all(w.cache());
         w.sh("rm -f *.o *.a");
+        if round % 2 == 1 {
+            // What is in the data base is safe there; what comes after it is not.
+            w.run(&["make", "f0.o", "f1.o", "f2.o"]);
+            w.xl(&["cache", "gc"]).output().unwrap();
+        }
         w.run(&["make", "-j2"]);
         let mut victims: Vec<_> = files(&w.cache());
         victims.sort();
         for (i, f) in victims.iter().enumerate() {
             let bytes = std::fs::read(f).expect("a file of the cache");
             let name = f.display().to_string();
-            let log = name.contains("/db/") && name.ends_with(".log");
+            let log = name.ends_with("/cache/log");
             if log || (name.contains("/cas/") && (i + round) % 3 == 0) {
                 let damaged = match (round + i) % 3 {
                     _ if log => bytes[..bytes.len() * round / 6].to_vec(),
@@ -141,6 +146,82 @@ fn eight_at_once_on_one_cache() {
         }
     }
     verified(&all[0]);
+}
+
+/// Four builds are open at once: what the command of one has made the others have from then on, whoever came first, and whoever is killed.
+#[test]
+fn what_one_build_makes_another_has_at_once() {
+    let w = World::new();
+    w.write("in", "1\n");
+    // The open ones wait for a file; each runs its command when it is told to.
+    w.write(
+        "build.sh",
+        "while [ ! -e \"go-$1\" ]; do :; done\nsh -c 'cat in; sort in > out'\n: > \"done-$1\"\nwhile [ ! -e end ]; do :; done\n",
+    );
+    let json = |n: &str| w.path(&format!("../{n}.json"));
+    let open = |n: &str| {
+        let mut c = w.xl(&["run", "--summary", "off", "--json", json(n).to_str().unwrap(), "--", "sh", "build.sh", n]);
+        c.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("xl")
+    };
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_so() {
+            assert!(std::time::Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let [mut first, mut second, mut third, mut killed] = ["1", "2", "3", "4"].map(open);
+    let ended = |n: &str| until(&format!("build {n} has run its command"), &|| w.path(&format!("done-{n}")).exists());
+    // The last to come is the first to make something, and does not live to see the end.
+    w.write("go-4", "");
+    ended("4");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    w.sh("rm out");
+    w.write("go-1", "");
+    ended("1");
+    assert!(w.path("out").exists());
+    // Another input: another result, of a build that found nothing of its own when it began.
+    w.write("in", "2\n");
+    w.write("go-2", "");
+    ended("2");
+    let since = std::time::Instant::now();
+    w.write("go-3", "");
+    ended("3");
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    // A short build while the others are open is in the log, and so is what all of them made.
+    let short = w.run(&["sh", "-c", "sh -c 'cat in; sort in > out'; :"]);
+    assert_eq!(short.outcome("sort in"), "hit", "{}", short.story());
+    let said = |words: &[&str]| String::from_utf8_lossy(&w.xl(words).output().unwrap().stdout).into_owned();
+    assert_eq!(said(&["log"]).lines().count(), 1, "{}", said(&["log"]));
+    assert!(said(&["cache", "stats"]).contains("results    2\n"), "{}", said(&["cache", "stats"]));
+    verified(&w);
+    w.write("end", "");
+    let outcome = |n: &str, child: &mut std::process::Child| {
+        assert!(child.wait().unwrap().success());
+        let r: serde_json::Value = serde_json::from_slice(&std::fs::read(json(n)).unwrap()).unwrap();
+        r["items"].as_array().unwrap().iter().find(|i| i["command"].as_str().unwrap().contains("sort in")).unwrap()["outcome"].clone()
+    };
+    assert_eq!([outcome("1", &mut first), outcome("2", &mut second), outcome("3", &mut third)], ["hit", "miss", "hit"]);
+    assert_eq!(said(&["log"]).lines().count(), 4, "{}", said(&["log"]));
+}
+
+/// A process that has been stopped while it was writing does not stop the others.
+#[test]
+fn a_stopped_process_stops_nobody() {
+    let w = World::new();
+    w.write("in", "1\n");
+    w.pip("sort in > out");
+    let log = std::fs::File::open(w.cache().join("log")).unwrap();
+    rustix::fs::flock(&log, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    w.sh("rm out");
+    let r = w.pip("sort in > out");
+    assert_eq!((r.code(), r.pips("hit"), w.read("out").as_str()), (Some(0), 1, "1\n"), "{}", r.stderr());
+    let r = w.pip("sort -r in > out");
+    assert!(r.code() == Some(0) && r.stderr().contains("timed out"), "{}", r.stderr());
+    drop(log);
+    assert_eq!(w.pip("sort -r in > out").pips("hit"), 0);
+    assert_eq!(w.pip("sort -r in > out").pips("hit"), 1);
 }
 
 #[test]

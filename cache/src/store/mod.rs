@@ -1,19 +1,26 @@
-//! The fingerprint store: weak → path sets → strong → entry, the digest memo, history, past builds.
+//! The fingerprint store: weak → path sets → strong → entry, the digest memo, history, which blobs there are, past builds.
 //!
-//! Records are postcard values under binary keys in RocksDB column families; nothing of RocksDB shows outside
-//! this module. RocksDB has one writer: a second `xl` on the same directory reads a secondary view, keeps its own
-//! publications in memory, and appends them to a spool that the next writer takes in.
+//! Records are postcard values under binary keys. Any number of processes read and write them at once: what is new is in a log that they
+//! share ([`log`]), the rest in RocksDB ([`base`]), of which nothing shows outside this module. What one publishes the others find from then on.
 
-mod backend;
-mod spool;
+mod base;
+mod builds;
+mod log;
+mod table;
+mod usage;
+mod view;
 
-use crate::{Digest, Entry, FileStat, IoResultExt, PathSet, Result};
-use backend::{Backend, Table};
+pub use usage::Usage;
+
+use crate::{Cas, Digest, Entry, FileStat, IoResultExt, PathSet, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use table::{Change, Table};
+use view::View;
 
-/// Format of the directory. A directory with a higher number is left alone.
-pub const DIRECTORY_FORMAT: u32 = 1;
+/// Format of the directory. A directory with a higher number is left alone, the results of one with a lower number are dropped.
+pub const DIRECTORY_FORMAT: u32 = 2;
 
 /// One known result of a weak fingerprint and path set.
 #[derive(Clone, Debug)]
@@ -56,15 +63,13 @@ const KEEP_NOTES: u32 = 30;
 /// How the store could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    Writer,
-    /// Another process writes; publications go through the spool.
-    Spooling,
+    ReadWrite,
     /// The directory cannot be written to.
     ReadOnly,
 }
 
 pub struct Store {
-    backend: Backend,
+    view: View,
     dir: PathBuf,
     key: [u8; 32],
 }
@@ -73,7 +78,7 @@ pub struct Store {
 pub type Notice = String;
 
 impl Store {
-    /// Opens the store in `dir`, creating it if need be. A damaged data base is moved aside.
+    /// Opens the store in `dir`, creating it if need be.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>)> {
         // A data base that may not grow on ends the process.
         const LEAST: u64 = 256 << 20;
@@ -82,14 +87,19 @@ impl Store {
         }
         let mut notices = Vec::new();
         prepare(dir)?;
-        let backend = Backend::open(dir, &mut notices)?;
-        let mut s = Self { backend, dir: dir.to_owned(), key: [0; 32] };
+        let mut s = Self { view: View::open(dir)?, dir: dir.to_owned(), key: [0; 32] };
+        notices.extend(s.view.notices());
         s.key = s.secret(&mut notices)?;
         Ok((s, notices))
     }
 
     pub fn access(&self) -> Access {
-        self.backend.access()
+        self.view.access()
+    }
+
+    /// What the user should hear of what has been found out since it was opened; each is told once.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.view.notices()
     }
 
     pub fn dir(&self) -> &Path {
@@ -136,7 +146,7 @@ impl Store {
     }
 
     fn get<T: DeserializeOwned>(&self, t: Table, key: &[u8]) -> Result<Option<T>> {
-        match self.backend.get(t, key)? {
+        match self.view.get(t, key)? {
             // A record of another version, or damaged: as good as absent.
             Some(b) => Ok(postcard::from_bytes(&b).ok()),
             None => Ok(None),
@@ -144,13 +154,13 @@ impl Store {
     }
 
     fn put<T: Serialize>(&self, t: Table, key: &[u8], v: &T) -> Result<()> {
-        self.backend.write(vec![(t, key.to_vec(), Some(postcard::to_stdvec(v)?))])
+        self.view.write(vec![(t, key.to_vec(), Some(postcard::to_stdvec(v)?))])
     }
 
     /// What is known of a weak fingerprint, most recently used first.
     pub fn links(&self, weak: &Digest) -> Result<Vec<Link>> {
         let mut out = Vec::new();
-        for (k, v) in self.backend.scan(Table::Links, &weak.0)? {
+        for (k, v) in self.view.scan(Table::Links, &weak.0)? {
             let (Some(p), Some(s)) = (k.get(32..64), k.get(64..96)) else { continue };
             let digest = |b: &[u8]| Digest(b.try_into().expect("thirty-two bytes"));
             let (path_set, strong) = (digest(p), digest(s));
@@ -162,48 +172,79 @@ impl Store {
     }
 
     pub fn path_set(&self, d: &Digest) -> Result<Option<PathSet>> {
-        Ok(self.backend.get(Table::PathSets, &d.0)?.and_then(|b| PathSet::decode(&b).ok()))
+        Ok(self.view.get(Table::PathSets, &d.0)?.and_then(|b| PathSet::decode(&b).ok()))
     }
 
     pub fn entry(&self, strong: &Digest) -> Result<Option<Entry>> {
         self.get(Table::Entries, &strong.0)
     }
 
-    /// Publishes a result: path set, entry and link in one atomic batch. The first entry of a strong fingerprint
+    /// Publishes a result: path set, entry, link and what is new in the content store in one atomic batch. The first entry of a strong fingerprint
     /// stays, unless its blobs are gone; the result is that one if it was there already.
     pub fn publish(
         &self,
-        cas: &crate::Cas,
+        cas: &Cas,
         weak: &Digest,
         path_set: &PathSet,
         strong: &Digest,
         values: &[Digest],
         entry: &Entry,
     ) -> Result<Option<Entry>> {
-        let before = self.entry(strong)?.filter(|e| e.blobs().all(|d| cas.contains(d)));
         let (bytes, digest) = path_set.encode()?;
         let short: Vec<u64> = values.iter().map(short).collect();
         let key = [&weak.0[..], &digest.0, &strong.0].concat();
-        let mut batch = vec![(Table::PathSets, digest.0.to_vec(), Some(bytes))];
-        if before.is_none() {
-            batch.push((Table::Entries, strong.0.to_vec(), Some(entry.encode()?)));
-        }
+        let mut batch = blob_changes(cas)?;
+        batch.push((Table::PathSets, digest.0.to_vec(), Some(bytes)));
         batch.push((Table::Uses, strong.0.to_vec(), Some(postcard::to_stdvec(&now_ms())?)));
         batch.push((Table::Links, key, Some(postcard::to_stdvec(&short)?)));
-        self.backend.write(batch)?;
-        Ok(before)
+        self.view.update(|now| {
+            let before = now.get(Table::Entries, &strong.0)?.and_then(|b| Entry::decode(&b).ok());
+            let before = before.filter(|e| e.blobs().all(|d| cas.contains(d)));
+            if before.is_none() {
+                batch.push((Table::Entries, strong.0.to_vec(), Some(entry.encode()?)));
+            }
+            Ok((batch, before))
+        })
+    }
+
+    /// Notes what has come to the content store, and what has gone, since the last time.
+    pub fn note_blobs(&self, cas: &Cas) -> Result<()> {
+        self.view.write(blob_changes(cas)?)
+    }
+
+    /// Makes the notes about blobs say what is there: `found` and their sizes, and what has come since they were looked for.
+    pub fn count_blobs(&self, found: &HashMap<Digest, u64>, cas: &Cas) -> Result<()> {
+        let mut batch = vec![(Table::Blobs, usage::SUMS.to_vec(), None)];
+        let mut noted = HashSet::new();
+        for (k, v) in self.view.scan(Table::Blobs, b"")? {
+            let digest = k.as_slice().try_into().map(Digest).ok();
+            let size = digest.and_then(|d| found.get(&d).copied().or_else(|| cas.size(&d)));
+            match digest.filter(|_| size.is_some() && postcard::from_bytes(&v).ok() == size) {
+                Some(d) => drop(noted.insert(d)),
+                None => batch.push((Table::Blobs, k, None)),
+            }
+        }
+        for (d, size) in found.iter().filter(|(d, _)| !noted.contains(*d)) {
+            batch.push((Table::Blobs, d.0.to_vec(), Some(postcard::to_stdvec(size)?)));
+        }
+        self.view.write(batch)
+    }
+
+    /// How much there is, without looking at it.
+    pub fn usage(&self) -> Result<Usage> {
+        self.view.usage()
     }
 
     /// Notes that these results were used now.
     pub fn touch(&self, strong: &[Digest]) -> Result<()> {
         let stamp = postcard::to_stdvec(&now_ms())?;
-        self.backend.write(strong.iter().map(|s| (Table::Uses, s.0.to_vec(), Some(stamp.clone()))).collect())
+        self.view.write(strong.iter().map(|s| (Table::Uses, s.0.to_vec(), Some(stamp.clone()))).collect())
     }
 
     /// Forgets one result.
     pub fn forget(&self, weak: &Digest, l: &Link) -> Result<()> {
         let key = [&weak.0[..], &l.path_set.0, &l.strong.0].concat();
-        self.backend.write(vec![(Table::Links, key, None), (Table::Entries, l.strong.0.to_vec(), None)])
+        self.view.write(vec![(Table::Links, key, None), (Table::Entries, l.strong.0.to_vec(), None)])
     }
 
     /// The content that a file in this state is known to have.
@@ -219,7 +260,7 @@ impl Store {
             let m = Memo { size: s.size, mtime: s.mtime, ctime: s.ctime, content: *content, noted: today() };
             batch.push((Table::Memo, memo_key(s), Some(postcard::to_stdvec(&m)?)));
         }
-        self.backend.write(batch)
+        self.view.write(batch)
     }
 
     pub fn history(&self, key: &Digest) -> Option<History> {
@@ -233,7 +274,7 @@ impl Store {
     /// Notes which results these files are of.
     pub fn put_products(&self, all: &[(crate::PathBytes, crate::Product)]) -> Result<()> {
         let row = |(path, p): &(crate::PathBytes, crate::Product)| Ok((Table::Products, path.to_vec(), Some(postcard::to_stdvec(p)?)));
-        self.backend.write(all.iter().map(row).collect::<Result<_>>()?)
+        self.view.write(all.iter().map(row).collect::<Result<_>>()?)
     }
 
     pub fn product(&self, path: &[u8]) -> Option<crate::Product> {
@@ -243,35 +284,28 @@ impl Store {
     /// Every file below `dir` that is a result.
     pub fn products(&self, dir: &[u8]) -> Result<Vec<(crate::PathBytes, crate::Product)>> {
         let prefix = [dir, b"/"].concat();
-        let rows = self.backend.scan(Table::Products, &prefix)?;
+        let rows = self.view.scan(Table::Products, &prefix)?;
         Ok(rows.into_iter().filter_map(|(k, v)| Some((k.into(), postcard::from_bytes(&v).ok()?))).collect())
     }
 
-    /// Keeps a build record (JSON) under its number; returns the number.
+    /// Keeps a build record (JSON), and drops old ones; returns its number.
     pub fn add_build(&self, record: &[u8]) -> Result<u64> {
-        let last = self.backend.scan(Table::Builds, b"")?.last().and_then(|(k, _)| Some(u64::from_be_bytes(k.as_slice().try_into().ok()?)));
-        let id = last.unwrap_or(0) + 1;
-        self.backend.write(vec![(Table::Builds, id.to_be_bytes().to_vec(), Some(record.to_vec()))])?;
-        Ok(id)
+        if self.access() == Access::ReadOnly {
+            return Ok(0);
+        }
+        let scratch = self.dir.join("tmp").join(format!("{}-build-{}", std::process::id(), now_ms()));
+        builds::add(&self.dir.join("builds"), &scratch, record)
     }
 
     /// Past builds, oldest first.
     pub fn builds(&self) -> Result<Vec<(u64, Vec<u8>)>> {
-        let rows = self.backend.scan(Table::Builds, b"")?;
-        Ok(rows.into_iter().filter_map(|(k, v)| Some((u64::from_be_bytes(k.try_into().ok()?), v))).collect())
-    }
-
-    /// Drops past builds but the newest `keep`.
-    pub fn trim_builds(&self, keep: usize) -> Result<()> {
-        let all = self.backend.scan(Table::Builds, b"")?;
-        let drop = all.len().saturating_sub(keep);
-        self.backend.write(all.into_iter().take(drop).map(|(k, _)| (Table::Builds, k, None)).collect())
+        Ok(builds::all(&self.dir.join("builds")))
     }
 
     /// Every result: strong fingerprint, entry, last use.
     pub fn entries(&self) -> Result<Vec<(Digest, Entry, u64)>> {
         let mut out = Vec::new();
-        for (k, v) in self.backend.scan(Table::Entries, b"")? {
+        for (k, v) in self.view.scan(Table::Entries, b"")? {
             let Ok(k) = k.try_into() else { continue };
             let d = Digest(k);
             out.push((d, Entry::decode(&v)?, self.get(Table::Uses, &d.0)?.unwrap_or(0)));
@@ -279,10 +313,15 @@ impl Store {
         Ok(out)
     }
 
+    /// When the result that was not used for longest was used last, milliseconds since the epoch.
+    pub fn oldest_use(&self) -> Result<Option<u64>> {
+        Ok(self.view.scan(Table::Uses, b"")?.iter().filter_map(|(_, v)| postcard::from_bytes(v).ok()).min())
+    }
+
     /// Every result, with what it depends on.
     pub fn results(&self) -> Result<Vec<(Digest, PathSet)>> {
         let mut out = Vec::new();
-        for (k, _) in self.backend.scan(Table::Links, b"")? {
+        for (k, _) in self.view.scan(Table::Links, b"")? {
             let part = |from: usize| k.get(from..from + 32).and_then(|b| b.try_into().ok()).map(Digest);
             if let (Some(set), Some(strong)) = (part(32), part(64))
                 && let Some(set) = self.path_set(&set)?
@@ -294,9 +333,9 @@ impl Store {
     }
 
     /// Drops these results and every link to them.
-    pub fn drop_entries(&self, strong: &std::collections::HashSet<Digest>) -> Result<()> {
+    pub fn drop_entries(&self, strong: &HashSet<Digest>) -> Result<()> {
         let mut batch = Vec::new();
-        for (k, _) in self.backend.scan(Table::Links, b"")? {
+        for (k, _) in self.view.scan(Table::Links, b"")? {
             if k.get(64..96).is_some_and(|s| strong.contains(&Digest(s.try_into().expect("thirty-two bytes")))) {
                 batch.push((Table::Links, k, None));
             }
@@ -305,40 +344,40 @@ impl Store {
             batch.push((Table::Entries, s.0.to_vec(), None));
             batch.push((Table::Uses, s.0.to_vec(), None));
         }
-        self.backend.write(batch)
+        self.view.write(batch)
     }
 
     /// Drops what no result needs any more: path sets without a link, files of results that are gone, old notes about files and commands.
     pub fn drop_leftovers(&self) -> Result<()> {
-        let linked: std::collections::HashSet<Vec<u8>> =
-            self.backend.scan(Table::Links, b"")?.into_iter().filter_map(|(k, _)| Some(k.get(32..64)?.to_vec())).collect();
-        let sets = self.backend.scan(Table::PathSets, b"")?.into_iter().filter(|(k, _)| !linked.contains(k));
-        let mut batch: Vec<backend::Change> = sets.map(|(k, _)| (Table::PathSets, k, None)).collect();
+        let linked: HashSet<Vec<u8>> =
+            self.view.scan(Table::Links, b"")?.into_iter().filter_map(|(k, _)| Some(k.get(32..64)?.to_vec())).collect();
+        let sets = self.view.scan(Table::PathSets, b"")?.into_iter().filter(|(k, _)| !linked.contains(k));
+        let mut batch: Vec<Change> = sets.map(|(k, _)| (Table::PathSets, k, None)).collect();
         let oldest = today().saturating_sub(KEEP_NOTES);
-        for (k, v) in self.backend.scan(Table::Memo, b"")? {
+        for (k, v) in self.view.scan(Table::Memo, b"")? {
             if postcard::from_bytes::<Memo>(&v).map_or(true, |m| m.noted < oldest) {
                 batch.push((Table::Memo, k, None));
             }
         }
-        for (k, v) in self.backend.scan(Table::Products, b"")? {
+        for (k, v) in self.view.scan(Table::Products, b"")? {
             let strong = postcard::from_bytes::<crate::Product>(&v).map(|p| p.strong);
-            if strong.map_or(Ok(true), |s| self.backend.get(Table::Entries, &s.0).map(|e| e.is_none()))? {
+            if strong.map_or(Ok(true), |s| self.view.get(Table::Entries, &s.0).map(|e| e.is_none()))? {
                 batch.push((Table::Products, k, None));
             }
         }
-        for (k, v) in self.backend.scan(Table::History, b"")? {
+        for (k, v) in self.view.scan(Table::History, b"")? {
             if postcard::from_bytes::<History>(&v).map_or(true, |h| h.noted < oldest) {
                 batch.push((Table::History, k, None));
             }
         }
-        self.backend.write(batch)
+        self.view.write(batch)
     }
 
     /// Reads every record of every table; returns how many there are.
     pub fn verify(&self) -> Result<u64> {
         let mut n = 0;
         for t in Table::ALL {
-            for (k, v) in self.backend.scan(t, b"")? {
+            for (k, v) in self.view.scan(t, b"")? {
                 match t {
                     Table::Entries => drop(Entry::decode(&v)?),
                     Table::PathSets => {
@@ -356,10 +395,20 @@ impl Store {
         Ok(n)
     }
 
-    /// Flushes, and takes in what other processes left in the spool.
+    /// Ends a run: what the next one would have to read at its start is put into the data base.
     pub fn close(&self) {
-        self.backend.close(&self.dir);
+        self.view.tidy_up(false);
     }
+
+    /// Puts everything into the data base.
+    pub fn fold(&self) {
+        self.view.tidy_up(true);
+    }
+}
+
+fn blob_changes(cas: &Cas) -> Result<Vec<Change>> {
+    let row = |(d, size): (Digest, Option<u64>)| Ok((Table::Blobs, d.0.to_vec(), size.map(|n| postcard::to_stdvec(&n)).transpose()?));
+    cas.take_changes().into_iter().map(row).collect()
 }
 
 /// The part of a value that links keep.
@@ -404,16 +453,20 @@ fn prepare(dir: &Path) -> Result<()> {
     }
     let file = dir.join("format");
     match std::fs::read_to_string(&file) {
-        Ok(text) => {
-            let found = text.trim().parse().unwrap_or(0);
-            if found > DIRECTORY_FORMAT {
+        Ok(text) => match text.trim().parse() {
+            Ok(found) if found > DIRECTORY_FORMAT => {
                 return Err(crate::Error::Version { path: dir.to_owned(), found, known: DIRECTORY_FORMAT });
             }
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::write(&file, format!("{DIRECTORY_FORMAT}\n")).at("write", &file)?;
-        }
+            Ok(DIRECTORY_FORMAT) => return Ok(()),
+            Ok(_) => {
+                for old in ["db", "spool"].map(|name| dir.join(name)).iter().filter(|d| d.exists()) {
+                    std::fs::remove_dir_all(old).at("remove", old)?;
+                }
+            }
+            Err(_) => {}
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e).at("read", &file),
     }
-    Ok(())
+    std::fs::write(&file, format!("{DIRECTORY_FORMAT}\n")).at("write", &file)
 }

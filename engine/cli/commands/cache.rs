@@ -15,18 +15,13 @@ pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
     let code = match a.command {
         CacheCommand::Path => 0,
         CacheCommand::Stats => {
-            let (mut blobs, mut bytes) = (0u64, 0u64);
-            cache.cas.walk(|b| {
-                blobs += 1;
-                bytes += b.size;
-            })?;
-            let entries = cache.store.entries()?;
+            let usage = cache.store.usage()?;
             println!("directory  {}", config.cache_dir.display());
-            println!("results    {}", entries.len());
-            println!("blobs      {blobs}");
-            println!("bytes      {bytes} of {}", config.max_bytes);
+            println!("results    {}", usage.results);
+            println!("blobs      {}", usage.blobs);
+            println!("bytes      {} of {}", usage.bytes, config.max_bytes);
             println!("builds     {}", cache.store.builds()?.len());
-            if let Some(oldest) = entries.iter().map(|e| e.2).min() {
+            if let Some(oldest) = cache.store.oldest_use()? {
                 println!("oldest use {} s ago", ::cache::store::now_ms().saturating_sub(oldest) / 1000);
             }
             0
@@ -38,20 +33,15 @@ pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
             0
         }
         CacheCommand::Verify => {
-            let mut names = Vec::new();
-            cache.cas.walk(|b| names.push(b.digest))?;
-            let mut damaged = 0;
-            for d in &names {
-                if !cache.cas.verify(d)? {
-                    damaged += 1;
-                    println!("damaged, dropped: {d}");
-                }
-            }
-            let records = cache.store.verify()?;
-            println!("{} blobs and {records} records checked, {damaged} damaged", names.len());
-            i32::from(damaged > 0)
+            let found = engine::gc::verify(&cache)?;
+            found.damaged.iter().for_each(|d| println!("damaged, dropped: {d}"));
+            println!("{} blobs and {} records checked, {} damaged", found.blobs, found.records, found.damaged.len());
+            let of_records = cache.store.notices();
+            of_records.iter().for_each(|n| warning(n));
+            i32::from(!found.damaged.is_empty() || !of_records.is_empty())
         }
     };
     cache.store.close();
+    cache.store.notices().iter().for_each(|n| warning(n));
     Ok(code)
 }

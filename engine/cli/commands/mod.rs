@@ -30,8 +30,7 @@ pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
 /// Opens the cache of a configuration.
 pub fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
     let (store, notices) = ::cache::Store::open(&c.cache_dir)?;
-    let cas = ::cache::Cas::open(&c.cache_dir, store.access() == ::cache::store::Access::ReadOnly)?;
-    Ok((CacheHandle { store, cas }, notices))
+    Ok((CacheHandle { store, cas: ::cache::Cas::new(&c.cache_dir) }, notices))
 }
 
 /// Finds the program of a command line, with the errors and exit codes that shells give.
