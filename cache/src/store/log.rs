@@ -30,7 +30,7 @@ pub struct Log {
 const HEADER: usize = 4 + 8;
 
 /// Whoever has the lock appends, or moves everything into the data base. A process that takes longer than this has been stopped.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Log {
     pub fn open(path: PathBuf, writable: bool) -> Result<Self> {

@@ -32,6 +32,8 @@ struct State {
     /// What the log says.
     fresh: Fresh,
     base: Opened,
+    /// When the log is this long, it is time to put it into the data base.
+    long: u64,
 }
 
 enum Opened {
@@ -49,6 +51,7 @@ impl State {
             // This log was begun when all of the last one was in the data base. Whoever opens that from now on has it.
             self.fresh.clear();
             self.base = Opened::NotYet;
+            self.long = LONG;
         }
         let fresh = &mut self.fresh;
         self.log.follow(|t, k, v| fresh.insert(t, k.to_vec(), v.map(<[u8]>::to_vec)))?;
@@ -73,7 +76,7 @@ impl View {
                 (Log::open(log, false)?, Access::ReadOnly)
             }
         };
-        let state = Mutex::new(State { log, fresh: Fresh::default(), base: Opened::NotYet });
+        let state = Mutex::new(State { log, fresh: Fresh::default(), base: Opened::NotYet, long: LONG });
         Ok(Self { path, access, state, notices: Mutex::new(notices) })
     }
 
@@ -152,10 +155,17 @@ impl View {
 
     /// Does something while nobody else changes anything.
     fn alone<T>(&self, s: &mut State, f: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
-        s.log.lock()?;
-        // The lock of a log that has been removed is no lock, and goes with it.
-        while s.refresh()? {
+        loop {
             s.log.lock()?;
+            match s.refresh() {
+                Ok(false) => break,
+                // The lock of a log that has been removed is no lock, and went with it.
+                Ok(true) => {}
+                Err(e) => {
+                    s.log.unlock();
+                    return Err(e);
+                }
+            }
         }
         let r = f(s);
         s.log.unlock();
@@ -206,7 +216,7 @@ impl View {
 
     /// Applies all changes, or none.
     pub fn write(&self, changes: Vec<Change>) -> Result<()> {
-        self.update(|_| Ok((changes, ())))
+        if changes.is_empty() { Ok(()) } else { self.update(|_| Ok((changes, ()))) }
     }
 
     /// Applies what `f` makes of the records as they are, while nobody else changes them. Without changes nothing is written.
@@ -222,7 +232,7 @@ impl View {
             }
             s.log.append(&changes)?;
             changes.into_iter().for_each(|(t, k, v)| s.fresh.insert(t, k, v));
-            Ok((result, if s.log.len() > LONG { self.absorb(s) } else { None }))
+            Ok((result, if s.log.len() > s.long { self.absorb(s) } else { None }))
         })?;
         drop(s);
         base.into_iter().for_each(Base::settle);
@@ -231,6 +241,8 @@ impl View {
 
     /// Puts the log into the data base. Where that cannot be, the log stays: nothing is lost.
     fn absorb(&self, s: &mut State) -> Option<Base> {
+        // Not again for every change, if it cannot be.
+        s.long = s.log.len() + LONG;
         let base = match Base::absorb(&self.path, &s.fresh, s.log.len()) {
             Ok(base) => base,
             Err(Trouble::Damaged(why)) => {

@@ -6,6 +6,7 @@
 //! This measures; it tests nothing.
 
 mod calls;
+mod size;
 mod workloads;
 
 use serde_json::{Value, json};
@@ -55,8 +56,10 @@ pub fn run(args: &[&str]) -> bool {
         .filter(|(i, a)| !a.starts_with("--") && (*i == 0 || !options.contains(&args[i - 1])))
         .map(|(_, a)| *a)
         .collect();
-    if let Some(unknown) = named.iter().find(|n| **n != "calls" && WORKLOADS.iter().all(|w| w.name != **n)) {
-        eprintln!("bench: there is no workload `{unknown}`: {}, calls", WORKLOADS.iter().map(|w| w.name).collect::<Vec<_>>().join(", "));
+    let own = ["calls", "size"];
+    if let Some(unknown) = named.iter().find(|n| !own.contains(n) && WORKLOADS.iter().all(|w| w.name != **n)) {
+        let all: Vec<&str> = WORKLOADS.iter().map(|w| w.name).chain(own).collect();
+        eprintln!("bench: there is no workload `{unknown}`: {}", all.join(", "));
         return false;
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
@@ -82,11 +85,12 @@ pub fn run(args: &[&str]) -> bool {
             }
         }
     }
-    if named.is_empty() || named.contains(&"calls") {
-        match b.calls(rounds) {
-            Ok(v) => drop(results.insert("calls".into(), v)),
+    for name in own.into_iter().filter(|n| named.is_empty() || named.contains(n)) {
+        let done = if name == "size" { b.size(rounds) } else { b.calls(rounds) };
+        match done {
+            Ok(v) => drop(results.insert(name.into(), v)),
             Err(why) => {
-                eprintln!("bench: calls: {why}");
+                eprintln!("bench: {name}: {why}");
                 return false;
             }
         }
