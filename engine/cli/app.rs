@@ -74,6 +74,9 @@ pub struct RunOptions {
     /// The summary after the run; `auto` adds what the CI system around shows
     #[arg(long, value_enum, default_value = "auto")]
     pub summary: Summary,
+    /// Say nothing but warnings and errors: no status line, no summary
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Really run this many of a hundred hits, and compare
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub recheck: u8,
@@ -83,6 +86,13 @@ pub struct RunOptions {
     /// What xl cannot do (use the cache, heal, enforce, compare) is an error, not a warning
     #[arg(long)]
     pub strict: bool,
+}
+
+impl RunOptions {
+    /// The form of the summary.
+    pub fn summary(&self) -> Summary {
+        if self.quiet { Summary::Off } else { self.summary }
+    }
 }
 
 #[derive(Args)]
@@ -191,7 +201,7 @@ impl Backend {
 pub enum Summary {
     /// One line on standard error, and GitHub's or GitLab's form when run there
     Auto,
-    /// Nothing
+    /// Nothing, and no status line
     Off,
     /// A job summary in $GITHUB_STEP_SUMMARY, and annotations
     Github,

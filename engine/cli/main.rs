@@ -4,6 +4,7 @@ mod app;
 mod commands;
 mod ebpf_memo;
 mod exit_code;
+mod lines;
 mod messages;
 mod progress;
 

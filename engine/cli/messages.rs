@@ -42,8 +42,7 @@ impl CommandError {
 
 /// One line after `xl:`, in one write: several builds may share a terminal.
 pub fn say(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_all(format!("xl: {text}\n").as_bytes());
+    crate::progress::write(&format!("xl: {text}\n"));
 }
 
 /// A warning, with what was done about it.

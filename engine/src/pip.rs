@@ -61,6 +61,17 @@ pub enum ScopeKind {
     Bypassed(std::sync::Arc<Bypassed>),
 }
 
+impl ScopeKind {
+    /// Since when a command has been running, and which one; `None` for a driver.
+    pub fn running(&self) -> Option<(Instant, &[Vec<u8>])> {
+        match self {
+            Self::Driver => None,
+            Self::Pip(p) => Some((p.started, &p.fixed.argv)),
+            Self::Bypassed(b) => Some((b.started, &b.argv)),
+        }
+    }
+}
+
 /// A command that is not looked up.
 pub struct Bypassed {
     pub command: Digest,

@@ -12,7 +12,7 @@ use crate::lookup::Reason;
 use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
-use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
+use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks, one_line, redact};
 use crate::slots::Slots;
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
@@ -20,7 +20,7 @@ use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
 use rustc_hash::FxHashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracer::access::StdinUse;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Scope, Supervisor};
 
@@ -99,6 +99,17 @@ pub struct Engine {
     pub(crate) enforcer: Option<Enforcer>,
 }
 
+/// How a run stands.
+pub struct Now {
+    pub hits: u64,
+    /// Commands that ran and have ended.
+    pub ran: u64,
+    pub running: u64,
+    /// What has been running longest: for how long, and which command, in one line.
+    pub longest: Option<(Duration, String)>,
+    pub elapsed: Duration,
+}
+
 pub(crate) use crate::record::shown as text;
 
 pub(crate) fn micros(t: Instant) -> u64 {
@@ -157,6 +168,18 @@ impl Engine {
     /// What it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How the run stands now.
+    pub fn now(&self) -> Now {
+        let (mut hits, mut ran) = (0, 0);
+        for i in self.items.lock().expect("items").iter() {
+            *(if i.outcome == Outcome::Hit { &mut hits } else { &mut ran }) += 1;
+        }
+        let scopes = self.scopes.read().expect("scopes");
+        let runs: Vec<(Instant, &[Vec<u8>])> = scopes.values().filter_map(ScopeKind::running).collect();
+        let longest = runs.iter().min_by_key(|r| r.0).map(|(since, argv)| (since.elapsed(), one_line(&redact(argv))));
+        Now { hits, ran, running: runs.len() as u64, longest, elapsed: self.started.elapsed() }
     }
 
     pub(crate) fn kind(&self, s: Scope) -> ScopeKind {

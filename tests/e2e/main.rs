@@ -20,6 +20,7 @@ mod property;
 mod reports;
 mod safety;
 mod secrets;
+mod terminal;
 mod times;
 mod trace;
 mod traps;

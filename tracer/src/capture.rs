@@ -88,7 +88,7 @@ pub(crate) struct Passage {
     keep_back: AtomicBool,
 }
 
-enum Ask {
+pub(crate) enum Ask {
     /// To say when all that is there has been forwarded.
     Flush(mpsc::Sender<()>),
     /// To send the record of what was there, and only to forward from then on.
@@ -96,6 +96,18 @@ enum Ask {
 }
 
 impl Passage {
+    /// With where what is asked arrives.
+    pub fn new(logs: Vec<FileId>) -> rustix::io::Result<(Arc<Self>, mpsc::Receiver<Ask>)> {
+        let (asks, asked) = mpsc::channel();
+        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok((Arc::new(Self { asks, wake, logs, keep_back: AtomicBool::new(false) }), asked))
+    }
+
+    /// Becomes readable when something is asked.
+    pub fn wake(&self) -> &OwnedFd {
+        &self.wake
+    }
+
     fn ask(&self, ask: Ask) {
         // Whoever is gone has forwarded everything.
         let _ = self.asks.send(ask);
@@ -232,6 +244,7 @@ impl Capture {
                 }
                 FdKind::Terminal => {
                     let t = crate::terminal::like(original)?;
+                    crate::terminal::follow_sizes();
                     sources.push(Source { line_ends: t.line_ends, _size: Some(t.size), ..Source::new(stream, t.ours, original)? });
                     installs.push(Install { target, replacement: t.theirs, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
                 }
@@ -248,10 +261,7 @@ impl Capture {
             }
         }
         let (tx, result) = mpsc::channel();
-        let (asks, asked) = mpsc::channel();
-        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let logs = sources.iter().filter_map(|s| s.log).collect();
-        let passage = Arc::new(Passage { asks, wake, logs, keep_back: AtomicBool::new(false) });
+        let (passage, asked) = Passage::new(sources.iter().filter_map(|s| s.log).collect())?;
         if sources.is_empty() {
             let _ = tx.send(Record::default());
         } else {
@@ -390,7 +400,10 @@ fn push(chunks: &mut Vec<Chunk>, stream: Stream, bytes: &[u8]) {
 }
 
 /// Writes everything, waiting where the descriptor is non-blocking by somebody else's choice.
-pub(crate) fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+///
+/// # Errors
+/// What write(2) says, for the first byte that could not be written.
+pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(n) => bytes = &bytes[n..],

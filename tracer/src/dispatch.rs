@@ -362,7 +362,19 @@ impl Inner {
         {
             self.escape(Some(scope), EscapeKind::OwnText, String::from_utf8_lossy(&path.path));
         }
-        self.supervisor.access(scope, who.pid(), &Access { op, path, call, late })
+        // What writes to the terminal past us comes after what has come to us.
+        let before = match op {
+            Op::OpenWrite { creates, .. } => self.terminal_opened(&path, who.pid(), creates),
+            _ => None,
+        };
+        match (self.supervisor.access(scope, who.pid(), &Access { op, path, call, late }), before) {
+            (Flow::Go, Some(job)) => Flow::After(job),
+            (Flow::After(more), Some(job)) => Flow::After(Box::new(|| {
+                more();
+                job();
+            })),
+            (flow, _) => flow,
+        }
     }
 
     /// The file behind descriptor `fd`, if it has a name.

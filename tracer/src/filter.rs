@@ -67,7 +67,7 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     for (nr, arg) in arch::DESCRIPTOR_USERS.iter().filter(|_| !watched.is_empty()) {
         v.extend(notify_one_of(*nr, *arg, &watched));
     }
-    v.extend(notify_one_of(arch::IOCTL, 1, arch::TERMINAL_SETTERS));
+    v.extend(notify_one_of(arch::IOCTL, 1, &[arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS, &[arch::TIOCGPGRP]].concat()));
     for nr in arch::READERS {
         v.extend(notify_one_of(*nr, 0, &[1, 2]));
     }
@@ -214,6 +214,9 @@ mod tests {
             (16, [0, 0x5401, 0, 0, 0, 0], NOTIFY, "TCGETS of standard input"),
             (16, [1, 0x5402, 0, 0, 0, 0], NOTIFY, "TCSETS of standard output"),
             (16, [7, 0x402c_542d, 0, 0, 0, 0], NOTIFY, "TCSETSF2 of any descriptor"),
+            (16, [2, 0x540f, 0, 0, 0, 0], NOTIFY, "TIOCGPGRP"),
+            (16, [255, 0x5410, 0, 0, 0, 0], NOTIFY, "TIOCSPGRP"),
+            (16, [1, 0x5413, 0, 0, 0, 0], ALLOW, "TIOCGWINSZ"),
             (13, [17, 0, 0, 0, 0, 0], NOTIFY, "sigaction of SIGCHLD"),
             (13, [14, 0, 0, 0, 0, 0], ALLOW, "sigaction of another signal"),
             (33, [2, 0, 0, 0, 0, 0], NOTIFY, "dup2(2, 0)"),

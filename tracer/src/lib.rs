@@ -12,6 +12,7 @@ pub mod arch;
 mod capture;
 mod dispatch;
 mod filter;
+mod front;
 mod handover;
 mod keeper;
 mod late;
@@ -31,7 +32,8 @@ mod transport;
 mod watched;
 
 pub use access::{Access, Escape, EscapeKind, Late, Op};
-pub use capture::{Chunk, Incomplete, Stream};
+pub use capture::{Chunk, Incomplete, Stream, write_all};
+pub use front::Screen;
 pub use observer::{RingSize, Unavailable as EbpfUnavailable};
 pub use process::{Process, Scope};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
@@ -41,5 +43,5 @@ pub use session::{
     Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, probe, probe_attaching, probe_ebpf, search_path,
 };
 pub use sys::signals::{die_of, forward_signals, survive_failed_writes};
-pub use task_files::{descends_from, may_be_supervised, own_inherited as inherited, parent_of, program_name, started};
+pub use task_files::{descends_from, has_terminal_alone, may_be_supervised, own_inherited as inherited, parent_of, program_name, started};
 pub use ticket::{ExecTicket, ExitTicket, HitError, Tap};

@@ -6,6 +6,7 @@
 use crate::access::{Access, Escape, EscapeKind, Fact, StdinUse};
 use crate::arch::{self, Shape};
 use crate::filter::{self, Calls};
+use crate::front::{Front, Screen, Way as Outward};
 use crate::keeper::Keeper;
 use crate::late::Bases;
 use crate::loader::Loader;
@@ -85,6 +86,8 @@ pub struct Options<'a> {
     pub ebpf_works: bool,
     /// Of the backend `ebpf`.
     pub ring: RingSize,
+    /// Whoever shows something on the terminal besides the build.
+    pub screen: Option<Arc<dyn Screen>>,
     /// Reads may have to be refused or held, which cannot be done after the fact: `seccomp` is taken instead of `ebpf`.
     pub needs_entry: bool,
 }
@@ -183,6 +186,8 @@ pub(crate) struct Inner {
     ends: Mutex<()>,
     pub(crate) loader: Option<Loader>,
     pub(crate) ring: RingSize,
+    /// What the build writes to the terminal goes this way, if anybody else shows something there.
+    pub(crate) outward: Option<Arc<Outward>>,
 }
 
 /// A launched command, blocked in its first `execve` until [`Session::run`].
@@ -197,6 +202,7 @@ pub struct Session {
     watched: Vec<(i32, Vec<u8>)>,
     backend: Backend,
     ring: RingSize,
+    front: Option<Front>,
 }
 
 /// Finds `name` as a shell would: as a path if it has a slash, else in `path`.
@@ -215,7 +221,7 @@ pub fn probe_attaching() -> std::io::Result<()> {
 
 /// Tries the `seccomp` backend by using it: launches a command that exits at once.
 pub fn probe() -> Result<(), SpawnError> {
-    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&filter::build(&[], Calls::All)))?;
+    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&filter::build(&[], Calls::All)), None)?;
     let Way::Listener(listener) = l.way else { return Ok(()) };
     let listener = Listener::new(listener);
     while let Ok(n) = listener.receive() {
@@ -252,7 +258,9 @@ impl Session {
             Some(_) => false,
         };
         let filter = filter::build(&watched, if ebpf { Calls::Gate } else { Calls::All });
-        let start = |filter| launch::launch(o.program, o.argv, o.env, filter);
+        let front = o.screen.clone().and_then(Front::new);
+        let replace = front.as_ref().map(|f| launch::Replace { by: f.theirs(), targets: &f.targets });
+        let start = |filter| launch::launch(o.program, o.argv, o.env, filter, replace.as_ref());
         let attaching = crate::sys::ptrace::probe();
         let step = || match &attaching {
             Ok(()) => start(None).map_err(SpawnError::from),
@@ -286,6 +294,7 @@ impl Session {
             Transport::Notify(_) => Backend::Seccomp,
         };
         Ok(Self {
+            front,
             ring: o.ring,
             backend,
             pid: l.pid,
@@ -328,7 +337,9 @@ impl Session {
         for (nr, name, shape) in arch::TABLE {
             shapes[nr.cast_unsigned() as usize] = Some((*name, *shape));
         }
+        let outward = self.front.map(|f| f.open(&self.keeper)).transpose()?;
         let inner = Arc::new(Inner {
+            outward,
             transport: self.transport,
             keeper: self.keeper,
             pool: Pool::default(),
@@ -381,6 +392,7 @@ impl Session {
         }
         inner.pool.drain();
         inner.drain();
+        inner.outward.iter().for_each(|w| w.flush());
         let stats = TracerStats {
             calls: inner.calls.load(Ordering::Relaxed),
             processes: inner.processes.births(),
@@ -488,7 +500,10 @@ impl Inner {
             arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
-            arch::IOCTL if arch::TERMINAL_SETTERS.contains(&(n.args[1] as u32)) => return self.terminal_taken(n, &p, scope),
+            arch::IOCTL if [arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS].iter().any(|all| all.contains(&(n.args[1] as u32))) => {
+                return self.terminal_taken(n, &p, scope);
+            }
+            arch::IOCTL if n.args[1] as u32 == arch::TIOCGPGRP => return self.whose_terminal(&n, &p, scope),
             nr if arch::DUPLICATORS.contains(&nr) && n.args[1] as i32 == 0 && matches!(n.args[0] as i32, 1 | 2) => {
                 return self.terminal_taken(n, &p, scope);
             }

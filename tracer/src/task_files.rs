@@ -1,6 +1,6 @@
 //! What `/proc/PID` says about a task (proc(5)). `None` always means: it is gone, or may not be looked at.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The fields of `/proc/PID/stat` that matter here.
 pub struct Stat {
@@ -62,6 +62,11 @@ pub fn program_name(pid: i32) -> Option<Vec<u8>> {
     Some(name)
 }
 
+/// The file that a process executes.
+pub fn executable(pid: i32) -> Option<Vec<u8>> {
+    rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()).ok().map(std::ffi::CString::into_bytes)
+}
+
 /// The id of the process that thread `tid` belongs to.
 pub fn thread_group(tid: i32) -> Option<i32> {
     status_field(tid, b"Tgid:")
@@ -83,6 +88,31 @@ pub fn children(pid: i32) -> Vec<i32> {
 pub fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
     let all = read(&format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
     all.split(|c| *c == b' ').filter_map(number::<i32>).collect()
+}
+
+/// Has this process the terminal behind `fd` for itself and its children? Not in the background, where the shell has it, nor if somebody who was
+/// started beside it is in its group (`… | tee log`, another command of `make -j`). Those that wait for it do not count.
+pub fn has_terminal_alone(fd: BorrowedFd<'_>) -> bool {
+    use rustix::process::{Pid, getpgid, getpgrp, getsid};
+    let group = getpgrp();
+    if rustix::termios::tcgetpgrp(fd) != Ok(group) {
+        return false;
+    }
+    let in_group = |pid: &i32| Pid::from_raw(*pid).is_some_and(|p| getpgid(Some(p)) == Ok(group));
+    let session = |pid: i32| getsid(Pid::from_raw(pid)).ok();
+    let (mut pid, own) = (std::process::id().cast_signed(), getsid(None).ok());
+    while let Some(parent) = parent_of(pid).filter(|p| *p > 0) {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{parent}/task")) else { break };
+        let threads = threads.flatten().filter_map(|t| number::<i32>(t.file_name().as_encoded_bytes()));
+        if threads.flat_map(|t| children_of_thread(parent, t)).any(|child| child != pid && in_group(&child)) {
+            return false;
+        }
+        if session(parent) != own {
+            break;
+        }
+        pid = parent;
+    }
+    true
 }
 
 /// How many threads a process has.

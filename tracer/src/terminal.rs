@@ -33,7 +33,7 @@ pub struct StandIn {
     pub line_ends: Option<LineEnds>,
 }
 
-/// A stand-in for `real`.
+/// A stand-in for `real`; see [`follow_sizes`].
 pub fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
@@ -53,9 +53,13 @@ pub fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
     let device = rustix::fs::fstat(&theirs)?.st_rdev;
     let pair = Arc::new(Pair { stand_in: fcntl_dupfd_cloexec(&ours, 3)?, device, real: fcntl_dupfd_cloexec(real, 3)? });
     LIVE.lock().expect("terminals").push(Arc::downgrade(&pair));
-    FOLLOWER.get_or_init(follow);
     pair.adopt_size();
     Ok(StandIn { ours, theirs, size: Size(pair), line_ends })
+}
+
+/// From now on stand-ins follow the terminal's size. Starts a thread.
+pub fn follow_sizes() {
+    FOLLOWER.get_or_init(follow);
 }
 
 /// The real terminal behind the stand-in of this device number; `None` if it is none.
@@ -72,12 +76,14 @@ pub fn behind(device: u64) -> Option<OwnedFd> {
     Some(found)
 }
 
+/// `/dev/tty` is 5:0 (Documentation/admin-guide/devices.txt).
+pub const DEV_TTY: u64 = libc::makedev(5, 0);
+
 /// Is this the terminal that `xl` itself was started at? A command may have others of its own.
 pub fn is_ours(device: u64) -> bool {
     static OURS: OnceLock<Vec<u64>> = OnceLock::new();
     let me = std::process::id().cast_signed();
-    // `/dev/tty` is 5:0 (Documentation/admin-guide/devices.txt).
-    let ours = || (0..3).filter_map(|fd| crate::task_files::device(me, fd)).chain([rustix::fs::makedev(5, 0)]).collect();
+    let ours = || (0..3).filter_map(|fd| crate::task_files::device(me, fd)).chain([DEV_TTY]).collect();
     OURS.get_or_init(ours).contains(&device)
 }
 

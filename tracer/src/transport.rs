@@ -35,6 +35,11 @@ impl Transport {
         }
     }
 
+    /// Makes the call return 0 without happening.
+    pub fn succeed(&self, id: u64) {
+        self.fail(id, 0);
+    }
+
     /// Is the task still blocked in this very call? Must be asked after its memory was read.
     pub fn is_valid(&self, id: u64) -> bool {
         match self {

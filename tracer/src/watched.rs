@@ -58,6 +58,9 @@ impl Inner {
             _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
             _ => return,
         };
+        if how == StdinUse::Takes {
+            self.terminal_read(n.tid.cast_signed());
+        }
         self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
     }
 

@@ -69,6 +69,7 @@ pub fn launch(
     watched: Vec<(i32, Vec<u8>)>,
     cache_dir: Option<&std::path::Path>,
     needs_entry: bool,
+    screen: Option<std::sync::Arc<dyn tracer::Screen>>,
 ) -> Result<tracer::Session, CommandError> {
     let program = find_program(cmd)?;
     let argv: Vec<&OsStr> = cmd.iter().map(OsString::as_os_str).collect();
@@ -91,6 +92,7 @@ pub fn launch(
         journal,
         ring: ring_size(std::env::var("XL_EBPF_RING").ok().as_deref()),
         ebpf_works,
+        screen,
         needs_entry,
     })?;
     if backend == Backend::Ebpf && session.backend() != tracer::Backend::Ebpf {

@@ -1,9 +1,10 @@
 //! `xl run` and `xl exec`.
 
 use super::{SESSION, become_command, config, launch, open_cache};
-use crate::app::{Backend, ExecArgs, RunArgs, RunOptions};
+use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
+use crate::exit_code;
 use crate::messages::{CommandError, cache_hint, say, warning};
-use crate::{exit_code, progress};
+use crate::progress::Progress;
 use engine::enforce::Enforcer;
 use engine::run::{Engine, Run, Switches};
 use engine::violation::baseline::Baseline;
@@ -73,7 +74,7 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let config = config_for(o, &a.cmd, a.heal || a.enforce)?;
     let enforce = a.enforce || config.audit.enforce.is_some();
     let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce })?;
-    super::summary::show(&done.record, Mode::Build, o.summary);
+    super::summary::show(&done.record, Mode::Build, o.summary());
     if heal && done.exited == Exited::Code(0) {
         super::check::restore_unmade(done.engine.config());
     }
@@ -87,7 +88,7 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
 pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let config = config_for(&a.options, &a.cmd, false)?;
     let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false })?;
-    super::summary::show(&done.record, Mode::Single, a.options.summary);
+    super::summary::show(&done.record, Mode::Single, a.options.summary());
     Ok(done.exited)
 }
 
@@ -144,7 +145,8 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
     let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || engine::block::Block::needs_reads(&config);
-    let session = match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry) {
+    let progress = Progress::new(a.summary() == Summary::Off);
+    let session = match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry, progress.screen()) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
         Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict && !audit && !enforce => {
             warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
@@ -187,10 +189,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         inherited,
     };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
-    let progress = progress::Progress::start();
-    let report = progress.reporter();
     let tell = move |item: &engine::Item| {
-        report(item);
         for v in &item.violations {
             say(&format!("error: {v}"));
         }
@@ -200,6 +199,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         }
     };
     let engine = Arc::new(Engine::new(config, switches, cache, Box::new(tell)));
+    progress.watch(&engine);
     let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
-    let session = launch(&a.cmd, a.backend, Vec::new(), None, false)?;
+    let session = launch(&a.cmd, a.backend, Vec::new(), None, false, None)?;
     tracer::forward_signals(session.pid());
     let t = Arc::new(Tracer::default());
     let (exited, stats) = session

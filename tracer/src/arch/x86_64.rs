@@ -55,6 +55,12 @@ pub const TERMINAL_SETTERS_OLD: &[u32] = &[0x5406, 0x5407, 0x5408];
 /// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF, TCSETS2, TCSETSW2, TCSETSF2.
 pub const TERMINAL_SETTERS: &[u32] = &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
+/// Requests by which a terminal becomes somebody's own: TIOCSCTTY, TIOCSPGRP, TIOCSTI, TIOCSWINSZ.
+pub const TERMINAL_OWNERS: &[u32] = &[0x540e, 0x5410, 0x5412, 0x5414];
+
+/// The request that asks for the process group of a terminal, which is written where its argument points.
+pub const TIOCGPGRP: u32 = 0x540f;
+
 /// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv, writev,
 /// preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom, recvmsg, sendto, sendmsg.
 pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[

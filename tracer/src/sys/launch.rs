@@ -49,9 +49,21 @@ pub enum Way {
 /// Exit code of a command that could not be executed although the file looked right.
 pub const EXEC_FAILED: i32 = 126;
 
+/// What the child gets as some of its standard descriptors instead of what this process has there.
+pub struct Replace<'a> {
+    pub by: i32,
+    pub targets: &'a [i32],
+}
+
 /// Forks, installs `filter` in the child and lets it `execve` `program`; without a filter, the child waits to be told to.
 /// Must be called while the process has one thread.
-pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter: Option<&[Instruction]>) -> Result<Launched, LaunchError> {
+pub fn launch(
+    program: &Path,
+    argv: &[&OsStr],
+    env: &[(&OsStr, &OsStr)],
+    filter: Option<&[Instruction]>,
+    replace: Option<&Replace<'_>>,
+) -> Result<Launched, LaunchError> {
     let c = |b: &[u8]| CString::new(b).unwrap_or_default();
     let program = c(program.as_os_str().as_bytes());
     let argv: Vec<CString> = argv.iter().map(|a| c(a.as_bytes())).collect();
@@ -93,6 +105,11 @@ pub fn launch(program: &Path, argv: &[&OsStr], env: &[(&OsStr, &OsStr)], filter:
                 libc::signal(libc::SIGCHLD, libc::SIG_IGN);
             }
             crate::loader::drop_capabilities();
+            for r in replace.iter() {
+                for fd in r.targets {
+                    libc::dup2(r.by, *fd);
+                }
+            }
             if !listens {
                 let mut go = 0u8;
                 // The end of the socket means that nobody will attach.

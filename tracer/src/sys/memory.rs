@@ -89,12 +89,16 @@ pub fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
 
 /// Writes one `u64` into the task's memory.
 pub fn write_u64(tid: i32, addr: u64, value: u64) -> io::Result<()> {
-    let mut bytes = value.to_ne_bytes();
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    write(tid, addr, &value.to_ne_bytes())
+}
+
+/// Writes `bytes`, all of them, into the task's memory.
+pub fn write(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<()> {
+    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: bytes.len() };
     // SAFETY: `local` covers exactly `bytes`, which the kernel only reads; the remote range is another process's, checked by the kernel.
     let n = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
-    if n == 8 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if n.cast_unsigned() == bytes.len() { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Duplicates descriptor `fd` of the process behind `pidfd` (pidfd_getfd(2)).

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 static TARGET: AtomicI32 = AtomicI32::new(0);
 static RESIZED: AtomicI32 = AtomicI32::new(-1);
+static SUSPENDED: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn pass_on(signal: libc::c_int) {
     let pid = TARGET.load(Ordering::Relaxed);
@@ -13,10 +14,46 @@ extern "C" fn pass_on(signal: libc::c_int) {
     }
 }
 
-extern "C" fn note_resize(_: libc::c_int) {
+fn note(of: &AtomicI32) {
     let one = 1u64;
     // SAFETY: write(2) is async-signal-safe; eight readable bytes; the descriptor is never closed.
-    unsafe { libc::write(RESIZED.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
+    unsafe { libc::write(of.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
+}
+
+extern "C" fn note_resize(_: libc::c_int) {
+    note(&RESIZED);
+}
+
+extern "C" fn note_suspension(_: libc::c_int) {
+    note(&SUSPENDED);
+}
+
+/// An eventfd that becomes readable when somebody types Ctrl-Z: then [`suspend`] is to be called. `None` if that is ignored. To be asked for once.
+pub fn on_suspension() -> rustix::io::Result<Option<std::os::fd::OwnedFd>> {
+    use rustix::event::{EventfdFlags, eventfd};
+    use std::os::fd::IntoRawFd;
+    // SAFETY: a zeroed `sigaction` is valid, and only written.
+    let ignored = unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGTSTP, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    };
+    if ignored {
+        return Ok(None);
+    }
+    let ours = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    SUSPENDED.store(rustix::io::fcntl_dupfd_cloexec(&ours, 3)?.into_raw_fd(), Ordering::Relaxed);
+    handle(libc::SIGTSTP, note_suspension);
+    Ok(Some(ours))
+}
+
+/// Stops this process as Ctrl-Z would have; returns when it is continued.
+pub fn suspend() {
+    // SAFETY: SIG_DFL is a valid disposition; raise(3) takes a plain integer, and a signal to the calling thread is acted on before it returns.
+    unsafe {
+        libc::signal(libc::SIGTSTP, libc::SIG_DFL);
+        libc::raise(libc::SIGTSTP);
+    }
+    handle(libc::SIGTSTP, note_suspension);
 }
 
 /// An eventfd that becomes readable whenever the terminal's window has changed its size. To be asked for once.
