@@ -62,12 +62,12 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
-    /// Since when a command has been running, and which one; `None` for a driver.
-    pub fn running(&self) -> Option<(Instant, &[Vec<u8>])> {
+    /// Since when a command has been running, its arguments and environment; `None` for a driver.
+    pub fn running(&self) -> Option<(Instant, &[Vec<u8>], &[Vec<u8>])> {
         match self {
             Self::Driver => None,
-            Self::Pip(p) => Some((p.started, &p.fixed.argv)),
-            Self::Bypassed(b) => Some((b.started, &b.argv)),
+            Self::Pip(p) => Some((p.started, &p.fixed.argv, &p.fixed.env)),
+            Self::Bypassed(b) => Some((b.started, &b.argv, &b.env)),
         }
     }
 }

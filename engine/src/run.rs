@@ -12,7 +12,8 @@ use crate::lookup::Reason;
 use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
-use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks, one_line, redact};
+use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
+use crate::redact::{one_line, redact};
 use crate::slots::Slots;
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
@@ -177,8 +178,8 @@ impl Engine {
             *(if i.outcome == Outcome::Hit { &mut hits } else { &mut ran }) += 1;
         }
         let scopes = self.scopes.read().expect("scopes");
-        let runs: Vec<(Instant, &[Vec<u8>])> = scopes.values().filter_map(ScopeKind::running).collect();
-        let longest = runs.iter().min_by_key(|r| r.0).map(|(since, argv)| (since.elapsed(), one_line(&redact(argv))));
+        let runs: Vec<_> = scopes.values().filter_map(ScopeKind::running).collect();
+        let longest = runs.iter().min_by_key(|r| r.0).map(|(since, argv, env)| (since.elapsed(), one_line(&redact(argv, env))));
         Now { hits, ran, running: runs.len() as u64, longest, elapsed: self.started.elapsed() }
     }
 
