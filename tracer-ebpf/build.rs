@@ -16,6 +16,8 @@ fn main() {
     let (c, rust) = layout(&std::fs::read_to_string("src/layout.txt").expect("the layout"));
     std::fs::write(out.join("layout.h"), c).expect("a writable build directory");
     std::fs::write(out.join("layout.rs"), rust).expect("a writable build directory");
+    let kernel = std::fs::read_to_string("src/bpf/kernel.h").expect("what the programs use of the kernel");
+    std::fs::write(out.join("kernel.rs"), structures(&kernel)).expect("a writable build directory");
     let object = out.join("observer.bpf.o");
     let text = match compile(&object, &out) {
         Ok(()) => format!(
@@ -55,6 +57,12 @@ fn compile(object: &Path, include: &Path) -> Result<(), String> {
         }
     }
     Err(why)
+}
+
+/// The structures that the programs look into, each in a line that begins with its name.
+fn structures(kernel: &str) -> String {
+    let names: Vec<&str> = kernel.lines().filter_map(|l| l.strip_prefix("struct ")?.split_once(" {")).map(|(name, _)| name).collect();
+    format!("/// The structures of the kernel's that the programs look into.\npub const KERNEL_STRUCTURES: &[&str] = &{names:?};\n")
 }
 
 /// C and Rust from the definition. In Rust each structure is read from and written to bytes, field by field.

@@ -5,6 +5,7 @@
 //! loaded, and what a record means, is the business of `tracer`.
 
 include!(concat!(env!("OUT_DIR"), "/layout.rs"));
+include!(concat!(env!("OUT_DIR"), "/kernel.rs"));
 include!(concat!(env!("OUT_DIR"), "/object.rs"));
 
 /// ELF structures are read in place.

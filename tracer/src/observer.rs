@@ -7,12 +7,10 @@
 
 use crate::arch::{self, Looks, Shape};
 use crate::process::{Process, Scope};
+use crate::programs::{Plan, Programs};
 use crate::sys::bpf::{self, Ring, SharedState};
-use aya::maps::{HashMap, Map, MapData};
-use aya::programs::BtfTracePoint;
-use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracer_ebpf as layout;
@@ -55,14 +53,13 @@ pub enum Unavailable {
 
 /// The loaded programs. They are detached when this is dropped, or the process ends in whatever way.
 pub struct Observer {
-    /// Holds the links.
-    _programs: Ebpf,
+    _programs: Programs,
     ring: Mutex<Ring>,
-    events: Map,
-    tasks: Map,
+    events: OwnedFd,
+    tasks: OwnedFd,
     state: SharedState,
-    lost: Mutex<HashMap<MapData, u32, u64>>,
-    stopped: Mutex<HashMap<MapData, u32, u32>>,
+    lost: OwnedFd,
+    stopped: Mutex<OwnedFd>,
     /// How many stops were known of when the ring was read last, and an event for when there are more.
     noticed: AtomicU64,
     nudge: OwnedFd,
@@ -102,51 +99,38 @@ fn calls() -> Vec<u64> {
 }
 
 impl Observer {
-    /// Loads and attaches the programs. Takes about a tenth of a second.
+    /// Loads and attaches the programs. Takes about 12 ms, of which the kernel's checks are three.
     pub fn load(ring: RingSize) -> Result<Self, Unavailable> {
         let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
         if !crate::loader::may_load() {
             return Err(Unavailable::Forbidden);
         }
-        let types = Btf::from_sys_fs().map_err(|e| Unavailable::Types(e.to_string()))?;
-        let load = |e: &dyn std::error::Error| Unavailable::Load(chain(e));
-        let calls = calls();
-        let (size, waits) = (u64::from(ring.bytes), u64::from(ring.waits));
-        let mut programs = EbpfLoader::new()
-            .btf(Some(&types))
-            // aya knows no task storage; the kernel does.
-            .allow_unsupported_maps()
-            .verifier_log_level(if std::env::var_os("XL_LOG").is_some() { VerifierLogLevel::VERBOSE } else { VerifierLogLevel::DISABLE })
-            .override_global("CALLS_BY_NUMBER", calls.as_slice(), true)
-            .override_global("RING_SIZE", &size, true)
-            .override_global("WAITS", &waits, true)
-            .map_max_entries("EVENTS", ring.bytes)
-            .load(object)
-            .map_err(|e| load(&e))?;
-        for (name, tracepoint) in PROGRAMS {
-            let p = programs.program_mut(name).ok_or_else(|| Unavailable::Load(format!("no program `{name}`")))?;
-            let p: &mut BtfTracePoint = p.try_into().map_err(|e: aya::programs::ProgramError| load(&e))?;
-            p.load(tracepoint, &types).map_err(|e| load(&e))?;
-            p.attach().map_err(|e| Unavailable::Attach(tracepoint, chain(&e)))?;
-        }
-        let mut take = |name: &'static str| programs.take_map(name).ok_or_else(|| Unavailable::Load(format!("no map `{name}`")));
-        let (events, tasks, state) = (take("EVENTS")?, take("TASKS")?, take("STATE")?);
-        let lost = HashMap::try_from(take("LOST")?).map_err(|e| load(&e))?;
-        let stopped = HashMap::try_from(take("STOPPED")?).map_err(|e| load(&e))?;
-        let reader = Ring::new(descriptor(&events), ring.bytes).map_err(Unavailable::Memory)?;
-        let state = SharedState::new(descriptor(&state)).map_err(Unavailable::Memory)?;
+        let mut programs = Programs::load(&Plan {
+            object,
+            programs: PROGRAMS,
+            structures: layout::KERNEL_STRUCTURES,
+            constants: vec![
+                ("CALLS_BY_NUMBER", calls().iter().flat_map(|c| c.to_ne_bytes()).collect()),
+                ("RING_SIZE", u64::from(ring.bytes).to_ne_bytes().to_vec()),
+                ("WAITS", u64::from(ring.waits).to_ne_bytes().to_vec()),
+            ],
+            entries: ("EVENTS", ring.bytes),
+        })?;
+        let events = programs.take("EVENTS")?;
+        let reader = Ring::new(events.as_fd(), ring.bytes).map_err(Unavailable::Memory)?;
+        let state = SharedState::new(programs.take("STATE")?.as_fd()).map_err(Unavailable::Memory)?;
         let nudge = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK);
         let nudge = nudge.map_err(|e| Unavailable::Memory(e.into()))?;
         Ok(Self {
             noticed: AtomicU64::new(0),
             nudge,
-            _programs: programs,
             ring: Mutex::new(reader),
             events,
-            tasks,
+            tasks: programs.take("TASKS")?,
             state,
-            lost: Mutex::new(lost),
-            stopped: Mutex::new(stopped),
+            lost: programs.take("LOST")?,
+            stopped: Mutex::new(programs.take("STOPPED")?),
+            _programs: programs,
         })
     }
 
@@ -156,17 +140,17 @@ impl Observer {
         let number = |s: Option<Scope>| s.map_or(0, |s| s.0 + 1);
         let task = layout::Task { scope: number(scope), before: number(before), ..layout::Task::default() };
         if tid == p.pid {
-            return bpf::set_task(descriptor(&self.tasks), &p.pidfd, &task);
+            return bpf::set_task(self.tasks.as_fd(), &p.pidfd, &task);
         }
         // A thread that executes becomes the process.
         const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
         let pid = Pid::from_raw(tid).ok_or(std::io::ErrorKind::NotFound)?;
-        bpf::set_task(descriptor(&self.tasks), &pidfd_open(pid, THREAD)?, &task)
+        bpf::set_task(self.tasks.as_fd(), &pidfd_open(pid, THREAD)?, &task)
     }
 
     /// For which scope the kernel observes the main task of `p`.
     pub fn followed(&self, p: &Process) -> Option<Scope> {
-        bpf::get_task(descriptor(&self.tasks), &p.pidfd).ok()?.scope.checked_sub(1).map(Scope)
+        bpf::get_task(self.tasks.as_fd(), &p.pidfd).ok()?.scope.checked_sub(1).map(Scope)
     }
 
     /// Directories may have got other names.
@@ -202,14 +186,14 @@ impl Observer {
         if before.stops == 0 {
             return true;
         }
-        let mut stopped = self.stopped.lock().expect("stopped");
-        let all: Vec<u32> = stopped.keys().filter_map(Result::ok).collect();
+        let stopped = self.stopped.lock().expect("stopped");
+        let all = bpf::keys(stopped.as_fd());
         if before.stops != before.stopped || self.state.get().stops != before.stops {
             return false;
         }
         for pid in all {
             // First the name, then the signal: it may be stopped again at once.
-            let _ = stopped.remove(&pid);
+            bpf::remove(stopped.as_fd(), pid);
             if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
                 let _ = rustix::process::kill_process(pid, Signal::CONT);
             }
@@ -222,8 +206,7 @@ impl Observer {
         use rustix::event::{PollFd, PollFlags, poll};
         let soon = rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let quiet = self.resume();
-        let fd = descriptor(&self.events);
-        let mut both = [PollFd::new(&fd, PollFlags::IN), PollFd::new(&self.nudge, PollFlags::IN)];
+        let mut both = [PollFd::new(&self.events, PollFlags::IN), PollFd::new(&self.nudge, PollFlags::IN)];
         let _ = poll(&mut both, (!quiet).then_some(&soon));
         if both[1].revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.nudge, &mut [0u8; 8]);
@@ -243,26 +226,8 @@ impl Observer {
 
     /// How many records of `scope` found no room.
     pub fn lost_of(&self, scope: Scope) -> u64 {
-        if self.state.get().dropped == 0 { 0 } else { self.lost.lock().expect("lost").get(&(scope.0 + 1), 0).unwrap_or(0) }
+        if self.state.get().dropped == 0 { 0 } else { bpf::count(self.lost.as_fd(), scope.0 + 1).unwrap_or(0) }
     }
-}
-
-fn descriptor(map: &Map) -> BorrowedFd<'_> {
-    match map {
-        Map::Array(m) | Map::RingBuf(m) | Map::Unsupported(m) => m.fd().as_fd(),
-        _ => unreachable!("no other kinds are asked for"),
-    }
-}
-
-/// An error and what caused it, in one line.
-fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut next = e.source();
-    while let Some(e) = next {
-        text = format!("{text}: {e}");
-        next = e.source();
-    }
-    text
 }
 
 #[cfg(test)]

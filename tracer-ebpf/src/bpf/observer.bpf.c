@@ -14,6 +14,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define TEXT (4 * PATH_MAX)
 #define NAME 256
 #define DEPTH 128
+#define LAST (1u << 31)
+#define NOTHING LAST
 #define TS_COMPAT 2
 #define AT_FDCWD (-100)
 #define SIGSTOP 19
@@ -21,7 +23,16 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define S_IFDIR 0040000
 
 /* `text` has room for one more path than is ever used: that an offset is below TEXT is all that has to be proven. */
-struct scratch { struct record r; u8 text[TEXT + PATH_MAX]; };
+struct scratch {
+	struct record r;
+	u8 text[TEXT + PATH_MAX];
+	/* The arguments, as CALL_* counts them: from one, and zero is none. */
+	u64 arguments[8];
+	/* Where a walk is, and where it ends. */
+	struct place { struct dentry *dentry, *root, *top; struct vfsmount *vfs, *top_vfs; } at;
+	/* The working directory, if it is in this record. */
+	struct task sent;
+};
 
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 64 << 20); } EVENTS SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, u32); __type(value, struct scratch); } SCRATCH SEC(".maps");
@@ -69,19 +80,24 @@ static inlined u32 id_of(struct task_struct *task)
 	return nr;
 }
 
-static inlined struct scratch *begin(struct task_struct *task, struct task *t, u32 kind, u32 number, i32 result)
+static inlined struct scratch *scratch(void)
 {
 	u32 zero = 0;
-	struct scratch *s = bpf_map_lookup_elem(&SCRATCH, &zero);
-	if (!s)
+	return bpf_map_lookup_elem(&SCRATCH, &zero);
+}
+
+noinline u32 begin(struct scratch *s, struct task *t, u32 kind, u32 number, i32 result)
+{
+	if (!s || !t)
 		return 0;
+	struct task_struct *task = bpf_get_current_task_btf();
 	u32 tid = id_of(task);
 	struct task_struct *leader = READ(task, group_leader);
 	s->r = (struct record){
 		.time = bpf_ktime_get_ns(), .scope = t->scope, .kind = kind, .tgid = leader == task ? tid : id_of(leader), .tid = tid,
 		.execs = t->execs, .number = number, .result = result,
 	};
-	return s;
+	return 0;
 }
 
 /* Whoever fills the ring faster than it is read waits: there is no other way to wait in here than to be stopped. Who is in
@@ -99,8 +115,10 @@ static inlined void slow_down(struct scratch *s, u64 used)
 }
 
 /* Whether the record went into the ring. The reader is woken early enough; before every decision it looks by itself. */
-static inlined bool emit(struct scratch *s, struct task *t, u32 length)
+noinline u32 emit(struct scratch *s, struct task *t, u32 length)
 {
+	if (!s || !t)
+		return 0;
 	if (length > TEXT + PATH_MAX)
 		length = TEXT + PATH_MAX;
 	u64 used = bpf_ringbuf_query(&EVENTS, BPF_RB_AVAIL_DATA);
@@ -113,53 +131,58 @@ static inlined bool emit(struct scratch *s, struct task *t, u32 length)
 	return 1;
 }
 
-static inlined u64 argument(struct pt_regs *r, u32 i)
+/* One of the arguments. Without a branch, which the verifier would follow six times over. */
+#define ARGUMENT(s, call, shift) ((s)->arguments[(call) >> (shift) & 7])
+
+/* One name of a walk, or one mount point. A function of its own, which the verifier proves once; what it goes on with is in memory for
+ * the same reason. In the loop of `walk` it was proven DEPTH times, in 25 ms (Linux 6.18). */
+noinline u32 step(struct scratch *s, u32 offset)
 {
-	switch (i) {
-	case 0: return r->di;
-	case 1: return r->si;
-	case 2: return r->dx;
-	case 3: return r->r10;
-	case 4: return r->r8;
-	default: return r->r9;
+	if (!s)
+		return LAST;
+	struct dentry *d = s->at.dentry;
+	struct vfsmount *v = s->at.vfs;
+	if (d == s->at.top && v == s->at.top_vfs)
+		return offset | LAST;
+	if (d == s->at.root) {
+		struct mount *m = (void *)v - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0 /* BYTE_OFFSET */);
+		struct mount *parent = READ(m, mnt_parent);
+		if (parent == m)
+			return offset | LAST;
+		v = (void *)parent + __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+		s->at.dentry = READ(m, mnt_mountpoint);
+		s->at.vfs = v;
+		s->at.root = READ(v, mnt_root);
+		return offset;
 	}
+	struct dentry *parent = READ(d, d_parent);
+	if (parent == d)
+		return offset | LAST;
+	if (offset > TEXT - 1) {
+		s->r.marks |= MARK_LONG;
+		return offset | LAST;
+	}
+	long n = bpf_probe_read_kernel_str(&s->text[BELOW_TEXT(offset)], NAME, READ(d, d_name.name));
+	if (n > 0 && n <= NAME)
+		offset += n;
+	s->at.dentry = parent;
+	return offset;
 }
 
-/* Appends the names from a dentry up to the task's root, leaf first. A function of its own for the verifier: it is proven once. */
+/* Appends the names from a dentry up to the task's root, leaf first. */
 noinline u32 walk(struct scratch *s, u32 offset, u64 dentry, u64 mnt)
 {
 	if (!s)
 		return offset;
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct fs_struct *fs = READ(task, fs);
-	struct dentry *top = READ(fs, root.dentry);
-	struct vfsmount *top_mnt = READ(fs, root.mnt);
-	struct dentry *d = (void *)dentry;
-	struct vfsmount *v = (void *)mnt;
-	struct mount *m = (void *)v - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0 /* BYTE_OFFSET */);
-	struct dentry *root = READ(v, mnt_root);
+	struct fs_struct *fs = READ(bpf_get_current_task_btf(), fs);
+	s->at = (struct place){
+		.dentry = (void *)dentry, .vfs = (void *)mnt, .root = READ((struct vfsmount *)mnt, mnt_root),
+		.top = READ(fs, root.dentry), .top_vfs = READ(fs, root.mnt),
+	};
 	for (int i = 0; i < DEPTH; i++) {
-		if (d == top && v == top_mnt)
-			return offset;
-		if (d == root) {
-			struct mount *parent = READ(m, mnt_parent);
-			if (parent == m)
-				return offset;
-			d = READ(m, mnt_mountpoint);
-			m = parent;
-			v = (void *)m + __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
-			root = READ(v, mnt_root);
-			continue;
-		}
-		struct dentry *parent = READ(d, d_parent);
-		if (parent == d)
-			return offset;
-		if (offset > TEXT - 1)
-			break;
-		long n = bpf_probe_read_kernel_str(&s->text[BELOW_TEXT(offset)], NAME, READ(d, d_name.name));
-		if (n > 0 && n <= NAME)
-			offset += n;
-		d = parent;
+		offset = step(s, offset);
+		if (offset & LAST)
+			return offset & ~LAST;
 	}
 	s->r.marks |= MARK_LONG;
 	return offset;
@@ -198,16 +221,6 @@ noinline u32 base_of_fd(struct scratch *s, u32 offset, u64 fd)
 	return walk(s, offset, (u64)d, (u64)READ(file, f_path.mnt));
 }
 
-/* Where the working directory was sent before, and nothing was moved since, it is not sent again. */
-noinline u32 base_of_cwd(struct scratch *s, u32 offset, u64 dentry, u64 mnt)
-{
-	if (!s)
-		return offset;
-	if (is_gone((struct dentry *)dentry))
-		s->r.marks |= MARK_GONE;
-	return walk(s, offset, dentry, mnt);
-}
-
 /* What an argument that names a descriptor stands for: pipes and the like have no path. */
 noinline u32 target(struct scratch *s, u32 offset, u64 fd)
 {
@@ -221,6 +234,21 @@ noinline u32 target(struct scratch *s, u32 offset, u64 fd)
 		return offset;
 	}
 	return walk(s, offset, (u64)d, (u64)READ(file, f_path.mnt));
+}
+
+/* The number in `text` that ends in a zero byte or a slash, or -1. */
+noinline i32 number_at(struct scratch *s, u32 at)
+{
+	i32 n = 0;
+	for (int i = 0; s && i < 6; i++) {
+		u8 c = s->text[BELOW_TEXT(at + i)];
+		if (c == 0 || c == '/')
+			return i ? n : -1;
+		if (c < '0' || c > '9')
+			return -1;
+		n = n * 10 + c - '0';
+	}
+	return -1;
 }
 
 /* The descriptor that the path at the start of `text` names in one of the usual ways, or -1. */
@@ -246,16 +274,7 @@ noinline i32 named_descriptor(struct scratch *s)
 		return -1;
 	}
 #undef IS
-	i32 n = 0;
-	for (int i = 0; i < 6; i++) {
-		u8 c = p[at + i];
-		if (c == 0 || c == '/')
-			return i ? n : -1;
-		if (c < '0' || c > '9')
-			return -1;
-		n = n * 10 + c - '0';
-	}
-	return -1;
+	return number_at(s, at);
 }
 
 /* Inode numbers that stat(2) tells, too: on file systems that have none of their own making. */
@@ -267,6 +286,85 @@ static inlined u64 plain_inode(struct inode *inode)
 	case 0x58465342: /* XFS */
 	case 0x01021994: /* tmpfs */
 		return READ(inode, i_ino);
+	}
+	return 0;
+}
+
+/* The directory that a relative path begins at. `own`: the path says so itself. */
+noinline u32 base(struct scratch *s, struct task *t, u32 offset, u64 call, u32 own)
+{
+	if (!s || !t)
+		return offset;
+	i32 directory = call >> CALL_DIRECTORY & 7 ? (i32)ARGUMENT(s, call, CALL_DIRECTORY) : AT_FDCWD;
+	if (directory != AT_FDCWD && !own)
+		return base_of_fd(s, offset, (u32)directory);
+	struct fs_struct *fs = READ(bpf_get_current_task_btf(), fs);
+	struct dentry *cwd = READ(fs, pwd.dentry);
+	struct vfsmount *mount = READ(fs, pwd.mnt);
+	struct state *all = state();
+	u32 epoch = all ? all->epoch : 0;
+	s->r.marks |= MARK_CWD;
+	if (is_gone(cwd))
+		s->r.marks |= MARK_GONE;
+	/* Where the working directory was sent before, and nothing was moved since, it is not sent again. */
+	if (t->cwd_dentry == (u64)cwd && t->cwd_mount == (u64)mount && t->epoch == epoch) {
+		s->r.marks |= MARK_SAME_BASE;
+		return offset;
+	}
+	s->sent.cwd_dentry = (u64)cwd;
+	s->sent.cwd_mount = (u64)mount;
+	s->sent.epoch = epoch;
+	return walk(s, offset, (u64)cwd, (u64)mount);
+}
+
+/* The path argument, and what is needed to know which file it names; how many bytes all of that is. */
+noinline u32 paths(struct scratch *s, struct task *t, u64 call, i64 result)
+{
+	if (!s || !t)
+		return NOTHING;
+	long n = bpf_probe_read_user_str(s->text, PATH_MAX, (void *)ARGUMENT(s, call, CALL_PATH));
+	/* The kernel refused it for the same reason, or it was made unreadable meanwhile. */
+	if (n < 0 && result < 0)
+		return NOTHING;
+	if (n < 0) {
+		s->r.marks |= MARK_FAULT;
+		return 0;
+	}
+	/* No path: the descriptor itself, whose open was seen. */
+	if (n <= 1)
+		return NOTHING;
+	u32 end = n, next;
+	s->r.path = end;
+	i32 fd = named_descriptor(s);
+	bool own = s->text[0] == '/' && s->text[1] == 'p' && s->text[6] == 's' && s->text[11] == 'c';
+	if (s->text[0] != '/' || own) {
+		next = base(s, t, end, call, own);
+		s->r.base = next - end;
+		end = next;
+	}
+	if (fd >= 0) {
+		next = target(s, end, fd);
+		s->r.target = next - end;
+		end = next;
+	}
+	return end;
+}
+
+/* Which file it was. */
+noinline u32 found(struct scratch *s, u64 call, i64 result)
+{
+	if (!s)
+		return 0;
+	if (call & CALL_OPENS && result >= 0) {
+		struct file *file = file_of(bpf_get_current_task_btf(), result);
+		struct inode *inode = file ? READ(file, f_inode) : 0;
+		if (inode)
+			s->r.inode = plain_inode(inode);
+	}
+	if (call & (CALL_STATS | CALL_STATXES) && result == 0) {
+		/* st_ino is at offset 8 of struct stat, stx_ino at 32 of struct statx. */
+		u64 buffer = ARGUMENT(s, call, CALL_BUFFER);
+		bpf_probe_read_user(&s->r.inode, 8, (void *)(buffer + (call & CALL_STATS ? 8 : 32)));
 	}
 	return 0;
 }
@@ -295,7 +393,16 @@ int on_sys_exit(u64 *context)
 	/* Interrupted, and about to be made again (ERESTARTSYS and its like). */
 	if (result <= -512 && result >= -516)
 		return 0;
-	u32 flags = call >> CALL_FLAGS & 15 ? argument(regs, (call >> CALL_FLAGS & 15) - 1) : 0;
+	struct scratch *s = scratch();
+	if (!s)
+		return 0;
+	s->arguments[1] = regs->di;
+	s->arguments[2] = regs->si;
+	s->arguments[3] = regs->dx;
+	s->arguments[4] = regs->r10;
+	s->arguments[5] = regs->r8;
+	s->arguments[6] = regs->r9;
+	u32 flags = ARGUMENT(s, call, CALL_FLAGS);
 	if (call & CALL_OPENS && flags & OPEN_CHANGES)
 		return 0;
 	if (call & CALL_MOVES && result == 0) {
@@ -304,80 +411,23 @@ int on_sys_exit(u64 *context)
 			__sync_fetch_and_add(&all->epoch, 1);
 	}
 	if (call & CALL_DONE) {
-		struct scratch *s = result == 0 ? begin(task, t, KIND_DONE, number, 0) : 0;
-		if (s)
+		if (result == 0) {
+			begin(s, t, KIND_DONE, number, 0);
 			emit(s, t, 0);
+		}
 		return 0;
 	}
-	struct scratch *s = begin(task, t, KIND_CALL, number, result);
-	if (!s)
-		return 0;
+	begin(s, t, KIND_CALL, number, result);
 	s->r.flags = flags;
-	u32 path = call >> CALL_PATH & 15, end = 0, next;
-	struct dentry *cwd = 0;
-	struct vfsmount *cwd_mount = 0;
-	u64 epoch = 0;
-	if (path) {
-		long n = bpf_probe_read_user_str(s->text, PATH_MAX, (void *)argument(regs, path - 1));
-		/* The kernel refused it for the same reason, or it was made unreadable meanwhile. */
-		if (n < 0 && result < 0)
-			return 0;
-		if (n < 0)
-			s->r.marks |= MARK_FAULT;
-		else if (n <= PATH_MAX)
-			end = n;
-		/* No path: the descriptor itself, whose open was seen. */
-		if (end <= 1 && !(s->r.marks & MARK_FAULT))
-			return 0;
-		s->r.path = end;
-		i32 fd = named_descriptor(s);
-		bool own = s->text[0] == '/' && s->text[1] == 'p' && s->text[6] == 's' && s->text[11] == 'c';
-		if (s->text[0] != '/' || own) {
-			i32 directory = call >> CALL_DIRECTORY & 15 ? (i32)argument(regs, (call >> CALL_DIRECTORY & 15) - 1) : AT_FDCWD;
-			if (directory == AT_FDCWD || own) {
-				struct fs_struct *fs = READ(task, fs);
-				cwd = READ(fs, pwd.dentry);
-				cwd_mount = READ(fs, pwd.mnt);
-				s->r.marks |= MARK_CWD;
-				struct state *all = state();
-				epoch = all ? all->epoch : 0;
-				if (t->cwd_dentry == (u64)cwd && t->cwd_mount == (u64)cwd_mount && t->epoch == (u32)epoch) {
-					s->r.marks |= MARK_SAME_BASE;
-					if (is_gone(cwd))
-						s->r.marks |= MARK_GONE;
-					cwd = 0;
-				} else {
-					next = base_of_cwd(s, end, (u64)cwd, (u64)cwd_mount);
-					s->r.base = next - end;
-					end = next;
-				}
-			} else {
-				next = base_of_fd(s, end, (u32)directory);
-				s->r.base = next - end;
-				end = next;
-			}
-		}
-		if (fd >= 0) {
-			next = target(s, end, fd);
-			s->r.target = next - end;
-			end = next;
-		}
-	}
-	if (call & CALL_OPENS && result >= 0) {
-		struct file *file = file_of(task, result);
-		struct inode *inode = file ? READ(file, f_inode) : 0;
-		if (inode)
-			s->r.inode = plain_inode(inode);
-	}
-	if (call & (CALL_STATS | CALL_STATXES) && result == 0) {
-		/* st_ino is at offset 8 of struct stat, stx_ino at 32 of struct statx. */
-		u64 buffer = argument(regs, (call >> CALL_BUFFER & 15) - 1);
-		bpf_probe_read_user(&s->r.inode, 8, (void *)(buffer + (call & CALL_STATS ? 8 : 32)));
-	}
-	if (emit(s, t, end) && cwd) {
-		t->cwd_dentry = (u64)cwd;
-		t->cwd_mount = (u64)cwd_mount;
-		t->epoch = epoch;
+	s->sent.cwd_dentry = 0;
+	u32 end = call >> CALL_PATH & 7 ? paths(s, t, call, result) : 0;
+	if (end == NOTHING)
+		return 0;
+	found(s, call, result);
+	if (emit(s, t, end) && s->sent.cwd_dentry) {
+		t->cwd_dentry = s->sent.cwd_dentry;
+		t->cwd_mount = s->sent.cwd_mount;
+		t->epoch = s->sent.epoch;
 	}
 	return 0;
 }
@@ -401,9 +451,11 @@ int on_fork(u64 *context)
 	c->execs = t->execs;
 	if (READ(child, tgid) == READ(parent, tgid))
 		return 0;
-	struct scratch *s = begin(parent, t, KIND_FORK, 0, id_of(child));
-	if (s)
+	struct scratch *s = scratch();
+	if (s) {
+		begin(s, t, KIND_FORK, 0, id_of(child));
 		emit(s, t, 0);
+	}
 	return 0;
 }
 

@@ -1,16 +1,26 @@
-//! The raw side of eBPF: the ring that the programs write, the page of counters that they share, the state of a task.
+//! The raw side of eBPF: loading what [`crate::programs`] has prepared, the ring that the programs write, the page of counters that
+//! they share, the state of a task.
 //!
-//! Sources: bpf(2), `linux/bpf.h`, and `kernel/bpf/ringbuf.c` for the layout and the order of loads and stores.
+//! Each structure is the part of `union bpf_attr` that its command reads. Sources: bpf(2), `linux/bpf.h`, and
+//! `kernel/bpf/ringbuf.c` for the layout and the order of loads and stores.
 
-use rustix::fd::OwnedFd;
+use aya_obj::{Function, Map};
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use tracer_ebpf::State;
 
+const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_DELETE_ELEM: libc::c_long = 3;
+const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const PROG_LOAD: libc::c_long = 5;
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const BTF_LOAD: libc::c_long = 18;
+const MAP_FREEZE: libc::c_long = 22;
 
 const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
@@ -140,8 +150,178 @@ impl SharedState {
 pub fn is_permitted() -> bool {
     let nothing = Element { map: u32::MAX, padding: 0, key: 0, value: 0, flags: 0 };
     // SAFETY: a lookup in no map: it fails before it looks at anything else.
-    let r = unsafe { libc::syscall(libc::SYS_bpf, MAP_LOOKUP_ELEM, &raw const nothing, size_of::<Element>()) };
-    r != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+    let r = unsafe { call(MAP_LOOKUP_ELEM, &nothing) };
+    r.is_err_and(|e| e.raw_os_error() == Some(libc::EBADF))
+}
+
+/// # Safety
+/// `attributes` must be what `command` reads, and what it points to must live and be as large as the kernel takes it to be.
+unsafe fn call<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
+    // SAFETY: as the caller promises; the structure itself lives until the call returns.
+    let r = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r as i32) }
+}
+
+/// # Safety
+/// As of [`call`], and `command` must return a new descriptor.
+unsafe fn make<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller promises.
+    unsafe { call(command, attributes).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+/// A name as the kernel takes it: cut, and with a zero byte at its end.
+fn name(text: &str) -> [u8; 16] {
+    let mut name = [0; 16];
+    text.bytes().take(15).zip(&mut name).for_each(|(from, to)| *to = from);
+    name
+}
+
+/// Gives the kernel the programs' table of types.
+pub fn load_types(table: &[u8]) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        table: u64,
+        log: u64,
+        size: u32,
+        log_size: u32,
+        log_level: u32,
+        padding: u32,
+    }
+    let size = u32::try_from(table.len()).map_err(io::Error::other)?;
+    let a = Attributes { table: table.as_ptr() as u64, log: 0, size, log_size: 0, log_level: 0, padding: 0 };
+    // SAFETY: the table is `size` bytes.
+    unsafe { make(BTF_LOAD, &a) }
+}
+
+/// Makes a map. `types` and the numbers of its key and value in them, if its kind has such.
+pub fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u32)>) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        key: u32,
+        value: u32,
+        entries: u32,
+        flags: u32,
+        inner: u32,
+        node: u32,
+        name: [u8; 16],
+        interface: u32,
+        types: u32,
+        key_type: u32,
+        value_type: u32,
+    }
+    let (types, key_type, value_type) = types.map_or((0, 0, 0), |(fd, key, value)| (number(fd), key, value));
+    let a = Attributes {
+        kind: map.map_type(),
+        key: map.key_size(),
+        value: map.value_size(),
+        entries: map.max_entries(),
+        flags: map.map_flags(),
+        inner: 0,
+        node: 0,
+        name: name(called),
+        interface: 0,
+        types,
+        key_type,
+        value_type,
+    };
+    // SAFETY: it points nowhere.
+    unsafe { make(MAP_CREATE, &a) }
+}
+
+/// Sets the only element of a map that has values of this size.
+pub fn fill(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+    let key = 0u32;
+    let a = Element { map: number(map), padding: 0, key: &raw const key as u64, value: value.as_ptr() as u64, flags: 0 };
+    // SAFETY: the key is of the size that such maps have, the value as the caller says.
+    unsafe { call(MAP_UPDATE_ELEM, &a).map(drop) }
+}
+
+/// From now on nobody can change the map: what is in it are constants to the verifier.
+pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: it points nowhere.
+    unsafe { call(MAP_FREEZE, &number(map)).map(drop) }
+}
+
+/// A program that the kernel is to load for the type `tracepoint` of its own table.
+pub struct Program<'a> {
+    pub name: &'a str,
+    pub license: &'a CStr,
+    pub code: &'a Function,
+    /// What `code` calls its functions in, from [`load_types`].
+    pub types: BorrowedFd<'a>,
+    pub tracepoint: u32,
+}
+
+/// Loads it. Into `log`, if that is not empty, the verifier writes why not.
+pub fn load_program(p: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+    const TRACING: u32 = 26;
+    const RAW_TRACEPOINT: u32 = 23;
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        count: u32,
+        code: u64,
+        license: u64,
+        log_level: u32,
+        log_size: u32,
+        log: u64,
+        version: u32,
+        flags: u32,
+        name: [u8; 16],
+        interface: u32,
+        attach: u32,
+        types: u32,
+        function_size: u32,
+        functions: u64,
+        function_count: u32,
+        line_size: u32,
+        lines: u64,
+        line_count: u32,
+        attach_type: u32,
+    }
+    let functions = p.code.func_info.func_info_bytes();
+    let size = |n: usize| u32::try_from(n).map_err(io::Error::other);
+    let a = Attributes {
+        kind: TRACING,
+        count: size(p.code.instructions.len())?,
+        code: p.code.instructions.as_ptr() as u64,
+        license: p.license.as_ptr() as u64,
+        log_level: u32::from(!log.is_empty()),
+        log_size: size(log.len())?,
+        log: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
+        version: 0,
+        flags: 0,
+        name: name(p.name),
+        interface: 0,
+        attach: RAW_TRACEPOINT,
+        types: number(p.types),
+        function_size: size(p.code.func_info_rec_size)?,
+        functions: functions.as_ptr() as u64,
+        function_count: size(p.code.func_info.len())?,
+        line_size: 0,
+        lines: 0,
+        line_count: 0,
+        attach_type: p.tracepoint,
+    };
+    // SAFETY: everything that it points to lives on, and is as large as it says.
+    unsafe { make(PROG_LOAD, &a) }
+}
+
+/// Lets a program run at its tracepoint until the result is closed.
+pub fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        name: u64,
+        program: u32,
+        padding: u32,
+    }
+    // SAFETY: without a name it points nowhere; the program knows its tracepoint.
+    unsafe { make(RAW_TRACEPOINT_OPEN, &Attributes { name: 0, program: number(program), padding: 0 }) }
 }
 
 /// `union bpf_attr` for the element commands.
@@ -154,23 +334,56 @@ struct Element {
     flags: u64,
 }
 
-fn element(command: libc::c_long, map: BorrowedFd<'_>, task: &OwnedFd, value: u64) -> io::Result<()> {
-    let key = task.as_fd().as_raw_fd();
-    let a = Element { map: map.as_raw_fd().cast_unsigned(), padding: 0, key: std::ptr::from_ref(&key) as u64, value, flags: 0 };
-    // SAFETY: the structure, the key and the value live until the call returns; the caller gave a value of the map's size.
-    let r = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const a, size_of::<Element>()) };
-    if r == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// `value` points to what the map has of it: `command` reads or writes as many bytes.
+fn element<K>(command: libc::c_long, map: BorrowedFd<'_>, key: &K, value: u64) -> io::Result<()> {
+    let a = Element { map: number(map), padding: 0, key: std::ptr::from_ref(key) as u64, value, flags: 0 };
+    // SAFETY: the structure, the key and the value live until the call returns; the callers below give them the map's sizes.
+    unsafe { call(command, &a).map(drop) }
 }
 
 /// Sets what is known of a task, in a map of the kind "task storage".
 pub fn set_task(map: BorrowedFd<'_>, task: &OwnedFd, value: &tracer_ebpf::Task) -> io::Result<()> {
     let bytes = value.bytes();
-    element(MAP_UPDATE_ELEM, map, task, bytes.as_ptr() as u64)
+    element(MAP_UPDATE_ELEM, map, &task.as_raw_fd(), bytes.as_ptr() as u64)
 }
 
 /// What is known of a task; an error when nothing is.
 pub fn get_task(map: BorrowedFd<'_>, task: &OwnedFd) -> io::Result<tracer_ebpf::Task> {
     let mut bytes = [0u8; tracer_ebpf::Task::SIZE];
-    element(MAP_LOOKUP_ELEM, map, task, bytes.as_mut_ptr() as u64)?;
+    element(MAP_LOOKUP_ELEM, map, &task.as_raw_fd(), bytes.as_mut_ptr() as u64)?;
     tracer_ebpf::Task::read(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What a map of numbers has for `key`, and of which size that is: LOST.
+pub fn count(map: BorrowedFd<'_>, key: u32) -> Option<u64> {
+    let mut value = 0u64;
+    element(MAP_LOOKUP_ELEM, map, &key, &raw mut value as u64).ok().map(|()| value)
+}
+
+/// The keys of a map of numbers.
+pub fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
+    let mut keys: Vec<u32> = Vec::new();
+    loop {
+        let mut next = 0u32;
+        let found = match keys.last() {
+            // Without a key the first is meant.
+            None => {
+                let a = Element { map: number(map), padding: 0, key: 0, value: &raw mut next as u64, flags: 0 };
+                // SAFETY: a key of such a map goes into `next`.
+                unsafe { call(MAP_GET_NEXT_KEY, &a).map(drop) }
+            }
+            Some(last) => element(MAP_GET_NEXT_KEY, map, last, &raw mut next as u64),
+        };
+        // A key that somebody removed meanwhile begins at the front again: nobody else removes any.
+        if found.is_err() {
+            return keys;
+        }
+        keys.push(next);
+    }
+}
+
+/// Removes a key from a map of numbers.
+pub fn remove(map: BorrowedFd<'_>, key: u32) {
+    // It may not be there.
+    let _ = element(MAP_DELETE_ELEM, map, &key, 0);
 }
