@@ -342,3 +342,24 @@ fn a_link_in_parts() {
     let r = w.run(&["make"]);
     assert_eq!((r.code(), r.pips("hit"), r.pips("miss")), (Some(0), 2, 0), "{}", r.story());
 }
+
+/// A file that is cut, written and closed again and again makes ext4 write it to the disk each time (`auto_da_alloc`), and a build with nothing
+/// to do would wait for that.
+#[test]
+fn a_start_does_not_cut_files_again_and_again() {
+    let w = World::new();
+    let log = w.path("../opens");
+    for _ in 0..2 {
+        let text = format!("strace -f -e trace=openat,creat,open -o {} {} run -- true", log.display(), env!("CARGO_BIN_EXE_xl"));
+        assert!(w.sh(&text).status.success());
+    }
+    let opens = std::fs::read_to_string(&log).unwrap();
+    let cache = w.cache().display().to_string();
+    let mut cut: Vec<&str> = opens.lines().filter(|l| l.contains("O_TRUNC")).filter_map(|l| l.split('"').nth(1)).collect();
+    cut.retain(|p| p.starts_with(&cache));
+    assert!(!cut.is_empty(), "the test looks at the wrong calls");
+    let all = cut.len();
+    cut.sort_unstable();
+    cut.dedup();
+    assert_eq!(cut.len(), all, "a file of {cut:?} is cut more than once");
+}
