@@ -247,3 +247,20 @@ fn two_at_once_on_one_cache() {
     }
     verified(&a);
 }
+
+/// Calls that are answered by the keeper are those of a build that lost its supervisor: an ordinary end has none, and trying which
+/// there might be took longer than all else.
+#[test]
+fn an_ordinary_end_leaves_nothing_to_the_keeper() {
+    let w = World::new();
+    let log = w.path("../calls");
+    for what in ["run", "exec"] {
+        let xl = env!("CARGO_BIN_EXE_xl");
+        let text = format!("strace -f -e trace=ioctl,exit_group -o {} {xl} {what} --backend seccomp -- true", log.display());
+        assert!(w.sh(&text).status.success());
+        // strace ends when the keeper has.
+        let calls = std::fs::read_to_string(&log).unwrap();
+        let tried = calls.lines().filter(|l| l.contains("ioctl(") || l.contains("ioctl resumed")).count();
+        assert!(calls.contains("exit_group(0)") && tried < 200, "{what}: {tried} calls, for a command that makes a dozen");
+    }
+}
