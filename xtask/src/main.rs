@@ -20,7 +20,9 @@ fn main() -> ExitCode {
         ["package"] => package::run(),
         ["bench", rest @ ..] => bench::run(rest),
         _ => {
-            eprintln!("usage: cargo xtask ci [--full] | long | tidy | package | bench [WORKLOAD…] [--rounds N] [--dir DIR] [--json FILE]");
+            eprintln!(
+                "usage: cargo xtask ci [--full] | long | tidy | package | bench [WORKLOAD…] [--rounds N] [--dir DIR] [--json FILE] [--peer WORDS]"
+            );
             false
         }
     };

@@ -7,6 +7,7 @@
 
 mod calls;
 mod size;
+mod start;
 mod workloads;
 
 use serde_json::{Value, json};
@@ -37,7 +38,7 @@ struct Bench {
     strace: bool,
 }
 
-/// `args`: names of workloads, `--rounds N`, `--dir DIR`, `--json FILE`.
+/// `args`: names of workloads, `--rounds N`, `--dir DIR`, `--json FILE`, `--peer WORDS`.
 pub fn run(args: &[&str]) -> bool {
     let value = |name: &str| args.iter().position(|a| *a == name).and_then(|i| args.get(i + 1).copied());
     let rounds = match value("--rounds").map(str::parse::<usize>) {
@@ -49,14 +50,14 @@ pub fn run(args: &[&str]) -> bool {
         }
     };
     let dir = value("--dir").map_or_else(|| std::env::temp_dir().join("xl-bench"), PathBuf::from);
-    let options = ["--rounds", "--dir", "--json"];
+    let options = ["--rounds", "--dir", "--json", "--peer"];
     let named: Vec<&str> = args
         .iter()
         .enumerate()
         .filter(|(i, a)| !a.starts_with("--") && (*i == 0 || !options.contains(&args[i - 1])))
         .map(|(_, a)| *a)
         .collect();
-    let own = ["calls", "size"];
+    let own = ["start", "calls", "size"];
     if let Some(unknown) = named.iter().find(|n| !own.contains(n) && WORKLOADS.iter().all(|w| w.name != **n)) {
         let all: Vec<&str> = WORKLOADS.iter().map(|w| w.name).chain(own).collect();
         eprintln!("bench: there is no workload `{unknown}`: {}", all.join(", "));
@@ -86,7 +87,11 @@ pub fn run(args: &[&str]) -> bool {
         }
     }
     for name in own.into_iter().filter(|n| named.is_empty() || named.contains(n)) {
-        let done = if name == "size" { b.size(rounds) } else { b.calls(rounds) };
+        let done = match name {
+            "start" => b.start(rounds, value("--peer")),
+            "size" => b.size(rounds),
+            _ => b.calls(rounds),
+        };
         match done {
             Ok(v) => drop(results.insert(name.into(), v)),
             Err(why) => {
