@@ -273,12 +273,12 @@ fn a_warm_build_loads_no_programs() {
         assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
         String::from_utf8_lossy(&o.stderr).into_owned()
     };
-    assert!(run("nothing").contains("1 ran, 0 uncacheable"));
+    assert!(run("nothing").contains("0 hits, 1 ran ·"));
     let said = run("bpf");
     assert!(said.contains("1 hit, 0 ran") && said.contains("ebpf") && said.lines().count() == 1, "{said}");
     w.write("a.c", "int a, b;\n");
     let said = run("bpf");
-    assert!(said.contains("1 ran, 1 uncacheable") && said.contains("could not be observed"), "{said}");
+    assert!(said.contains("1 ran (1 uncacheable)") && said.contains("could not be observed"), "{said}");
     // And it has learned.
     let o = w.sh(&format!("{refuse} bpf -- {} run --backend auto -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
     assert!(String::from_utf8_lossy(&o.stderr).contains("seccomp"), "{}", String::from_utf8_lossy(&o.stderr));
