@@ -189,8 +189,6 @@ fn canaries_are_found_nowhere() {
         "cold, --json",
         "cold, --log",
         "cold, files",
-        "cold, table builds",
-        "cold, table products",
         "warm, --json",
         "warm, --log",
         "differs, stderr",
@@ -209,6 +207,7 @@ fn canaries_are_found_nowhere() {
         "check, stdout",
         "check, stderr",
         "heal, stderr",
+        "cache, table default",
     ]);
 }
 
@@ -250,7 +249,7 @@ fn nor_while_it_runs_or_after_it_died() {
     first.wait().expect("the first");
     s.output("taken in", &w.xl(&["log"]).output().expect("xl"));
     s.directory("taken in", &w.cache());
-    s.holds(&["running, files", "killed, files", "taken in, table entries", "taken in, table builds"]);
+    s.holds(&["running, files", "killed, files", "taken in, files", "taken in, stdout"]);
 }
 
 /// Digests of arguments are keyed: with another key nothing is found, so without the key no guess can be tried on them.
