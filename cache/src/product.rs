@@ -1,4 +1,5 @@
-//! A product: which result last put a file where it is, and what that result depended on.
+//! A product: which result a file is of, and what that result depended on. That is the result of the command that last put it there, or of a
+//! later run of that command that looked at it and left it as it is.
 //!
 //! Kept by path, so that a tree can be asked later whether it is still what its inputs make.
 
@@ -13,6 +14,10 @@ pub struct Product {
     pub values: Vec<u64>,
     /// Which of them had other values when the build was over, by the build's own doing: names that came, directories that filled.
     pub settled: Vec<(u32, u64)>,
+    /// Which of them are about files of the result itself that the command found and left: no inputs.
+    pub own: Vec<u32>,
+    /// What the command left there: the bytes of a file, the target of a symbolic link.
+    pub content: Digest,
     /// The command that made it, for people: without secrets.
     pub command: String,
     pub cwd: Vec<u8>,

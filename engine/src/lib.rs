@@ -4,8 +4,9 @@
 //! known before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
 //! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit: [`observed`] (what pips did) →
 //! [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`], with [`enforce`] and [`block`] while it runs; for incremental
-//! builds [`products`] → [`heal`]. Knows nothing of command lines or terminals.
+//! builds [`products`] → [`heal`] → [`aside`], tried out in [`trial`]. Knows nothing of command lines or terminals.
 
+pub mod aside;
 pub mod audit;
 pub mod block;
 pub mod config;
@@ -30,6 +31,7 @@ pub mod run;
 mod slots;
 mod start;
 pub mod trace;
+pub mod trial;
 pub mod violation;
 pub mod weak;
 pub mod world;

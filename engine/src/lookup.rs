@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use cache::store::{Link, short};
-use cache::{Cas, Digest, Store, materialise};
+use cache::{Cas, Digest, PathSet, Store, materialise};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ pub struct Found {
     pub strong: Digest,
     pub entry: cache::Entry,
     pub path_set: Digest,
+    /// What it names.
+    pub set: PathSet,
     /// The short values of what was observed.
     pub values: Vec<u64>,
 }
@@ -164,7 +166,8 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
             reason = Some(Reason::NotRestorable { why });
             continue;
         }
-        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, values: l.values.clone() }));
+        let set = std::mem::take(&mut e.set);
+        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, set, values: l.values.clone() }));
     }
     Ok(Err(reason.unwrap_or(Reason::NoWeakMatch)))
 }
@@ -172,7 +175,7 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
 struct Evaluated {
     strong: Digest,
     values: Vec<u64>,
-    set: cache::PathSet,
+    set: PathSet,
 }
 
 fn evaluate(weak: &Digest, path_set: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Option<Evaluated>> {

@@ -5,16 +5,14 @@
 
 use crate::config::Config;
 use crate::file_state::FileStates;
-use crate::frontend::{self, ask::Sandbox};
-use crate::frontend::{Declared, executed_key};
+use crate::frontend::{self, Declared, executed_key};
 use crate::pip::Static;
 use crate::redact::{one_line, redact};
 use crate::run::{CacheHandle, Engine};
 use crate::world::World;
 use cache::store::short;
-use cache::{Digest, FileStat, Observation, PathBytes, Product};
+use cache::{Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::ffi::OsString;
 use worker::environment;
 
 /// A file that is no longer what its inputs make.
@@ -26,48 +24,90 @@ pub struct Stale {
     pub product: Product,
 }
 
+/// A result that was just made or served.
+pub(crate) struct ResultOf<'a> {
+    pub strong: Digest,
+    pub path_set: Digest,
+    /// What the path set names.
+    pub set: &'a PathSet,
+    /// The short values of that.
+    pub values: &'a [u64],
+}
+
 impl Engine {
-    /// Notes which result these files are of, and whether there was something of that name before.
-    pub(crate) fn note_products<'a>(
-        &self,
-        fixed: &Static,
-        (strong, path_set, values): &(Digest, Digest, Vec<u64>),
-        outputs: impl Iterator<Item = (&'a PathBytes, bool)>,
-    ) {
+    /// Notes that these outputs are of this result, and so is what earlier runs of the same command have made and it has looked at and left
+    /// alone. `was_there`: was there something of that name before it ran?
+    pub(crate) fn note_products(&self, fixed: &Static, r: &ResultOf<'_>, outputs: &[Output], was_there: impl Fn(&PathBytes) -> bool) {
         let Some(cache) = self.cache.as_ref().filter(|_| self.switches.write) else { return };
-        let (mut outside, mut tool, mut keys) = (None, None, None);
-        let mut new = Vec::new();
-        for (path, was_there) in outputs {
-            let before = cache.store.product(path);
-            if before.as_ref().is_some_and(|p| p.strong == *strong) {
+        let keys = command_keys(&fixed.argv, cache.store.key());
+        let made = outputs.iter().filter_map(|o| Some((&o.path, left_there(o)?)));
+        let mut files: Vec<(PathBytes, Digest, Option<Product>)> =
+            made.map(|(p, content)| (p.clone(), content, self.known_product(p, cache))).collect();
+        let looked_at = (0u32..).zip(r.set.observations()).filter_map(|(i, o)| match o {
+            Observation::FileContent(p) | Observation::FileProbe { path: p, .. } | Observation::Symlink(p) if self.in_workspace(p) => {
+                Some((i, p))
+            }
+            _ => None,
+        });
+        let mut own = Vec::new();
+        for (i, path) in looked_at {
+            if outputs.iter().any(|o| o.path == *path) {
                 continue;
             }
-            let (inherited, environment) = outside.get_or_insert_with(|| self.outside(path_set, fixed, cache));
-            let product = Product {
-                strong: *strong,
-                path_set: *path_set,
-                values: values.clone(),
-                settled: Vec::new(),
-                command: one_line(&redact(&fixed.argv, &fixed.env)),
-                cwd: fixed.cwd.to_vec(),
-                tool: tool.get_or_insert_with(|| build_tool(fixed.parent)).clone(),
-                inherited: inherited.clone(),
-                environment: *environment,
-                created: before.map_or(!was_there, |b| b.created),
-                keys: *keys.get_or_insert_with(|| command_keys(&fixed.argv, cache.store.key())),
-            };
-            new.push((path.clone(), product));
+            if let Some(before) = self.known_product(path, cache).filter(|b| b.keys == keys && *b.cwd == *fixed.cwd) {
+                own.push(i);
+                files.push((path.clone(), before.content, Some(before)));
+            }
         }
-        self.products.lock().expect("products").extend(new);
+        files.retain(|(_, content, before)| before.as_ref().is_none_or(|b| b.strong != r.strong || b.content != *content));
+        if files.is_empty() {
+            return;
+        }
+        let (inherited, environment) = self.outside(r.set, fixed);
+        let tool = build_tool(fixed.parent);
+        let command = one_line(&redact(&fixed.argv, &fixed.env));
+        let of = |(path, content, before): (PathBytes, Digest, Option<Product>)| {
+            let created = before.map_or_else(|| !was_there(&path), |b| b.created);
+            let product = Product {
+                strong: r.strong,
+                path_set: r.path_set,
+                values: r.values.to_vec(),
+                settled: Vec::new(),
+                own: own.clone(),
+                content,
+                command: command.clone(),
+                keys,
+                cwd: fixed.cwd.to_vec(),
+                tool: tool.clone(),
+                inherited: inherited.clone(),
+                environment,
+                created,
+            };
+            (path, Some(product))
+        };
+        self.products.lock().expect("products").extend(files.into_iter().map(of));
+    }
+
+    /// These names were written by somebody whose results are not known: a command that was not looked up, or whose result is not stored.
+    pub(crate) fn forget_products<'a>(&self, paths: impl Iterator<Item = &'a PathBytes>) {
+        let ours = paths.filter(|p| self.in_workspace(p));
+        self.products.lock().expect("products").extend(ours.map(|p| (p.clone(), None)));
+    }
+
+    /// Which result a file is of, as far as this run knows.
+    fn known_product(&self, path: &PathBytes, cache: &CacheHandle) -> Option<Product> {
+        let noted = self.products.lock().expect("products").get(path).cloned();
+        noted.unwrap_or_else(|| cache.store.product(path))
     }
 
     /// What the files of this run are, now that it is over.
-    pub(crate) fn take_products(&self) -> Vec<(PathBytes, Product)> {
-        let mut all = std::mem::take(&mut *self.products.lock().expect("products"));
-        let Some(cache) = &self.cache else { return all };
+    pub(crate) fn take_products(&self) -> Vec<(PathBytes, Option<Product>)> {
+        let noted = std::mem::take(&mut *self.products.lock().expect("products"));
+        let Some(cache) = &self.cache else { return Vec::new() };
+        let mut all: Vec<_> = noted.into_iter().filter(|(path, p)| p.is_some() || cache.store.product(path).is_some()).collect();
         let names: FxHashSet<PathBytes> = all.iter().map(|(path, _)| path.clone()).collect();
         let mut known: FxHashMap<Digest, Vec<(u32, u64)>> = FxHashMap::default();
-        for (_, p) in &mut all {
+        for p in all.iter_mut().filter_map(|(_, p)| p.as_mut()) {
             p.settled = known.entry(p.strong).or_insert_with(|| self.settled_values(p, &names, cache)).clone();
         }
         all
@@ -90,9 +130,8 @@ impl Engine {
     }
 
     /// The variables among its observations that it had as this process has them; the value of all of them, if all count.
-    fn outside(&self, path_set: &Digest, fixed: &Static, cache: &CacheHandle) -> (Vec<Vec<u8>>, Option<u64>) {
+    fn outside(&self, set: &PathSet, fixed: &Static) -> (Vec<Vec<u8>>, Option<u64>) {
         use std::os::unix::ffi::OsStrExt;
-        let set = cache.store.path_set(path_set).ok().flatten().unwrap_or_default();
         let names = set.observations().iter().filter_map(|o| if let Observation::Env(n) = o { Some(n) } else { None });
         let theirs = |n: &[u8]| fixed.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec());
         let ours = |n: &[u8]| std::env::var_os(std::ffi::OsStr::from_bytes(n)).map(|v| v.as_bytes().to_vec());
@@ -113,6 +152,20 @@ fn command_keys(argv: &[Vec<u8>], key: &[u8; 32]) -> [Digest; 2] {
 
 fn one_key(key: &[u8; 32], command: &[u8]) -> Digest {
     Digest::keyed(key, std::iter::once(command))
+}
+
+/// What [`command_keys`] may be of the commands of a step; nothing if it has none.
+pub(crate) fn step_keys(s: &frontend::Step, key: &[u8; 32]) -> FxHashSet<Digest> {
+    s.keys().iter().filter(|k| !k.is_empty()).map(|k| one_key(key, k)).collect()
+}
+
+/// What an output leaves at its name: the digest of the bytes of a file, or of the target of a symbolic link.
+fn left_there(o: &Output) -> Option<Digest> {
+    match &o.kind {
+        OutputKind::File { digest, .. } => Some(*digest),
+        OutputKind::Symlink { target, .. } => Some(Digest::of(target)),
+        OutputKind::Directory { .. } | OutputKind::Deleted => None,
+    }
 }
 
 /// The innermost build tool that looks at times among a process and those that launched it.
@@ -139,41 +192,59 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
     let env = own_environment();
     let mut known: FxHashMap<(Digest, Vec<u8>), Judged> = FxHashMap::default();
     let now = declared.map(|d| Commands::new(d, cache.store.key())).unwrap_or_default();
-    let (mut out, mut unknown) = (Vec::new(), 0);
-    for (path, product) in cache.store.products(config.root.as_os_str().as_encoded_bytes())? {
-        if FileStat::of(&path).is_none() {
-            continue;
-        }
-        let key = (product.strong, product.cwd.clone());
+    let mut judge = |path: &PathBytes, p: &Product, gone: &FxHashMap<PathBytes, String>| -> cache::Result<Judged> {
+        let key = (p.strong, p.cwd.clone());
         let judged = match known.get(&key) {
             Some(j) => j.clone(),
             None => {
-                let world = World {
-                    files: &files,
-                    store: Some(&cache.store),
-                    key: cache.store.key(),
-                    env: &env,
-                    cwd: &product.cwd,
-                    pass: &config.pass,
-                    seen: std::cell::RefCell::default(),
-                };
-                let j = changed(&product, cache, &world)?;
+                let (store, secret) = (Some(&cache.store), cache.store.key());
+                let seen = std::cell::RefCell::default();
+                let world = World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };
+                let j = changed(p, cache, &world, gone)?;
                 known.insert(key, j.clone());
                 j
             }
         };
-        let why = match judged {
-            Judged::Changed(why) => Some(why),
-            _ if now.differs(&path, &product.keys) => Some("its command is another one now".to_owned()),
-            Judged::Unknown => {
-                unknown += 1;
-                None
-            }
-            Judged::Same => None,
-        };
-        out.extend(why.map(|why| Stale { path, why, product }));
+        Ok(match judged {
+            Judged::Changed(why) => Judged::Changed(why),
+            _ if now.differs(path, &p.keys) => Judged::Changed("its command is another one now".to_owned()),
+            other => other,
+        })
+    };
+    let rows = cache.store.products(config.root.as_os_str().as_encoded_bytes())?;
+    // What a later command has moved or removed is not there to be stale, and what was made from it is.
+    let (there, gone): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(path, _)| FileStat::of(path).is_some());
+    let mut stale_and_gone = FxHashMap::default();
+    for (path, product) in gone {
+        if let Judged::Changed(why) = judge(&path, &product, &stale_and_gone)? {
+            stale_and_gone.insert(path, why);
+        }
+    }
+    let (mut out, mut unknown) = (Vec::new(), 0);
+    for (path, product) in there {
+        match judge(&path, &product, &stale_and_gone)? {
+            Judged::Changed(why) => out.push(Stale { path, why, product }),
+            Judged::Unknown => unknown += 1,
+            Judged::Same => {}
+        }
     }
     Ok((out, unknown))
+}
+
+impl Stale {
+    /// Is there what its command has left?
+    pub fn is_untouched(&self) -> bool {
+        is_untouched(&self.path, &self.product)
+    }
+}
+
+/// Is there what the command has left that made it?
+pub(crate) fn is_untouched(path: &PathBytes, product: &Product) -> bool {
+    match FileStat::of(path) {
+        Some(s) if s.is_file() => cache::collect::hash_file(path).ok().flatten().is_some_and(|(c, _)| c.digest == product.content),
+        Some(s) if !s.is_dir() => cache::collect::read_link(path).is_ok_and(|t| Digest::of(&t) == product.content),
+        _ => false,
+    }
 }
 
 #[derive(Clone)]
@@ -184,9 +255,13 @@ enum Judged {
     Unknown,
 }
 
-/// What the result depended on and is different now.
-fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> cache::Result<Judged> {
+/// What the result depended on and is different now. `gone`: stale files that are not there any more, and why they are.
+fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>, gone: &FxHashMap<PathBytes, String>) -> cache::Result<Judged> {
     let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else { return Ok(Judged::Unknown) };
+    let read = |o: &Observation| if let Observation::FileContent(p) = o { gone.get(p).cloned() } else { None };
+    if let Some(why) = set.observations().iter().find_map(read) {
+        return Ok(Judged::Changed(why));
+    }
     // What it read before it changed it (`ar r`, `strip`) is not there any more.
     let own = entry.outputs;
     let counts = |o: &Observation| match o {
@@ -197,7 +272,7 @@ fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>) -> cache::Result
         _ => true,
     };
     let settled: FxHashMap<u32, u64> = p.settled.iter().copied().collect();
-    let mut pairs = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(_, (o, _))| counts(o));
+    let mut pairs = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(i, (o, _))| counts(o) && !p.own.contains(i));
     let now = |o: &Observation| short(&world.evaluate(o).unwrap_or(Digest([0; 32])));
     let differs = |i: &u32, o: &Observation, v: u64| {
         let now = now(o);
@@ -219,15 +294,8 @@ impl<'a> Commands<'a> {
     fn new(d: &'a Declared, key: &[u8; 32]) -> Self {
         let mut by_target: FxHashMap<&PathBytes, FxHashSet<Digest>> = FxHashMap::default();
         for s in d.steps.iter().filter(|s| !s.phony) {
-            // With `.ONESHELL` all of them are one text.
-            let whole = s.commands.join(&b' ');
-            let all: Vec<&[u8]> = s.commands.iter().map(Vec::as_slice).chain([&whole[..]]).collect();
-            let all = all.into_iter().filter(|c| !c.is_empty()).flat_map(|c| {
-                let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
-                [c.to_vec(), frontend::command_key(&words.join(&b' '))]
-            });
-            let all: Vec<Digest> = all.map(|c| one_key(key, &c)).collect();
-            s.outputs.iter().for_each(|o| by_target.entry(o).or_default().extend(&all));
+            let keys = step_keys(s, key);
+            s.outputs.iter().for_each(|o| by_target.entry(o).or_default().extend(&keys));
         }
         Self { by_target, is_make: d.tool == frontend::Tool::Make }
     }
@@ -236,44 +304,5 @@ impl<'a> Commands<'a> {
     fn differs(&self, path: &PathBytes, [command, asked]: &[Digest; 2]) -> bool {
         let Some(now) = self.by_target.get(path).filter(|now| !now.is_empty()) else { return false };
         !(now.contains(command) || self.is_make && now.contains(asked))
-    }
-}
-
-/// Prints inode, times and name of the files of a list, runs the build, prints them again, and its exit code. Records end with a NUL; an
-/// empty one ends a list.
-const TRY: &str = r#"
-list=$1; shift
-look() { xargs -0 stat --printf='%i %y %z\t%n\0' < "$list" 2>/dev/null; printf '\0'; }
-look; "$@" >/dev/null 2>&1; code=$?; look; printf '%s' "$code"
-"#;
-
-/// Which of these files the build tool would not make again: tried with the build command, in a layer over the tree that is thrown away.
-///
-/// # Errors
-/// There can be no layer here, or the build fails in it: nothing can be said then.
-pub fn unnoticed(all: &[Stale], command: &[OsString], cwd: &std::path::Path, config: &Config) -> Result<Vec<bool>, String> {
-    let sandbox = Sandbox::new(&config.cache_dir, &config.root)?;
-    let list = config.cache_dir.join(format!("check-{}", std::process::id()));
-    let names: Vec<u8> = all.iter().flat_map(|s| s.path.iter().copied().chain([0])).collect();
-    std::fs::write(&list, names).map_err(|e| format!("`{}`: {e}", list.display()))?;
-    let mut words: Vec<OsString> = ["sh", "-c", TRY, "sh"].map(OsString::from).into();
-    words.push(list.clone().into());
-    words.extend(command.iter().cloned());
-    let out = sandbox.run(&words, cwd, cwd, std::env::vars_os(), None);
-    let _ = std::fs::remove_file(&list);
-    let out = out?;
-    let mut records = out.split(|b| *b == 0);
-    let mut look = || -> FxHashMap<&[u8], &[u8]> {
-        let some = records.by_ref().take_while(|r| !r.is_empty());
-        some.filter_map(|r| r.iter().position(|b| *b == b'\t').map(|cut| (&r[cut + 1..], &r[..cut]))).collect()
-    };
-    let (before, after) = (look(), look());
-    if before.len() != all.len() {
-        return Err("xargs and stat do not tell the state of the files there".into());
-    }
-    match records.next() {
-        Some(b"0") => Ok(all.iter().map(|s| after.get(&s.path[..]) == before.get(&s.path[..])).collect()),
-        Some(code) if !code.is_empty() => Err(format!("the build fails there, with exit code {}", String::from_utf8_lossy(code))),
-        _ => Err("the trial ended early".into()),
     }
 }

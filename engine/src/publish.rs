@@ -7,6 +7,7 @@ use crate::lookup::Reason;
 use crate::observed::{self, Fault, Seen};
 use crate::pip::Pip;
 use crate::policy;
+use crate::products::ResultOf;
 use crate::record::Outcome;
 use crate::redact::{one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
@@ -213,6 +214,9 @@ impl Engine {
         } else if pip.expected.is_some() {
             self.rechecked.lock().expect("rechecks").unknown += 1;
         }
+        if problem.is_some() || !collectable {
+            self.forget_products(done.written.iter().map(|w| &w.path));
+        }
         self.remember(pip, (wall_us, cost_us), code, ran_toolchain);
         if let Some(v) = &verdict {
             self.take_back(v, done.written.iter().map(|w| (&w.path, w.was_there)));
@@ -337,12 +341,9 @@ impl Engine {
         let weak = &crate::lookup::publication_weak(weak, &digest, &cache.store, &world).map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
         let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
-        let result = (strong, digest, values.iter().map(cache::store::short).collect());
-        self.note_products(
-            &pip.fixed,
-            &result,
-            done.written.iter().filter(|w| w.state.is_some_and(|s| !s.is_dir())).map(|w| (&w.path, w.was_there)),
-        );
+        let values: Vec<u64> = values.iter().map(cache::store::short).collect();
+        let result = ResultOf { strong, path_set: digest, set: &set, values: &values };
+        self.note_products(&pip.fixed, &result, &entry.outputs, |path| done.written.iter().any(|w| w.path == *path && w.was_there));
         let command = || one_line(&redact(&pip.fixed.argv, &pip.fixed.env));
         if let Some(e) = &pip.expected {
             let mut r = self.rechecked.lock().expect("rechecks");

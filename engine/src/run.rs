@@ -85,8 +85,8 @@ pub struct Engine {
     pub(crate) slots: Option<Arc<Slots>>,
     pub(crate) items: Mutex<Vec<Item>>,
     pub(crate) used: Mutex<Vec<Digest>>,
-    /// Files and the results that they are of now.
-    pub(crate) products: Mutex<Vec<(PathBytes, Product)>>,
+    /// Files that this run has made or left, and the results that they are of now; `None`: of none that is known.
+    pub(crate) products: Mutex<FxHashMap<PathBytes, Option<Product>>>,
     pub(crate) warnings: Mutex<Vec<String>>,
     pub(crate) restored: AtomicU64,
     pub(crate) stored: AtomicU64,
@@ -363,7 +363,7 @@ impl Supervisor for Run {
                     }
                 }
                 ScopeKind::Bypassed(b) => count(&b.writes),
-                ScopeKind::Driver => {}
+                ScopeKind::Driver => self.forget_products(std::iter::once(path)),
             }
             jobs.extend(self.wait_for(path));
         }
@@ -462,6 +462,7 @@ impl Supervisor for Run {
                 t.later(move |t| me.finish(t, &pip));
             }
             ScopeKind::Bypassed(b) => {
+                self.forget_products(b.writes.lock().expect("writes").keys());
                 if t.survivors() > 0 {
                     self.hand_over(&b.writes);
                 } else {
@@ -518,6 +519,7 @@ impl Engine {
         drop(p.tap.lock().expect("tap").take());
         drop(p.slot.lock().expect("slot").take());
         // Children of it may still write.
+        self.forget_products(p.writes.lock().expect("writes").keys());
         self.hand_over(&p.writes);
         self.journal_ended(scope);
         Some(p)
@@ -534,7 +536,7 @@ impl Engine {
         }
     }
 
-    fn in_workspace(&self, path: &[u8]) -> bool {
+    pub(crate) fn in_workspace(&self, path: &[u8]) -> bool {
         use std::os::unix::ffi::OsStrExt;
         path.strip_prefix(self.config.root.as_os_str().as_bytes()).is_some_and(|r| r.first() == Some(&b'/'))
     }

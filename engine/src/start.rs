@@ -9,6 +9,7 @@ use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
 use crate::policy;
+use crate::products::ResultOf;
 use crate::record::{Item, Outcome};
 use crate::redact::{one_line, redact};
 use crate::run::{Engine, Mode, micros, text};
@@ -309,9 +310,8 @@ impl Engine {
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
-        let result = (found.strong, found.path_set, found.values);
-        let files = e.outputs.iter().filter(|o| matches!(o.kind, cache::OutputKind::File { .. } | cache::OutputKind::Symlink { .. }));
-        self.note_products(&fixed, &result, files.map(|o| (&o.path, true)));
+        let result = ResultOf { strong: found.strong, path_set: found.path_set, set: &found.set, values: &found.values };
+        self.note_products(&fixed, &result, &e.outputs, |_| true);
         self.push(item);
     }
 
@@ -406,6 +406,7 @@ impl Engine {
         }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
+        self.forget_products(pip.writes.lock().expect("writes").keys());
         self.hand_over(&pip.writes);
         self.journal_ended(scope);
         // The capture goes on forwarding by itself.
@@ -468,7 +469,7 @@ impl Engine {
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
             let name = crate::frontend::os_path(path);
             self.files.writing(path, OURSELVES);
-            let done = if was_there { crate::heal::age(name) } else { std::fs::remove_file(name) };
+            let done = if was_there { crate::aside::age(name) } else { std::fs::remove_file(name) };
             self.files.settle(path, 1, FileStat::of(path));
             if let Err(e) = done {
                 self.warn(format!("`{}` of a command that failed is still there: {e}", String::from_utf8_lossy(path)));

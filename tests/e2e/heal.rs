@@ -125,10 +125,10 @@ fn sources_are_in_no_danger() {
     w.sh("touch -d '+1 min' out parser.c");
     let healed = w.xl(&["run", "--heal", "--", "true"]).output().expect("xl");
     let said = String::from_utf8_lossy(&healed.stderr).into_owned();
-    assert!(said.contains("made older, as it may be a source") && !said.contains("made anew"), "{said}");
+    assert!(said.contains("made older, to be made again") && !said.contains("made anew"), "{said}");
     assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str(), w.read("note").as_str()), ("mine\n", "1\na\n", "kept\n"));
     // What a build does not make keeps its time: what others made from it is not older than it was.
-    assert!(said.contains("this build does not make it: it has its time again"), "{said}");
+    assert!(said.contains("was not made again: it has its time back"), "{said}");
     assert!(w.sh("test out -nt in && test parser.c -nt in").status.success());
     // Also if the first build after it fails.
     w.xl(&["run", "--heal", "--", "false"]).output().expect("xl");
@@ -138,30 +138,108 @@ fn sources_are_in_no_danger() {
     assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str()), ("1\nb\n", "1\nb\n"));
 }
 
+/// The edit breaks the build: what was taken away for it is there again, with mode and time.
 #[test]
-fn what_was_removed_can_be_brought_back() {
+fn a_build_that_fails_loses_nothing() {
     let w = World::new();
     project(&w);
     assert_eq!(w.run(&["make"]).code(), Some(0));
-    let before = w.snapshot();
-    let edit = "#define A nonsense\n";
-    w.write("a.h", edit);
-    // The build fails, and the old object and program are gone.
+    w.sh("chmod 640 main.o; touch -d @1600000000.123456789 main.o; touch -d @1650000000 prog");
+    let states = || w.sh("stat -c '%n %a %.9Y %i' main.o prog").stdout;
+    let (before, tree) = (states(), w.snapshot());
+    w.write("a.h", "#define A nonsense\n");
     let r = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
-    assert!(!r.status.success() && !w.path("main.o").exists(), "{}", String::from_utf8_lossy(&r.stderr));
-    let restore = || {
-        let out = w.xl(&["check", "--restore"]).output().expect("xl");
-        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
-    };
-    let (code, said) = restore();
-    assert!(code == Some(0) && said.contains("brought back") && said.contains("main.o"), "{said}");
+    let said = String::from_utf8_lossy(&r.stderr).into_owned();
+    assert!(!r.status.success() && said.contains("removed, to be made again") && said.contains("it was put back"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&states()), String::from_utf8_lossy(&before));
     w.write("a.h", "#define A 0\n");
-    assert_eq!(w.snapshot(), before);
-    // What is there is left alone.
-    w.write("main.o", "mine");
-    let (code, said) = restore();
-    assert!(code == Some(0) && said.contains("nothing to bring back"), "{said}");
-    assert_eq!(w.read("main.o"), "mine");
+    assert_eq!(w.snapshot(), tree);
+    let r = w.xl(&["check", "--restore"]).output().expect("xl");
+    assert!(r.status.success() && String::from_utf8_lossy(&r.stderr).contains("nothing to bring back"));
+}
+
+/// Starts a healing build of which the recipe waits, and waits for it: what is stale is gone then.
+fn half_healed(w: &World) -> std::process::Child {
+    use std::os::unix::process::CommandExt;
+    w.write("s.py", "import os, time\nopen('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\n");
+    w.write("Makefile", "all: out\nout: in\n\tpython3 -B s.py; cat in other > $@\n");
+    w.write("in", "1\n");
+    w.write("other", "1\n");
+    w.write("go", "");
+    assert_eq!(w.run(&["make"]).code(), Some(0));
+    w.sh("rm go started; chmod 600 out; touch -d @1600000000 out in");
+    w.write("other", "2\n");
+    let mut c = w.xl(&["run", "--heal", "--", "make"]);
+    let child = c.process_group(0).stderr(std::process::Stdio::null()).spawn().expect("xl");
+    while !w.path("started").exists() {
+        std::thread::yield_now();
+    }
+    assert_eq!(w.sh("stat -c '%s %Y' out").stdout, b"", "it is there, or was made already");
+    child
+}
+
+const AS_IT_WAS: &str = "600 4 1600000000\n";
+
+fn state_of_out(w: &World) -> String {
+    String::from_utf8_lossy(&w.sh("stat -c '%a %s %Y' out").stdout).into_owned()
+}
+
+#[test]
+fn an_interrupted_build_loses_nothing() {
+    let w = World::new();
+    let mut child = half_healed(&w);
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).expect("a signal");
+    child.wait().expect("its end");
+    assert_eq!(state_of_out(&w), AS_IT_WAS);
+}
+
+/// Nobody is left to put anything back: the next one who is asked does it.
+#[test]
+fn a_killed_build_loses_nothing() {
+    for next in [&["check", "--restore"][..], &["heal", "--", "true"]] {
+        let w = World::new();
+        let mut child = half_healed(&w);
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).expect("a signal");
+        child.wait().expect("its end");
+        let said = w.xl(next).output().expect("xl");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        w.xl(&["check", "--restore"]).output().expect("xl");
+        assert_eq!(state_of_out(&w), AS_IT_WAS, "{next:?}");
+    }
+}
+
+/// The healing itself is killed, at any moment.
+#[test]
+fn a_killed_healing_loses_nothing() {
+    const FILES: usize = 40;
+    let w = World::new();
+    w.write("other", "1\n");
+    let all: Vec<String> = (0..FILES).map(|i| format!("o{i}")).collect();
+    let targets = all.join(" ");
+    w.write("Makefile", &format!("all: {targets}\n{targets}:\n\techo $@ | cat - other > $@; python3 -c 0\n"));
+    assert_eq!(w.run(&["make", "-j4"]).code(), Some(0));
+    w.sh(&format!("touch -d @1600000000 {targets}"));
+    let before = w.snapshot();
+    w.write("other", "2\n");
+    let healed = std::time::Instant::now();
+    assert!(w.xl(&["heal", "--", "make"]).output().expect("xl").status.success());
+    let whole = healed.elapsed();
+    let (mut some, mut kills) = (false, 0);
+    while !some && kills < 60 {
+        w.xl(&["check", "--restore"]).output().expect("xl");
+        let mut child = w.xl(&["heal", "--", "make"]).stderr(std::process::Stdio::null()).spawn().expect("xl");
+        // Towards its end, where things are taken away.
+        std::thread::sleep(whole * (60 + kills) / 100);
+        child.kill().expect("a kill");
+        child.wait().expect("its end");
+        let gone = all.iter().filter(|n| !w.path(n).exists()).count();
+        some = gone > 0 && gone < FILES;
+        kills += 1;
+        w.xl(&["check", "--restore"]).output().expect("xl");
+        w.write("other", "1\n");
+        assert_eq!(w.snapshot(), before, "after kill {kills}, with {gone} of them gone");
+        w.write("other", "2\n");
+    }
 }
 
 #[test]
@@ -177,8 +255,12 @@ fn what_the_build_tool_does_not_make_is_left_where_it_is() {
     w.write("in", "int a = 2;\n");
     let healed = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
     let said = String::from_utf8_lossy(&healed.stderr).into_owned();
-    assert!(healed.status.success() && said.contains("left alone, as no build tool made it") && said.contains("configure"), "{said}");
+    assert!(healed.status.success() && said.contains("left alone, as no build tool made it") && said.contains("config.h"), "{said}");
     assert_eq!(w.read("config.h"), "int a = 1;\n");
+    // Nor is it listed, since nothing that is recommended would help.
+    let checked = w.xl(&["check"]).output().expect("xl");
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success() && checked.stdout.is_empty() && said.contains("`make` never makes"), "{said}");
     // A goal that has nothing to do with what is stale: it is put back.
     w.write("Makefile", "a: main.c\n\tcat main.c other > a\nb:\n\techo b > b\n");
     w.write("other", "1");
@@ -186,7 +268,7 @@ fn what_the_build_tool_does_not_make_is_left_where_it_is() {
     w.write("other", "2");
     let healed = w.xl(&["run", "--heal", "--", "make", "b"]).output().expect("xl");
     let said = String::from_utf8_lossy(&healed.stderr).into_owned();
-    assert!(said.contains("is stale, and this build does not make it: it was put back") && w.path("a").exists(), "{said}");
+    assert!(said.contains("was not made again: it has its time back") && w.path("a").exists(), "{said}");
 }
 
 #[test]
@@ -195,7 +277,8 @@ fn the_last_build_is_asked_about() {
     project(&w);
     assert_eq!(w.run(&["make"]).code(), Some(0));
     w.write("a.h", "#define A 7\n");
-    // Neither a single command nor a build that failed is the last build.
+    // Neither a single command nor a build that failed is the last build, nor what is no build tool.
+    assert_eq!(w.run(&["sh", "-c", "./prog; :"]).code(), Some(0));
     w.pip("true");
     w.run(&["make", "nonsense"]);
     let (code, text) = check(&w, &[]);

@@ -11,6 +11,7 @@ mod crash;
 mod endings;
 mod enforce;
 mod heal;
+mod kept_outputs;
 mod kinds;
 mod manual;
 mod options;

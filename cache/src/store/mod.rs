@@ -271,9 +271,11 @@ impl Store {
         self.put(Table::History, &key.0, &History { noted: today(), ..h.clone() })
     }
 
-    /// Notes which results these files are of.
-    pub fn put_products(&self, all: &[(crate::PathBytes, crate::Product)]) -> Result<()> {
-        let row = |(path, p): &(crate::PathBytes, crate::Product)| Ok((Table::Products, path.to_vec(), Some(postcard::to_stdvec(p)?)));
+    /// Notes which results these files are of; `None`: of none that is known.
+    pub fn put_products(&self, all: &[(crate::PathBytes, Option<crate::Product>)]) -> Result<()> {
+        let row = |(path, p): &(crate::PathBytes, Option<crate::Product>)| {
+            Ok((Table::Products, path.to_vec(), p.as_ref().map(postcard::to_stdvec).transpose()?))
+        };
         self.view.write(all.iter().map(row).collect::<Result<_>>()?)
     }
 

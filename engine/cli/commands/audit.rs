@@ -46,7 +46,8 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
 
 /// Runs the command, and compares.
 fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandError> {
-    let done = run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false })?;
+    let done =
+        run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false, heal: false })?;
     super::summary::show(&done.record, Mode::Build, a.options.summary());
     Ok((compare(&done), done.exited))
 }

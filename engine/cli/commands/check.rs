@@ -4,28 +4,32 @@ use super::{config, open_cache};
 use crate::app::{CheckArgs, RunOptions};
 use crate::exit_code;
 use crate::messages::{CommandError, say, warning};
+use engine::aside::{Aside, Done};
 use engine::frontend::{self, Declared};
-use engine::heal::{self, Healed};
+use engine::heal::{self, Plan, Way};
 use engine::products::{self, Stale};
 use engine::record::shown;
 use engine::redact::{is_whole, redact};
 use engine::run::CacheHandle;
+use engine::trial::{self, Fate};
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
+    if a.restore {
+        return restore(&config);
+    }
     let (cache, notices) = open_cache(&config)?;
     notices.iter().for_each(|n| warning(n));
-    if a.restore {
-        let code = restore(&cache, &config);
-        cache.store.close();
-        return code;
-    }
     let (command, cwd) = if a.cmd.is_empty() { last(&cache, &config)? } else { (a.cmd.clone(), here()?) };
-    let (all, unknown) = products::stale(&cache, &config, declared(&command, &cwd, &config).as_ref())?;
-    let all = if all.is_empty() { all } else { unnoticed(all, &command, &cwd, &config) };
+    let declared = declared(&command, &cwd, &config);
+    let (all, unknown) = products::stale(&cache, &config, declared.as_ref())?;
+    let plan = Plan::new(&all, declared.as_ref(), &cache, &config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
+    let fates = if all.is_empty() { Vec::new() } else { fates(&all, &plan, &command, &cwd, &config) };
+    let of = |fate| all.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(s, _)| s);
+    let (stale, unmade): (Vec<&Stale>, Vec<&Stale>) = (of(Fate::Healed).collect(), of(Fate::Unmade).filter(|s| s.is_untouched()).collect());
     let name = |s: &Stale| {
         let path = shown(&s.path);
         path.strip_prefix(&format!("{}/", config.root.display())).map(str::to_owned).unwrap_or(path)
@@ -33,35 +37,45 @@ pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
     let argv: Vec<Vec<u8>> = command.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
     let words = redact(&argv, &products::own_environment());
     if a.json {
-        let rows: Vec<_> = all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect();
-        let document = serde_json::json!({"version": 1, "command": words, "stale": rows, "unknown": unknown});
+        let rows = |all: &[&Stale]| -> Vec<_> { all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect() };
+        let document =
+            serde_json::json!({"version": 1, "command": words, "stale": rows(&stale), "unmade": rows(&unmade), "unknown": unknown});
         println!("{document:#}");
     } else {
-        all.iter().for_each(|s| println!("{}: {}", name(s), s.why));
+        stale.iter().for_each(|s| println!("{}: {}", name(s), s.why));
         let words = words.join(" ");
-        match all.len() {
+        match stale.len() {
             0 => say(&format!("nothing is stale that `{words}` would leave alone")),
+            1 => say(&format!("1 stale file that `{words}` would leave alone; `xl run --heal -- {words}` makes it again")),
             n => say(&format!("{n} stale files that `{words}` would leave alone; `xl run --heal -- {words}` makes them again")),
+        }
+        if let Some(first) = unmade.first() {
+            let others = if unmade.len() > 1 { format!(" and {} more", unmade.len() - 1) } else { String::new() };
+            say(&format!("`{words}` never makes `{}`{others}, whose inputs have changed as well", name(first)));
         }
         if unknown > 0 {
             say(&format!("of {unknown} files the cache does not know any more what they depended on"));
         }
     }
     cache.store.close();
-    Ok(i32::from(if all.is_empty() { 0 } else { exit_code::VIOLATIONS }))
+    Ok(i32::from(if stale.is_empty() { 0 } else { exit_code::VIOLATIONS }))
 }
 
 fn here() -> Result<PathBuf, CommandError> {
     std::env::current_dir().map_err(|e| CommandError::new(exit_code::CONFIG, "the current directory cannot be used").cause(e.to_string()))
 }
 
-/// Command and directory of the last successful build of this workspace.
+/// Command and directory of the last successful build of this workspace. A build tool is asked rather than what only looks at what it made
+/// (`ctest`).
 fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf), CommandError> {
     let builds = cache.store.builds()?;
     let records = builds.iter().rev().filter_map(|(_, b)| serde_json::from_slice::<BuildRecord>(b).ok());
     let here = |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && Path::new(&r.cwd).starts_with(&config.root);
     let none = || CommandError::new(exit_code::USAGE, "no successful build of this workspace is known").hint("xl check -- make");
-    let r = records.into_iter().find(here).ok_or_else(none)?;
+    let words = |r: &BuildRecord| r.command.iter().map(OsString::from).collect::<Vec<_>>();
+    let mut past: Vec<BuildRecord> = records.filter(here).collect();
+    let by_tool = past.iter().position(|r| build_tool(&words(r), Path::new(&r.cwd)).is_some());
+    let r = if past.is_empty() { return Err(none()) } else { past.swap_remove(by_tool.unwrap_or(0)) };
     if !is_whole(&r.command) {
         let why = "the last build command held a secret, or a byte that is no UTF-8, which is not kept";
         return Err(CommandError::new(exit_code::USAGE, why).hint("give the command: xl check -- CMD"));
@@ -71,8 +85,7 @@ fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf)
 
 /// What the build tool declares, if the command is one. What a script runs is not known.
 fn declared(command: &[OsString], cwd: &Path, config: &Config) -> Option<Declared> {
-    let bytes = |w: &OsString| w.as_encoded_bytes().to_vec();
-    let argv: Vec<Vec<u8>> = command.iter().map(bytes).collect();
+    let argv: Vec<Vec<u8>> = build_tool(command, cwd)?.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
     let env = products::own_environment();
     match frontend::declared(&argv, cwd.as_os_str().as_encoded_bytes(), &env, &config.cache_dir, &config.root) {
         Ok(d) => d,
@@ -83,18 +96,32 @@ fn declared(command: &[OsString], cwd: &Path, config: &Config) -> Option<Declare
     }
 }
 
-fn unnoticed(all: Vec<Stale>, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Stale> {
-    match products::unnoticed(&all, command, cwd, config) {
-        Ok(same) => all.into_iter().zip(same).filter(|(_, same)| *same).map(|(s, _)| s).collect(),
-        Err(why) => {
-            warning(&format!("whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"));
-            all
-        }
+/// A build tool, in the words of the program that starts it for the user.
+fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
+    let name = Path::new(command.first()?).file_name()?.as_encoded_bytes();
+    if frontend::is_make(name) || frontend::is_ninja(name) {
+        return Some(command.to_vec());
     }
+    let after = |flag: &str| command.iter().position(|w| w == flag).and_then(|i| command.get(i + 1));
+    let dir = match name {
+        b"cmake" => after("--build")?.clone(),
+        b"meson" if command.get(1).is_some_and(|w| w == "compile") => after("-C").cloned().unwrap_or_else(|| ".".into()),
+        _ => return None,
+    };
+    let tool = if cwd.join(&dir).join("build.ninja").exists() { "ninja" } else { "make" };
+    Some(vec![tool.into(), "-C".into(), dir])
+}
+
+/// What becomes of each. Where it cannot be tried, everything that healing could help with is listed.
+fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Fate> {
+    trial::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
+        warning(&format!("whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"));
+        plan.ways.iter().map(|way| if *way == Way::Leave { Fate::Unmade } else { Fate::Healed }).collect()
+    })
 }
 
 /// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an open cache.
-pub fn heal_first(o: &RunOptions, cmd: &[OsString]) -> Result<(), CommandError> {
+pub fn heal_first(o: &RunOptions, cmd: &[OsString], aside: &Aside) -> Result<(), CommandError> {
     let healed = std::env::current_exe().and_then(|me| {
         let mut c = std::process::Command::new(me);
         c.arg("heal");
@@ -110,6 +137,8 @@ pub fn heal_first(o: &RunOptions, cmd: &[OsString]) -> Result<(), CommandError> 
         Ok(s) => s.to_string(),
         Err(e) => e.to_string(),
     };
+    // It may have been killed half way.
+    put_back(aside);
     if o.strict {
         return Err(CommandError::new(exit_code::CACHE, "nothing was healed, and nothing was run").cause(why));
     }
@@ -120,46 +149,40 @@ pub fn heal_first(o: &RunOptions, cmd: &[OsString]) -> Result<(), CommandError> 
 /// What is stale is removed, or made older, so that the build tool makes it again.
 pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
+    let aside = Aside::of(&config);
+    let failed = |why: String| CommandError::new(exit_code::CACHE, "nothing can be healed here").cause(why);
+    // What was interrupted: it is as stale as it was.
+    aside.bring_back().map_err(|e| failed(e.to_string()))?;
     let (cache, _) = open_cache(&config)?;
     let declared = declared(&a.cmd, &here()?, &config);
     let (all, _) = products::stale(&cache, &config, declared.as_ref())?;
-    let done = heal::heal(&all, declared.as_ref(), &cache, &config)
-        .map_err(|why| CommandError::new(exit_code::CACHE, "nothing can be healed here").cause(why))?;
-    for (s, done) in all.iter().zip(done) {
-        let (path, why) = (shown(&s.path), &s.why);
-        match done {
-            Ok(Healed::Removed) => say(&format!("removed, to be made again: `{path}` ({why})")),
-            Ok(Healed::Aged) => say(&format!("made older, as it may be a source: `{path}` ({why})")),
-            Ok(Healed::Left) => {
-                say(&format!(
-                    "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {}",
-                    s.product.command
-                ));
+    let plan = Plan::new(&all, declared.as_ref(), &cache, &config).map_err(failed)?;
+    for h in heal::heal(&all, &plan, &aside).map_err(|e| failed(format!("what is done cannot be noted: {e}")))? {
+        let (path, why) = (shown(h.path), h.why);
+        match (h.way, h.outcome) {
+            (Way::Remove, Ok(())) => say(&format!("removed, to be made again: `{path}` ({why})")),
+            (Way::Age, Ok(())) => say(&format!("made older, to be made again: `{path}` ({why})")),
+            (Way::Leave, Ok(())) => {
+                let made_by = all.iter().find(|s| s.path == *h.path).map_or("", |s| &s.product.command);
+                say(&format!("stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {made_by}"));
             }
-            Err(e) => warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}")),
+            (_, Err(e)) => warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}")),
         }
     }
     cache.store.close();
     Ok(0)
 }
 
-/// After a build that went well: what it did not make again is put back, or gets its time back.
-pub fn restore_unmade(config: &Config) {
-    let done = open_cache(config).map_err(|e| e.to_string()).and_then(|(cache, _)| {
-        let done = heal::bring_back(&cache, config).map_err(|e| e.to_string());
-        cache.store.close();
-        done
-    });
-    match done {
+/// However the build has ended: what it did not make again is put back, or gets its time back.
+pub fn put_back(aside: &Aside) {
+    match aside.bring_back() {
         Ok(all) => {
             for u in all {
                 let path = shown(&u.path);
                 match (u.was, u.outcome) {
-                    (Healed::Aged, Ok(())) => {
-                        warning(&format!("`{path}` is stale, and this build does not make it: it has its time again"))
-                    }
-                    (_, Ok(())) => warning(&format!("`{path}` is stale, and this build does not make it: it was put back")),
-                    (_, Err(why)) => warning(&format!("`{path}` was stale, this build does not make it, and it cannot be put back: {why}")),
+                    (Done::Aged(_), Ok(())) => say(&format!("`{path}` was not made again: it has its time back")),
+                    (Done::Removed, Ok(())) => say(&format!("`{path}` was not made again: it was put back")),
+                    (_, Err(why)) => warning(&format!("`{path}` was not made again, and cannot be put back: {why}")),
                 }
             }
         }
@@ -167,24 +190,24 @@ pub fn restore_unmade(config: &Config) {
     }
 }
 
-/// Brings back what the last healing has removed and nothing has made since.
-fn restore(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
+/// Brings back what a healing that was killed has taken away and nothing has made since.
+fn restore(config: &Config) -> Result<i32, CommandError> {
     let unreadable = |e: std::io::Error| CommandError::new(exit_code::CACHE, "what was removed is not known").cause(e.to_string());
-    let all = heal::bring_back(cache, config).map_err(unreadable)?;
+    let all = Aside::of(config).bring_back().map_err(unreadable)?;
     let mut lost = 0;
     for u in &all {
         let path = shown(&u.path);
-        match &u.outcome {
-            Ok(()) if u.was == Healed::Aged => say(&format!("has its time again: `{path}`")),
-            Ok(()) => say(&format!("brought back: `{path}`")),
-            Err(why) => {
+        match (u.was, &u.outcome) {
+            (Done::Aged(_), Ok(())) => say(&format!("has its time again: `{path}`")),
+            (Done::Removed, Ok(())) => say(&format!("brought back: `{path}`")),
+            (_, Err(why)) => {
                 lost += 1;
                 warning(&format!("`{path}` cannot be brought back: {why}"));
             }
         }
     }
     if all.is_empty() {
-        say("there is nothing to bring back: the last `xl run --heal` removed nothing that is still missing");
+        say("there is nothing to bring back: whatever `xl run --heal` has taken away is there again");
     }
     Ok(i32::from(if lost == 0 { 0 } else { exit_code::VIOLATIONS }))
 }

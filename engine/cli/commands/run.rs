@@ -5,6 +5,7 @@ use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{CommandError, cache_hint, say, warning};
 use crate::progress::Progress;
+use engine::aside::Aside;
 use engine::enforce::Enforcer;
 use engine::run::{Engine, Run, Switches};
 use engine::violation::baseline::Baseline;
@@ -67,17 +68,15 @@ pub struct Done {
 
 pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let o = &a.options;
-    let heal = a.heal && !is_disabled() && !outer().supervises();
-    if heal {
-        super::check::heal_first(o, &a.cmd)?;
-    }
     let config = config_for(o, &a.cmd, a.heal || a.enforce)?;
     let enforce = a.enforce || config.audit.enforce.is_some();
-    let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce })?;
-    super::summary::show(&done.record, Mode::Build, o.summary());
-    if heal && done.exited == Exited::Code(0) {
-        super::check::restore_unmade(done.engine.config());
+    let aside = a.heal.then(|| Aside::of(&config));
+    let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce, heal: a.heal });
+    if let Some(aside) = aside {
+        super::check::put_back(&aside);
     }
+    let done = done?;
+    super::summary::show(&done.record, Mode::Build, o.summary());
     // What only shows when the whole run is over.
     if done.exited == Exited::Code(0) && enforce && super::audit::late(&done, o.strict)? > 0 {
         return Ok(Exited::Code(exit_code::VIOLATIONS.into()));
@@ -87,7 +86,7 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
 
 pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let config = config_for(&a.options, &a.cmd, false)?;
-    let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false })?;
+    let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary());
     Ok(done.exited)
 }
@@ -108,11 +107,13 @@ pub struct Want {
     pub audit: bool,
     /// Commands with errors fail.
     pub enforce: bool,
+    /// What is stale is taken away before the command starts. Whoever wants that puts back afterwards what is still missing.
+    pub heal: bool,
 }
 
 /// Runs the command, and tells what went wrong with `xl` itself.
 pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Result<Done, CommandError> {
-    let Want { mode, audit, enforce } = want;
+    let Want { mode, audit, enforce, heal } = want;
     let outer = outer();
     if is_disabled() || outer.supervises() {
         match (audit, enforce) {
@@ -156,6 +157,11 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     };
     let pid = session.pid();
     tracer::forward_signals(pid);
+    // From here on nothing becomes the command without coming back.
+    if heal && let Err(e) = super::check::heal_first(a, cmd, &Aside::of(&config)) {
+        session.abandon();
+        return Err(e);
+    }
     let cache = match open_cache(&config) {
         Ok((c, notices)) => {
             notices.iter().for_each(|n| warning(n));

@@ -32,6 +32,20 @@ pub struct Step {
     pub byproducts: Vec<PathBytes>,
 }
 
+impl Step {
+    /// What [`executed_key`] may be of its commands: the text, or the words if no shell was needed.
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        // With `.ONESHELL` all of them are one text.
+        let whole = self.commands.join(&b' ');
+        let texts = self.commands.iter().map(Vec::as_slice).chain([&whole[..]]);
+        let both = |c: &[u8]| {
+            let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
+            [c.to_vec(), command_key(&words.join(&b' '))]
+        };
+        texts.flat_map(both).collect()
+    }
+}
+
 /// A line of a build file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
