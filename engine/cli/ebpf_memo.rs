@@ -1,5 +1,5 @@
 //! That the eBPF programs could be loaded here: found out once after each start of the machine, and again when `xl` itself has
-//! changed, because it takes 12 ms that a build with nothing to do should not pay. If the memo is wrong, what should have been
+//! changed, because it takes 15 to 20 ms that a build with nothing to do should not pay. If the memo is wrong, what should have been
 //! observed is not cached, and that is said. One line for each `xl` and each place that it runs in, so that two of them on one
 //! machine do not forget for each other.
 

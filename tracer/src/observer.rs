@@ -99,7 +99,7 @@ fn calls() -> Vec<u64> {
 }
 
 impl Observer {
-    /// Loads and attaches the programs. Takes about 12 ms, of which the kernel's checks are three.
+    /// Loads and attaches the programs. Takes 15 to 20 ms, of which the kernel's checks are four.
     pub fn load(ring: RingSize) -> Result<Self, Unavailable> {
         let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
         if !crate::loader::may_load() {

@@ -65,10 +65,10 @@ impl Programs {
             let program = object.programs.get(*name).ok_or_else(missing)?;
             let code = object.functions.get(&program.function_key()).ok_or_else(missing)?;
             let id = kernel.id_by_type_name_kind(&type_of(tracepoint), BtfKind::Typedef);
-            let tracepoint_type = id.map_err(|e| Unavailable::Attach(*tracepoint, e.to_string()))?;
+            let tracepoint_type = id.map_err(|e| Unavailable::Attach(tracepoint, e.to_string()))?;
             let p = bpf::Program { name, license: &program.license, code, types: types.as_fd(), tracepoint: tracepoint_type };
             let loaded = verified(&p).map_err(|why| Unavailable::Load(format!("program `{name}`: {why}")))?;
-            links.push(bpf::attach(loaded.as_fd()).map_err(|e| Unavailable::Attach(*tracepoint, e.to_string()))?);
+            links.push(bpf::attach(loaded.as_fd()).map_err(|e| Unavailable::Attach(tracepoint, e.to_string()))?);
         }
         Ok(Self { _links: links, maps })
     }
