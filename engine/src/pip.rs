@@ -4,6 +4,7 @@
 //! *bypassed* (too cheap; only its writes matter) · *plain* (caching is off for it; as bypassed, but reported).
 
 use crate::lookup::Reason;
+use crate::redact::{one_line, redact};
 use crate::weak::Weak;
 use cache::{Digest, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -62,13 +63,14 @@ pub enum ScopeKind {
 }
 
 impl ScopeKind {
-    /// Since when a command has been running, its arguments and environment; `None` for a driver.
-    pub fn running(&self) -> Option<(Instant, &[Vec<u8>], &[Vec<u8>])> {
-        match self {
-            Self::Driver => None,
-            Self::Pip(p) => Some((p.started, &p.fixed.argv, &p.fixed.env)),
-            Self::Bypassed(b) => Some((b.started, &b.argv, &b.env)),
-        }
+    /// Since when a command has been running, and how it is shown; `None` for a driver.
+    pub fn running(&self) -> Option<(Instant, impl Fn() -> String + '_)> {
+        let (since, argv, env) = match self {
+            Self::Driver => return None,
+            Self::Pip(p) => (p.started, &p.fixed.argv, &p.fixed.env),
+            Self::Bypassed(b) => (b.started, &b.argv, &b.env),
+        };
+        Some((since, move || one_line(&redact(argv, env))))
     }
 }
 

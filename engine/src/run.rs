@@ -13,7 +13,6 @@ use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
-use crate::redact::{one_line, redact};
 use crate::slots::Slots;
 use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
@@ -179,7 +178,7 @@ impl Engine {
         }
         let scopes = self.scopes.read().expect("scopes");
         let runs: Vec<_> = scopes.values().filter_map(ScopeKind::running).collect();
-        let longest = runs.iter().min_by_key(|r| r.0).map(|(since, argv, env)| (since.elapsed(), one_line(&redact(argv, env))));
+        let longest = runs.iter().min_by_key(|r| r.0).map(|(since, shown)| (since.elapsed(), shown()));
         Now { hits, ran, running: runs.len() as u64, longest, elapsed: self.started.elapsed() }
     }
 
