@@ -1,8 +1,9 @@
 //! The command line: one enum of subcommands, one match.
 
-use crate::messages::CommandError;
-use crate::{commands, exit_code};
+use crate::messages::{self, CommandError};
+use crate::{commands, exit_code, output, usage};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use engine::values::Size;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tracer::Exited;
@@ -31,7 +32,7 @@ enum Command {
     Heal(CheckArgs),
     /// Look after the cache
     Cache(CacheArgs),
-    /// Past builds; with a number, what happened to each command of it
+    /// Past builds of this workspace; of one build, what happened to each command and why
     Log(LogArgs),
     /// What works on this machine, and where each setting comes from
     Doctor(CommonArgs),
@@ -65,12 +66,15 @@ pub struct RunOptions {
     /// Use results, store nothing
     #[arg(long)]
     pub no_cache_write: bool,
-    /// Write the build record (JSON, what happened to each command) to this file
+    /// Write the build record (JSON, what happened to each command) to this file; `-`: to standard output, and what the build prints to standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write what happened to each command, as it ends, to this file
+    /// Write what happened to each command, as it ends, to this file; `-` as above
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Write one test case per command, in JUnit's form, to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// The summary after the run; `auto` adds what the CI system around shows
     #[arg(long, value_enum, default_value = "auto")]
     pub summary: Summary,
@@ -207,7 +211,7 @@ pub enum Summary {
     Github,
     /// A collapsed section of the job log
     Gitlab,
-    /// One test case per pip in `xl-junit.xml`
+    /// What `--junit` writes, and one line
     Junit,
 }
 
@@ -241,9 +245,9 @@ pub enum CacheCommand {
     Stats,
     /// Evict least recently used results until the cache is below its cap
     Gc {
-        /// Cap in bytes instead of the configured one
-        #[arg(long)]
-        max_bytes: Option<u64>,
+        /// Cap instead of the configured one: bytes, or with a unit (5M, 10G: powers of 1000; 20GiB: powers of 1024)
+        #[arg(long, value_name = "SIZE")]
+        max_bytes: Option<Size>,
     },
     /// Read and check every blob and record; damaged ones are dropped
     Verify,
@@ -251,12 +255,61 @@ pub enum CacheCommand {
     Path,
 }
 
+/// A build of the log.
+#[derive(Clone, Copy, Debug)]
+pub enum WhichBuild {
+    Number(u64),
+    Last,
+}
+
+impl std::str::FromStr for WhichBuild {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "last" => Ok(Self::Last),
+            n => n.parse().map(Self::Number).map_err(|_| "write the number of a build (`xl log` lists them), or `last`"),
+        }
+    }
+}
+
+const LOG_HELP: &str = "\
+Examples:
+  xl log                        the builds of this workspace
+  xl log --all                  those of every directory
+  xl log last --ran             what really ran in the last build, and why
+  xl log 7 --slowest            the commands of build 7, the slowest first
+  xl log 7 --tool gcc --file parse.c --dir src
+  xl log last --json | jq '.items[] | select(.outcome == \"miss\") | .reason'
+
+A command is shortened to the width of a terminal; a file or another program gets it whole.";
+
 #[derive(Args)]
+#[command(after_help = LOG_HELP)]
 pub struct LogArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// Number of a build
-    pub build: Option<u64>,
+    /// The number of a build, or `last`: what happened to each of its commands [default: list the builds of this workspace]
+    #[arg(value_name = "BUILD")]
+    pub build: Option<WhichBuild>,
+    /// Builds of every directory
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only builds, or commands of a build, in this directory or below
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Only commands that make or name a file with this in its path
+    #[arg(long, value_name = "TEXT")]
+    pub file: Option<String>,
+    /// Only commands of this program
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+    /// Only commands that really ran
+    #[arg(long)]
+    pub ran: bool,
+    /// The slowest commands first
+    #[arg(long)]
+    pub slowest: bool,
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -284,11 +337,18 @@ pub fn definition() -> clap::Command {
 
 /// Parses and runs; the result is how this process is to end.
 pub fn run() -> Exited {
+    use clap::error::ErrorKind as K;
     let cli = match Cli::try_parse() {
         Ok(c) => c,
         Err(e) => {
-            let _ = e.print();
-            return Exited::Code(if e.use_stderr() { exit_code::USAGE.into() } else { 0 });
+            return match e.kind() {
+                K::DisplayHelp | K::DisplayVersion => output::printed(e.print()).map_or_else(|e| e.report(), |()| Exited::Code(0)),
+                K::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    messages::write(&e.render().to_string());
+                    Exited::Code(exit_code::USAGE.into())
+                }
+                _ => usage::error(&e).report(),
+            };
         }
     };
     let done = match cli.command {
@@ -304,13 +364,17 @@ pub fn run() -> Exited {
         Command::Completions(a) => commands::manual::completions(&a).map(Exited::Code),
         Command::Man(a) => commands::manual::man(&a).map(Exited::Code),
     };
-    done.unwrap_or_else(|e| Exited::Code(e.report()))
+    done.unwrap_or_else(|e| e.report())
 }
 
 /// No command's name begins with a hyphen: that is an option that was mistyped.
 fn named(cmd: &[OsString]) -> Result<(), CommandError> {
     match cmd.first().filter(|c| c.as_encoded_bytes().starts_with(b"-")) {
-        Some(c) => Err(CommandError::new(exit_code::USAGE, format!("there is no option `{}`", c.to_string_lossy())).hint("xl --help")),
+        Some(c) => {
+            let verb = std::env::args().nth(1).unwrap_or_default();
+            let error = CommandError::new(exit_code::USAGE, format!("there is no option `{}`", c.to_string_lossy()));
+            Err(error.hint(format!("`xl {verb} --help` shows what there is")))
+        }
         None => Ok(()),
     }
 }

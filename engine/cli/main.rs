@@ -6,7 +6,10 @@ mod ebpf_memo;
 mod exit_code;
 mod lines;
 mod messages;
+mod output;
 mod progress;
+mod shorten;
+mod usage;
 
 fn main() -> std::process::ExitCode {
     let exited = app::run();

@@ -2,19 +2,27 @@
 //! errors to message, hint and exit code.
 
 use crate::exit_code;
+use rustix::process::Signal;
+use tracer::Exited;
 
 /// An error as the user sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CommandError {
     pub message: String,
     pub causes: Vec<String>,
     pub hint: Option<String>,
     pub code: u8,
+    reader_left: bool,
 }
 
 impl CommandError {
     pub fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hint: None, code }
+        Self { message: message.into(), causes: Vec::new(), hint: None, code, reader_left: false }
+    }
+
+    /// Whoever read standard output has enough: no error, and no reason to go on.
+    pub fn reader_left() -> Self {
+        Self { reader_left: true, ..Self::new(exit_code::CACHE, "nobody reads standard output any more") }
     }
 
     pub fn cause(mut self, c: impl Into<String>) -> Self {
@@ -27,22 +35,32 @@ impl CommandError {
         self
     }
 
-    /// Prints it and returns the exit code.
-    pub fn report(&self) -> i32 {
-        eprintln!("xl: error: {}", self.message);
-        for c in &self.causes {
-            eprintln!("  caused by: {c}");
+    /// Message and causes in one line, for a warning.
+    pub fn line(&self) -> String {
+        [std::slice::from_ref(&self.message), &self.causes].concat().join(": ")
+    }
+
+    /// Prints it; the result is how this process is to end.
+    pub fn report(&self) -> Exited {
+        if self.reader_left {
+            return Exited::Signal(Signal::PIPE.as_raw());
         }
-        if let Some(h) = &self.hint {
-            eprintln!("  hint: {h}");
-        }
-        i32::from(self.code)
+        let mut text = format!("xl: error: {}\n", self.message);
+        self.causes.iter().for_each(|c| text.push_str(&format!("  caused by: {c}\n")));
+        self.hint.iter().for_each(|h| text.push_str(&format!("  hint: {h}\n")));
+        write(&text);
+        Exited::Code(self.code.into())
     }
 }
 
-/// One line after `xl:`, in one write: several builds may share a terminal.
+/// To standard error, in one write: several builds may share a terminal. If nobody reads it, nobody can be told.
+pub fn write(text: &str) {
+    crate::progress::write(text);
+}
+
+/// One line after `xl:`.
 pub fn say(text: &str) {
-    crate::progress::write(&format!("xl: {text}\n"));
+    write(&format!("xl: {text}\n"));
 }
 
 /// A warning, with what was done about it.
@@ -56,21 +74,16 @@ impl From<engine::config::ConfigError> for CommandError {
         let error = Self::new(exit_code::CONFIG, e.to_string());
         match e {
             E::Read { source, .. } => error.cause(source.to_string()),
-            E::Parse { message, suggestion, .. } => {
+            E::Parse { message, hint, .. } => {
                 let error = error.cause(message);
-                match suggestion {
-                    Some(s) => error.hint(format!("did you mean `{s}`?")),
+                match hint {
+                    Some(h) => error.hint(h),
                     None => error,
                 }
             }
             E::Glob { message, .. } => error.cause(message),
-            E::Audit { source, .. } => {
-                let error = error.cause(source.to_string());
-                let kind = matches!(source, engine::violation::policy::Wrong::Kind(_));
-                if kind { error.hint("kinds are XL001 to XL018, or their names") } else { error }
-            }
-            E::Age { .. } => error.hint("write a number and a unit: 90s, 15m, 12h, 30d, 8w"),
-            E::Number(_) => error,
+            E::Audit { source, .. } => error.cause(source.to_string()),
+            E::Size(source) => error.cause(source.to_string()),
             E::NoHome => Self { code: exit_code::CACHE, ..error }.hint("set XL_CACHE_DIR"),
             E::Ignore { .. } => error.hint("one entry for a path, another for a tool"),
         }

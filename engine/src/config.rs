@@ -3,6 +3,7 @@
 //! Later wins: user's file, workspace's file, `XL_*` variables, flags. An unknown key is an error that names the
 //! nearest known one. Rules that change what a result depends on are part of every fingerprint.
 
+use crate::values::{Age, NoSize, Size, nearest};
 use crate::violation::policy::{self, Policy};
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
@@ -167,9 +168,9 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct CacheSection {
     dir: Option<PathBuf>,
-    max_bytes: Option<u64>,
-    evict_bytes: Option<u64>,
-    max_age: Option<String>,
+    max_bytes: Option<Size>,
+    evict_bytes: Option<Size>,
+    max_age: Option<Age>,
     max_count: Option<u64>,
     failures: Option<bool>,
     salt: Option<String>,
@@ -207,47 +208,20 @@ struct IgnoreEntry {
     reason: String,
 }
 
-/// Every key that a file may hold, for suggestions.
-const KEYS: &[&str] = &[
-    "cache",
-    "dir",
-    "max_bytes",
-    "evict_bytes",
-    "max_age",
-    "max_count",
-    "failures",
-    "salt",
-    "env",
-    "pass",
-    "track",
-    "build",
-    "drivers",
-    "rule",
-    "tool",
-    "inputs",
-    "outputs",
-    "reason",
-    "ignore",
-    "deny",
-    "path",
-];
-
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read `{}`", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot read `{}`", path.display())]
-    Parse { path: PathBuf, message: String, suggestion: Option<String> },
+    Parse { path: PathBuf, message: String, hint: Option<String> },
     #[error("`{}` in `{}` is not a valid glob", glob, path.display())]
     Glob { path: PathBuf, glob: String, message: String },
-    #[error("`max_age = \"{}\"` in `{}` is no time", value, path.display())]
-    Age { path: PathBuf, value: String },
     #[error("an `[[ignore]]` in `{}` needs either `path` or `tool`", path.display())]
     Ignore { path: PathBuf },
     #[error("cannot use `[audit]` of `{}`", path.display())]
     Audit { path: PathBuf, source: policy::Wrong },
-    #[error("XL_CACHE_MAX_BYTES is `{0}`, which is not a number of bytes")]
-    Number(String),
+    #[error("XL_CACHE_MAX_BYTES cannot be used")]
+    Size(#[source] NoSize),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
     NoHome,
 }
@@ -317,19 +291,19 @@ impl Config {
             let mut note = |k: &str, v: String| c.origins.push((k.to_owned(), v, from.clone()));
             if let Some(d) = f.cache.dir {
                 note("cache.dir", d.display().to_string());
-                dir = Some(path.parent().unwrap_or(Path::new("/")).join(d));
+                dir = Some(path.parent().unwrap_or(Path::new("/")).join(crate::home::expand(&d)));
             }
             if let Some(n) = f.cache.max_bytes {
                 note("cache.max_bytes", n.to_string());
-                c.max_bytes = n;
+                c.max_bytes = n.0;
             }
             if let Some(n) = f.cache.evict_bytes {
                 note("cache.evict_bytes", n.to_string());
-                evict = Some(n);
+                evict = Some(n.0);
             }
-            if let Some(value) = f.cache.max_age {
-                note("cache.max_age", value.clone());
-                c.max_age = Some(seconds(&value).ok_or_else(|| ConfigError::Age { path: path.clone(), value })?);
+            if let Some(Age(seconds)) = f.cache.max_age {
+                note("cache.max_age", format!("{seconds} s"));
+                c.max_age = Some(seconds);
             }
             if let Some(n) = f.cache.max_count {
                 note("cache.max_count", n.to_string());
@@ -377,16 +351,17 @@ impl Config {
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
             let text = n.to_string_lossy().into_owned();
-            c.max_bytes = text.parse().map_err(|_| ConfigError::Number(text.clone()))?;
-            c.origins.push(("cache.max_bytes".into(), text, "XL_CACHE_MAX_BYTES".into()));
+            let size: Size = text.parse().map_err(ConfigError::Size)?;
+            c.max_bytes = size.0;
+            c.origins.push(("cache.max_bytes".into(), size.to_string(), "XL_CACHE_MAX_BYTES".into()));
         }
         if let Some(d) = var("XL_CACHE_DIR") {
             c.origins.push(("cache.dir".into(), d.to_string_lossy().into_owned(), "XL_CACHE_DIR".into()));
-            dir = Some(d.into());
+            dir = Some(crate::home::expand(Path::new(&d)));
         }
         if let Some(d) = &o.cache_dir {
             c.origins.push(("cache.dir".into(), d.display().to_string(), "--cache-dir".into()));
-            dir = Some(d.clone());
+            dir = Some(crate::home::expand(d));
         }
         c.cache_dir = cwd.join(dir.or_else(|| user_cache_dir(&var)).ok_or(ConfigError::NoHome)?);
         c.evict_bytes = evict.unwrap_or(c.max_bytes / 10);
@@ -457,29 +432,14 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
         let line = e.span().map(|s| 1 + text[..s.start.min(text.len())].matches('\n').count());
         let message = e.message().lines().next().unwrap_or_default().to_owned();
         let unknown = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next());
-        // A key that is known elsewhere is no suggestion.
-        let suggestion = unknown.and_then(|u| nearest(u).filter(|k| *k != u)).map(str::to_owned);
+        let hint = unknown.and_then(|u| known_keys(&message, u));
         let message = match (unknown, line) {
             (Some(k), Some(l)) => format!("unknown key `{k}` at line {l}"),
             (None, Some(l)) => format!("{message} at line {l}"),
             _ => message,
         };
-        ConfigError::Parse { path: path.to_owned(), message, suggestion }
+        ConfigError::Parse { path: path.to_owned(), message, hint }
     })
-}
-
-/// `90s`, `15m`, `12h`, `30d`, `8w`, in seconds.
-fn seconds(text: &str) -> Option<u64> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 604_800,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, ConfigError> {
@@ -491,25 +451,14 @@ fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, 
     b.build().map_err(|e| bad("*", &e))
 }
 
-/// The known key that `word` was probably meant to be.
-fn nearest(word: &str) -> Option<&'static str> {
-    KEYS.iter().chain(policy::KEYS).map(|k| (distance(word, k), *k)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
-}
-
-/// Edit distance (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
+/// What may stand where serde found the unknown key `word`, from its message: the one that was probably meant, or all.
+fn known_keys(message: &str, word: &str) -> Option<String> {
+    let (_, expected) = message.split_once("expected ")?;
+    let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+    match nearest(word, known.iter().copied()) {
+        Some(k) => Some(format!("did you mean `{k}`?")),
+        None => (!known.is_empty()).then(|| format!("known there: `{}`", known.join("`, `"))),
     }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -524,9 +473,14 @@ mod tests {
 
     #[test]
     fn unknown_keys_name_the_nearest() {
-        let Err(ConfigError::Parse { message, suggestion, .. }) = load("[cache]\n\nmax_byte = 1\n") else { panic!() };
-        assert_eq!(message, "unknown key `max_byte` at line 3");
-        assert_eq!(suggestion.as_deref(), Some("max_bytes"));
+        let check = |text: &str, what: &str, expected: &str| {
+            let Err(ConfigError::Parse { message, hint, .. }) = load(text) else { panic!("{text}") };
+            assert_eq!((message.as_str(), hint.as_deref().unwrap_or_default()), (what, expected));
+        };
+        check("[cache]\n\nmax_byte = 1\n", "unknown key `max_byte` at line 3", "did you mean `max_bytes`?");
+        check("[audit]\nfoo = 1\n", "unknown key `foo` at line 2", "known there: `enforce`, `baseline`, `severity`, `allow`");
+        check("[[ignore]]\npath = 'x'\nreasn = 'y'\n", "unknown key `reasn` at line 3", "did you mean `reason`?");
+        check("[caches]\n", "unknown key `caches` at line 1", "did you mean `cache`?");
     }
 
     #[test]
@@ -545,6 +499,22 @@ mod tests {
     }
 
     #[test]
+    fn values_say_where_they_are_wrong() {
+        let c =
+            load("[cache]\nmax_bytes = '10G'\nevict_bytes = '1 GiB'\ndir = '~/x'\n[[deny]]\npath = '~/.ssh/**'\nreason = 'x'\n").unwrap();
+        assert_eq!((c.max_bytes, c.evict_bytes), (10_000_000_000, 1 << 30));
+        let home = crate::home::dir(|v| std::env::var_os(v)).unwrap();
+        assert_eq!(c.cache_dir, home.join("x"));
+        assert!(c.deny.find(home.join(".ssh/id").as_os_str().as_encoded_bytes()).is_some());
+        for (bad, line) in [("[cache]\nmax_bytes = '10X'", 2), ("[cache]\n\nmax_bytes = -1", 3), ("[cache]\nmax_age = 5", 2)] {
+            let Err(ConfigError::Parse { message, .. }) = load(bad) else { panic!("{bad}") };
+            assert!(message.contains("write") && message.ends_with(&format!(" at line {line}")), "{message}");
+        }
+        let Err(ConfigError::Parse { message, .. }) = load("[[audit.allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n") else { panic!() };
+        assert!(message.starts_with("`XL999` is no kind of violation") && message.ends_with(" at line 2"), "{message}");
+    }
+
+    #[test]
     fn a_root_is_no_glob() {
         let t = tempfile::tempdir().unwrap();
         let root = t.path().join("a[1]*");
@@ -557,7 +527,7 @@ mod tests {
         assert_eq!((c.max_age, c.max_count), (Some(1_209_600), Some(7)));
         assert_eq!((c.deny.find(b"/etc/secrets"), c.deny.find(b"/etc/passwd")), (Some("not ours"), None));
         for bad in ["2", "w", "2 w", "99999999999999999999s", "2y"] {
-            assert!(matches!(load(&format!("[cache]\nmax_age = '{bad}'")), Err(ConfigError::Age { .. })), "{bad}");
+            assert!(matches!(load(&format!("[cache]\nmax_age = '{bad}'")), Err(ConfigError::Parse { .. })), "{bad}");
         }
     }
 }

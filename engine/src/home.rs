@@ -5,12 +5,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The home directory of this user; `var` gives environment variables. `None` if there is none, or it is no absolute path.
 pub fn dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let told = var("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     told.or_else(|| of(&std::fs::read("/etc/passwd").ok()?, rustix::process::getuid().as_raw()))
+}
+
+/// `~` and `~/x` are in the home directory. No shell has seen what is in a file, or behind the `=` of an option.
+pub fn expand(path: &Path) -> PathBuf {
+    let Ok(rest) = path.strip_prefix("~") else { return path.to_owned() };
+    match dir(|v| std::env::var_os(v)) {
+        // Without an empty last component, which would show as a slash.
+        Some(home) if rest.as_os_str().is_empty() => home,
+        Some(home) => home.join(rest),
+        None => path.to_owned(),
+    }
 }
 
 /// passwd(5): `name:password:uid:gid:comment:home:shell`.
@@ -26,6 +37,16 @@ fn of(users: &[u8], uid: u32) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tilde_alone_is_home() {
+        let home = dir(|v| std::env::var_os(v)).expect("a home directory");
+        assert_eq!(expand(Path::new("~/x/y")), home.join("x/y"));
+        assert_eq!(expand(Path::new("~")), home);
+        for path in ["/a/~/b", "~x", "x/~"] {
+            assert_eq!(expand(Path::new(path)), Path::new(path));
+        }
+    }
 
     #[test]
     fn lines_of_passwd() {

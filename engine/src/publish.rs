@@ -207,6 +207,9 @@ impl Engine {
             &entry,
         );
         item.outputs = done.written.iter().map(|w| text(&w.path)).collect();
+        if verdict.is_some() || code != 0 {
+            item.text = crate::record::end_of(texts.iter().map(|c| &c.bytes[..]));
+        }
         if verdict.is_some() {
             problem = Some("its build file does not declare what it uses".to_owned());
         } else if collectable && problem.is_none() {

@@ -43,6 +43,9 @@ pub struct Item {
     /// Why it failed although the command did not: what its build file does not declare.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub violations: Vec<String>,
+    /// The end of what it printed, if it failed. Only this process knows it: records are kept.
+    #[serde(skip)]
+    pub text: String,
     pub wall_ms: f64,
     /// What the hit saved.
     #[serde(default)]
@@ -134,6 +137,18 @@ impl BuildRecord {
         }
         self.pips = p;
     }
+}
+
+/// How much of a text is shown, bytes.
+const TEXT: usize = 8 << 10;
+
+/// The end of what a command printed, from the beginning of a line.
+pub fn end_of<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> String {
+    let all = chunks.collect::<Vec<_>>().concat();
+    let end = &all[all.len().saturating_sub(TEXT)..];
+    let cut = all.len() > TEXT;
+    let start = if cut { end.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1) } else { 0 };
+    String::from_utf8_lossy(&end[start..]).into_owned()
 }
 
 /// A name as text: two different ones stay different, bytes that are no UTF-8 are `\xHH`.

@@ -301,6 +301,9 @@ impl Engine {
             (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons());
             self.take_back(&v, e.outputs.iter().map(|o| &o.path).zip(before.iter().map(Option::is_some)));
         }
+        if item.exit_code != 0 {
+            item.text = crate::record::end_of(texts.iter().map(|c| &c.bytes[..]));
+        }
         if let Err(failed) = t.hit(item.exit_code, &texts, &d) {
             let (why, t) = *failed;
             if !matches!(why, tracer::HitError::Unheard) {
@@ -337,6 +340,7 @@ impl Engine {
             not_stored: None,
             outputs: e.outputs.iter().map(|o| text(&o.path)).collect(),
             violations: Vec::new(),
+            text: String::new(),
             wall_ms: micros(started) as f64 / 1e3,
             saved_ms: if outcome == Outcome::Hit { e.wall_us as f64 / 1e3 } else { 0.0 },
             exit_code: code,

@@ -7,7 +7,9 @@ fn a_recheck_tells_the_same_from_the_different() {
     let w = World::new();
     let recheck = |text: &str| {
         let json = w.path("../record.json");
-        let o = w.xl(&["exec", "--recheck", "100", "--json", json.to_str().unwrap(), "--", "sh", "-c", text]).output().unwrap();
+        let words = ["exec", "--recheck", "100", "--json", json.to_str().unwrap(), "--", "sh", "-c", text];
+        let o = w.xl(&words).output().unwrap();
+        assert_eq!(o.status.code(), Some(0));
         let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
         (String::from_utf8_lossy(&o.stderr).into_owned(), record)
     };
@@ -21,7 +23,13 @@ fn a_recheck_tells_the_same_from_the_different() {
     w.pip(volatile);
     let (said, r) = recheck(volatile);
     assert_eq!(r["rechecks"]["different"].as_array().map(Vec::len), Some(1), "{said}");
-    assert!(said.contains("1 differ") && said.contains("/f`"), "{said}");
+    assert!(said.contains("1 differ") && said.contains("xl: warning: a recheck made something else") && said.contains("/f`"), "{said}");
+    // Who wants to rely on it sees it in the exit code, and also without a summary.
+    let strict = |text: &str| {
+        let o = w.xl(&["exec", "--recheck", "100", "--strict", "--summary", "off", "--", "sh", "-c", text]).output().unwrap();
+        (o.status.code(), String::from_utf8_lossy(&o.stderr).contains("warning: a recheck made something else"))
+    };
+    assert_eq!((strict(volatile), strict("echo 1 > f; echo text")), ((Some(1), true), (Some(0), false)));
 }
 
 #[test]
@@ -40,35 +48,6 @@ fn denied_paths_cannot_be_opened() {
     w.write("xl.toml", "");
     let r = w.pip("cat open/key secret/key secret/key; echo x > secret/new; mv open/key secret/moved; true");
     assert_eq!((r.stdout().as_str(), r.pips("hit")), ("211", 0), "{}", r.stderr());
-}
-
-#[test]
-fn log_and_summaries() {
-    let mut w = World::new();
-    w.write("Makefile", "all: a.o b\na.o: a.c\n\tgcc -c a.c\nb:\n\thead -c 2 /dev/urandom | od > b; echo '<\"&>' > /dev/null\n");
-    w.write("a.c", "int a;\n");
-    let step = w.path("../step.md");
-    w.env.insert("GITHUB_STEP_SUMMARY".into(), step.display().to_string());
-    let run = |form: &str| {
-        w.sh("rm -f a.o b");
-        let o = w.xl(&["run", "--summary", form, "--log", "../log", "--", "make"]).output().unwrap();
-        assert!(o.status.success());
-        String::from_utf8_lossy(&o.stderr).into_owned()
-    };
-    let said = run("github");
-    let text = std::fs::read_to_string(&step).unwrap();
-    assert!(text.contains("### xl") && text.contains("2 pips") && text.contains("| 1 | it reads random bytes"), "{text}{said}");
-    let log = w.read("../log");
-    assert!(log.contains("miss") && log.contains("gcc -c a.c") && log.contains("not stored: it reads random bytes"), "{log}");
-    let said = run("gitlab");
-    assert!(said.contains("section_start") && said.contains("1 uncacheable") && said.contains("section_end"), "{said}");
-    run("junit");
-    let checked = w.sh("python3 -c \"import xml.etree.ElementTree as e; s = e.parse('xl-junit.xml').getroot(); print(s.get('tests'), s.get('skipped'), sum('<' in c.get('name') for c in s))\"");
-    assert_eq!(String::from_utf8_lossy(&checked.stdout).trim(), "2 1 1", "{}", w.read("xl-junit.xml"));
-    assert!(!run("off").contains("xl:"));
-    let o = w.xl(&["run", "--log", "no/such/dir/log", "--", "touch", "made"]).output().unwrap();
-    assert_eq!(o.status.code(), Some(2));
-    assert!(!w.path("made").exists(), "a mistyped name is told before anything starts");
 }
 
 /// However many the build tool starts, one runs; and nobody waits for somebody who waits.
@@ -152,21 +131,110 @@ fn an_ignored_tool() {
     assert_eq!(w.pip(text).code(), Some(65));
 }
 
+/// Whoever finds it, clap or we: one voice, one exit code, and what was probably meant.
 #[test]
-fn a_command_is_needed_and_a_mistyped_option_is_none() {
+fn what_is_wrong_with_a_command_line_or_a_setting() {
     let w = World::new();
-    for words in [
-        &["run"][..],
-        &["exec"],
-        &["trace"],
-        &["run", "--strict"],
-        &["run", "--strikt", "--", "true"],
-        &["check", "--jsn"],
-        &["audit", "--prov", "1"],
-    ] {
-        let out = w.xl(words).output().expect("xl");
+    let check = |words: &[&str], env: &[(&str, &str)], code: i32, expected: &str| {
+        let out = w.xl(words).envs(env.iter().copied()).output().expect("xl");
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert!(out.status.code() == Some(2) && !said.contains("panicked") && !said.is_empty(), "{words:?}: {:?} {said}", out.status);
+        assert_eq!((said.trim_end(), out.status.code()), (expected, Some(code)), "{words:?}");
+        assert!(out.stdout.is_empty(), "{words:?}");
+    };
+    for verb in ["run", "exec", "trace"] {
+        let usage = format!("xl: error: no command is given\n  hint: xl {verb} -- make");
+        check(&[verb], &[], 2, &usage);
+    }
+    check(
+        &["run", "--strikt", "--", "true"],
+        &[],
+        2,
+        "xl: error: there is no option `--strikt`\n  hint: `xl run --help` shows what there is",
+    );
+    check(&["check", "--jsn"], &[], 2, "xl: error: there is no option `--jsn`\n  hint: `xl check --help` shows what there is");
+    check(&["log", "--jsn"], &[], 2, "xl: error: there is no option `--jsn`\n  hint: did you mean `--json`?");
+    check(&["rnu", "--", "make"], &[], 2, "xl: error: there is no subcommand `rnu`\n  hint: did you mean `run`?");
+    check(&["true"], &[], 2, "xl: error: there is no subcommand `true`\n  hint: to run it: xl run -- true");
+    check(&["blubb"], &[], 2, "xl: error: there is no subcommand `blubb`\n  hint: `xl help` lists them");
+    let backends = "hint: it is one of `auto`, `ebpf`, `seccomp`, `ptrace`";
+    check(
+        &["run", "--", "true"],
+        &[("XL_BACKEND", "wrong")],
+        2,
+        &format!("xl: error: XL_BACKEND is `wrong`, which is no backend\n  {backends}"),
+    );
+    check(
+        &["run", "--backend", "sec", "--", "true"],
+        &[],
+        2,
+        "xl: error: invalid value `sec` for `--backend <BACKEND>`\n  hint: did you mean `seccomp`?",
+    );
+    check(&["check", "--", "nosuch"], &[], 127, "xl: error: cannot run `nosuch`\n  caused by: no such command in PATH");
+    let no_size = "is no size: write bytes, or a number with a unit, as in 500M (10^6 bytes each) or 20GiB (2^30 bytes each)";
+    check(
+        &["cache", "gc", "--max-bytes", "5X"],
+        &[],
+        2,
+        &format!(
+            "xl: error: invalid value `5X` for `--max-bytes <SIZE>`: `5X` {no_size}\n  hint: `xl cache gc --help` shows what there is"
+        ),
+    );
+    check(
+        &["cache", "path"],
+        &[("XL_CACHE_MAX_BYTES", "much")],
+        65,
+        &format!("xl: error: XL_CACHE_MAX_BYTES cannot be used\n  caused by: `much` {no_size}"),
+    );
+    w.write("xl.toml", "[audit]\nfoo = 1\n");
+    let file = w.path("xl.toml").display().to_string();
+    check(
+        &["cache", "path"],
+        &[],
+        65,
+        &format!(
+            "xl: error: cannot read `{file}`\n  caused by: unknown key `foo` at line 2\n  hint: known there: `enforce`, `baseline`, `severity`, `allow`"
+        ),
+    );
+}
+
+/// Sizes have units, and no directory is called `~`, wherever either is said.
+#[test]
+fn sizes_and_the_home_directory() {
+    let mut w = World::new();
+    let home = w.path("../home").display().to_string();
+    w.sh("mkdir ../home");
+    w.env.insert("HOME".into(), home.clone());
+    let path = |w: &World, words: &[&str]| String::from_utf8_lossy(&w.xl(words).output().unwrap().stdout).into_owned();
+    assert_eq!(path(&w, &["cache", "--cache-dir=~/a", "path"]), format!("{home}/a\n"));
+    w.env.insert("XL_CACHE_DIR".into(), "~/b".into());
+    assert_eq!(path(&w, &["cache", "path"]), format!("{home}/b\n"));
+    w.env.insert("XL_CACHE_MAX_BYTES".into(), "3M".into());
+    w.write("xl.toml", "[cache]\nmax_bytes = '10G'\n");
+    assert!(path(&w, &["cache", "stats"]).contains(" of 2.9 MiB)"), "{}", path(&w, &["cache", "stats"]));
+    assert!(w.xl(&["cache", "gc", "--max-bytes", "5M"]).status().unwrap().success());
+    assert!(w.xl(&["run", "--json=~/r.json", "--", "true"]).status().unwrap().success());
+    assert!(w.path("../home/r.json").exists() && !w.path("~").exists());
+}
+
+/// Where nothing can be supervised for want of a place, the command runs all the same.
+#[test]
+fn a_directory_that_is_gone() {
+    let w = World::new();
+    let run = |options: &str| {
+        let text = format!("mkdir gone && cd gone && rmdir ../gone && exec {} {options}", env!("CARGO_BIN_EXE_xl"));
+        let o = w.sh(&text);
+        (o.status.code(), String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned())
+    };
+    for options in ["run -- echo done", "exec -- echo done", "run -- sh -c 'echo done; exit 3'"] {
+        let (code, out, err) = run(options);
+        assert_eq!((code, out.as_str()), (Some(if options.contains("exit 3") { 3 } else { 0 }), "done\n"), "{err}");
+        assert_eq!(err.matches("xl: ").count(), 1, "{err}");
+        assert!(err.contains("xl: warning: the current directory cannot be used: No such file"), "{err}");
+    }
+    for options in ["run --strict -- echo done", "run --heal -- echo done", "log"] {
+        let (code, out, err) = run(options);
+        assert_eq!((code, out.as_str()), (Some(74), ""), "{err}");
+        assert!(err.contains("xl: error: the current directory cannot be used"), "{err}");
     }
 }
 

@@ -153,7 +153,7 @@ fn canaries_are_found_nowhere() {
         step(&mut s, "differs", &["run", "--recheck", "100", "--", "make", "-Bs", "chance"]);
     }
     for form in ["github", "gitlab", "junit"] {
-        step(&mut s, form, &["run", "--summary", form, "--", "make", "-Bks", "date", "fail"]);
+        step(&mut s, form, &["run", "--summary", form, "--junit", "xl-junit.xml", "--", "make", "-Bks", "date", "fail"]);
     }
     s.file("github, file", &out.join("summary"));
     s.file("junit, file", &w.path("xl-junit.xml"));

@@ -1,19 +1,17 @@
 //! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
 
 use super::run::{Done, Want};
-use super::{config, run};
-use crate::app::{AuditArgs, Format};
+use super::{ci, config, run, summary};
+use crate::app::{AuditArgs, Format, RunOptions, Summary};
 use crate::exit_code;
-use crate::messages::{CommandError, say, warning};
+use crate::messages::{self, CommandError, say, warning};
+use crate::output::{Document, print};
 use engine::report::{Report, VERSION, html, sarif, text};
 use engine::violation::baseline::{Baseline, BaselineError};
 use engine::violation::{Severity, prove};
 use engine::{Config, Mode};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 use tracer::Exited;
 
@@ -25,7 +23,7 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
         return Err(CommandError::new(exit_code::USAGE, "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml"));
     }
     let known = baseline.as_deref().map(|path| known(path, a)).transpose()?.flatten();
-    let mut out = Output::open(a)?;
+    let mut out = open(a)?;
     let (mut report, exited) = if a.cmd.is_empty() { last(a, &config)? } else { audited(a, &a.cmd)? };
     settle(&mut report, &config);
     if let Some(path) = &baseline {
@@ -39,7 +37,7 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
         warning("none of the commands could be compared with what is declared");
     }
     let looked = f.gaps.is_empty() && (f.compared > 0 || report.pips == 0);
-    out.write(&report, a)?;
+    write(&mut out, &report, a)?;
     let found = report.failures() > 0 || a.options.strict && !looked;
     Ok(if exited == Exited::Code(0) && found { Exited::Code(exit_code::VIOLATIONS.into()) } else { exited })
 }
@@ -48,13 +46,13 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
 fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandError> {
     let done =
         run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false, heal: false })?;
-    super::summary::show(&done.record, Mode::Build, a.options.summary());
-    Ok((compare(&done), done.exited))
+    summary::show(&done.record, Mode::Build, a.options.summary());
+    Ok((compare(&done), done.ending(a.options.strict)))
 }
 
 /// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are, and with
-/// `strict` what could not be compared.
-pub fn late(done: &Done, strict: bool) -> Result<u64, CommandError> {
+/// `--strict` what could not be compared.
+pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
     let config = done.engine.config();
     let mut report = compare(done);
     settle(&mut report, config);
@@ -65,11 +63,19 @@ pub fn late(done: &Done, strict: bool) -> Result<u64, CommandError> {
     }
     let errors = report.findings.count(Severity::Error);
     if errors > 0 {
-        eprint!("{}", text::text(&report, Severity::Error));
+        messages::write(&text::text(&report, Severity::Error));
+        if summary::here(o.summary()) == Summary::Github {
+            let bad = report.findings.violations.iter().filter(|v| v.severity == Severity::Error && v.allowed.is_none());
+            for v in bad {
+                let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
+                let place = v.fix.as_ref().map_or("", |f| &f.place);
+                ci::annotation("error", place, &format!("{} {}: {}{fix}", v.code.about().code, v.name, v.message));
+            }
+        }
     } else {
         report.findings.gaps.iter().for_each(|g| warning(&format!("not enforced: {g}")));
     }
-    Ok(errors + if strict { report.findings.gaps.len() as u64 } else { 0 })
+    Ok(errors + if o.strict { report.findings.gaps.len() as u64 } else { 0 })
 }
 
 /// Compares what was seen with what is declared, and keeps the result, for `xl audit` without a command.
@@ -109,7 +115,7 @@ fn settle(report: &mut Report, config: &Config) {
 fn last(a: &AuditArgs, config: &Config) -> Result<(Report, Exited), CommandError> {
     let none =
         || CommandError::new(exit_code::USAGE, "no build was audited here yet, or by another version of xl").hint("xl audit -- make");
-    if a.options.recheck > 0 || a.options.json.is_some() || a.options.log.is_some() {
+    if a.options.recheck > 0 || a.options.json.is_some() || a.options.log.is_some() || a.options.junit.is_some() {
         return Err(
             CommandError::new(exit_code::USAGE, "these options are for running a build, and no command is given").hint("xl audit -- make")
         );
@@ -158,12 +164,11 @@ fn apply(report: &mut Report, path: &Path, known: Option<Baseline>, write: bool)
 fn try_out(report: &Report, n: usize) -> Result<i32, CommandError> {
     let none = || CommandError::new(exit_code::USAGE, format!("there is no finding {n}")).hint("`xl audit` lists them, with their numbers");
     let v = n.checked_sub(1).and_then(|i| report.findings.violations.get(i)).ok_or_else(none)?;
-    println!("{} {}: {}", v.code.about().code, v.name, v.message);
+    print(format!("{} {}: {}\n", v.code.about().code, v.name, v.message))?;
     let base = std::env::temp_dir();
     let experiment = prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
     let (verdict, steps) = experiment.run(v, &base);
-    steps.iter().for_each(|s| println!("  {s}"));
-    println!("{verdict}");
+    print(steps.iter().map(|s| format!("  {s}\n")).collect::<String>() + &format!("{verdict}\n"))?;
     Ok(i32::from(match verdict {
         prove::Verdict::Proven(_) => 0,
         prove::Verdict::NotProven(_) => exit_code::VIOLATIONS,
@@ -171,47 +176,25 @@ fn try_out(report: &Report, n: usize) -> Result<i32, CommandError> {
     }))
 }
 
-/// Where the report goes.
-enum Output {
-    /// By another name until it is whole.
-    File(PathBuf),
-    Stdout(File),
+/// Opened before anything starts. What the build prints must not be mixed with a document: it goes to standard error then.
+fn open(a: &AuditArgs) -> Result<Document, CommandError> {
+    let runs = !a.cmd.is_empty();
+    match &a.output {
+        Some(path) => Document::at(path, runs),
+        None => Document::stdout(runs && a.format != Format::Text),
+    }
 }
 
-impl Output {
-    /// Opened before anything starts. What the build prints must not be mixed with a document: it goes to standard error then.
-    fn open(a: &AuditArgs) -> Result<Self, CommandError> {
-        let failed = |to: &str, e: &dyn std::fmt::Display| {
-            CommandError::new(exit_code::CACHE, format!("the report cannot be written to `{to}`")).cause(e.to_string())
-        };
-        if let Some(f) = &a.output {
-            let shown = f.display().to_string();
-            File::options().append(true).create(true).open(f).map_err(|e| failed(&shown, &e))?;
-            return Ok(Self::File(f.clone()));
-        }
-        let own: OwnedFd = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|e| failed("standard output", &e))?;
-        if a.format != Format::Text && !a.cmd.is_empty() {
-            rustix::stdio::dup2_stdout(rustix::stdio::stderr()).map_err(|e| failed("standard output", &e))?;
-        }
-        Ok(Self::Stdout(own.into()))
+fn write(out: &mut Document, report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
+    let json = |v: serde_json::Result<String>| v.map(|s| s + "\n").map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()));
+    out.write(match a.format {
+        Format::Text => text::text(report, if a.notes { Severity::Note } else { Severity::Warning }),
+        Format::Json => json(serde_json::to_string_pretty(report))?,
+        Format::Sarif => json(serde_json::to_string_pretty(&sarif::sarif(report)))?,
+        Format::Html => html::html(report),
+    })?;
+    if let (Document::File(to), Format::Html) = (&out, a.format) {
+        say(&format!("the report is in `{}`", to.display()));
     }
-
-    fn write(&mut self, report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
-        let json = |v: serde_json::Result<String>| v.map(|s| s + "\n").map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()));
-        let body = match a.format {
-            Format::Text => text::text(report, if a.notes { Severity::Note } else { Severity::Warning }),
-            Format::Json => json(serde_json::to_string_pretty(report))?,
-            Format::Sarif => json(serde_json::to_string_pretty(&sarif::sarif(report)))?,
-            Format::Html => html::html(report),
-        };
-        let (to, written) = match self {
-            Self::File(f) => (f.display().to_string(), std::fs::write(&*f, body)),
-            Self::Stdout(f) => ("standard output".to_owned(), f.write_all(body.as_bytes())),
-        };
-        written.map_err(|e| CommandError::new(exit_code::CACHE, format!("the report cannot be written to `{to}`")).cause(e.to_string()))?;
-        if let (Self::File(_), Format::Html) = (&self, a.format) {
-            say(&format!("the report is in `{to}`"));
-        }
-        Ok(())
-    }
+    Ok(())
 }

@@ -1,47 +1,53 @@
 //! `xl cache`: stats, gc, verify, path.
 
-use super::{config, open_cache};
+use super::{config, with_cache};
 use crate::app::{CacheArgs, CacheCommand};
 use crate::messages::{CommandError, warning};
+use crate::output::print;
+use engine::Config;
+use engine::run::CacheHandle;
+use engine::values::Size;
 
 pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
-    if let CacheCommand::Path = a.command {
-        println!("{}", config.cache_dir.display());
-        return Ok(0);
+    match a.command {
+        CacheCommand::Path => print(format!("{}\n", config.cache_dir.display())).map(|()| 0),
+        CacheCommand::Stats => with_cache(&config, |c| stats(c, &config)),
+        CacheCommand::Gc { max_bytes } => with_cache(&config, |c| gc(c, &config, max_bytes)),
+        CacheCommand::Verify => with_cache(&config, verify),
     }
-    let (cache, notices) = open_cache(&config)?;
-    notices.iter().for_each(|n| warning(n));
-    let code = match a.command {
-        CacheCommand::Path => 0,
-        CacheCommand::Stats => {
-            let usage = cache.store.usage()?;
-            println!("directory  {}", config.cache_dir.display());
-            println!("results    {}", usage.results);
-            println!("blobs      {}", usage.blobs);
-            println!("bytes      {} of {}", usage.bytes, config.max_bytes);
-            println!("builds     {}", cache.store.builds()?.len());
-            if let Some(oldest) = cache.store.oldest_use()? {
-                println!("oldest use {} s ago", ::cache::store::now_ms().saturating_sub(oldest) / 1000);
-            }
-            0
-        }
-        CacheCommand::Gc { max_bytes } => {
-            let limits = engine::gc::Limits::of(&config);
-            let done = engine::gc::collect(&cache, engine::gc::Limits { bytes: max_bytes.unwrap_or(limits.bytes), ..limits })?;
-            println!("removed {} results and {} blobs ({} bytes); {} bytes stay", done.entries, done.blobs, done.bytes, done.kept_bytes);
-            0
-        }
-        CacheCommand::Verify => {
-            let found = engine::gc::verify(&cache)?;
-            found.damaged.iter().for_each(|d| println!("damaged, dropped: {d}"));
-            println!("{} blobs and {} records checked, {} damaged", found.blobs, found.records, found.damaged.len());
-            let of_records = cache.store.notices();
-            of_records.iter().for_each(|n| warning(n));
-            i32::from(!found.damaged.is_empty() || !of_records.is_empty())
-        }
-    };
-    cache.store.close();
-    cache.store.notices().iter().for_each(|n| warning(n));
-    Ok(code)
+}
+
+fn stats(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
+    let usage = cache.store.usage()?;
+    let mut text = format!("directory  {}\nresults    {}\nblobs      {}\n", config.cache_dir.display(), usage.results, usage.blobs);
+    text.push_str(&format!(
+        "bytes      {} of {} ({} of {})\nbuilds     {}\n",
+        usage.bytes,
+        config.max_bytes,
+        Size(usage.bytes),
+        Size(config.max_bytes),
+        cache.store.builds()?.len()
+    ));
+    if let Some(oldest) = cache.store.oldest_use()? {
+        text.push_str(&format!("oldest use {} s ago\n", ::cache::store::now_ms().saturating_sub(oldest) / 1000));
+    }
+    print(text).map(|()| 0)
+}
+
+fn gc(cache: &CacheHandle, config: &Config, max_bytes: Option<Size>) -> Result<i32, CommandError> {
+    let limits = engine::gc::Limits::of(config);
+    let done = engine::gc::collect(cache, engine::gc::Limits { bytes: max_bytes.map_or(limits.bytes, |s| s.0), ..limits })?;
+    let text =
+        format!("removed {} results and {} blobs ({}); {} stay\n", done.entries, done.blobs, Size(done.bytes), Size(done.kept_bytes));
+    print(text).map(|()| 0)
+}
+
+fn verify(cache: &CacheHandle) -> Result<i32, CommandError> {
+    let found = engine::gc::verify(cache)?;
+    let damaged: String = found.damaged.iter().map(|d| format!("damaged, dropped: {d}\n")).collect();
+    print(format!("{damaged}{} blobs and {} records checked, {} damaged\n", found.blobs, found.records, found.damaged.len()))?;
+    let of_records = cache.store.notices();
+    of_records.iter().for_each(|n| warning(n));
+    Ok(i32::from(!found.damaged.is_empty() || !of_records.is_empty()))
 }

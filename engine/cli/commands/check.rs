@@ -1,9 +1,10 @@
 //! `xl check`, and what `xl run --heal` does before a build and after it: files that are not what their inputs make.
 
-use super::{config, open_cache};
+use super::{config, find_program, here, open_cache, with_cache};
 use crate::app::{CheckArgs, RunOptions};
 use crate::exit_code;
 use crate::messages::{CommandError, say, warning};
+use crate::output::print;
 use engine::aside::{Aside, Done};
 use engine::frontend::{self, Declared};
 use engine::heal::{self, Plan, Way};
@@ -17,17 +18,22 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
+    if !a.cmd.is_empty() {
+        find_program(&a.cmd)?;
+    }
     let config = config(&a.common)?;
     if a.restore {
         return restore(&config);
     }
-    let (cache, notices) = open_cache(&config)?;
-    notices.iter().for_each(|n| warning(n));
-    let (command, cwd) = if a.cmd.is_empty() { last(&cache, &config)? } else { (a.cmd.clone(), here()?) };
-    let declared = declared(&command, &cwd, &config);
-    let (all, unknown) = products::stale(&cache, &config, declared.as_ref())?;
-    let plan = Plan::new(&all, declared.as_ref(), &cache, &config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
-    let fates = if all.is_empty() { Vec::new() } else { fates(&all, &plan, &command, &cwd, &config) };
+    with_cache(&config, |cache| check(a, cache, &config))
+}
+
+fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
+    let (command, cwd) = if a.cmd.is_empty() { last(cache, config)? } else { (a.cmd.clone(), here()?) };
+    let declared = declared(&command, &cwd, config);
+    let (all, unknown) = products::stale(cache, config, declared.as_ref())?;
+    let plan = Plan::new(&all, declared.as_ref(), cache, config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
+    let fates = if all.is_empty() { Vec::new() } else { fates(&all, &plan, &command, &cwd, config) };
     let of = |fate| all.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(s, _)| s);
     let (stale, unmade): (Vec<&Stale>, Vec<&Stale>) = (of(Fate::Healed).collect(), of(Fate::Unmade).filter(|s| s.is_untouched()).collect());
     let name = |s: &Stale| {
@@ -40,9 +46,9 @@ pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
         let rows = |all: &[&Stale]| -> Vec<_> { all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect() };
         let document =
             serde_json::json!({"version": 1, "command": words, "stale": rows(&stale), "unmade": rows(&unmade), "unknown": unknown});
-        println!("{document:#}");
+        print(format!("{document:#}\n"))?;
     } else {
-        stale.iter().for_each(|s| println!("{}: {}", name(s), s.why));
+        print(stale.iter().map(|s| format!("{}: {}\n", name(s), s.why)).collect::<String>())?;
         let words = words.join(" ");
         match stale.len() {
             0 => say(&format!("nothing is stale that `{words}` would leave alone")),
@@ -57,12 +63,7 @@ pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
             say(&format!("of {unknown} files the cache does not know any more what they depended on"));
         }
     }
-    cache.store.close();
     Ok(i32::from(if stale.is_empty() { 0 } else { exit_code::VIOLATIONS }))
-}
-
-fn here() -> Result<PathBuf, CommandError> {
-    std::env::current_dir().map_err(|e| CommandError::new(exit_code::CONFIG, "the current directory cannot be used").cause(e.to_string()))
 }
 
 /// Command and directory of the last successful build of this workspace. A build tool is asked rather than what only looks at what it made

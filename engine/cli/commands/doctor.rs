@@ -3,6 +3,7 @@
 use super::{config, open_cache};
 use crate::app::CommonArgs;
 use crate::messages::CommandError;
+use crate::output::print;
 
 pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     // First, while this process has one thread.
@@ -11,10 +12,10 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     let ebpf = tracer::probe_ebpf();
     let mut bad = 0;
     let mut say = |what: &str, r: Result<String, String>| match r {
-        Ok(text) => println!("ok    {what:<22} {text}"),
+        Ok(text) => print(format!("ok    {what:<22} {text}\n")),
         Err(why) => {
             bad += 1;
-            println!("FAIL  {what:<22} {why}");
+            print(format!("FAIL  {what:<22} {why}\n"))
         }
     };
     let usable = match (&ebpf, &gate, &attach) {
@@ -23,28 +24,28 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
         (_, _, Ok(())) => "ptrace",
         _ => "none: commands run as if there were no xl",
     };
-    say("backend `seccomp`", gate.map(|()| "system calls are notified".into()).map_err(|e| e.to_string()));
+    say("backend `seccomp`", gate.map(|()| "system calls are notified".into()).map_err(|e| e.to_string()))?;
     // Containers and hardened kernels forbid it in their own ways.
     let hint = "nothing can hit: allow ptrace (kernel.yama.ptrace_scope below 2; in a container --cap-add SYS_PTRACE)";
-    say("ptrace", attach.map(|()| "hits work; backend `ptrace` works".into()).map_err(|e| format!("{e}: {hint}")));
-    println!("--    {:<22} {usable}", "`--backend auto` takes");
-    match ebpf {
-        Ok(()) => println!("ok    {:<22} looks are reported by the kernel", "backend `ebpf`"),
+    say("ptrace", attach.map(|()| "hits work; backend `ptrace` works".into()).map_err(|e| format!("{e}: {hint}")))?;
+    print(format!("--    {:<22} {usable}\n", "`--backend auto` takes"))?;
+    print(match ebpf {
+        Ok(()) => format!("ok    {:<22} looks are reported by the kernel\n", "backend `ebpf`"),
         // The other backends see the same; this one is faster.
-        Err(e) => println!("--    {:<22} {e}{}", "backend `ebpf`", ebpf_hint(&e)),
-    }
+        Err(e) => format!("--    {:<22} {e}{}\n", "backend `ebpf`", ebpf_hint(&e)),
+    })?;
     let kernel = rustix::system::uname();
-    say("kernel", Ok(kernel.release().to_string_lossy().into_owned()));
+    say("kernel", Ok(kernel.release().to_string_lossy().into_owned()))?;
     let config = config(a)?;
-    say("workspace root", Ok(config.root.display().to_string()));
+    say("workspace root", Ok(config.root.display().to_string()))?;
     let cache = open_cache(&config).map(|(c, notices)| {
         let access = format!("{} ({:?})", config.cache_dir.display(), c.store.access());
         c.store.close();
         [vec![access], notices].concat().join("; ")
     });
-    say("cache", cache.map_err(|e| e.to_string()));
+    say("cache", cache.map_err(|e| e.to_string()))?;
     for (key, value, from) in &config.origins {
-        println!("      {key} = {value}  (from {from})");
+        print(format!("      {key} = {value}  (from {from})\n"))?;
     }
     Ok(i32::from(bad > 0))
 }

@@ -3,14 +3,16 @@
 use crate::app::{self, CompletionsArgs, ManArgs};
 use crate::exit_code;
 use crate::messages::CommandError;
+use crate::output::print;
 use clap_mangen::Man;
+use engine::home;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 
 /// One page to standard output (through man(1) if somebody is looking), or all of them into a directory.
 pub fn man(a: &ManArgs) -> Result<i32, CommandError> {
     let mut top = app::definition().disable_help_subcommand(true);
-    if let Some(dir) = &a.dir {
+    if let Some(dir) = &a.dir.as_deref().map(home::expand) {
         let failed = |e: std::io::Error| {
             CommandError::new(exit_code::CACHE, format!("the pages cannot be written to `{}`", dir.display())).cause(e.to_string())
         };
@@ -46,9 +48,4 @@ fn shown(page: &[u8]) -> bool {
     // A pager that is left early reads no more.
     let _ = man.stdin.take().map(|mut i| i.write_all(page));
     man.wait().is_ok_and(|s| s.success())
-}
-
-fn print(text: &[u8]) -> Result<(), CommandError> {
-    let written = std::io::stdout().lock().write_all(text);
-    written.map_err(|e| CommandError::new(exit_code::CACHE, "standard output cannot be written").cause(e.to_string()))
 }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod check;
+mod ci;
 pub mod doctor;
 pub mod log;
 pub mod manual;
@@ -15,22 +16,37 @@ use crate::ebpf_memo::EbpfMemo;
 use crate::exit_code;
 use crate::messages::{CommandError, warning};
 use engine::config::{Config, Overrides};
+use engine::home;
 use engine::run::CacheHandle;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Loads the configuration for the current directory.
 pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
-    let cwd = std::env::current_dir()
-        .map_err(|e| CommandError::new(exit_code::CONFIG, "the current directory cannot be used").cause(e.to_string()))?;
-    let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.clone() };
-    Ok(Config::load(&cwd, &o, |v| std::env::var_os(v))?)
+    let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.as_deref().map(home::expand) };
+    Ok(Config::load(&here()?, &o, |v| std::env::var_os(v))?)
+}
+
+/// The current directory. Somebody may have removed it.
+pub fn here() -> Result<PathBuf, CommandError> {
+    let gone = |e: std::io::Error| CommandError::new(exit_code::CACHE, "the current directory cannot be used").cause(e.to_string());
+    std::env::current_dir().map_err(|e| gone(e).hint("cd to a directory that is there"))
 }
 
 /// Opens the cache of a configuration.
 pub fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
     let (store, notices) = ::cache::Store::open(&c.cache_dir)?;
     Ok((CacheHandle { store, cas: ::cache::Cas::new(&c.cache_dir) }, notices))
+}
+
+/// Opens the cache for something that needs it, and closes it however that ends.
+pub fn with_cache<T>(c: &Config, f: impl FnOnce(&CacheHandle) -> Result<T, CommandError>) -> Result<T, CommandError> {
+    let (cache, notices) = open_cache(c)?;
+    notices.iter().for_each(|n| warning(n));
+    let done = f(&cache);
+    cache.store.close();
+    cache.store.notices().iter().for_each(|n| warning(n));
+    done
 }
 
 /// Finds the program of a command line, with the errors and exit codes that shells give.

@@ -3,7 +3,8 @@
 use super::{SESSION, become_command, config, launch, open_cache};
 use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
-use crate::messages::{CommandError, cache_hint, say, warning};
+use crate::messages::{CommandError, cache_hint, say, warning, write};
+use crate::output::{Document, Stream};
 use crate::progress::Progress;
 use engine::aside::Aside;
 use engine::enforce::Enforcer;
@@ -11,10 +12,7 @@ use engine::run::{Engine, Run, Switches};
 use engine::violation::baseline::Baseline;
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tracer::Exited;
 
 fn is_disabled() -> bool {
@@ -48,11 +46,11 @@ fn outer() -> Outer {
     }
 }
 
-/// The configuration. A build does not fail because there is no place for a cache.
+/// The configuration. A build does not fail because there is no place for a cache, or because its directory was removed.
 fn config_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<Config, CommandError> {
     match config(&o.common) {
         Err(e) if e.code == exit_code::CACHE && !o.strict && !needed => {
-            warning(&format!("{}; the command runs without xl", e.message));
+            warning(&format!("{}; the command runs without xl", e.line()));
             Err(become_command(cmd))
         }
         other => other,
@@ -64,6 +62,19 @@ pub struct Done {
     pub exited: Exited,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
+    /// The record or the log could not be written; that was said.
+    unwritten: bool,
+}
+
+impl Done {
+    /// As the command ended; with `strict`, what went wrong although it ended well shows in the exit code.
+    pub fn ending(&self, strict: bool) -> Exited {
+        match self.exited {
+            Exited::Code(0) if strict && !self.record.rechecks.different.is_empty() => Exited::Code(exit_code::VIOLATIONS.into()),
+            Exited::Code(0) if strict && self.unwritten => Exited::Code(exit_code::CACHE.into()),
+            other => other,
+        }
+    }
 }
 
 pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
@@ -78,17 +89,17 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let done = done?;
     super::summary::show(&done.record, Mode::Build, o.summary());
     // What only shows when the whole run is over.
-    if done.exited == Exited::Code(0) && enforce && super::audit::late(&done, o.strict)? > 0 {
+    if done.exited == Exited::Code(0) && enforce && super::audit::late(&done, o)? > 0 {
         return Ok(Exited::Code(exit_code::VIOLATIONS.into()));
     }
-    Ok(done.exited)
+    Ok(done.ending(o.strict))
 }
 
 pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let config = config_for(&a.options, &a.cmd, false)?;
     let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary());
-    Ok(done.exited)
+    Ok(done.ending(a.options.strict))
 }
 
 /// What threads and data base take, besides the contents of files.
@@ -115,6 +126,10 @@ pub struct Want {
 pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Result<Done, CommandError> {
     let Want { mode, audit, enforce, heal } = want;
     let outer = outer();
+    if a.summary == Summary::Junit && a.junit.is_none() {
+        // Not in the tree that is built, unless the user says so.
+        return Err(CommandError::new(exit_code::USAGE, "`--summary junit` needs the name of a file").hint("--junit xl-junit.xml"));
+    }
     if is_disabled() || outer.supervises() {
         match (audit, enforce) {
             (true, _) => {
@@ -140,7 +155,9 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         Some(path) => Baseline::load(path).map_err(super::audit::baseline_error)?,
         None => None,
     };
-    let log = a.log.as_deref().map(log_file).transpose()?;
+    let log = a.log.as_deref().map(Stream::at).transpose()?;
+    let json = a.json.as_deref().map(|path| Document::at(path, true)).transpose()?;
+    let junit = a.junit.as_deref().map(|path| Document::at(path, true)).transpose()?;
     // The slots of a make further out are nobody's input, and what is read from /dev/null comes from nobody.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
     let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
@@ -150,7 +167,8 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let session = match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry, progress.screen()) {
         // Whoever asks for a backend wants that one or none; everybody else wants the build.
         Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict && !audit && !enforce => {
-            warning(&format!("{}: {}; the command runs without xl", e.message, e.causes.join(": ")));
+            warning(&format!("{}; the command runs without xl", e.line()));
+            drop((log, json, junit));
             return Err(become_command(cmd));
         }
         other => other?,
@@ -174,7 +192,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         Err(e) => {
             warning(&format!("{e}; the build runs without a cache"));
             if let Some(h) = cache_hint(&e) {
-                eprintln!("  hint: {h}");
+                write(&format!("  hint: {h}\n"));
             }
             None
         }
@@ -195,13 +213,15 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         inherited,
     };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
+    let log_trouble = Arc::new(OnceLock::new());
+    let trouble = log_trouble.clone();
     let tell = move |item: &engine::Item| {
         for v in &item.violations {
             say(&format!("error: {v}"));
         }
-        if let Some(file) = &log {
-            // One write per pip, so that lines stay whole. A log that cannot be written is no reason to stop a build.
-            let _ = (&*file).write_all(super::log::lines(item).as_bytes());
+        // A log that cannot be written is no reason to stop a build.
+        if let Some(Err(e)) = log.as_ref().map(|l| l.add(&super::log::lines(item, None))) {
+            let _ = trouble.set(e);
         }
     };
     let engine = Arc::new(Engine::new(config, switches, cache, Box::new(tell)));
@@ -221,23 +241,18 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let record = engine.close(shown, cwd, exited.shell_code(), stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
-    if let Some(file) = &a.json {
-        let text = serde_json::to_vec_pretty(&record).map_err(std::io::Error::from);
-        if let Err(e) = text.and_then(|t| std::fs::write(file, t)) {
-            warning(&format!("the build record cannot be written to `{}`: {e}", file.display()));
-        }
+    let written = json.map_or(Ok(()), |mut to| to.write(serde_json::to_vec_pretty(&record).unwrap_or_default()));
+    let tests = junit.map_or(Ok(()), |mut to| to.write(super::ci::junit(&record)));
+    let unwritten: Vec<_> = written.err().into_iter().chain(tests.err()).chain(log_trouble.get().cloned()).collect();
+    unwritten.iter().for_each(|e| warning(&e.line()));
+    for what in &record.rechecks.different {
+        warning(&format!("a recheck made something else than the cache holds: {what}"));
     }
-    Ok(Done { exited, record, engine })
+    Ok(Done { exited, record, engine, unwritten: !unwritten.is_empty() })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").
 fn job_slots(makeflags: &str) -> Vec<i32> {
     let found = makeflags.split(' ').filter_map(|w| w.strip_prefix("--jobserver-auth=").or_else(|| w.strip_prefix("--jobserver-fds=")));
     found.flat_map(|pair| pair.split(',')).filter_map(|n| n.parse().ok()).collect()
-}
-
-/// Opened before anything starts: a mistyped name should not cost a build.
-fn log_file(path: &Path) -> Result<File, CommandError> {
-    File::create(path)
-        .map_err(|e| CommandError::new(exit_code::USAGE, format!("the log cannot be written to `{}`", path.display())).cause(e.to_string()))
 }

@@ -1,117 +1,43 @@
-//! The summary after a run: one line for people, and the forms that CI systems show.
+//! The summary after a run: one line for people, and what the CI system around shows.
 //!
 //! Knows the build record only.
 
+use super::ci;
 use crate::app::Summary;
 use crate::messages::{say, warning};
+use crate::shorten::shorten;
 use engine::{BuildRecord, Item, Mode, Outcome};
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::Path;
 
 /// Shows the summary in the form asked for.
 pub fn show(r: &BuildRecord, mode: Mode, form: Summary) {
     if form == Summary::Off {
         return;
     }
+    let line = line(r, mode);
+    say(&line);
+    failures(r).for_each(|f| say(&f));
+    match here(form) {
+        Summary::Gitlab => ci::gitlab(&ci::details(r)),
+        form => {
+            let reasons = ci::reasons(r, &[Outcome::Uncacheable]);
+            reasons.iter().take(5).for_each(|(why, n, of)| say(&format!("  {n} uncacheable: {why} — `{}`", shorten(of, EXAMPLE))));
+            if form == Summary::Github
+                && let Err(e) = ci::github(r, &line)
+            {
+                warning(&format!("the summary could not be written: {e}"));
+            }
+        }
+    }
+}
+
+/// The form of a summary: what the CI system around shows, if that is to be found out.
+pub fn here(form: Summary) -> Summary {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "true");
-    let form = match form {
+    match form {
         Summary::Auto if set("GITHUB_ACTIONS") => Summary::Github,
         Summary::Auto if set("GITLAB_CI") => Summary::Gitlab,
         other => other,
-    };
-    say(&line(r, mode));
-    for what in &r.rechecks.different {
-        say(&format!("  a recheck made something else: {what}"));
     }
-    failures(r).for_each(|f| say(&f));
-    let details: Vec<String> =
-        obstacles(r).iter().take(5).map(|(why, n, of)| format!("  {n} uncacheable: {why} — `{}`", example(of))).collect();
-    if form != Summary::Gitlab {
-        details.iter().for_each(|d| say(d));
-    }
-    let written = match form {
-        Summary::Github => github(r, mode),
-        Summary::Gitlab => {
-            gitlab(&details);
-            Ok(())
-        }
-        Summary::Junit => std::fs::write("xl-junit.xml", junit(r)),
-        Summary::Auto | Summary::Off => Ok(()),
-    };
-    if let Err(e) = written {
-        warning(&format!("the summary could not be written: {e}"));
-    }
-}
-
-/// GitHub's job summary (Markdown, appended to the file that it names), and an annotation per warning.
-fn github(r: &BuildRecord, mode: Mode) -> std::io::Result<()> {
-    for w in &r.warnings {
-        eprintln!("::warning title=xl::{}", w.replace('%', "%25").replace('\n', "%0A"));
-    }
-    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY") else { return Ok(()) };
-    let cell = |s: &str| s.replace('|', "\\|").replace('\n', " ");
-    let mut text = format!("### xl\n\n{}\n", line(r, mode));
-    let reasons = obstacles(r);
-    if !reasons.is_empty() {
-        text.push_str("\n| not cached | why | for example |\n| ---: | --- | --- |\n");
-        for (why, n, example) in reasons.iter().take(20) {
-            let _ = writeln!(text, "| {n} | {} | `{}` |", cell(why), cell(&example.chars().take(100).collect::<String>()));
-        }
-    }
-    std::fs::OpenOptions::new().append(true).create(true).open(Path::new(&path))?.write_all(text.as_bytes())
-}
-
-/// A collapsed section of GitLab's job log.
-fn gitlab(details: &[String]) {
-    if details.is_empty() {
-        return;
-    }
-    let now = cache::store::now();
-    eprintln!("\x1b[0Ksection_start:{now}:xl_details[collapsed=true]\r\x1b[0Kxl: what was not cached, and why");
-    details.iter().for_each(|d| eprintln!("{d}"));
-    eprintln!("\x1b[0Ksection_end:{now}:xl_details\r\x1b[0K");
-}
-
-/// One test case per pip, in the form that CI systems read from test runners.
-fn junit(r: &BuildRecord) -> String {
-    let quoted = |s: &str| {
-        let mut out = String::new();
-        for c in s.chars() {
-            match c {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '"' => out.push_str("&quot;"),
-                '\n' | '\t' => out.push(' '),
-                // Not allowed in XML 1.0, not even escaped.
-                c if c < ' ' || c == '\u{fffe}' || c == '\u{ffff}' => out.push('\u{fffd}'),
-                c => out.push(c),
-            }
-        }
-        out
-    };
-    let failed = r.items.iter().filter(|i| i.exit_code != 0).count();
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"xl\" tests=\"{}\" failures=\"{failed}\" skipped=\"{}\" time=\"{:.3}\">\n",
-        r.items.len(),
-        r.pips.hit,
-        r.wall_ms as f64 / 1e3
-    );
-    for i in &r.items {
-        let _ = write!(text, "<testcase classname=\"pip\" name=\"{}\" time=\"{:.3}\">", quoted(&i.command), i.wall_ms / 1e3);
-        let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
-        if i.exit_code != 0 {
-            let _ = write!(text, "<failure message=\"exit code {}\"/>", i.exit_code);
-        } else if i.outcome == Outcome::Hit {
-            text.push_str("<skipped message=\"hit\"/>");
-        } else {
-            let _ = write!(text, "<system-out>{}</system-out>", quoted(&why));
-        }
-        text.push_str("</testcase>\n");
-    }
-    text.push_str("</testsuite>\n");
-    text
 }
 
 /// The closing line. It counts each pip once: as a hit, as one that ran, or as one that was bypassed.
@@ -148,29 +74,12 @@ pub fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// The last commands that failed, of a build that failed: those before may have been expected to (`grep -q`).
-fn failures(r: &BuildRecord) -> impl Iterator<Item = String> + '_ {
-    let failed = r.items.iter().rev().filter(|i| r.exit_code != 0 && i.exit_code != 0);
-    failed.take(3).map(|i| format!("  failed with exit code {}: `{}`", i.exit_code, example(&i.command)))
-}
-
 /// As much of a command as fits behind a reason.
-fn example(command: &str) -> String {
-    command.chars().take(60).collect()
-}
+const EXAMPLE: usize = 60;
 
-/// Why commands were uncacheable: reason, how many, an example; the most frequent first.
-fn obstacles(r: &BuildRecord) -> Vec<(String, u32, &str)> {
-    let mut reasons: Vec<(String, u32, &str)> = Vec::new();
-    for i in r.items.iter().filter(|i| i.outcome == Outcome::Uncacheable) {
-        let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
-        match reasons.iter_mut().find(|x| x.0 == why) {
-            Some(x) => x.1 += 1,
-            None => reasons.push((why, 1, &i.command)),
-        }
-    }
-    reasons.sort_by_key(|x| std::cmp::Reverse(x.1));
-    reasons
+/// The last commands that failed, of a build that failed.
+fn failures(r: &BuildRecord) -> impl Iterator<Item = String> {
+    ci::failures(r).take(3).map(|i| format!("  failed with exit code {}: `{}`", i.exit_code, shorten(&i.command, EXAMPLE)))
 }
 
 /// `0.43 s`, `11.8 s`, `3 m 02 s`.

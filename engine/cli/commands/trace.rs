@@ -4,12 +4,17 @@ use super::launch;
 use crate::app::TraceArgs;
 use crate::exit_code;
 use crate::messages::CommandError;
+use crate::output::Document;
 use engine::trace::{Trace, Tracer};
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::Arc;
 
 pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
+    // As always, the report comes after what the command prints; asked for by its name, standard output is the report's alone.
+    let mut to = match &a.output {
+        Some(path) => Document::at(path, true)?,
+        None => Document::stdout(false)?,
+    };
     let session = launch(&a.cmd, a.backend, Vec::new(), None, false, None)?;
     tracer::forward_signals(session.pid());
     let t = Arc::new(Tracer::default());
@@ -24,11 +29,7 @@ pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
         super::forget_ebpf();
     }
     let out = if a.json { serde_json::to_string_pretty(&trace).unwrap_or_default() + "\n" } else { plain(&trace) };
-    let written = match &a.output {
-        Some(f) => std::fs::write(f, out).map_err(|e| (f.display().to_string(), e)),
-        None => std::io::stdout().write_all(out.as_bytes()).map_err(|e| ("standard output".into(), e)),
-    };
-    written.map_err(|(name, e)| CommandError::new(exit_code::CACHE, format!("cannot write `{name}`")).cause(e.to_string()))?;
+    to.write(out)?;
     Ok(exited)
 }
 

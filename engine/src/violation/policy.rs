@@ -2,6 +2,7 @@
 
 use super::{Kind, Severity};
 use crate::config::ToolGlob;
+use crate::home::expand;
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ pub struct Section {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeverityEntry {
-    kind: String,
+    kind: NamedKind,
     /// Of the file or of the target; everything if absent.
     path: Option<String>,
     level: Severity,
@@ -40,18 +41,28 @@ pub struct SeverityEntry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AllowEntry {
-    kind: String,
+    kind: NamedKind,
     path: String,
     reason: String,
 }
 
-/// The keys of the section, for suggestions.
-pub const KEYS: &[&str] = &["audit", "enforce", "baseline", "severity", "allow", "kind", "level"];
+/// A kind by its code or its name.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct NamedKind(Kind);
+
+impl TryFrom<String> for NamedKind {
+    type Error = Wrong;
+
+    fn try_from(name: String) -> Result<Self, Wrong> {
+        Kind::parse(&name).map(Self).ok_or(Wrong::Kind(name))
+    }
+}
 
 /// What is wrong with the section.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {
-    #[error("`{0}` is no kind of violation")]
+    #[error("`{0}` is no kind of violation: they are XL001 to XL018, or have names like undeclared-input")]
     Kind(String),
     #[error("`{0}` is not a valid glob")]
     Glob(String),
@@ -98,17 +109,16 @@ impl Policy {
     /// Adds a file's section; what comes later wins.
     ///
     /// # Errors
-    /// It names no kind, or holds what is no glob.
+    /// It holds what is no glob.
     pub fn add(&mut self, s: Section, root: &Path) -> Result<(), Wrong> {
-        let kind = |k: &str| Kind::parse(k).ok_or_else(|| Wrong::Kind(k.to_owned()));
         self.enforce = s.enforce.or(self.enforce);
-        self.baseline = s.baseline.map(|b| root.join(b)).or(self.baseline.take());
+        self.baseline = s.baseline.map(|b| root.join(expand(&b))).or(self.baseline.take());
         for e in s.severity {
             let path = e.path.map(|p| glob(&p, root)).transpose()?;
-            self.severities.push((kind(&e.kind)?, path, e.level));
+            self.severities.push((e.kind.0, path, e.level));
         }
         for e in s.allow {
-            let (kind, path) = (kind(&e.kind)?, glob(&e.path, root)?);
+            let (kind, path) = (e.kind.0, glob(&e.path, root)?);
             self.exceptions.push(Exception { kind, path, shown: e.path, reason: e.reason, used: AtomicBool::new(false) });
         }
         Ok(())
@@ -168,8 +178,12 @@ fn globs(patterns: &[String], root: &Path) -> Result<GlobSet, Wrong> {
 }
 
 pub(crate) fn one_glob(pattern: &str, root: &Path) -> Result<globset::Glob, globset::Error> {
-    let full =
-        if pattern.starts_with('/') { pattern.to_owned() } else { format!("{}/{pattern}", globset::escape(&root.to_string_lossy())) };
+    let below = |dir: &Path, rest: &str| format!("{}/{rest}", globset::escape(&dir.to_string_lossy()));
+    let full = match pattern.strip_prefix("~/") {
+        Some(rest) => below(&expand(Path::new("~")), rest),
+        None if pattern.starts_with('/') => pattern.to_owned(),
+        None => below(root, pattern),
+    };
     globset::GlobBuilder::new(&full).literal_separator(true).build()
 }
 
@@ -190,7 +204,7 @@ mod tests {
         assert_eq!(p.severity(Kind::UndeclaredOutput, &["/w/x".into()]), Some(Severity::Warning));
         assert_eq!(p.allows(Kind::UndeclaredInput, &["/w/a.h".into()]).as_deref(), Some("r"));
         assert_eq!(p.unused(), ["[[audit.allow]] kind = \"XL001\" path = \"b.h\""]);
-        let s: Section = toml::from_str("[[allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n").unwrap();
-        assert!(matches!(p.add(s, Path::new("/w")), Err(Wrong::Kind(_))));
+        let bad = toml::from_str::<Section>("[[allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n");
+        assert!(bad.is_err_and(|e| e.message().starts_with("`XL999` is no kind of violation")));
     }
 }
