@@ -112,8 +112,22 @@ pub fn cache_hint(e: &cache::Error) -> Option<String> {
 
 impl From<tracer::SpawnError> for CommandError {
     fn from(e: tracer::SpawnError) -> Self {
-        Self::new(exit_code::BACKEND, "no process can be supervised here")
-            .cause(e.to_string())
-            .hint("`xl doctor` shows what works on this machine")
+        let hint = match &e {
+            tracer::SpawnError::Lacking(l) => remedy(l.need),
+            _ => "`xl doctor` shows what works on this machine",
+        };
+        Self::new(exit_code::BACKEND, "no process can be supervised here").cause(e.to_string()).hint(hint)
+    }
+}
+
+/// How to get what is needed.
+fn remedy(n: tracer::Need) -> &'static str {
+    use tracer::Need as N;
+    match n {
+        N::Proc | N::Task => "mount the `/proc` of this process namespace: mount -t proc proc /proc",
+        N::Threads => "use a container runtime that answers `clone3` with ENOSYS, or a profile that allows it",
+        N::Handles => "Linux 5.9 or newer is needed, and in a container a profile that allows `pidfd_open`",
+        N::Memory => "in a container: --cap-add SYS_PTRACE, or a profile that allows `process_vm_readv`",
+        N::Files | N::Waiting => "use a newer container runtime, or a profile that allows these calls",
     }
 }

@@ -115,6 +115,9 @@ pub struct BuildRecord {
     #[serde(default)]
     pub rechecks: Rechecks,
     pub lost_events: u64,
+    /// How often a build tool executed something that could not be looked into: it is not among the items.
+    #[serde(default)]
+    pub unseen: u64,
     /// What went wrong with `xl` itself.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -122,6 +125,11 @@ pub struct BuildRecord {
 }
 
 impl BuildRecord {
+    /// Programs were executed, and none of them could be looked into.
+    pub fn is_blind(&self) -> bool {
+        self.unseen > 0 && self.pips.total == 0
+    }
+
     /// Counts the items.
     pub fn count(&mut self) {
         let mut p = Pips { total: self.items.len() as u64, ..Pips::default() };

@@ -18,6 +18,7 @@ use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
 use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -87,6 +88,8 @@ pub struct Engine {
     /// Files that this run has made or left, and the results that they are of now; `None`: of none that is known.
     pub(crate) products: Mutex<FxHashMap<PathBytes, Option<Product>>>,
     pub(crate) warnings: Mutex<Vec<String>>,
+    /// Programs that build tools executed and that could not be looked into: how many, by why.
+    unseen: Mutex<BTreeMap<String, u64>>,
     pub(crate) restored: AtomicU64,
     pub(crate) stored: AtomicU64,
     pub(crate) saved_us: AtomicU64,
@@ -155,6 +158,7 @@ impl Engine {
             used: Mutex::default(),
             products: Mutex::default(),
             warnings: Mutex::new(warnings),
+            unseen: Mutex::default(),
             restored: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             saved_us: AtomicU64::new(0),
@@ -257,10 +261,16 @@ impl Engine {
             violations: crate::record::Violations::default(),
             rechecks: self.rechecked.lock().expect("rechecks").clone(),
             lost_events: lost,
+            unseen: 0,
             warnings: Vec::new(),
             items,
         };
         record.count();
+        for (why, n) in &*self.unseen.lock().expect("unseen") {
+            record.unseen += n;
+            let times = if *n == 1 { "a program was executed".to_owned() } else { format!("{n} times a program was executed") };
+            self.warn(format!("{times} that could not be looked into, and ran uncached: {why}"));
+        }
         if let Some(c) = &self.cache
             && self.switches.write
         {
@@ -433,6 +443,13 @@ impl Supervisor for Run {
                 }
             }
         }
+    }
+
+    fn unseen(&self, scope: Option<Scope>, escape: Escape) {
+        if scope.is_none_or(|s| matches!(self.kind(s), ScopeKind::Driver)) {
+            *self.unseen.lock().expect("unseen").entry(escape.to_string()).or_insert(0) += 1;
+        }
+        self.escape(scope, escape);
     }
 
     fn connects(&self, scope: Scope, escape: Escape) -> Flow {

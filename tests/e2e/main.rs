@@ -20,6 +20,7 @@ mod output;
 mod package;
 mod places;
 mod property;
+mod refusals;
 mod reports;
 mod safety;
 mod secrets;

@@ -497,7 +497,7 @@ impl Inner {
             Ok(Some(o)) => o,
             Ok(None) => return self.transport.proceed(n.id),
             Err(why) => {
-                self.escape(Some(scope), EscapeKind::Unreadable, why);
+                self.unseen(Some(scope), EscapeKind::Unreadable, why);
                 return self.transport.proceed(n.id);
             }
         };
@@ -507,7 +507,7 @@ impl Inner {
             match task_files::fd_path(tid, n.args[0] as i32) {
                 Some(path) => self.resolver.resolve(b"/", &path, true),
                 None => {
-                    self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
+                    self.unseen(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
                     return self.transport.proceed(n.id);
                 }
             }
@@ -516,7 +516,7 @@ impl Inner {
         };
         let image = crate::request::interpreters(&program, &self.cwd(&p, tid).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
         if image.is_err() {
-            self.escape(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
+            self.unseen(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
         }
         let Some((interpreters, image)) = image.ok().flatten() else {
             // It will fail (a PATH search tries many): only that it was looked for counts.
@@ -529,7 +529,7 @@ impl Inner {
             (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p, tid))
         else {
             if self.transport.is_valid(n.id) {
-                self.escape(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
+                self.unseen(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
             }
             return self.transport.proceed(n.id);
         };

@@ -167,7 +167,7 @@ fn answer_all(listener: &Listener, newest: u64, journal: Option<&std::path::Path
     // A kill of the whole group reaches us first or last by chance. Whoever still calls after a while was left alone.
     let began = Instant::now();
     let mut journal = journal;
-    while let Ok(n) = wait(listener) {
+    while let Ok(n) = listener.wait() {
         if let Some(n) = n {
             listener.proceed(n.id);
         }
@@ -190,15 +190,6 @@ fn watch(root: Option<&OwnedFd>, journal: Option<&std::path::Path>) {
 
 /// How long the members of a killed group take to disappear.
 const GROUP_KILL: Duration = Duration::from_millis(300);
-
-fn wait(listener: &Listener) -> std::io::Result<Option<crate::sys::seccomp::Notification>> {
-    let mut p = [PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN)];
-    rustix::event::poll(&mut p, None)?;
-    if p[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
-        return Err(std::io::ErrorKind::BrokenPipe.into());
-    }
-    listener.receive()
-}
 
 fn relay(from: &OwnedFd, to: &OwnedFd) {
     let mut buf = vec![0; 64 << 10];

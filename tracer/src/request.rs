@@ -163,7 +163,7 @@ pub struct Descriptors {
 
 impl Credentials {
     /// Those of process `pid`.
-    fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
         let mut c = Self {
             limits: std::fs::read(format!("/proc/{pid}/limits")).ok()?,

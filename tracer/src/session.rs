@@ -13,9 +13,10 @@ use crate::loader::Loader;
 use crate::observer::{Observer, RingSize, Unavailable};
 use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
+use crate::proof::{self, Lacking};
 use crate::resolve::Resolver;
 use crate::sys::launch::{self, LaunchError, Way};
-use crate::sys::seccomp::{Listener, Notification};
+use crate::sys::seccomp::Notification;
 use crate::sys::stepper::Stepper;
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
@@ -54,6 +55,10 @@ pub trait Supervisor: Send + Sync + 'static {
     fn forked(&self, scope: Scope, parent: i32, child: i32);
     /// Observation of `scope` is incomplete; `None`: nobody knows whose.
     fn escape(&self, scope: Option<Scope>, escape: Escape);
+    /// As an escape, of a task that executes a program: nobody can say which, nor what becomes of it.
+    fn unseen(&self, scope: Option<Scope>, escape: Escape) {
+        self.escape(scope, escape);
+    }
     /// A process of `scope` is about to connect, bind or send: an escape that can be refused.
     fn connects(&self, scope: Scope, escape: Escape) -> Flow {
         self.escape(Some(scope), escape);
@@ -153,8 +158,12 @@ pub enum SpawnError {
     Keeper(std::io::Error),
     #[error("cannot trace the command: {0}")]
     Attach(std::io::Error),
+    #[error("blocked calls cannot be received: {0}")]
+    Receive(std::io::Error),
     #[error("the eBPF observer does not work here: {0}")]
     Observer(#[from] Unavailable),
+    #[error(transparent)]
+    Lacking(#[from] Lacking),
 }
 
 #[derive(Default)]
@@ -196,6 +205,8 @@ pub struct Session {
     transport: Transport,
     /// Where a command waits that is to be attached to.
     go: Option<OwnedFd>,
+    /// Its first blocked call, received already.
+    first: Option<Notification>,
     keeper: Keeper,
     threads: usize,
     hits: bool,
@@ -210,8 +221,13 @@ pub fn search_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     if name.as_encoded_bytes().contains(&b'/') {
         return Some(PathBuf::from(name));
     }
-    let executable = |p: &PathBuf| p.is_file() && rustix::fs::access(p, rustix::fs::Access::EXEC_OK).is_ok();
-    std::env::split_paths(path).map(|d| d.join(name)).find(executable)
+    std::env::split_paths(path).map(|d| d.join(name)).find(|p| p.is_file() && may_execute(p))
+}
+
+/// May this process execute the file? Where the question itself is refused the answer is yes: the `execve` tells.
+pub fn may_execute(file: &Path) -> bool {
+    use rustix::io::Errno;
+    matches!(rustix::fs::access(file, rustix::fs::Access::EXEC_OK), Ok(()) | Err(Errno::PERM | Errno::NOSYS))
 }
 
 /// Tries whether processes can be attached to: what a hit needs, and the `ptrace` backend.
@@ -219,32 +235,52 @@ pub fn probe_attaching() -> std::io::Result<()> {
     crate::sys::ptrace::probe()
 }
 
-/// Tries the `seccomp` backend by using it: launches a command that exits at once.
-pub fn probe() -> Result<(), SpawnError> {
-    let l = launch::launch(Path::new("/nonexistent"), &[], &[], Some(&filter::build(&[], Calls::All)), None)?;
-    let Way::Listener(listener) = l.way else { return Ok(()) };
-    let listener = Listener::new(listener);
-    while let Ok(n) = listener.receive() {
-        if let Some(n) = n {
-            listener.proceed(n.id);
-            if n.nr == arch::EXIT_GROUP {
-                break;
-            }
-        }
-    }
-    launch::wait(l.pid);
-    Ok(())
-}
-
 /// Tries the `ebpf` backend by loading it.
 pub fn probe_ebpf() -> Result<(), Unavailable> {
     Observer::load(RingSize { bytes: 1 << 16, waits: false }).map(drop)
 }
 
+/// A command that waits before its `execve`, and can be looked into.
+struct Waiting {
+    pid: i32,
+    way: Way,
+    first: Option<Notification>,
+}
+
+impl Waiting {
+    /// Launches it under `filter`, or to be attached to.
+    fn launch(
+        o: &Options<'_>,
+        filter: Option<&[filter::Instruction]>,
+        replace: Option<&launch::Replace<'_>>,
+    ) -> Result<Self, SpawnError> {
+        let l = launch::launch(o.program, o.argv, o.env, filter, replace)?;
+        let first = match &l.way {
+            Way::Listener(l) => l.first().map(Some).map_err(SpawnError::Receive),
+            Way::Waits(_) => Ok(None),
+        };
+        match proof::of_fork(l.pid).map_err(SpawnError::from).and(first) {
+            Ok(first) => Ok(Self { pid: l.pid, way: l.way, first }),
+            Err(e) => {
+                l.abandon();
+                Err(e)
+            }
+        }
+    }
+}
+
 impl Session {
     /// Forks the launcher and the keeper. Must be called while the process has one thread.
+    ///
+    /// # Errors
+    /// Nothing has been executed, nothing is left behind, and this process can still become the command.
     pub fn launch(o: &Options<'_>) -> Result<Self, SpawnError> {
+        proof::of_ourselves()?;
         launch::become_subreaper();
+        Self::begin(o).inspect_err(|_| launch::resign())
+    }
+
+    fn begin(o: &Options<'_>) -> Result<Self, SpawnError> {
         let watched: Vec<i32> = o.watched.iter().map(|(fd, _)| *fd).collect();
         let ebpf = match o.backend {
             Some(Backend::Ebpf) if o.needs_entry => false,
@@ -260,32 +296,32 @@ impl Session {
         let filter = filter::build(&watched, if ebpf { Calls::Gate } else { Calls::All });
         let front = o.screen.clone().and_then(Front::new);
         let replace = front.as_ref().map(|f| launch::Replace { by: f.theirs(), targets: &f.targets });
-        let start = |filter| launch::launch(o.program, o.argv, o.env, filter, replace.as_ref());
+        let start = |filter| Waiting::launch(o, filter, replace.as_ref());
         let attaching = crate::sys::ptrace::probe();
         let step = || match &attaching {
-            Ok(()) => start(None).map_err(SpawnError::from),
+            Ok(()) => start(None),
             Err(e) => Err(SpawnError::Attach(std::io::Error::from(e.kind()))),
         };
         let l = match o.backend {
             Some(Backend::Seccomp | Backend::Ebpf) => start(Some(&filter))?,
             Some(Backend::Ptrace) => step()?,
             None => match start(Some(&filter)) {
-                // Somebody further out has a listener already, or filters are forbidden.
-                Err(LaunchError::Listener(_) | LaunchError::NoNewPrivs(_)) => step()?,
+                // Somebody further out has a listener already, or filters or what it takes to hand one over are forbidden.
+                Err(SpawnError::Launch(_) | SpawnError::Receive(_)) => step()?,
                 other => other?,
             },
         };
         let keep = |listener| Keeper::start(listener, l.pid, o.journal.clone()).map_err(SpawnError::Keeper);
         let (transport, keeper, go) = match l.way {
-            Way::Listener(fd) => {
-                let listener = Listener::new(fd);
+            Way::Listener(listener) => {
                 listener.wake_synchronously();
                 let keeper = keep(Some(&listener))?;
+                l.first.iter().for_each(|n| keeper.received(n.id));
                 (Transport::Notify(listener), keeper, None)
             }
             Way::Waits(go) => {
-                let keeper = keep(None)?;
-                (Transport::Step(Stepper::new(l.pid, watched).map_err(SpawnError::Attach)?), keeper, Some(go))
+                let stepper = Stepper::new(l.pid, watched).map_err(SpawnError::Attach)?;
+                (Transport::Step(stepper), keep(None)?, Some(go))
             }
         };
         let backend = match &transport {
@@ -300,6 +336,7 @@ impl Session {
             pid: l.pid,
             transport,
             go,
+            first: l.first,
             keeper,
             threads: o.threads.max(1),
             hits: attaching.is_ok(),
@@ -322,9 +359,23 @@ impl Session {
         self.pid
     }
 
-    /// Kills the command before it has executed anything.
+    /// Ends the command before it has executed anything. No signal is needed for that: what launches it gives up when its `execve` fails, or when
+    /// nobody is there who lets it execute.
     pub fn abandon(self) {
-        crate::sys::signals::send(self.pid, libc::SIGKILL);
+        drop(self.go);
+        if let Transport::Notify(l) = &self.transport {
+            let mut next = self.first;
+            while let Some(n) = next.take().or_else(|| l.wait().ok().flatten()) {
+                if matches!(n.nr, arch::EXECVE | arch::EXECVEAT) {
+                    l.fail(n.id, libc::EPERM)
+                } else {
+                    l.proceed(n.id)
+                }
+                if n.nr == arch::EXIT_GROUP {
+                    break;
+                }
+            }
+        }
         launch::wait(self.pid);
     }
 
@@ -367,10 +418,15 @@ impl Session {
                 s.serve(&go, |n| inner.guarded(n), |ended| drop(tx.send(ended)));
             })?;
         } else {
+            let mut first = self.first;
             for i in 0..self.threads {
                 let inner = inner.clone();
+                let first = first.take();
                 std::thread::Builder::new().name(format!("xl-gate-{i}")).spawn(move || {
                     let Transport::Notify(l) = &inner.transport else { return };
+                    if let Some(n) = first {
+                        inner.guarded(n);
+                    }
                     while let Ok(n) = l.receive() {
                         if let Some(n) = n {
                             inner.keeper.received(n.id);
@@ -452,6 +508,11 @@ impl Inner {
         self.supervisor.escape(scope, Escape { kind, detail: detail.into() });
     }
 
+    /// As [`Inner::escape`], of a call that executes a program.
+    pub(crate) fn unseen(&self, scope: Option<Scope>, kind: EscapeKind, detail: impl Into<String>) {
+        self.supervisor.unseen(scope, Escape { kind, detail: detail.into() });
+    }
+
     /// A defect of ours must not leave a task blocked for ever.
     fn guarded(self: &Arc<Self>, n: Notification) {
         let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.handle(n)));
@@ -474,8 +535,10 @@ impl Inner {
                 p
             }
             Found::Gone => {
-                if self.transport.is_valid(n.id) {
-                    self.escape(None, EscapeKind::Unreadable, format!("process {tid}"));
+                match self.transport.is_valid(n.id) {
+                    true if executes(&n) => self.unseen(None, EscapeKind::Unreadable, ""),
+                    true => self.escape(None, EscapeKind::Unreadable, format!("process {tid}")),
+                    false => {}
                 }
                 return self.transport.proceed(n.id);
             }
@@ -489,7 +552,10 @@ impl Inner {
         self.settle_exec(&p, &n);
         let scope = p.scope();
         if n.arch != arch::AUDIT_ARCH || n.nr.cast_unsigned() & arch::FOREIGN_ABI_BIT != 0 {
-            self.escape(Some(scope), EscapeKind::ForeignAbi, format!("number {}", n.nr));
+            match executes(&n) {
+                true => self.unseen(Some(scope), EscapeKind::ForeignAbi, ""),
+                false => self.escape(Some(scope), EscapeKind::ForeignAbi, format!("number {}", n.nr)),
+            }
             return self.transport.proceed(n.id);
         }
         if !self.watched.is_empty() {
@@ -593,6 +659,12 @@ impl Inner {
             self.transport.proceed(n.id);
         }
     }
+}
+
+/// Is this call an `execve`, of whatever kind?
+fn executes(n: &Notification) -> bool {
+    let calls = if n.arch == arch::AUDIT_ARCH { &[arch::EXECVE, arch::EXECVEAT][..] } else { arch::FOREIGN_EXECS };
+    calls.contains(&n.nr) || arch::FOREIGN_EXECS.contains(&n.nr) && n.nr.cast_unsigned() & arch::FOREIGN_ABI_BIT != 0
 }
 
 /// Raises the soft limit of open descriptors to the hard one. The build has been forked off already and keeps its own.

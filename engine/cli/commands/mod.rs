@@ -61,7 +61,7 @@ pub fn find_program(cmd: &[OsString]) -> Result<PathBuf, CommandError> {
     if m.is_dir() {
         return Err(refused("it is a directory"));
     }
-    if rustix::fs::access(&found, rustix::fs::Access::EXEC_OK).is_err() {
+    if !tracer::may_execute(&found) {
         return Err(refused("it is not executable").hint(format!("chmod +x {shown}")));
     }
     Ok(found)

@@ -173,6 +173,12 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         }
         other => other?,
     };
+    let can_read = session.can_hit();
+    if !can_read && a.strict && !a.no_cache_read {
+        session.abandon();
+        return Err(CommandError::new(exit_code::BACKEND, "ptrace is forbidden here, so that no command can be skipped")
+            .hint("`xl doctor` shows what works on this machine"));
+    }
     let pid = session.pid();
     tracer::forward_signals(pid);
     // From here on nothing becomes the command without coming back.
@@ -197,7 +203,6 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
             None
         }
     };
-    let can_read = session.can_hit();
     if !can_read {
         warning("ptrace is forbidden here, so that no command can be skipped: everything runs, results are stored");
     }
@@ -247,6 +252,10 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     unwritten.iter().for_each(|e| warning(&e.line()));
     for what in &record.rechecks.different {
         warning(&format!("a recheck made something else than the cache holds: {what}"));
+    }
+    if a.strict && exited == tracer::Exited::Code(0) && record.is_blind() {
+        return Err(CommandError::new(exit_code::BACKEND, "programs were executed, and none of them could be looked into")
+            .hint("`xl doctor` shows what works on this machine"));
     }
     Ok(Done { exited, record, engine, unwritten: !unwritten.is_empty() })
 }

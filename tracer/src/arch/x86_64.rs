@@ -10,6 +10,8 @@ pub const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
 /// The highest number that this table was written against (`file_setattr`); a higher one is unknown.
 pub const HIGHEST_KNOWN: u32 = 470;
 
+/// `execve` and `execveat` of i386 (`arch/x86/entry/syscalls/syscall_32.tbl`), and of x32 (`syscall_64.tbl`).
+pub const FOREIGN_EXECS: &[i32] = &[11, 358, FOREIGN_ABI_BIT as i32 + 520, FOREIGN_ABI_BIT as i32 + 545];
 pub const EXECVE: i32 = 59;
 pub const EXECVEAT: i32 = 322;
 pub const CLONE: i32 = 56;

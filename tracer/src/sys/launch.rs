@@ -3,6 +3,7 @@
 //! Between `fork` and `execve` the child calls only async-signal-safe functions on memory prepared before.
 
 use crate::filter::Instruction;
+use crate::sys::seccomp::Listener;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -22,6 +23,8 @@ struct Program {
 /// What the launcher child ran into, and the errno.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
+    #[error("cannot make a pair of sockets: {0}")]
+    Sockets(io::Error),
     #[error("cannot fork: {0}")]
     Fork(io::Error),
     #[error("cannot install a seccomp listener: {0}")]
@@ -41,7 +44,7 @@ pub struct Launched {
 /// How the command's calls reach us.
 pub enum Way {
     /// It has installed this listener.
-    Listener(OwnedFd),
+    Listener(Listener),
     /// It waits for a byte here, to be attached to first.
     Waits(OwnedFd),
 }
@@ -84,7 +87,7 @@ pub fn launch(
     let mut pair = [0i32; 2];
     // SAFETY: `pair` has room for two descriptors.
     if unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) } != 0 {
-        return Err(LaunchError::Fork(io::Error::last_os_error()));
+        return Err(LaunchError::Sockets(io::Error::last_os_error()));
     }
     // SAFETY: socketpair returned two fresh descriptors.
     let (ours, theirs) = unsafe { (OwnedFd::from_raw_fd(pair[0]), OwnedFd::from_raw_fd(pair[1])) };
@@ -147,13 +150,25 @@ pub fn launch(
     if !listens {
         return Ok(Launched { pid, way: Way::Waits(ours) });
     }
-    let (tag, errno, fd) = receive_status(&ours).ok_or(LaunchError::Died)?;
-    let error = io::Error::from_raw_os_error(errno);
-    match (tag, fd) {
-        (b'.', Some(listener)) => Ok(Launched { pid, way: Way::Listener(listener) }),
-        (b'n', _) => Err(LaunchError::NoNewPrivs(error)),
-        (b's', _) => Err(LaunchError::Listener(error)),
-        _ => Err(LaunchError::Died),
+    let error = match receive_status(&ours) {
+        Some((b'.', _, Some(listener))) => return Ok(Launched { pid, way: Way::Listener(Listener::new(listener)) }),
+        Some((b'n', errno, _)) => LaunchError::NoNewPrivs(io::Error::from_raw_os_error(errno)),
+        Some((b's', errno, _)) => LaunchError::Listener(io::Error::from_raw_os_error(errno)),
+        _ => LaunchError::Died,
+    };
+    // With it a listener that is on its way closes: then the child cannot even end by itself.
+    drop(ours);
+    crate::sys::signals::send(pid, libc::SIGKILL);
+    wait(pid);
+    Err(error)
+}
+
+impl Launched {
+    /// Ends it before it has executed anything. Who has no listener any more fails in every call, and dies of that, if not of the signal.
+    pub fn abandon(self) {
+        crate::sys::signals::send(self.pid, libc::SIGKILL);
+        drop(self.way);
+        wait(self.pid);
     }
 }
 
@@ -229,16 +244,10 @@ pub fn fork_helper(keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> io::Result<i
         for fd in 0..3 {
             libc::dup2(null, fd);
         }
-        let mut keep = keep;
-        keep.sort_unstable();
-        let mut from = 3;
-        for fd in keep {
-            if fd > from {
-                libc::syscall(libc::SYS_close_range, from, fd - 1, 0);
-            }
-            from = fd + 1;
+        // close_range(2) is younger than some profiles of containers: they refuse it. What stayed open would look to others as if we lived.
+        for fd in crate::task_files::fds(libc::getpid()).into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+            libc::close(fd);
         }
-        libc::syscall(libc::SYS_close_range, from, u32::MAX, 0);
         libc::prctl(libc::PR_SET_NAME, c"xl-keeper".as_ptr());
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         libc::_exit(0)
@@ -261,6 +270,17 @@ pub fn become_subreaper() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
 }
 
+/// Undoes [`become_subreaper`].
+pub fn resign() {
+    // SAFETY: prctl with integers only; SIG_IGN is a valid disposition.
+    unsafe {
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+        if CHILDREN_IGNORED.load(std::sync::atomic::Ordering::Relaxed) {
+            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        }
+    }
+}
+
 /// Waits for the end of our child `pid`.
 ///
 /// By its pidfd: waitpid(2) would also report, and so steal, the ptrace stop of a hit that another thread waits for.
@@ -269,7 +289,7 @@ pub fn wait(pid: i32) -> crate::session::Exited {
     use rustix::event::{PollFd, PollFlags, poll};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     if let Some(fd) = Pid::from_raw(pid).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) {
-        while !poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).is_ok_and(|n| n > 0) {}
+        while poll(&mut [PollFd::new(&fd, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
     }
     let mut status = 0;
     // SAFETY: `status` is writable.

@@ -6,29 +6,64 @@
 //! raw vfork and static Go.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
-/// Tries whether tasks can be ended here, by attaching to one. Must be called while the process has one thread.
+/// Tries whether tasks can be ended here, by attaching to one, and whether the kernel tells in which call one has stopped
+/// (Linux 5.3). Must be called while the process has one thread.
 pub fn probe() -> io::Result<()> {
     crate::loader::stay_visible();
-    // SAFETY: the child only makes async-signal-safe calls; the parent attaches to it, kills it and reaps it.
-    unsafe {
+    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: one thread (promised); the child makes async-signal-safe calls only, and ends when our end of the pipe is closed: it
+    // needs no signal for that.
+    let child = unsafe {
         let child = libc::fork();
-        if child < 0 {
-            return Err(io::Error::last_os_error());
-        }
         if child == 0 {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            loop {
-                libc::pause();
-            }
+            libc::close(theirs.as_raw_fd());
+            let mut nothing = 0u8;
+            libc::read(ours.as_raw_fd(), (&raw mut nothing).cast(), 1);
+            libc::_exit(0);
         }
-        let attached = libc::ptrace(libc::PTRACE_SEIZE, child, 0usize, 0usize);
-        let result = if attached == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-        libc::kill(child, libc::SIGKILL);
-        let mut status = 0;
-        libc::waitpid(child, &raw mut status, libc::__WALL);
-        result
+        child
+    };
+    if child < 0 {
+        return Err(io::Error::last_os_error());
     }
+    let result = attach_once(child);
+    drop(theirs);
+    loop {
+        match waited(child) {
+            // Still attached to: something failed half way.
+            Ok(status) if libc::WIFSTOPPED(status) => {
+                // SAFETY: CONT takes no pointers.
+                unsafe { libc::ptrace(libc::PTRACE_CONT, child, 0usize, 0usize) };
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            _ => return result,
+        }
+    }
+}
+
+/// Attaches to a child, looks at it in a stop, and leaves it.
+fn attach_once(child: i32) -> io::Result<()> {
+    const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
+    let done = |r: libc::c_long| if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let mut info = [0u64; 16];
+    // SAFETY: SEIZE, INTERRUPT and DETACH take no pointers; of `info` the kernel writes at most the size that it is told.
+    unsafe {
+        done(libc::ptrace(libc::PTRACE_SEIZE, child, 0usize, 0usize))?;
+        done(libc::ptrace(libc::PTRACE_INTERRUPT, child, 0usize, 0usize))?;
+        waited(child)?;
+        let told = done(libc::ptrace(GET_SYSCALL_INFO, child, size_of_val(&info), info.as_mut_ptr()));
+        done(libc::ptrace(libc::PTRACE_DETACH, child, 0usize, 0usize))?;
+        told
+    }
+}
+
+/// Waits for a stop or the end of a child.
+fn waited(child: i32) -> io::Result<i32> {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    if unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } < 0 { Err(io::Error::last_os_error()) } else { Ok(status) }
 }
 
 /// Is somebody attached to this task already?

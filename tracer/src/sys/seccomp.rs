@@ -94,6 +94,26 @@ impl Listener {
         }
     }
 
+    /// As [`Listener::receive`], and also notices on older kernels that there are no users left.
+    pub fn wait(&self) -> io::Result<Option<Notification>> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let mut p = [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)];
+        poll(&mut p, None)?;
+        if p[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.receive()
+    }
+
+    /// The first call of all.
+    pub fn first(&self) -> io::Result<Notification> {
+        loop {
+            if let Some(n) = self.wait()? {
+                return Ok(n);
+            }
+        }
+    }
+
     /// Has the filter no users left?
     pub fn is_orphaned(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, poll};

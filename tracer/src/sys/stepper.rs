@@ -70,6 +70,8 @@ pub struct Stepper {
     orders: Mutex<Option<Vec<Order>>>,
     /// Tasks that were asked about, by the cookie of the question.
     asked: Mutex<FxHashMap<u64, i32>>,
+    /// Readable when a task stops or ends.
+    children: OwnedFd,
     /// Where a replaced descriptor was put: by task and number.
     replaced: Mutex<FxHashMap<(i32, i32), i32>>,
     next: AtomicU64,
@@ -120,16 +122,8 @@ fn resume(tid: i32, signal: i32) {
 impl Stepper {
     /// For the tree of `root`, a child of this process that has not executed anything yet.
     pub fn new(root: i32, watched: Vec<i32>) -> io::Result<Self> {
-        // SAFETY: a signal set that is filled before it is used; only this process's mask changes.
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGCHLD);
-            if libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-        }
         Ok(Self {
+            children: children_changed()?,
             root,
             watched,
             thread: OnceLock::new(),
@@ -157,13 +151,11 @@ impl Stepper {
 
     fn serve_all(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         let _ = self.thread.set(std::thread::current().id());
-        let attached = request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize)
-            .and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0))
-            .and_then(|()| children_changed());
-        let children = match attached {
-            Ok(fd) => fd,
-            Err(e) => return ended(Err(e)),
-        };
+        let attached =
+            request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize).and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0));
+        if let Err(e) = attached {
+            return ended(Err(e));
+        }
         let _ = rustix::io::write(go, b"!");
         let rules = filter::build(&self.watched, filter::Calls::All);
         loop {
@@ -173,7 +165,7 @@ impl Stepper {
             }
             match wait(-1, libc::WNOHANG) {
                 Ok(Some((tid, status))) => self.stopped(tid, status, &rules, &ask, &ended),
-                Ok(None) => self.idle(&children),
+                Ok(None) => self.idle(),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // No tasks are left.
                 Err(_) => return,
@@ -182,12 +174,12 @@ impl Stepper {
     }
 
     /// Waits for a stop or an order.
-    fn idle(&self, children: &OwnedFd) {
-        let mut p = [PollFd::new(children, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
+    fn idle(&self) {
+        let mut p = [PollFd::new(&self.children, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
         let _ = poll(&mut p, None);
         let mut buf = [0u8; 1024];
         let _ = rustix::io::read(&self.wake, &mut buf[..8]);
-        let _ = rustix::io::read(children, &mut buf);
+        let _ = rustix::io::read(&self.children, &mut buf);
     }
 
     fn stopped(
@@ -344,7 +336,8 @@ impl Stepper {
 
     pub fn is_valid(&self, id: u64) -> bool {
         let asked = self.asked.lock().expect("asked");
-        asked.get(&id).is_some_and(|tid| rustix::process::test_kill_process(rustix::process::Pid::from_raw(*tid).expect("a task")).is_ok())
+        let is_gone = |tid| rustix::process::test_kill_process(tid) == Err(rustix::io::Errno::SRCH);
+        asked.get(&id).and_then(|tid| rustix::process::Pid::from_raw(*tid)).is_some_and(|tid| !is_gone(tid))
     }
 
     pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
@@ -381,15 +374,22 @@ fn fail(tid: i32, errno: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// A descriptor that becomes readable when a child stops or ends. SIGCHLD is blocked by [`Stepper::new`].
+/// Blocks SIGCHLD in this thread, and those that it starts, and makes a descriptor that becomes readable when a child stops or ends.
 fn children_changed() -> io::Result<OwnedFd> {
-    // SAFETY: a signal set that is filled before it is used; a non-negative result is a fresh descriptor.
+    // SAFETY: a signal set that is filled before it is used; only this process's mask changes; a non-negative result is a fresh descriptor.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGCHLD);
         let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = OwnedFd::from_raw_fd(fd);
+        match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
+            0 => Ok(fd),
+            e => Err(io::Error::from_raw_os_error(e)),
+        }
     }
 }
 
@@ -410,11 +410,8 @@ impl Inside {
     /// is deeper in the shared stack than its parent.
     fn scratch(&self, bytes: &[u8]) -> io::Result<u64> {
         let at = (self.original.rsp - 512 - bytes.len() as u64) & !15;
-        let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        let remote = libc::iovec { iov_base: at as *mut libc::c_void, iov_len: bytes.len() };
-        // SAFETY: `local` covers exactly `bytes`, which is only read; the kernel checks the remote range.
-        let n = unsafe { libc::process_vm_writev(self.tid, &raw const local, 1, &raw const remote, 1, 0) };
-        if usize::try_from(n) == Ok(bytes.len()) { Ok(at) } else { Err(io::Error::last_os_error()) }
+        super::memory::write(self.tid, at, bytes)?;
+        Ok(at)
     }
 
     fn call(&mut self, nr: i64, args: [u64; 3]) -> io::Result<u64> {
