@@ -9,6 +9,7 @@ mod messages;
 mod output;
 mod progress;
 mod shorten;
+mod trial;
 mod usage;
 
 fn main() -> std::process::ExitCode {

@@ -112,22 +112,31 @@ pub fn cache_hint(e: &cache::Error) -> Option<String> {
 
 impl From<tracer::SpawnError> for CommandError {
     fn from(e: tracer::SpawnError) -> Self {
-        let hint = match &e {
-            tracer::SpawnError::Lacking(l) => remedy(l.need),
-            _ => "`xl doctor` shows what works on this machine",
-        };
-        Self::new(exit_code::BACKEND, "no process can be supervised here").cause(e.to_string()).hint(hint)
+        Self::new(exit_code::BACKEND, "no process can be supervised here").cause(e.to_string()).hint(remedy(&e))
     }
 }
 
+/// What a hit needs, and the backend `ptrace`.
+pub const ALLOW_PTRACE: &str = "allow ptrace: kernel.yama.ptrace_scope below 2, in a container --cap-add SYS_PTRACE";
+
 /// How to get what is needed.
-fn remedy(n: tracer::Need) -> &'static str {
-    use tracer::Need as N;
-    match n {
-        N::Proc | N::Task => "mount the `/proc` of this process namespace: mount -t proc proc /proc",
-        N::Threads => "use a container runtime that answers `clone3` with ENOSYS, or a profile that allows it",
-        N::Handles => "Linux 5.9 or newer is needed, and in a container a profile that allows `pidfd_open`",
-        N::Memory => "in a container: --cap-add SYS_PTRACE, or a profile that allows `process_vm_readv`",
-        N::Files | N::Waiting => "use a newer container runtime, or a profile that allows these calls",
-    }
+fn remedy(e: &tracer::SpawnError) -> String {
+    use tracer::{EbpfUnavailable, Need, SpawnError as E};
+    let me = || std::env::current_exe().map_or_else(|_| "xl".into(), |p| p.display().to_string());
+    let text = match e {
+        E::Lacking(l) => match l.need {
+            Need::Proc | Need::Task => "mount the `/proc` of this process namespace: mount -t proc proc /proc",
+            Need::Threads => "use a container runtime that answers `clone3` with ENOSYS, or a profile that allows it",
+            Need::Handles => "Linux 5.9 or newer is needed, and in a container a profile that allows `pidfd_open`",
+            Need::Memory => "in a container: --cap-add SYS_PTRACE, or a profile that allows `process_vm_readv`",
+            Need::Files | Need::Waiting => "use a newer container runtime, or a profile that allows these calls",
+        },
+        E::Attach(_) => ALLOW_PTRACE,
+        E::Launch(_) | E::Receive(_) => "use a profile that allows `seccomp` with a listener, or --backend ptrace",
+        E::Observer(EbpfUnavailable::NotBuilt(_)) => "install clang and build xl again",
+        E::Observer(_) if rustix::process::geteuid().is_root() => "in a container: --cap-add BPF --cap-add PERFMON",
+        E::Observer(_) => return format!("to let every user have it: sudo setcap cap_bpf,cap_perfmon+ep {}", me()),
+        E::Keeper(_) => "`xl doctor` shows what works on this machine",
+    };
+    text.to_owned()
 }

@@ -50,8 +50,10 @@ impl Engine {
         if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path, &t.request.argv) {
             return self.bypass(t, command, Reason::Cheap, started);
         }
-        let Some((d, c)) = t.request.descriptors().zip(t.request.credentials()) else {
-            return self.bypass(t, command, Reason::Uncacheable { why: "its process cannot be looked into".into() }, started);
+        let shown = t.request.credentials().ok_or("its process cannot be looked into");
+        let (d, c) = match t.request.descriptors().and_then(|d| Ok((d, shown?))) {
+            Ok(both) => both,
+            Err(why) => return self.bypass(t, command, Reason::Uncacheable { why: why.into() }, started),
         };
         let r = &t.request;
         let world = self.world(&r.env, &r.cwd);

@@ -58,7 +58,10 @@ fn shown(is_so: bool) -> io::Result<()> {
 
 /// Can this process do what it needs by itself? Must be called while it has one thread.
 pub fn of_ourselves() -> Result<(), Lacking> {
-    let me = rustix::fs::readlink("/proc/self", Vec::new()).needed(Need::Proc)?;
+    let me = match rustix::fs::readlink("/proc/self", Vec::new()) {
+        Err(e @ rustix::io::Errno::NOENT) => Err(e).needed(Need::Proc)?,
+        other => other.needed(Need::Files)?,
+    };
     // The `/proc` of another process namespace shows others under our numbers.
     shown(me.as_bytes() == std::process::id().to_string().as_bytes()).needed(Need::Proc)?;
     let thread = std::thread::Builder::new().spawn(|| ()).needed(Need::Threads)?;

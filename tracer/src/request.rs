@@ -223,14 +223,20 @@ impl ExecRequest {
         ours.is_some() && task_files::view(self.process.pid) == *ours
     }
 
-    /// Reads what the descriptors are; `None` when the task may not be looked into.
-    pub fn descriptors(&self) -> Option<Descriptors> {
+    /// Reads what the descriptors are; the error says why the task may not be looked into.
+    ///
+    /// Where pidfd_getfd(2) is refused, as by profiles of containers, they are opened anew, which a regular file cannot be: its description
+    /// is shared with whoever else has it.
+    pub fn descriptors(&self) -> Result<Descriptors, &'static str> {
+        const TAKEN: &str = "its standard input or output is a file that cannot be taken over: `pidfd_getfd` is refused, which a container \
+                             allows with --cap-add SYS_PTRACE";
+        const SHOWN: &str = "its process cannot be looked into";
         let p = &self.process;
         let take = |fd| memory::steal_fd(p.pidfd.as_fd(), fd);
         let closed = |e: &std::io::Error| e.raw_os_error() == Some(libc::EBADF);
         let stdin = match take(0) {
             Err(e) if closed(&e) => Stdin::Closed,
-            Err(_) => stdin_of(task_files::reopen(p.pid, 0)?),
+            Err(_) => stdin_of(task_files::reopen(p.pid, 0).ok_or(TAKEN)?),
             Ok(fd) => stdin_of(fd),
         };
         let out = |n| match take(n) {
@@ -238,7 +244,7 @@ impl ExecRequest {
             Err(_) => task_files::reopen(p.pid, n).map(|fd| Fd { anew: true, ..output_of(fd) }),
             Ok(fd) => Some(output_of(fd)),
         };
-        let (stdout, stderr) = (out(1)?, out(2)?);
+        let (stdout, stderr) = (out(1).ok_or(TAKEN)?, out(2).ok_or(TAKEN)?);
         let parent = p.parent().unwrap_or(0);
         let outputs = |pid| [1, 2].map(|fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino)));
         let parents = outputs(parent);
@@ -266,8 +272,8 @@ impl ExecRequest {
             _ => false,
         };
         let mut others = Vec::new();
-        for fd in task_files::inherited_fds(p.pid)? {
-            let link = task_files::fd_link(p.pid, fd)?;
+        for fd in task_files::inherited_fds(p.pid).ok_or(SHOWN)? {
+            let link = task_files::fd_link(p.pid, fd).ok_or(SHOWN)?;
             let regular = link.first() == Some(&b'/') && task_files::is_regular(p.pid, fd);
             let file = take(fd).ok().filter(|_| regular).and_then(|dup| InheritedFile::new(dup, [&stdout, &stderr]));
             others.push(Inherited { fd, link, file });
@@ -276,7 +282,7 @@ impl ExecRequest {
             std::fs::metadata(format!("/proc/{}/fd/{fd}", p.pid)).is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_fifo(&m.file_type()))
         };
         let pipes = [0, 1, 2].map(|fd| task_files::fd_link(p.pid, fd).filter(|_| is_pipe(fd)).unwrap_or_default());
-        Some(Descriptors { stdin, stdout, stderr, shared, pipes, others })
+        Ok(Descriptors { stdin, stdout, stderr, shared, pipes, others })
     }
 }
 

@@ -230,13 +230,8 @@ pub fn may_execute(file: &Path) -> bool {
     matches!(rustix::fs::access(file, rustix::fs::Access::EXEC_OK), Ok(()) | Err(Errno::PERM | Errno::NOSYS))
 }
 
-/// Tries whether processes can be attached to: what a hit needs, and the `ptrace` backend.
-pub fn probe_attaching() -> std::io::Result<()> {
-    crate::sys::ptrace::probe()
-}
-
 /// Tries the `ebpf` backend by loading it.
-pub fn probe_ebpf() -> Result<(), Unavailable> {
+fn probe_ebpf() -> Result<(), Unavailable> {
     Observer::load(RingSize { bytes: 1 << 16, waits: false }).map(drop)
 }
 
@@ -249,11 +244,7 @@ struct Waiting {
 
 impl Waiting {
     /// Launches it under `filter`, or to be attached to.
-    fn launch(
-        o: &Options<'_>,
-        filter: Option<&[filter::Instruction]>,
-        replace: Option<&launch::Replace<'_>>,
-    ) -> Result<Self, SpawnError> {
+    fn launch(o: &Options<'_>, filter: Option<&[filter::Instruction]>, replace: Option<&launch::Replace<'_>>) -> Result<Self, SpawnError> {
         let l = launch::launch(o.program, o.argv, o.env, filter, replace)?;
         let first = match &l.way {
             Way::Listener(l) => l.first().map(Some).map_err(SpawnError::Receive),

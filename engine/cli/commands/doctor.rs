@@ -4,58 +4,97 @@ use super::{config, open_cache};
 use crate::app::CommonArgs;
 use crate::messages::CommandError;
 use crate::output::print;
+use crate::trial::{self, Failure, Proof};
+use std::path::Path;
+
+/// The lines of the report.
+#[derive(Default)]
+struct Report {
+    bad: u32,
+    /// Why nobody can read it.
+    unread: Option<CommandError>,
+    last: Option<Failure>,
+}
+
+impl Report {
+    fn say(&mut self, mark: &str, what: &str, text: &str) {
+        if self.unread.is_none() {
+            self.unread = print(format!("{mark:<5} {what:<22} {text}\n")).err();
+        }
+    }
+
+    fn ok(&mut self, what: &str, text: &str) {
+        self.say("ok", what, text);
+    }
+
+    /// A `nicety` is nothing to be repaired.
+    fn failed(&mut self, nicety: bool, what: &str, why: &[String]) {
+        self.bad += u32::from(!nicety);
+        let mut lines = why.iter();
+        self.say(if nicety { "--" } else { "FAIL" }, what, lines.next().map_or("", String::as_str));
+        lines.for_each(|l| self.say("", "", l));
+    }
+
+    fn trial(&mut self, nicety: bool, what: &str, r: &Result<Proof, Failure>) {
+        match r {
+            Err(f) if self.last.as_ref() == Some(f) => self.failed(nicety, what, &["the same".into()]),
+            Ok(p) => {
+                let took = p.took.as_secs_f64();
+                let by = if what.contains(&p.backend) { String::new() } else { format!("takes {}: ", p.backend) };
+                self.ok(what, &format!("{by}a tiny build ran, was known, and ran again with another input ({took:.2} s)"));
+            }
+            Err(f) => {
+                let mut why = f.why.clone();
+                if let Some(first) = why.first_mut() {
+                    *first = format!("{}: {first}", f.step);
+                }
+                self.failed(nicety, what, &why);
+                self.last = Some(f.clone());
+            }
+        }
+    }
+}
 
 pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
-    // First, while this process has one thread.
-    let attach = tracer::probe_attaching();
-    let gate: Result<(), tracer::SpawnError> = Ok(());
-    let ebpf = tracer::probe_ebpf();
-    let mut bad = 0;
-    let mut say = |what: &str, r: Result<String, String>| match r {
-        Ok(text) => print(format!("ok    {what:<22} {text}\n")),
-        Err(why) => {
-            bad += 1;
-            print(format!("FAIL  {what:<22} {why}\n"))
-        }
-    };
-    let usable = match (&ebpf, &gate, &attach) {
-        (Ok(()), Ok(()), _) => "ebpf",
-        (_, Ok(()), _) => "seccomp",
-        (_, _, Ok(())) => "ptrace",
-        _ => "none: commands run as if there were no xl",
-    };
-    say("backend `seccomp`", gate.map(|()| "system calls are notified".into()).map_err(|e| e.to_string()))?;
-    // Containers and hardened kernels forbid it in their own ways.
-    let hint = "nothing can hit: allow ptrace (kernel.yama.ptrace_scope below 2; in a container --cap-add SYS_PTRACE)";
-    say("ptrace", attach.map(|()| "hits work; backend `ptrace` works".into()).map_err(|e| format!("{e}: {hint}")))?;
-    print(format!("--    {:<22} {usable}\n", "`--backend auto` takes"))?;
-    print(match ebpf {
-        Ok(()) => format!("ok    {:<22} looks are reported by the kernel\n", "backend `ebpf`"),
-        // The other backends see the same; this one is faster.
-        Err(e) => format!("--    {:<22} {e}{}\n", "backend `ebpf`", ebpf_hint(&e)),
-    })?;
-    let kernel = rustix::system::uname();
-    say("kernel", Ok(kernel.release().to_string_lossy().into_owned()))?;
     let config = config(a)?;
-    say("workspace root", Ok(config.root.display().to_string()))?;
+    let mut report = Report::default();
     let cache = open_cache(&config).map(|(c, notices)| {
         let access = format!("{} ({:?})", config.cache_dir.display(), c.store.access());
         c.store.close();
         [vec![access], notices].concat().join("; ")
     });
-    say("cache", cache.map_err(|e| e.to_string()))?;
+    let temporary = std::env::temp_dir();
+    let near: &Path = if cache.is_ok() { &config.cache_dir } else { &temporary };
+    if let Err(e) = tracer::prove() {
+        let e = CommandError::from(tracer::SpawnError::from(e));
+        let why = [e.causes, vec!["no backend can work without that".into()], e.hint.map(|h| format!("hint: {h}")).into_iter().collect()];
+        report.failed(false, "backends", &why.concat());
+    } else if super::run::is_supervised() {
+        // Its own results would be those of the outer one.
+        report.say("--", "backends", "this runs below another xl: nothing can be tried");
+    } else {
+        let auto = trial::of("auto", near);
+        report.trial(false, "`--backend auto`", &auto);
+        for backend in ["seccomp", "ptrace", "ebpf"] {
+            // What was tried just now is not tried again.
+            if auto.as_ref().is_ok_and(|p| p.backend == backend) {
+                continue;
+            }
+            // The others see what `ebpf` sees; it is the fastest.
+            report.trial(backend == "ebpf", &format!("backend `{backend}`"), &trial::of(backend, near));
+        }
+    }
+    match cache {
+        Ok(text) => report.ok("cache", &text),
+        Err(e) => report.failed(false, "cache", &[e.to_string()]),
+    }
+    report.ok("kernel", &rustix::system::uname().release().to_string_lossy());
+    report.ok("workspace root", &config.root.display().to_string());
+    if let Some(e) = report.unread {
+        return Err(e);
+    }
     for (key, value, from) in &config.origins {
         print(format!("      {key} = {value}  (from {from})\n"))?;
     }
-    Ok(i32::from(bad > 0))
-}
-
-/// How to get the fast backend.
-fn ebpf_hint(e: &tracer::EbpfUnavailable) -> String {
-    let me = std::env::current_exe().map_or_else(|_| "xl".into(), |p| p.display().to_string());
-    match e {
-        tracer::EbpfUnavailable::NotBuilt(_) => "; install clang and build xl again".into(),
-        _ if !rustix::process::geteuid().is_root() => format!("; to let every user have it: sudo setcap cap_bpf,cap_perfmon+ep {me}"),
-        _ => String::new(),
-    }
+    Ok(i32::from(report.bad > 0))
 }

@@ -3,7 +3,7 @@
 use super::{SESSION, become_command, config, launch, open_cache};
 use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
-use crate::messages::{CommandError, cache_hint, say, warning, write};
+use crate::messages::{ALLOW_PTRACE, CommandError, cache_hint, say, warning, write};
 use crate::output::{Document, Stream};
 use crate::progress::Progress;
 use engine::aside::Aside;
@@ -44,6 +44,11 @@ fn outer() -> Outer {
         Some(_) if tracer::may_be_supervised() => Outer::Perhaps,
         Some(_) => Outer::Gone,
     }
+}
+
+/// Does another `xl` see everything that is launched from here?
+pub fn is_supervised() -> bool {
+    outer().supervises()
 }
 
 /// The configuration. A build does not fail because there is no place for a cache, or because its directory was removed.
@@ -176,8 +181,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let can_read = session.can_hit();
     if !can_read && a.strict && !a.no_cache_read {
         session.abandon();
-        return Err(CommandError::new(exit_code::BACKEND, "ptrace is forbidden here, so that no command can be skipped")
-            .hint("`xl doctor` shows what works on this machine"));
+        return Err(CommandError::new(exit_code::BACKEND, "ptrace is forbidden here, so that no command can be skipped").hint(ALLOW_PTRACE));
     }
     let pid = session.pid();
     tracer::forward_signals(pid);
