@@ -29,7 +29,7 @@ impl EbpfMemo {
     }
 
     pub fn is_kept(&self) -> bool {
-        self.lines().iter().any(|l| *l == self.text)
+        self.lines().contains(&self.text)
     }
 
     pub fn forget(&self) {
