@@ -1,6 +1,7 @@
 //! `xl log`: past builds of a workspace; of one build, what happened to each command, and why.
 
-use super::{config, here, summary::duration, with_cache};
+use super::summary::{counted, duration};
+use super::{config, here, with_cache};
 use crate::app::{LogArgs, WhichBuild};
 use crate::exit_code;
 use crate::messages::{CommandError, say};
@@ -113,11 +114,11 @@ fn date(seconds: u64) -> String {
 fn line(id: u64, r: &BuildRecord) -> String {
     let exit = if r.exit_code == 0 { String::new() } else { format!("exit {}", r.exit_code) };
     let head = format!(
-        "{id:>4}  {}  {:>9}  {:>5} pips {:>5} hits  {exit:<8}  {}$ ",
+        "{id:>4}  {}  {:>9}  {:>10} {:>10}  {exit:<8}  {}$ ",
         date(r.started),
         duration(r.wall_ms),
-        r.pips.total,
-        r.pips.hit,
+        counted(r.pips.total, "pip"),
+        counted(r.pips.hit, "hit"),
         tilde(&r.cwd)
     );
     head.clone() + &fitting(&r.command.join(" "), columns(), head.chars().count()) + "\n"
