@@ -91,6 +91,8 @@ impl World {
         c.current_dir(self.tree()).stdin(Stdio::null()).env("XL_CACHE_DIR", self.cache()).env_remove("XL_SESSION").env_remove("MAKEFLAGS");
         // Where the tests themselves are built is not where a build under test shall go.
         c.env_remove("CARGO_TARGET_DIR");
+        // What build scripts tell the compiler is there when cargo runs the tests, too: a date, for one.
+        c.env_remove("XL_VERSION");
         c.env("LC_ALL", "C.UTF-8").envs(&self.env);
         c
     }

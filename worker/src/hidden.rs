@@ -216,7 +216,8 @@ fn shows_when_it_ran(
     }
     let run = stamps::Run::new(c.ran[0], c.ran[1], c.env);
     // A date may also be that of a file or a commit, or the one that it was told.
-    let of_a_file = |r: &Record| r.times && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)));
+    let of_a_file =
+        |r: &Record| r.times && !r.time_is_shown && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)));
     let by_git = a.programs.iter().any(|p| tools::base_name(&p.path) == b"git");
     let dates = !epoch && !by_git && !names.values().any(of_a_file);
     // Logs say when they were written.

@@ -81,6 +81,8 @@ pub struct Record {
     pub shows_mode: bool,
     /// Modification time counts.
     pub times: bool,
+    /// It does only because the result shows it. A date that is also that of the run may as well be the run's.
+    pub time_is_shown: bool,
     /// It does if a script that was run compares times: who runs scripts looked at it.
     pub may_compare: bool,
     /// Python looked at it as one of its modules.

@@ -240,7 +240,9 @@ pub(crate) fn count(
         return;
     }
     for r in names.values_mut().filter(|r| r.lookers.iter().chain(&r.readers).any(is_unknown)) {
-        r.times |= r.first.is_some_and(|s| found.contains(&cache::file_stat::seconds(s.mtime)));
+        let is_shown = r.first.is_some_and(|s| found.contains(&cache::file_stat::seconds(s.mtime)));
+        r.time_is_shown = is_shown && !r.times;
+        r.times |= is_shown;
     }
 }
 
