@@ -33,7 +33,7 @@ fn builds_of_this_workspace() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 4, "{out}");
     let today = String::from_utf8_lossy(&w.sh("date +%Y-%m-%d").stdout).trim().to_owned();
-    assert!(lines[0].contains(&today) && lines[0].contains("1 pips") && lines[0].ends_with("/t$ make a.o"), "{out}");
+    assert!(lines[0].contains(&today) && lines[0].contains("1 pip ") && lines[0].ends_with("/t$ make a.o"), "{out}");
     assert!(lines[3].ends_with("/t/sub$ true"), "{out}");
     let (out, _) = shown(&w, &["--all"]);
     assert_eq!(out.lines().count(), 5);
