@@ -56,8 +56,9 @@ fn without_a_core_of_its_own() {
     assert!(!with.core_dumped(), "a second core (without xl there is one: {})", plain.core_dumped());
 }
 
-/// Waits to be interrupted, and is slower to die of it than `make` is to notice: where make (4.3) has reaped its child when the signal reaches
-/// it, it waits once more, for nobody (`wait: No child processes`), and exits with 2, with `xl` and without.
+/// Waits to be interrupted, and is slower to die of it than `make` is to notice. With one that died at once, make 4.3 ended on a loaded machine
+/// with 2 (`wait: No child processes`), once, below the seccomp backend: it had probably reaped its child when the signal reached it. Whether
+/// that happens without `xl`, too, was not tried.
 const SLOW_TO_DIE: &str =
     "import time\nopen('started', 'w').close()\ntry: time.sleep(60)\nexcept KeyboardInterrupt: time.sleep(.5); raise\n";
 
