@@ -223,6 +223,17 @@ const B: &str = "gcc -S -Iinc b.c -o out";
 /// Saves while the build runs: what was known of the old state is not served any more.
 #[test]
 fn files_that_somebody_saves() {
+    // Each at one of the moments.
+    saves(|i| vec![["0", ".001", ".05", ".3"][i % 4]]);
+}
+
+#[test]
+#[ignore = "takes three minutes (./setup long)"]
+fn files_that_somebody_saves_at_every_moment() {
+    saves(|_| vec!["0", ".001", ".05", ".3", "2"]);
+}
+
+fn saves(delays: fn(usize) -> Vec<&'static str>) {
     let git = "git init -q; git config user.email x@example.org; git config user.name x; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c; git add .; git commit -qm 1; git checkout -qb two; echo '#define K 2' > inc/k.h; git commit -qam 2; git checkout -q -";
     let all = [
         saved("written in place", C, "echo '#define K 2' > inc/k.h", B),
@@ -253,12 +264,11 @@ fn files_that_somebody_saves() {
         ),
     ];
     // The first command has just shown that the old state is known.
-    for (i, s) in all.iter().enumerate() {
+    for (s, delay) in all.iter().enumerate().flat_map(|(i, s)| delays(i).into_iter().map(move |d| (s, d))) {
         let w = World::new();
         for (round, save) in [("cold", ""), ("warm", ""), ("saved", s.save)] {
             w.wipe();
             w.sh(s.setup);
-            let delay = ["0", ".001", ".05", ".3"][i % 4];
             let first = if s.setup.contains("a.c") { A } else { ":" };
             let same = s.command.replace("out", "same");
             w.write(
@@ -280,7 +290,7 @@ fn files_that_somebody_saves() {
             let made = w.read("out");
             w.sh("rm -f out");
             w.sh(s.command);
-            assert_eq!(made, w.read("out"), "{}, {round}\n{}", s.name, r.story());
+            assert_eq!(made, w.read("out"), "{}, {round}, after {delay} s\n{}", s.name, r.story());
             let name = if s.command.starts_with("gcc") { "gcc -S" } else { s.command.split(' ').next().expect("a word") };
             match round {
                 "warm" => assert!(r.pips("hit") >= 2 && r.pips("miss") == 0, "{}: {name}\n{}", s.name, r.story()),
