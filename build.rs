@@ -1,6 +1,8 @@
-//! Tells `xl --version` from which commit it was built. It runs again when `HEAD` has moved, which costs this package, not the libraries.
+//! Tells `xl --version` from which commit it was built. It runs again when `HEAD` has moved, which costs this package,
+//! not the libraries.
 //!
-//! Without git, or from an archive in somebody else's repository, there is the version alone, unless `XL_COMMIT` says more.
+//! Without git, or from an archive in somebody else's repository, there is the version alone, unless `XL_COMMIT` says
+//! more.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Compiles the programs with clang, and makes the two forms of the record layout from its one definition.
 //!
-//! Without a clang that knows the target `bpf` the crate builds all the same, without programs: [`OBJECT`] is then `None`,
-//! and `WHY_NOT` says why.
+//! Without a clang that knows the target `bpf` the crate builds all the same, without programs: [`OBJECT`] is then
+//! `None`, and `WHY_NOT` says why.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,9 @@ fn compile(object: &Path, include: &Path) -> Result<(), String> {
             .output();
         match tried {
             Ok(o) if o.status.success() => return Ok(()),
-            Ok(o) => why = format!("`{clang}` cannot compile the programs: {}", String::from_utf8_lossy(&o.stderr).trim()),
+            Ok(o) => {
+                why = format!("`{clang}` cannot compile the programs: {}", String::from_utf8_lossy(&o.stderr).trim())
+            }
             Err(_) => {}
         }
     }
@@ -61,8 +63,11 @@ fn compile(object: &Path, include: &Path) -> Result<(), String> {
 
 /// The structures that the programs look into, each in a line that begins with its name.
 fn structures(kernel: &str) -> String {
-    let names: Vec<&str> = kernel.lines().filter_map(|l| l.strip_prefix("struct ")?.split_once(" {")).map(|(name, _)| name).collect();
-    format!("/// The structures of the kernel's that the programs look into.\npub const KERNEL_STRUCTURES: &[&str] = &{names:?};\n")
+    let names: Vec<&str> =
+        kernel.lines().filter_map(|l| l.strip_prefix("struct ")?.split_once(" {")).map(|(name, _)| name).collect();
+    format!(
+        "/// The structures of the kernel's that the programs look into.\npub const KERNEL_STRUCTURES: &[&str] = &{names:?};\n"
+    )
 }
 
 /// C and Rust from the definition. In Rust each structure is read from and written to bytes, field by field.
@@ -80,7 +85,10 @@ fn layout(text: &str) -> (String, String) {
         assert!(size.is_multiple_of(8), "{name} would be padded");
         let camel = camel(name);
         let _ = write!(rust, "impl {camel} {{\n/// Bytes that one takes.\npub const SIZE: usize = {size};\n");
-        let _ = write!(rust, "/// `None` when there are too few bytes.\npub fn read(b: &[u8]) -> Option<Self> {{\nSome(Self {{\n");
+        let _ = write!(
+            rust,
+            "/// `None` when there are too few bytes.\npub fn read(b: &[u8]) -> Option<Self> {{\nSome(Self {{\n"
+        );
         let mut at = 0;
         for (f, t) in fields.iter() {
             let end = at + width(t);
@@ -107,8 +115,11 @@ fn layout(text: &str) -> (String, String) {
                 name = second.to_owned();
                 let _ = writeln!(c, "struct {name} {{");
                 let meaning = words.collect::<Vec<_>>().join(" ");
-                let _ =
-                    write!(rust, "/// {meaning}\n#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]\npub struct {} {{\n", camel(&name));
+                let _ = write!(
+                    rust,
+                    "/// {meaning}\n#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]\npub struct {} {{\n",
+                    camel(&name)
+                );
             }
             "const" => {
                 close(&mut name, &mut fields, &mut c, &mut rust);

@@ -82,7 +82,8 @@ impl Cas {
         if self.contains(&c.digest) {
             return std::fs::remove_file(scratch).at("remove", scratch);
         }
-        with_directory(place.parent().unwrap_or(&self.root), || std::fs::rename(scratch, &place)).at("store", &place)?;
+        with_directory(place.parent().unwrap_or(&self.root), || std::fs::rename(scratch, &place))
+            .at("store", &place)?;
         self.note(&c.digest, Some(c.size));
         Ok(())
     }
@@ -176,7 +177,9 @@ impl Cas {
             };
             for e in entries {
                 let e = e.at("list", &dir)?;
-                let Some(digest) = Digest::from_hex(&format!("{fan}{}", e.file_name().to_string_lossy())) else { continue };
+                let Some(digest) = Digest::from_hex(&format!("{fan}{}", e.file_name().to_string_lossy())) else {
+                    continue;
+                };
                 let Ok(m) = e.metadata() else { continue };
                 let age = m.modified().ok().and_then(|t| t.elapsed().ok()).map_or(0, |a| a.as_secs());
                 f(Blob { digest, size: m.len(), age });
@@ -200,7 +203,9 @@ impl Cas {
         for e in entries.flatten() {
             let name = e.file_name();
             let pid = name.to_string_lossy().split('-').next().and_then(|p| p.parse::<i32>().ok());
-            let alive = pid.and_then(rustix::process::Pid::from_raw).is_some_and(|p| rustix::process::test_kill_process(p).is_ok());
+            let alive = pid
+                .and_then(rustix::process::Pid::from_raw)
+                .is_some_and(|p| rustix::process::test_kill_process(p).is_ok());
             if !alive {
                 let _ = std::fs::remove_file(e.path());
             }

@@ -81,9 +81,11 @@ pub fn collect(cas: &Cas, mut written: Vec<Written>, began: i128) -> std::result
             None => OutputKind::Deleted,
             Some(s) => match s.kind {
                 Kind::Directory => OutputKind::Directory { mode: s.mode, time: w.dated.then(|| set(&s)).transpose()? },
-                Kind::Symlink => {
-                    OutputKind::Symlink { target: read_link(&w.path)?, time: if w.dated { set(&s)? } else { Time::Fresh }, over: w.over }
-                }
+                Kind::Symlink => OutputKind::Symlink {
+                    target: read_link(&w.path)?,
+                    time: if w.dated { set(&s)? } else { Time::Fresh },
+                    over: w.over,
+                },
                 Kind::Special => return Err(CollectError::Special(name())),
                 Kind::File => {
                     let c = match digests.get(&(s.dev, s.ino)) {
@@ -124,8 +126,8 @@ fn import(cas: &Cas, path: &[u8]) -> Result<crate::digest::Content> {
     cas.import(&mut f, p)
 }
 
-/// The extended attributes of a file, sorted; none where there cannot be any. What labels it for the kernel's own policies is not its business
-/// (xattr(7), "Security extended attributes"), but for its capabilities.
+/// The extended attributes of a file, sorted; none where there cannot be any. What labels it for the kernel's own
+/// policies is not its business (xattr(7), "Security extended attributes"), but for its capabilities.
 pub fn attributes(path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     // Of all names, and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
     const LONGEST: usize = 64 << 10;
@@ -143,18 +145,23 @@ pub fn attributes(path: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     all
 }
 
-/// Is there more to this file than its content and mode: an owner or group that a new file would not get, extended attributes? (A new file's
-/// group is that of its directory if that is set-group-id, inode(7); its access list that for new files of the directory, acl(5).)
+/// Is there more to this file than its content and mode: an owner or group that a new file would not get, extended
+/// attributes? (A new file's group is that of its directory if that is set-group-id, inode(7); its access list that for
+/// new files of the directory, acl(5).)
 pub fn keeps_more(path: &[u8], state: &FileStat) -> bool {
     use std::os::unix::fs::MetadataExt;
     let parent = Path::new(OsStr::from_bytes(path)).parent();
-    let inherits = || parent.is_some_and(|p| attributes(p.as_os_str().as_bytes()).iter().any(|(n, _)| n == b"system.posix_acl_default"));
+    let inherits = || {
+        parent
+            .is_some_and(|p| attributes(p.as_os_str().as_bytes()).iter().any(|(n, _)| n == b"system.posix_acl_default"))
+    };
     let group = parent
         .and_then(|p| p.metadata().ok())
         .filter(|d| d.mode() & 0o2000 != 0)
         .map_or_else(|| rustix::process::getegid().as_raw(), |d| d.gid());
     let owner = (state.uid, state.gid);
-    let is_foreign = owner != (rustix::process::geteuid().as_raw(), group) && parent.and_then(owner_of_new_files) != Some(owner);
+    let is_foreign =
+        owner != (rustix::process::geteuid().as_raw(), group) && parent.and_then(owner_of_new_files) != Some(owner);
     is_foreign || attributes(path).iter().any(|(name, _)| name != b"system.posix_acl_access" || !inherits())
 }
 
@@ -266,7 +273,15 @@ mod tests {
             rustix::fs::utimensat(rustix::fs::CWD, &f, &times, rustix::fs::AtFlags::empty()).unwrap();
             let state = FileStat::of(&path);
             assert_eq!(state.map(|s| s.mtime), Some(i128::from(seconds) * 1_000_000_000), "this file system keeps it");
-            let w = Written { path: path.clone(), state, in_place: false, dated: true, over: false, time_of: None, was_there: false };
+            let w = Written {
+                path: path.clone(),
+                state,
+                in_place: false,
+                dated: true,
+                over: false,
+                time_of: None,
+                was_there: false,
+            };
             collect(&cas, vec![w], crate::file_stat::coarse_now())
         };
         assert!(collected(9_000_000_000).is_ok());
@@ -281,6 +296,10 @@ mod tests {
         let state = FileStat::of(f.as_os_str().as_bytes()).unwrap();
         let keeps = |state| keeps_more(f.as_os_str().as_bytes(), &state);
         assert_eq!(owner_of_new_files(d.path()), Some((state.uid, state.gid)));
-        assert!(!keeps(state) && keeps(FileStat { uid: state.uid + 1, ..state }) && keeps(FileStat { gid: state.gid + 1, ..state }));
+        assert!(
+            !keeps(state)
+                && keeps(FileStat { uid: state.uid + 1, ..state })
+                && keeps(FileStat { gid: state.gid + 1, ..state })
+        );
     }
 }

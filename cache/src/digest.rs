@@ -46,15 +46,17 @@ impl std::fmt::Debug for Digest {
 /// What a content tells the compiler that reads it, beyond its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
-    /// It may ask for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or object (compilers contain
-    /// the words). What is precompiled is taken to ask, since it always has the words: only who saw it being made knows better.
+    /// It may ask for date or time: `__DATE__`, `__TIME__` or `__TIMESTAMP__` occurs in it, and it is no program or
+    /// object (compilers contain the words). What is precompiled is taken to ask, since it always has the words: only
+    /// who saw it being made knows better.
     pub asks_time: bool,
-    /// `__TIMESTAMP__` does: it asks for the time of the source, whatever `SOURCE_DATE_EPOCH` says (gcc's manual, "Common Predefined Macros").
+    /// `__TIMESTAMP__` does: it asks for the time of the source, whatever `SOURCE_DATE_EPOCH` says (gcc's manual,
+    /// "Common Predefined Macros").
     pub asks_file_time: bool,
     /// A header or module in a compiler's own form.
     pub precompiled: bool,
-    /// It holds the times of the files that it was made from, and its compiler refuses it when they have others (clang's AST files, without
-    /// `-fno-pch-timestamp`).
+    /// It holds the times of the files that it was made from, and its compiler refuses it when they have others
+    /// (clang's AST files, without `-fno-pch-timestamp`).
     pub dated: bool,
 }
 
@@ -68,8 +70,8 @@ pub struct Content {
 
 /// The macro by which a compiler is asked for the time of the source.
 pub const FILE_TIME: &[u8] = b"__TIMESTAMP__";
-/// The macros by which a compiler is asked for date, time, and the time of the source; those of nasm from its manual, "Assembly Date and Time
-/// Macros".
+/// The macros by which a compiler is asked for date, time, and the time of the source; those of nasm from its manual,
+/// "Assembly Date and Time Macros".
 pub const MACROS: [&[u8]; 19] = [
     b"__DATE__",
     b"__TIME__",
@@ -133,9 +135,12 @@ impl Pass {
     }
 }
 
-/// Does a header or module in a compiler's own form begin like this? (An ELF file without a type, the two bytes at 16, is a module of gcc's.)
+/// Does a header or module in a compiler's own form begin like this? (An ELF file without a type, the two bytes at 16,
+/// is a module of gcc's.)
 pub fn is_precompiled(head: &[u8]) -> bool {
-    head.starts_with(b"CPCH") || head.starts_with(b"gpch") || head.starts_with(b"\x7fELF") && head.get(16..18) == Some(&[0, 0])
+    head.starts_with(b"CPCH")
+        || head.starts_with(b"gpch")
+        || head.starts_with(b"\x7fELF") && head.get(16..18) == Some(&[0, 0])
 }
 
 /// Does one of these [`MACROS`] occur in a source, or a piece of one?

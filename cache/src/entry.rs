@@ -28,7 +28,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Without what tells of the name before: a compiler that replaces an old file makes the same as one that finds none.
+    /// Without what tells of the name before: a compiler that replaces an old file makes the same as one that finds
+    /// none.
     pub fn by_itself(&self) -> Self {
         let mut o = self.clone();
         match &mut o.kind {
@@ -76,7 +77,8 @@ pub enum Time {
     Fresh,
     /// The pip set it, nanoseconds since the epoch.
     Set(i64),
-    /// It is the one that this file had before, under this name or another: who moves a file or changes its mode leaves its time.
+    /// It is the one that this file had before, under this name or another: who moves a file or changes its mode leaves
+    /// its time.
     Of(PathBytes),
 }
 

@@ -33,7 +33,9 @@ pub struct FileStat {
 impl FileStat {
     /// `lstat`; `None` when nothing is there (or it cannot be seen, which to a build is the same).
     pub fn of(path: &[u8]) -> Option<Self> {
-        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).ok().map(|s| Self::from_statx(&s))
+        rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+            .ok()
+            .map(|s| Self::from_statx(&s))
     }
 
     pub fn from_statx(s: &Statx) -> Self {

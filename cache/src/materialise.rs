@@ -30,7 +30,8 @@ fn path(p: &[u8]) -> &Path {
 
 /// Can these outputs be restored here as running the command would have made them? `Err` says why not.
 pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
-    let made: Vec<&[u8]> = outputs.iter().filter(|o| matches!(o.kind, OutputKind::Directory { .. })).map(|o| &*o.path).collect();
+    let made: Vec<&[u8]> =
+        outputs.iter().filter(|o| matches!(o.kind, OutputKind::Directory { .. })).map(|o| &*o.path).collect();
     let mut deleted: Option<HashSet<&[u8]>> = None;
     let mut around: HashSet<&[u8]> = HashSet::new();
     for o in outputs {
@@ -43,23 +44,39 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
             return Err(format!("the directory of `{}` is missing", name()));
         }
         let old = FileStat::of(&o.path);
-        if old.is_none() && !matches!(o.kind, OutputKind::Deleted) && around.insert(parent) && crate::collect::passes_on_access(parent) {
+        if old.is_none()
+            && !matches!(o.kind, OutputKind::Deleted)
+            && around.insert(parent)
+            && crate::collect::passes_on_access(parent)
+        {
             return Err(format!("the directory of `{}` says who may use what is new in it", name()));
         }
         if old.is_some() && !matches!(o.kind, OutputKind::Directory { .. }) && is_mounted(&o.path) {
             return Err(format!("something is mounted at `{}`", name()));
         }
         match (&o.kind, old) {
-            (OutputKind::File { in_place: true, mode, .. }, Some(s)) if !s.is_file() || s.nlink > 1 || s.mode != *mode => {
-                return Err(format!("`{}` is linked, or of another type or mode, and might be overwritten in place", name()));
+            (OutputKind::File { in_place: true, mode, .. }, Some(s))
+                if !s.is_file() || s.nlink > 1 || s.mode != *mode =>
+            {
+                return Err(format!(
+                    "`{}` is linked, or of another type or mode, and might be overwritten in place",
+                    name()
+                ));
             }
-            (OutputKind::File { .. } | OutputKind::Deleted, Some(s)) if s.is_file() && crate::collect::keeps_more(&o.path, &s) => {
-                return Err(format!("`{}` has another owner or extended attributes, which the command might keep", name()));
+            (OutputKind::File { .. } | OutputKind::Deleted, Some(s))
+                if s.is_file() && crate::collect::keeps_more(&o.path, &s) =>
+            {
+                return Err(format!(
+                    "`{}` has another owner or extended attributes, which the command might keep",
+                    name()
+                ));
             }
             (OutputKind::File { .. }, Some(s)) if s.kind == crate::Kind::Symlink => {
                 return Err(format!("`{}` is a symbolic link", name()));
             }
-            (OutputKind::Symlink { over: false, .. }, Some(s)) if s.kind == crate::Kind::Symlink && path(&o.path).is_dir() => {
+            (OutputKind::Symlink { over: false, .. }, Some(s))
+                if s.kind == crate::Kind::Symlink && path(&o.path).is_dir() =>
+            {
                 return Err(format!("`{}` is a symbolic link to a directory", name()));
             }
             (OutputKind::File { .. } | OutputKind::Symlink { .. }, Some(s)) if s.is_dir() => {
@@ -73,7 +90,9 @@ pub fn check(outputs: &[Output]) -> std::result::Result<(), String> {
                     return Err(format!("the directory `{}` is not empty", name()));
                 }
             }
-            (OutputKind::Directory { .. }, Some(s)) if !s.is_dir() => return Err(format!("`{}` is not a directory", name())),
+            (OutputKind::Directory { .. }, Some(s)) if !s.is_dir() => {
+                return Err(format!("`{}` is not a directory", name()));
+            }
             _ => {}
         }
     }
@@ -111,8 +130,8 @@ const MOST_UNNAMED: usize = 200;
 /// Puts every output in place.
 ///
 /// First everything that can fail is done without touching what is there: directories are made, contents copied and
-/// verified. Only then do names change, and deletions come last. An error before that leaves the tree as it was; after it, it is
-/// [`Partly`](crate::Error::Partly).
+/// verified. Only then do names change, and deletions come last. An error before that leaves the tree as it was; after
+/// it, it is [`Partly`](crate::Error::Partly).
 pub fn restore(cas: &Cas, outputs: &[Output]) -> Result<Restored> {
     let mut made = Vec::new();
     let staged = stage(cas, outputs, &mut made);
@@ -224,9 +243,10 @@ fn stage(cas: &Cas, outputs: &[Output], made: &mut Vec<PathBuf>) -> Result<(Vec<
     Ok((staged, bytes))
 }
 
-/// Gives a file a time behind those of the files before it, though they were written within one tick of the clock. Who has seen the time of a file
-/// must see a change of it: then a kernel with multigrain timestamps (Linux 6.13; its Documentation/filesystems/multigrain-ts.rst) looks at a finer
-/// clock, behind which no later time falls. With others equal times stay, as they would for a quick command.
+/// Gives a file a time behind those of the files before it, though they were written within one tick of the clock. Who
+/// has seen the time of a file must see a change of it: then a kernel with multigrain timestamps (Linux 6.13; its
+/// Documentation/filesystems/multigrain-ts.rst) looks at a finer clock, behind which no later time falls. With others
+/// equal times stay, as they would for a quick command.
 fn date_after(staged: &Staged) -> rustix::io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
@@ -283,7 +303,14 @@ fn modified_at(ns: i128) -> Timestamps {
     Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification }
 }
 
-fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option<i128>, may_be_unnamed: bool) -> Result<(u64, Staged)> {
+fn file(
+    cas: &Cas,
+    p: &[u8],
+    digest: &crate::Digest,
+    mode: u32,
+    modified: Option<i128>,
+    may_be_unnamed: bool,
+) -> Result<(u64, Staged)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let to = path(p);
     let dir = path(parent(p));
@@ -296,7 +323,8 @@ fn file(cas: &Cas, p: &[u8], digest: &crate::Digest, mode: u32, modified: Option
         None => {
             let n = COUNTER.fetch_add(1, Ordering::Relaxed);
             let t = dir.join(format!("{TEMPORARY_PREFIX}{}-{n}", std::process::id()));
-            let fd = rustix::fs::open(&t, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, private).at("create", &t)?;
+            let fd = rustix::fs::open(&t, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, private)
+                .at("create", &t)?;
             (File::from(fd), Some(t))
         }
     };
@@ -342,7 +370,15 @@ mod tests {
             let traits = crate::digest::Traits::default();
             output(
                 tree.join(name),
-                OutputKind::File { digest, size: 3, mode: 0o644, link_group: None, in_place: false, traits, time: Time::Fresh },
+                OutputKind::File {
+                    digest,
+                    size: 3,
+                    mode: 0o644,
+                    link_group: None,
+                    in_place: false,
+                    traits,
+                    time: Time::Fresh,
+                },
             )
         };
         let new = cas.import_bytes(b"new").unwrap();
@@ -350,9 +386,13 @@ mod tests {
         let names = || std::fs::read_dir(&tree).unwrap().count();
         let nowhere = crate::Digest::of(b"nowhere");
         let made = output(tree.join("made"), OutputKind::Directory { mode: 0o755, time: None });
-        assert!(!matches!(restore(&cas, &[made, file("a", new), file("b", nowhere)]), Ok(_) | Err(crate::Error::Partly(_))));
+        assert!(!matches!(
+            restore(&cas, &[made, file("a", new), file("b", nowhere)]),
+            Ok(_) | Err(crate::Error::Partly(_))
+        ));
         assert_eq!((all(), names()), (["old", "old"].map(str::to_owned), 3));
-        let link = output(tree.join("full"), OutputKind::Symlink { target: b"a".to_vec(), time: Time::Fresh, over: true });
+        let link =
+            output(tree.join("full"), OutputKind::Symlink { target: b"a".to_vec(), time: Time::Fresh, over: true });
         assert!(matches!(restore(&cas, &[file("a", new), link, file("b", new)]), Err(crate::Error::Partly(_))));
         assert_eq!((all(), names()), (["new", "old"].map(str::to_owned), 3));
     }
@@ -368,7 +408,15 @@ mod tests {
         let all: Vec<Output> = (0..5)
             .map(|n| {
                 let traits = crate::digest::Traits::default();
-                let kind = OutputKind::File { digest, size: 3, mode: 0o644, link_group: None, in_place: false, traits, time: Time::Fresh };
+                let kind = OutputKind::File {
+                    digest,
+                    size: 3,
+                    mode: 0o644,
+                    link_group: None,
+                    in_place: false,
+                    traits,
+                    time: Time::Fresh,
+                };
                 output(d.path().join(n.to_string()), kind)
             })
             .collect();

@@ -21,12 +21,13 @@ pub enum Observation {
     Absent(PathBytes),
     /// Of what is there only the kind counts: a directory that was looked at but not listed, a file that was removed.
     KindProbe(PathBytes),
-    /// A directory that the pip makes if it is not there (`mkdir -p`), with this mode: it is there, of the user's own, or nothing is.
+    /// A directory that the pip makes if it is not there (`mkdir -p`), with this mode: it is there, of the user's own,
+    /// or nothing is.
     Ensured(PathBytes, u32),
     /// A directory was listed; the names that the pip made in it itself do not count.
     DirListing(PathBytes, Vec<Vec<u8>>),
-    /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides: the names that
-    /// the pip made in it itself, as above.
+    /// A directory was listed to find libraries whose names begin in one of these ways; others do not count. Besides:
+    /// the names that the pip made in it itself, as above.
     DirSearch { path: PathBytes, own: Vec<Vec<u8>>, stems: Vec<Vec<u8>> },
     /// A file was read or executed. Of what differs it is named before the next, which says less.
     FileContent(PathBytes),
@@ -34,7 +35,8 @@ pub enum Observation {
     FileProbe { path: PathBytes, times: bool },
     /// A symbolic link was read or crossed.
     Symlink(PathBytes),
-    /// Two files are one, or were modified in the same second: compilers and archivers tell by that what is the same to them.
+    /// Two files are one, or were modified in the same second: compilers and archivers tell by that what is the same to
+    /// them.
     SameFile(PathBytes, PathBytes),
     /// Extended attributes were asked for, by name or all of them.
     Attributes(PathBytes),
@@ -54,9 +56,13 @@ pub fn is_library(name: &[u8]) -> bool {
     LIBRARIES.iter().any(|e| name.ends_with(e))
 }
 
-/// Does a search for libraries with these beginnings find `name`? A beginning ends before a dot, a dash, or with the name.
+/// Does a search for libraries with these beginnings find `name`? A beginning ends before a dot, a dash, or with the
+/// name.
 pub fn found_by(stems: &[Vec<u8>], name: &[u8]) -> bool {
-    is_library(name) && stems.iter().any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
+    is_library(name)
+        && stems
+            .iter()
+            .any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
 }
 
 /// The value of an observation: a digest over a tagged, unambiguous form.
@@ -135,12 +141,16 @@ pub mod value {
         tagged(0, &[b"forbidden"])
     }
 
-    /// Are two names of one file, and were they modified in the same second? (gcc's `#pragma once` knows the time, clang's the inode.)
+    /// Are two names of one file, and were they modified in the same second? (gcc's `#pragma once` knows the time,
+    /// clang's the inode.)
     pub fn same_file(a: Option<&FileStat>, b: Option<&FileStat>) -> Value {
         const SECOND: i128 = 1_000_000_000;
-        let relation = a
-            .zip(b)
-            .map(|(a, b)| [u8::from((a.dev, a.ino) == (b.dev, b.ino)), u8::from(a.mtime.div_euclid(SECOND) == b.mtime.div_euclid(SECOND))]);
+        let relation = a.zip(b).map(|(a, b)| {
+            [
+                u8::from((a.dev, a.ino) == (b.dev, b.ino)),
+                u8::from(a.mtime.div_euclid(SECOND) == b.mtime.div_euclid(SECOND)),
+            ]
+        });
         tagged(11, &[relation.as_ref().map_or(&[][..], |r| r)])
     }
 

@@ -5,15 +5,16 @@
 
 use crate::Digest;
 
-/// Raise this whenever the meaning of any fingerprint changes, or what is observed: an older version's result that lacks an
-/// observation must not be found. 2: names that must not be there, directories that a creation needs. 3: FIFOs, paths that
-/// are longer than the kernel takes, other roots; scratch names of compilers no more. 4: times of what clang precompiles and of what unknown
-/// programs look at, variables and clocks that texts name, the processor wherever it is asked for. 5: extended attributes, times that are
-/// handed on. 6: macros of nasm. 7: times that move with their files; of what is removed only the kind. 8: standard input that
-/// nobody looks at counts no more, and which kind it is does where somebody looks; the place where text goes. 9: results that show when they
-/// were made; who only asks for a terminal; sockets as standard input. 10: programs that only look like known ones, variables and times that tools
-/// were not known to read, the terminal by its name, what others do to outputs. 11: directories of scratch files, files of options.
-/// 12: arguments are keyed; times of files that results show.
+/// Raise this whenever the meaning of any fingerprint changes, or what is observed: an older version's result that
+/// lacks an observation must not be found. 2: names that must not be there, directories that a creation needs. 3:
+/// FIFOs, paths that are longer than the kernel takes, other roots; scratch names of compilers no more. 4: times of
+/// what clang precompiles and of what unknown programs look at, variables and clocks that texts name, the processor
+/// wherever it is asked for. 5: extended attributes, times that are handed on. 6: macros of nasm. 7: times that move
+/// with their files; of what is removed only the kind. 8: standard input that nobody looks at counts no more, and which
+/// kind it is does where somebody looks; the place where text goes. 9: results that show when they were made; who only
+/// asks for a terminal; sockets as standard input. 10: programs that only look like known ones, variables and times
+/// that tools were not known to read, the terminal by its name, what others do to outputs. 11: directories of scratch
+/// files, files of options. 12: arguments are keyed; times of files that results show.
 pub const FORMAT: u32 = 12;
 
 /// A fingerprint under construction.

@@ -1,7 +1,8 @@
-//! Several stores on one directory against a model: what one publishes all find at once, the first result of a fingerprint
-//! stays, what is dropped is gone for all, and the sums are those of what is there.
+//! Several stores on one directory against a model: what one publishes all find at once, the first result of a
+//! fingerprint stays, what is dropped is gone for all, and the sums are those of what is there.
 //!
-//! Any store may move the common log into the data base at any time, and all may close and open again in any order, as builds do.
+//! Any store may move the common log into the data base at any time, and all may close and open again in any order, as
+//! builds do.
 
 use cache::entry::TextContent;
 use cache::{Cas, Digest, Entry, Observation, PathSet, Store, Text};
@@ -81,7 +82,11 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
                 w.store(store);
                 let s = w.stores[store].as_ref().unwrap();
                 let earlier = s.publish(&w.cas, &weak_digest, &set(n), &strong, &values, &entry(result)).unwrap();
-                prop_assert_eq!(earlier, known.get(&(weak, n, value)).map(|r| entry(*r)), "publishing tells what was there");
+                prop_assert_eq!(
+                    earlier,
+                    known.get(&(weak, n, value)).map(|r| entry(*r)),
+                    "publishing tells what was there"
+                );
                 known.entry((weak, n, value)).or_insert(result);
                 linked.insert((weak, n, value));
             }
@@ -90,7 +95,8 @@ fn run(ops: &[Op]) -> Result<(), TestCaseError> {
                 let s = w.store(store);
                 prop_assert_eq!(s.entry(&strong).unwrap(), known.get(&(weak, n, value)).map(|r| entry(*r)));
                 let links = s.links(&weak_digest).unwrap();
-                let expected: HashSet<Digest> = linked.iter().filter(|k| k.0 == weak).map(|k| fingerprints(*k).3).collect();
+                let expected: HashSet<Digest> =
+                    linked.iter().filter(|k| k.0 == weak).map(|k| fingerprints(*k).3).collect();
                 prop_assert_eq!(links.iter().map(|l| l.strong).collect::<HashSet<_>>(), expected);
                 for l in &links {
                     prop_assert!(s.path_set(&l.path_set).unwrap().is_some());

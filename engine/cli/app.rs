@@ -25,7 +25,8 @@ enum Command {
     Trace(TraceArgs),
     /// What a build does and its build files do not say; without a command, what the last audit here found
     Audit(AuditArgs),
-    /// Is this tree what its inputs make? Lists files that the build tool would leave alone although something has changed
+    /// Is this tree what its inputs make? Lists files that the build tool would leave alone although something has
+    /// changed
     Check(CheckArgs),
     /// What `run --heal` does first
     #[command(hide = true)]
@@ -66,7 +67,8 @@ pub struct RunOptions {
     /// Use results, store nothing
     #[arg(long)]
     pub no_cache_write: bool,
-    /// Write the build record (JSON, what happened to each command) to this file; `-`: to standard output, and what the build prints to standard error
+    /// Write the build record (JSON, what happened to each command) to this file; `-`: to standard output, and what the
+    /// build prints to standard error
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Write what happened to each command, as it ends, to this file; `-` as above
@@ -103,7 +105,8 @@ impl RunOptions {
 pub struct RunArgs {
     #[command(flatten)]
     pub options: RunOptions,
-    /// First see to it that files are made again whose inputs have changed without the build tool's knowledge (see `xl check`)
+    /// First see to it that files are made again whose inputs have changed without the build tool's knowledge (see `xl
+    /// check`)
     #[arg(long)]
     pub heal: bool,
     /// A command that uses what its build file does not declare fails (see `xl audit`)
@@ -268,7 +271,9 @@ impl std::str::FromStr for WhichBuild {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "last" => Ok(Self::Last),
-            n => n.parse().map(Self::Number).map_err(|_| "write the number of a build (`xl log` lists them), or `last`"),
+            n => {
+                n.parse().map(Self::Number).map_err(|_| "write the number of a build (`xl log` lists them), or `last`")
+            }
         }
     }
 }
@@ -289,7 +294,8 @@ A command is shortened to the width of a terminal; a file or another program get
 pub struct LogArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    /// The number of a build, or `last`: what happened to each of its commands [default: list the builds of this workspace]
+    /// The number of a build, or `last`: what happened to each of its commands [default: list the builds of this
+    /// workspace]
     #[arg(value_name = "BUILD")]
     pub build: Option<WhichBuild>,
     /// Builds of every directory
@@ -342,7 +348,9 @@ pub fn run() -> Exited {
         Ok(c) => c,
         Err(e) => {
             return match e.kind() {
-                K::DisplayHelp | K::DisplayVersion => output::printed(e.print()).map_or_else(|e| e.report(), |()| Exited::Code(0)),
+                K::DisplayHelp | K::DisplayVersion => {
+                    output::printed(e.print()).map_or_else(|e| e.report(), |()| Exited::Code(0))
+                }
                 K::DisplayHelpOnMissingArgumentOrSubcommand => {
                     messages::write(&e.render().to_string());
                     Exited::Code(exit_code::USAGE.into())

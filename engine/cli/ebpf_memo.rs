@@ -1,7 +1,7 @@
-//! That the eBPF programs could be loaded here: found out once after each start of the machine, and again when `xl` itself has
-//! changed, because it takes 15 to 20 ms that a build with nothing to do should not pay. If the memo is wrong, what should have been
-//! observed is not cached, and that is said. One line for each `xl` and each place that it runs in, so that two of them on one
-//! machine do not forget for each other.
+//! That the eBPF programs could be loaded here: found out once after each start of the machine, and again when `xl`
+//! itself has changed, because it takes 15 to 20 ms that a build with nothing to do should not pay. If the memo is
+//! wrong, what should have been observed is not cached, and that is said. One line for each `xl` and each place that it
+//! runs in, so that two of them on one machine do not forget for each other.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,8 @@ impl EbpfMemo {
         let rights: String = status.lines().filter(|l| l.starts_with("CapEff:") || l.starts_with("Seccomp")).collect();
         let uid = rustix::process::geteuid().as_raw();
         // A change of the file's capabilities shows in its change time.
-        let text = format!("{} {uid} {rights} {} {} {}.{}", boot.trim(), me.st_dev, me.st_ino, me.st_ctime, me.st_ctime_nsec);
+        let text =
+            format!("{} {uid} {rights} {} {} {}.{}", boot.trim(), me.st_dev, me.st_ino, me.st_ctime, me.st_ctime_nsec);
         Some(Self { file: dir.join("ebpf-works"), text })
     }
 

@@ -1,5 +1,6 @@
-//! Every exit code of `xl` itself; `run`, `exec`, `audit` and `trace` otherwise end as their command did. If that died of a signal, `xl` dies of
-//! the same one when everything is closed: a shell ends its loop at Ctrl-C, and a caller sees in the wait status what it would have seen.
+//! Every exit code of `xl` itself; `run`, `exec`, `audit` and `trace` otherwise end as their command did. If that died
+//! of a signal, `xl` dies of the same one when everything is closed: a shell ends its loop at Ctrl-C, and a caller sees
+//! in the wait status what it would have seen.
 
 /// Something is wrong with the build, not with `xl`: violations, stale files, a damaged cache.
 pub const VIOLATIONS: u8 = 1;

@@ -1,7 +1,9 @@
-//! What a terminal has been left with: a line that somebody goes on with, a control sequence that is not over, or neither.
+//! What a terminal has been left with: a line that somebody goes on with, a control sequence that is not over, or
+//! neither.
 //!
-//! Text, line ends, colours, erasing to the end of a line, and what has no place on the screen (titles, links) are followed. Whatever else
-//! moves the cursor or changes how the terminal works ends all knowledge, for good: under the cursor may be something then.
+//! Text, line ends, colours, erasing to the end of a line, and what has no place on the screen (titles, links) are
+//! followed. Whatever else moves the cursor or changes how the terminal works ends all knowledge, for good: under the
+//! cursor may be something then.
 
 use anstyle_parse::state::{Action, State, state_change};
 

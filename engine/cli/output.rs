@@ -1,8 +1,9 @@
 //! Where results go: standard output, or the file that an option names. `xl` writes them here and nowhere else.
 //!
-//! A reader that leaves (`xl log | head -1`) ends `xl` as SIGPIPE ends other commands; whatever else cannot be written, to a full disk
-//! for one, is an error. What an option names is tried before anything runs: a mistyped name should not cost a build. `-` is standard
-//! output. What a build prints there goes to standard error then, for a document is of no use with a compiler's words in it.
+//! A reader that leaves (`xl log | head -1`) ends `xl` as SIGPIPE ends other commands; whatever else cannot be written,
+//! to a full disk for one, is an error. What an option names is tried before anything runs: a mistyped name should not
+//! cost a build. `-` is standard output. What a build prints there goes to standard error then, for a document is of no
+//! use with a compiler's words in it.
 
 use crate::exit_code;
 use crate::messages::CommandError;

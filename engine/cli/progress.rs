@@ -1,9 +1,11 @@
-//! A line of status on the terminal while nothing else comes, gone before the build's next byte; and `xl`'s own words between the build's.
+//! A line of status on the terminal while nothing else comes, gone before the build's next byte; and `xl`'s own words
+//! between the build's.
 //!
-//! It is shown after two silent seconds (`make -s`, one long command), only where it is known that nobody's line or sequence is open
-//! ([`crate::lines`]): the tracer lets nothing of the build pass it ([`tracer::Screen`]). What was in the line when `xl` was started nobody knows
-//! (`printf 'building... '; xl run …`), so the cursor's place is saved, nothing left of it is touched, and it is put back (DECSC, DECRC; without DECAWM
-//! the line ends at the margin). Each of the two sequences, [`DRAW`]…[`DRAWN`] and [`ERASE`], is written whole.
+//! It is shown after two silent seconds (`make -s`, one long command), only where it is known that nobody's line or
+//! sequence is open ([`crate::lines`]): the tracer lets nothing of the build pass it ([`tracer::Screen`]). What was in
+//! the line when `xl` was started nobody knows (`printf 'building... '; xl run …`), so the cursor's place is saved,
+//! nothing left of it is touched, and it is put back (DECSC, DECRC; without DECAWM the line ends at the margin). Each
+//! of the two sequences, [`DRAW`]…[`DRAWN`] and [`ERASE`], is written whole.
 //!
 //! A title would do without a place in a line, but not without knowing that no sequence is open, and few look there.
 
@@ -27,7 +29,8 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Less is too narrow to say anything.
 const LEAST_COLUMNS: usize = 30;
 
-/// Terminals that know the sequences above, by the beginnings of their names (terminfo's `sc`, `rc`, `rmam`, `smam`, `el`).
+/// Terminals that know the sequences above, by the beginnings of their names (terminfo's `sc`, `rc`, `rmam`, `smam`,
+/// `el`).
 const TERMINALS: &[&str] = &[
     "xterm",
     "screen",
@@ -78,7 +81,10 @@ impl Progress {
         let wanted = !quiet && set("NO_COLOR").is_none() && set("TERM").is_some_and(knows);
         // For those who try what happens then.
         let patience = set("XL_STATUS_AFTER").and_then(|ms| ms.parse().ok()).map_or(PATIENCE, Duration::from_millis);
-        Self(wanted.then(|| Arc::new(StatusLine { patience, engine: OnceLock::new(), shared: Mutex::new(State::new()) })))
+        Self(
+            wanted
+                .then(|| Arc::new(StatusLine { patience, engine: OnceLock::new(), shared: Mutex::new(State::new()) })),
+        )
     }
 
     /// What the tracer is to let everything pass.
@@ -127,7 +133,14 @@ struct State {
 
 impl State {
     fn new() -> Self {
-        Self { lines: Lines::default(), shown: false, last: Instant::now(), left: false, over: false, waiting: String::new() }
+        Self {
+            lines: Lines::default(),
+            shown: false,
+            last: Instant::now(),
+            left: false,
+            over: false,
+            waiting: String::new(),
+        }
     }
 
     fn hide(&mut self) {
@@ -170,7 +183,8 @@ impl StatusLine {
         if let Some((since, command)) = now.longest {
             text.push_str(&format!(", {} s: {command}", since.as_secs()));
         }
-        (columns >= LEAST_COLUMNS).then(|| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(columns - 1).collect())
+        (columns >= LEAST_COLUMNS)
+            .then(|| text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(columns - 1).collect())
     }
 }
 

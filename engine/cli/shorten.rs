@@ -48,7 +48,8 @@ fn give_up(shown: &mut [Option<String>], ranks: &[Rank], rank: Rank, width: usiz
         }
         let Some(word) = shown[i].take() else { continue };
         let is_gap = |w: Option<&Option<String>>| w.is_some_and(Option::is_none);
-        let gaps = usize::from(is_gap(i.checked_sub(1).and_then(|b| shown.get(b)))) + usize::from(is_gap(shown.get(i + 1)));
+        let gaps =
+            usize::from(is_gap(i.checked_sub(1).and_then(|b| shown.get(b)))) + usize::from(is_gap(shown.get(i + 1)));
         // Its word and a blank go; its own mark and a blank come, and join those beside it.
         length = (length + 2).saturating_sub(word.chars().count() + 1 + 2 * gaps);
     }
@@ -64,7 +65,10 @@ fn ranks(words: &[&str]) -> Vec<Rank> {
             w if w.starts_with("-o") && w.len() > 2 => Rank::Name,
             w if w.starts_with('-') && *w != "-c" => Rank::Option,
             // What belongs to an option before it: `-I dir`, `-MF file.d`.
-            _ if before.is_some_and(|b| b.len() <= 3 && b.starts_with('-') && b != "-c" && b != "-s" && b != "-S" && b != "-E") => {
+            _ if before.is_some_and(|b| {
+                b.len() <= 3 && b.starts_with('-') && b != "-c" && b != "-s" && b != "-S" && b != "-E"
+            }) =>
+            {
                 Rank::Option
             }
             w if w.rsplit('/').next().is_some_and(|n| n.trim_start_matches('.').contains('.')) => Rank::File,

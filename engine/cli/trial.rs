@@ -1,8 +1,10 @@
-//! A tiny build, to show that a backend works here, or which step of what does not: run, run again, and run once more after a change.
+//! A tiny build, to show that a backend works here, or which step of what does not: run, run again, and run once more
+//! after a change.
 //!
-//! Each step is a process of `xl` like any other (this one may have threads by now, and a supervisor must not), in a tree that is thrown away, with
-//! a cache that is thrown away too, on the file system where the user's cache is. What it knows is what any user gets: exit code, output,
-//! files, the build record, and `xl`'s own words. The build needs a shell, `cat` and nothing else.
+//! Each step is a process of `xl` like any other (this one may have threads by now, and a supervisor must not), in a
+//! tree that is thrown away, with a cache that is thrown away too, on the file system where the user's cache is. What
+//! it knows is what any user gets: exit code, output, files, the build record, and `xl`'s own words. The build needs a
+//! shell, `cat` and nothing else.
 
 use engine::{BuildRecord, Outcome};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Text through a pipe, a file that a command makes, and one that a command's text is sent to: three commands, so that none is known to be cheap.
+/// Text through a pipe, a file that a command makes, and one that a command's text is sent to: three commands, so that
+/// none is known to be cheap.
 const BUILD: &str = "cat in\nsh -c 'cat in > made; exit 0'\ncat ./in > sent\n";
 /// How many commands that are.
 const COMMANDS: u64 = 3;
@@ -53,7 +56,10 @@ impl Ran {
             let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string));
             format!("`{}`: {}", i.command, why.unwrap_or_default())
         });
-        Failure { step: self.step, why: std::iter::once(wrong.to_string()).chain(words(&self.said)).chain(others).collect() }
+        Failure {
+            step: self.step,
+            why: std::iter::once(wrong.to_string()).chain(words(&self.said)).chain(others).collect(),
+        }
     }
 }
 
@@ -70,7 +76,9 @@ pub fn of(backend: &str, near: &Path) -> Result<Proof, Failure> {
     let here = scratch(tempfile::Builder::new().prefix("xl-doctor-").tempdir())?;
     let cache = scratch(tempfile::Builder::new().prefix("doctor-").tempdir_in(near))?;
     let tree = here.path().join("tree");
-    let write = |name: &str, text: &str| std::fs::write(tree.join(name), text).map_err(|e| Failure::new("a file to try it with", e));
+    let write = |name: &str, text: &str| {
+        std::fs::write(tree.join(name), text).map_err(|e| Failure::new("a file to try it with", e))
+    };
     std::fs::create_dir(&tree).map_err(|e| Failure::new("a directory to try it in", e))?;
     for (name, text) in [("xl.toml", ""), ("build.sh", BUILD), ("in", "one\n")] {
         write(name, text)?;
@@ -79,7 +87,10 @@ pub fn of(backend: &str, near: &Path) -> Result<Proof, Failure> {
 
     let first = run("the first run")?;
     if first.record.pips.miss != COMMANDS {
-        let wrong = format!("of {COMMANDS} commands it saw {}, and could store {}", first.record.pips.total, first.record.pips.miss);
+        let wrong = format!(
+            "of {COMMANDS} commands it saw {}, and could store {}",
+            first.record.pips.total, first.record.pips.miss
+        );
         return Err(first.failure(wrong, Some(Outcome::Miss)));
     }
     made(&tree, &first, "one\n")?;
@@ -117,7 +128,10 @@ fn run(step: &'static str, backend: &str, here: &Path, tree: &Path, cache: &Path
     let record = here.join("record");
     let _ = std::fs::remove_file(&record);
     // Without `/proc` it is found as it was called.
-    let me = std::env::current_exe().ok().or_else(|| std::env::args_os().next().map(PathBuf::from)).unwrap_or_else(|| "xl".into());
+    let me = std::env::current_exe()
+        .ok()
+        .or_else(|| std::env::args_os().next().map(PathBuf::from))
+        .unwrap_or_else(|| "xl".into());
     let mut c = Command::new(me);
     c.args(["run", "--strict", "--summary", "off", "--backend", backend, "--cache-dir"]).arg(cache);
     c.arg("--config").arg(tree.join("xl.toml")).arg("--json").arg(&record).args(["--", "sh", "build.sh"]);

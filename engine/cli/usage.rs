@@ -37,8 +37,12 @@ fn message(e: &clap::Error) -> String {
         ErrorKind::MissingRequiredArgument if of(K::InvalidArg).starts_with("<CMD>") => "no command is given".into(),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", quoted(&context(e, K::InvalidArg))),
         ErrorKind::InvalidSubcommand => format!("there is no subcommand `{}`", of(K::InvalidSubcommand)),
-        ErrorKind::UnknownArgument if of(K::InvalidArg).starts_with('-') => format!("there is no option `{}`", of(K::InvalidArg)),
-        ErrorKind::InvalidValue if is_from_environment(e) => format!("XL_BACKEND is `{}`, which is no backend", of(K::InvalidValue)),
+        ErrorKind::UnknownArgument if of(K::InvalidArg).starts_with('-') => {
+            format!("there is no option `{}`", of(K::InvalidArg))
+        }
+        ErrorKind::InvalidValue if is_from_environment(e) => {
+            format!("XL_BACKEND is `{}`, which is no backend", of(K::InvalidValue))
+        }
         _ => {
             let whole = e.render().to_string();
             let lines = whole.lines().take_while(|l| !l.is_empty()).filter(|l| !l.starts_with("  [possible values"));
@@ -79,7 +83,8 @@ fn hint(e: &clap::Error) -> Option<String> {
             let name = context(e, K::InvalidSubcommand).into_iter().next()?;
             let all = crate::app::definition();
             let offered = all.get_subcommands().filter(|c| !c.is_hide_set());
-            // clap does not see letters that have changed places, and takes any word with some letters of a command for that command.
+            // clap does not see letters that have changed places, and takes any word with some letters of a command for
+            // that command.
             if let Some(meant) = nearest(&name, offered.map(clap::Command::get_name)) {
                 return Some(format!("did you mean `{meant}`?"));
             }

@@ -1,8 +1,8 @@
 //! What healing took away or made older, and how that is undone.
 //!
-//! Everything is noted before anything is done, and what is taken away has a second name, outside the tree, before its own goes: killed at any
-//! instant, whoever comes next finds the file where it was or here, with content, mode and times. A second name costs nothing and keeps
-//! everything; where there can be none (another file system) it is a copy.
+//! Everything is noted before anything is done, and what is taken away has a second name, outside the tree, before its
+//! own goes: killed at any instant, whoever comes next finds the file where it was or here, with content, mode and
+//! times. A second name costs nothing and keeps everything; where there can be none (another file system) it is a copy.
 
 use crate::config::Config;
 use crate::frontend::os_path;
@@ -84,9 +84,12 @@ impl Aside {
             }
             Done::Aged(then) => date(os_path(&r.path), then),
         };
-        let undone: Vec<Undone> =
-            pending.iter().map(|r| Undone { path: r.path.clone(), was: r.done, outcome: undo(r).map_err(|e| e.to_string()) }).collect();
-        let left: Vec<Row> = pending.into_iter().zip(&undone).filter(|(_, u)| u.outcome.is_err()).map(|(r, _)| r).collect();
+        let undone: Vec<Undone> = pending
+            .iter()
+            .map(|r| Undone { path: r.path.clone(), was: r.done, outcome: undo(r).map_err(|e| e.to_string()) })
+            .collect();
+        let left: Vec<Row> =
+            pending.into_iter().zip(&undone).filter(|(_, u)| u.outcome.is_err()).map(|(r, _)| r).collect();
         settled.iter().for_each(|r| drop(std::fs::remove_file(self.safe(&r.path))));
         if !left.is_empty() {
             self.keep(&left)?;
@@ -112,7 +115,11 @@ impl Aside {
     fn rows(&self) -> std::io::Result<Vec<Row>> {
         match std::fs::read(&self.note) {
             Ok(b) => serde_json::from_slice(&b).map_err(|e| {
-                std::io::Error::other(format!("{e}; remove `{}`, and look into `{}`", self.note.display(), self.place.display()))
+                std::io::Error::other(format!(
+                    "{e}; remove `{}`, and look into `{}`",
+                    self.note.display(),
+                    self.place.display()
+                ))
             }),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(e) => Err(e),
@@ -214,8 +221,11 @@ mod tests {
             let state = |n: &PathBytes| {
                 let p = os_path(n);
                 let m = p.symlink_metadata().ok()?;
-                let bytes =
-                    if m.is_symlink() { p.read_link().ok()?.into_os_string().into_encoded_bytes() } else { std::fs::read(p).ok()? };
+                let bytes = if m.is_symlink() {
+                    p.read_link().ok()?.into_os_string().into_encoded_bytes()
+                } else {
+                    std::fs::read(p).ok()?
+                };
                 Some((m.mode(), m.mtime(), m.mtime_nsec(), bytes))
             };
             self.names.iter().map(state).collect()

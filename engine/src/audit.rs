@@ -1,4 +1,5 @@
-//! An audit: what a run was seen to do, held against what its build files declare, by the user's severities and exceptions.
+//! An audit: what a run was seen to do, held against what its build files declare, by the user's severities and
+//! exceptions.
 //!
 //! Runs after the build, on what [`crate::observed`] has collected. Its cost is that of asking the build tools again.
 
@@ -9,7 +10,8 @@ use crate::violation::declared::Declarations;
 use crate::violation::place::{Place, Surroundings};
 use crate::violation::{Findings, Kind, Severity, Violation};
 
-/// Compares. What the user's configuration makes of it is [`settle`]'s, so that an audit that was kept can be judged by another one.
+/// Compares. What the user's configuration makes of it is [`settle`]'s, so that an audit that was kept can be judged by
+/// another one.
 pub fn audit(seen: &Observed, config: &Config) -> Findings {
     let declared = Declarations::ask(seen, &config.root, &config.cache_dir);
     let around = Surroundings::default();

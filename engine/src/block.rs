@@ -1,9 +1,10 @@
 //! `enforce = "block"`: what can be refused before it happens is refused.
 //!
-//! Writes to files that git tracks (XL007), reads (XL009, if that is reported at all) and writes (XL010) outside the workspace. Looking whether
-//! a file is there is never refused. Connections, bound sockets and messages with an address (XL011). A pip gets `EACCES`, and says what it
-//! says then. What is warned of by default is refused too: whoever asks for this wants it kept out. The baseline forgives nothing here, since
-//! it knows targets, and at an access nobody knows of which target it is.
+//! Writes to files that git tracks (XL007), reads (XL009, if that is reported at all) and writes (XL010) outside the
+//! workspace. Looking whether a file is there is never refused. Connections, bound sockets and messages with an address
+//! (XL011). A pip gets `EACCES`, and says what it says then. What is warned of by default is refused too: whoever asks
+//! for this wants it kept out. The baseline forgives nothing here, since it knows targets, and at an access nobody
+//! knows of which target it is.
 
 use crate::config::Config;
 use crate::violation::place::{Surroundings, Where};
@@ -29,7 +30,8 @@ impl Block {
         }
         let block = Self::default();
         let trouble = block.around.tracked(&c.root).err();
-        let trouble = trouble.map(|why| format!("sources are not protected, because git does not say which files are sources: {why}"));
+        let trouble = trouble
+            .map(|why| format!("sources are not protected, because git does not say which files are sources: {why}"));
         (Some(block), trouble)
     }
 

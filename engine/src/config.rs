@@ -242,7 +242,8 @@ pub fn workspace_root(cwd: &Path) -> PathBuf {
     up("xl.toml").or_else(|| up(".git")).unwrap_or_else(|| cwd.to_owned())
 }
 
-/// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives environment variables.
+/// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives
+/// environment variables.
 pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
     let absolute = |n: &str| var(n).map(PathBuf::from).filter(|p| p.is_absolute());
     let home = || Some(crate::home::dir(&var)?.join(".cache"));
@@ -257,7 +258,11 @@ impl Config {
     }
 
     /// Reads everything for a run in `cwd`; `var` reads an environment variable.
-    pub fn load(cwd: &Path, o: &Overrides, var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, ConfigError> {
+    pub fn load(
+        cwd: &Path,
+        o: &Overrides,
+        var: impl Fn(&str) -> Option<std::ffi::OsString>,
+    ) -> Result<Self, ConfigError> {
         let root = workspace_root(cwd);
         let home = var("HOME").map(PathBuf::from);
         let user = var("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.as_ref().map(|h| h.join(".config")));
@@ -421,7 +426,9 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
             if !must_exist
                 && matches!(
                     e.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory | std::io::ErrorKind::PermissionDenied
+                    std::io::ErrorKind::NotFound
+                        | std::io::ErrorKind::NotADirectory
+                        | std::io::ErrorKind::PermissionDenied
                 ) =>
         {
             return Ok(None);
@@ -443,7 +450,11 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
 }
 
 fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, ConfigError> {
-    let bad = |glob: &str, e: &globset::Error| ConfigError::Glob { path: path.to_owned(), glob: glob.to_owned(), message: e.to_string() };
+    let bad = |glob: &str, e: &globset::Error| ConfigError::Glob {
+        path: path.to_owned(),
+        glob: glob.to_owned(),
+        message: e.to_string(),
+    };
     let mut b = GlobSetBuilder::new();
     for (g, _) in all {
         b.add(policy::one_glob(g, root).map_err(|e| bad(g, &e))?);
@@ -478,7 +489,11 @@ mod tests {
             assert_eq!((message.as_str(), hint.as_deref().unwrap_or_default()), (what, expected));
         };
         check("[cache]\n\nmax_byte = 1\n", "unknown key `max_byte` at line 3", "did you mean `max_bytes`?");
-        check("[audit]\nfoo = 1\n", "unknown key `foo` at line 2", "known there: `enforce`, `baseline`, `severity`, `allow`");
+        check(
+            "[audit]\nfoo = 1\n",
+            "unknown key `foo` at line 2",
+            "known there: `enforce`, `baseline`, `severity`, `allow`",
+        );
         check("[[ignore]]\npath = 'x'\nreasn = 'y'\n", "unknown key `reasn` at line 3", "did you mean `reason`?");
         check("[caches]\n", "unknown key `caches` at line 1", "did you mean `cache`?");
     }
@@ -506,11 +521,17 @@ mod tests {
         let home = crate::home::dir(|v| std::env::var_os(v)).unwrap();
         assert_eq!(c.cache_dir, home.join("x"));
         assert!(c.deny.find(home.join(".ssh/id").as_os_str().as_encoded_bytes()).is_some());
-        for (bad, line) in [("[cache]\nmax_bytes = '10X'", 2), ("[cache]\n\nmax_bytes = -1", 3), ("[cache]\nmax_age = 5", 2)] {
+        for (bad, line) in
+            [("[cache]\nmax_bytes = '10X'", 2), ("[cache]\n\nmax_bytes = -1", 3), ("[cache]\nmax_age = 5", 2)]
+        {
             let Err(ConfigError::Parse { message, .. }) = load(bad) else { panic!("{bad}") };
             assert!(message.contains("write") && message.ends_with(&format!(" at line {line}")), "{message}");
         }
-        let Err(ConfigError::Parse { message, .. }) = load("[[audit.allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n") else { panic!() };
+        let Err(ConfigError::Parse { message, .. }) =
+            load("[[audit.allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n")
+        else {
+            panic!()
+        };
         assert!(message.starts_with("`XL999` is no kind of violation") && message.ends_with(" at line 2"), "{message}");
     }
 
@@ -523,7 +544,8 @@ mod tests {
         let c = Config::load(&root, &Overrides::default(), |v| (v == "HOME").then(|| "/home/x".into())).unwrap();
         assert_eq!(c.deny.find(root.join("secret/key").as_os_str().as_encoded_bytes()), Some("x"));
         assert!(matches!(load("[cache\n"), Err(ConfigError::Parse { .. })));
-        let c = load("[cache]\nmax_age = '2w'\nmax_count = 7\n[[deny]]\npath = '/etc/secret*'\nreason = 'not ours'\n").unwrap();
+        let c = load("[cache]\nmax_age = '2w'\nmax_count = 7\n[[deny]]\npath = '/etc/secret*'\nreason = 'not ours'\n")
+            .unwrap();
         assert_eq!((c.max_age, c.max_count), (Some(1_209_600), Some(7)));
         assert_eq!((c.deny.find(b"/etc/secrets"), c.deny.find(b"/etc/passwd")), (Some("not ours"), None));
         for bad in ["2", "w", "2 w", "99999999999999999999s", "2y"] {

@@ -1,8 +1,8 @@
 //! Enforcement: a pip with an error fails when it ends, as if its compiler had found it, and nothing of it is stored.
 //!
-//! Each build tool is asked once, when the first of its pips ends; a pip is then judged with those that made what it used. Any dependency
-//! file that it has made counts, since the build tool reads it later. So a pip may pass here and still be accused by the audit of the whole
-//! run at the end, never the other way round.
+//! Each build tool is asked once, when the first of its pips ends; a pip is then judged with those that made what it
+//! used. Any dependency file that it has made counts, since the build tool reads it later. So a pip may pass here and
+//! still be accused by the audit of the whole run at the end, never the other way round.
 
 use crate::audit;
 use crate::config::Config;
@@ -17,7 +17,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What one pip can be accused of when it ends. The rest needs the whole run: a later line of its recipe may make what is missing.
+/// What one pip can be accused of when it ends. The rest needs the whole run: a later line of its recipe may make what
+/// is missing.
 const DECIDABLE: &[Kind] = &[
     Kind::UndeclaredInput,
     Kind::MissingEdge,
@@ -100,7 +101,9 @@ impl Enforcer {
         let (mut found, _) = check(around, &declared, &audit::place(config, &self.around));
         audit::settle(&mut found, config);
         let id = u32::try_from(last + 1).unwrap_or(u32::MAX);
-        found.retain(|v| v.pip.id == id && DECIDABLE.contains(&v.code) && v.severity == Severity::Error && v.allowed.is_none());
+        found.retain(|v| {
+            v.pip.id == id && DECIDABLE.contains(&v.code) && v.severity == Severity::Error && v.allowed.is_none()
+        });
         if let Some(b) = &self.baseline {
             found.retain(|v| !b.knows(v));
         }
@@ -116,7 +119,8 @@ impl Enforcer {
         let mut all = self.drivers.lock().expect("drivers");
         let new: Vec<usize> = wanted.iter().copied().filter(|l| !all.contains_key(l)).collect();
         if !new.is_empty() {
-            let generated: FxHashSet<PathBytes> = around.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
+            let generated: FxHashSet<PathBytes> =
+                around.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
             let mut asked = answers(around, &new, &config.root, &config.cache_dir, &generated);
             for l in new {
                 let driver = match asked.remove(&l) {
@@ -137,11 +141,16 @@ impl Enforcer {
 /// Is every file that it read an input of its step, by name? Most are, and need no graph.
 fn is_plain(pip: &Seen, declared: &Declarations, step: crate::violation::declared::StepId) -> bool {
     let s = declared.step(step);
-    let names: FxHashSet<&PathBytes> = s.inputs.iter().chain(declared.discovered(step)).chain(&s.outputs).chain(&s.byproducts).collect();
+    let names: FxHashSet<&PathBytes> =
+        s.inputs.iter().chain(declared.discovered(step)).chain(&s.outputs).chain(&s.byproducts).collect();
     let ordered: FxHashSet<&PathBytes> = s.inputs.iter().chain(&s.order_only).collect();
-    let made_by_others = |p: &PathBytes| declared.drivers.iter().any(|d| d.by_output.contains_key(p)) && !ordered.contains(p);
+    let made_by_others =
+        |p: &PathBytes| declared.drivers.iter().any(|d| d.by_output.contains_key(p)) && !ordered.contains(p);
     let fine = |p: &PathBytes| names.contains(p) && !made_by_others(p);
     pip.faults.is_empty()
         && pip.uses.iter().all(|u| u.how == crate::observed::How::Probed || fine(&u.path) || is_system(&u.path))
-        && pip.made.iter().all(|m| m.is_dir || m.deleted || s.outputs.contains(&m.path) || s.byproducts.contains(&m.path))
+        && pip
+            .made
+            .iter()
+            .all(|m| m.is_dir || m.deleted || s.outputs.contains(&m.path) || s.byproducts.contains(&m.path))
 }

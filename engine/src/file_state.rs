@@ -1,9 +1,9 @@
 //! The run-wide memo of contents, and of who writes which name: one hash a content.
 //!
-//! It keeps no state of a name: what a hit rests on must have been true after its command was launched, and anybody may save a file
-//! at any moment, so each lookup looks at each name itself ([`crate::world::World`]; believing a state for a second was tried, and served
-//! old objects). Contents are keyed by identity and times, so they cannot go stale as long as a later change shows in the times; where it
-//! might not (a coarse clock), the memo hashes a recent file anew.
+//! It keeps no state of a name: what a hit rests on must have been true after its command was launched, and anybody may
+//! save a file at any moment, so each lookup looks at each name itself ([`crate::world::World`]; believing a state for
+//! a second was tried, and served old objects). Contents are keyed by identity and times, so they cannot go stale as
+//! long as a later change shows in the times; where it might not (a coarse clock), the memo hashes a recent file anew.
 
 use cache::digest::Content;
 use cache::{FileStat, PathBytes, Store};
@@ -60,8 +60,8 @@ pub struct FileStates {
 }
 
 /// Does `dir`'s file system give a change that follows a look a time of its own (multigrain timestamps, Linux 6.13)?
-/// Found out by doing it, many times within one tick. In one open file: to close one that was cut and written again makes ext4 wait for
-/// the disk, in every run (its `auto_da_alloc`).
+/// Found out by doing it, many times within one tick. In one open file: to close one that was cut and written again
+/// makes ext4 wait for the disk, in every run (its `auto_da_alloc`).
 fn fine_grained(dir: &std::path::Path) -> Option<u64> {
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::FileExt;
@@ -143,7 +143,8 @@ impl FileStates {
     pub fn contested(&self, path: &[u8], scope: u32, own: u32, since: Instant) -> bool {
         let inner = self.lock();
         let later = |(who, at): &(u32, Instant)| *who != scope && *at >= since;
-        inner.writers.get(path).is_some_and(|n| *n > own) || inner.intents.get(path).is_some_and(|i| i.iter().flatten().any(later))
+        inner.writers.get(path).is_some_and(|n| *n > own)
+            || inner.intents.get(path).is_some_and(|i| i.iter().flatten().any(later))
     }
 
     /// The writer has ended (`writes` intents of it); the name is in this state.
@@ -180,8 +181,9 @@ impl FileStates {
         }
     }
 
-    /// Would a change after `state` was seen show? It was seen when it was looked at, or, if the look is told of later, it
-    /// must have been seen `before` that. Who changes the file itself (`own`) need not care what becomes of that state.
+    /// Would a change after `state` was seen show? It was seen when it was looked at, or, if the look is told of later,
+    /// it must have been seen `before` that. Who changes the file itself (`own`) need not care what becomes of that
+    /// state.
     pub fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool {
         let seen = |in_time: &dyn Fn(&Settled) -> bool| {
             self.lock().settled.get(path).is_some_and(|all| all.iter().any(|s| s.state == *state && in_time(s)))

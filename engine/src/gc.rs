@@ -1,7 +1,7 @@
 //! Keeping the cache below its cap: least recently used results go first, then the blobs that nothing names.
 //!
-//! Whether a limit is passed is told by sums that the store keeps; only a collection looks at every blob, and it makes room for
-//! many runs. It compares the sums with what it finds, and so does a verification.
+//! Whether a limit is passed is told by sums that the store keeps; only a collection looks at every blob, and it makes
+//! room for many runs. It compares the sums with what it finds, and so does a verification.
 
 use crate::config::Config;
 use crate::run::CacheHandle;
@@ -66,7 +66,8 @@ pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
     c.store.drop_entries(&dropped)?;
     c.store.drop_leftovers()?;
     let mut done = Collected { entries: dropped.len() as u64, kept_bytes: total, ..Collected::default() };
-    let useless: HashSet<Digest> = entries.iter().filter(|(s, ..)| dropped.contains(s)).flat_map(|(_, e, _)| e.blobs().copied()).collect();
+    let useless: HashSet<Digest> =
+        entries.iter().filter(|(s, ..)| dropped.contains(s)).flat_map(|(_, e, _)| e.blobs().copied()).collect();
     let stays = |d: &Digest| keep.contains(d) || (total < cap && young.contains(d) && !useless.contains(d));
     let gone: Vec<Digest> = sizes.keys().filter(|d| !stays(d)).copied().collect();
     for d in &gone {
@@ -86,7 +87,8 @@ pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
 /// The name of a file that a collection leaves.
 const MARK: &str = "collected";
 
-/// A limit that was passed is kept for some time: a tenth of it is free afterwards, and what is too old is looked for ten times while it gets so.
+/// A limit that was passed is kept for some time: a tenth of it is free afterwards, and what is too old is looked for
+/// ten times while it gets so.
 const SHARE: u64 = 10;
 
 /// After a run that stored something: collect if a limit is passed. Failing costs only disk space.

@@ -1,8 +1,9 @@
 //! Who needs whom: reachability in large graphs, in bounded memory.
 //!
-//! All questions of a run are asked at once: 64 goals are followed in one pass over the strongly connected components, each of which
-//! is a word of bits, sinks first. That is one word per node whatever is asked, and one walk over the edges per 64 different goals;
-//! a transitive closure would need a bit per pair. Cycles are allowed: what build tools break, users write.
+//! All questions of a run are asked at once: 64 goals are followed in one pass over the strongly connected components,
+//! each of which is a word of bits, sinks first. That is one word per node whatever is asked, and one walk over the
+//! edges per 64 different goals; a transitive closure would need a bit per pair. Cycles are allowed: what build tools
+//! break, users write.
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};

@@ -1,10 +1,11 @@
 //! Trustworthy incremental builds: what is stale is taken away before the build tool looks, so that it is made again.
 //!
-//! It must never endanger a source, nor take away what the build tool does not make again. Removed is only what is provably a product (it was
-//! not there before a command of a build tool first made it, no build tool reads it for its rules, git does not track it, and it is as the command
-//! left it) and what the build tool is known to make again: a target of its own, or what a step of it leaves besides (what stands behind
-//! a stamp), if all targets of that step go as well, and go first. What a script or a single command made is left alone; all else is made
-//! older than whatever it is made from. What the build does not make again is put back, or gets its time back: see [`crate::aside`].
+//! It must never endanger a source, nor take away what the build tool does not make again. Removed is only what is
+//! provably a product (it was not there before a command of a build tool first made it, no build tool reads it for its
+//! rules, git does not track it, and it is as the command left it) and what the build tool is known to make again: a
+//! target of its own, or what a step of it leaves besides (what stands behind a stamp), if all targets of that step go
+//! as well, and go first. What a script or a single command made is left alone; all else is made older than whatever it
+//! is made from. What the build does not make again is put back, or gets its time back: see [`crate::aside`].
 
 use crate::aside::{Aside, Done};
 use crate::config::Config;
@@ -29,7 +30,8 @@ pub enum Way {
 pub struct Plan {
     /// For each stale file.
     pub ways: Vec<Way>,
-    /// Targets that are not stale themselves, by which the build tool knows whether to run a step that leaves something stale.
+    /// Targets that are not stale themselves, by which the build tool knows whether to run a step that leaves something
+    /// stale.
     besides: Vec<(PathBytes, Way)>,
 }
 
@@ -38,8 +40,14 @@ impl Plan {
     ///
     /// # Errors
     /// Git does not say which files are sources.
-    pub fn new(all: &[Stale], declared: Option<&Declared>, cache: &CacheHandle, config: &Config) -> Result<Self, String> {
-        let tracked = if all.is_empty() { None } else { crate::violation::place::tracked(&config.root)? }.unwrap_or_default();
+    pub fn new(
+        all: &[Stale],
+        declared: Option<&Declared>,
+        cache: &CacheHandle,
+        config: &Config,
+    ) -> Result<Self, String> {
+        let tracked =
+            if all.is_empty() { None } else { crate::violation::place::tracked(&config.root)? }.unwrap_or_default();
         let p = Planner { all, steps: Steps::new(declared, cache.store.key()), declared, tracked, cache };
         let (ways, besides): (Vec<Way>, Vec<_>) = all.iter().map(|s| p.way(s)).unzip();
         let listed = |path: &PathBytes| all.iter().any(|s| s.path == *path);
@@ -49,8 +57,8 @@ impl Plan {
         Ok(Self { ways, besides })
     }
 
-    /// Each file with what is done to it and why, in order: targets go before what stands behind them, so that a step is run again whenever
-    /// something of it is missing.
+    /// Each file with what is done to it and why, in order: targets go before what stands behind them, so that a step
+    /// is run again whenever something of it is missing.
     pub fn actions<'a>(&'a self, all: &'a [Stale]) -> Vec<(&'a PathBytes, Way, &'a str)> {
         let besides = self.besides.iter().map(|(p, way)| (p, *way, "its step leaves something stale"));
         besides.chain(all.iter().zip(&self.ways).map(|(s, way)| (&s.path, *way, &s.why[..]))).collect()
@@ -117,13 +125,20 @@ impl Planner<'_> {
 
     /// Is it a product and nothing else?
     fn may_go(&self, path: &PathBytes, p: &Product) -> bool {
-        !p.tool.is_empty() && p.created && !self.tracked.contains(path) && !self.is_build_file(path) && is_untouched(path, p)
+        !p.tool.is_empty()
+            && p.created
+            && !self.tracked.contains(path)
+            && !self.is_build_file(path)
+            && is_untouched(path, p)
     }
 
     /// Does a build tool read its rules there?
     fn is_build_file(&self, path: &PathBytes) -> bool {
         let name = worker::tools::base_name(path);
-        let known = matches!(name, b"Makefile" | b"makefile" | b"GNUmakefile" | b"CMakeCache.txt" | b"config.status" | b"configure");
+        let known = matches!(
+            name,
+            b"Makefile" | b"makefile" | b"GNUmakefile" | b"CMakeCache.txt" | b"config.status" | b"configure"
+        );
         known
             || [&b".mk"[..], b".make", b".ninja", b".cmake"].iter().any(|e| name.ends_with(e))
             || self.declared.is_some_and(|d| d.files.contains(path))
@@ -150,8 +165,13 @@ pub fn heal<'a>(all: &'a [Stale], plan: &'a Plan, aside: &Aside) -> std::io::Res
         Way::Leave => None,
     };
     let todo: Vec<(PathBytes, Done)> = actions.iter().filter_map(|(p, way, _)| done((p, *way))).collect();
-    let mut outcomes: FxHashMap<PathBytes, std::io::Result<()>> = todo.iter().map(|(p, _)| p.clone()).zip(aside.put(&todo)?).collect();
-    let healed =
-        |(path, way, why): (&'a PathBytes, Way, &'a str)| Healed { path, why, way, outcome: outcomes.remove(path).unwrap_or(Ok(())) };
+    let mut outcomes: FxHashMap<PathBytes, std::io::Result<()>> =
+        todo.iter().map(|(p, _)| p.clone()).zip(aside.put(&todo)?).collect();
+    let healed = |(path, way, why): (&'a PathBytes, Way, &'a str)| Healed {
+        path,
+        why,
+        way,
+        outcome: outcomes.remove(path).unwrap_or(Ok(())),
+    };
     Ok(actions.into_iter().map(healed).collect())
 }

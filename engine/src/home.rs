@@ -1,13 +1,15 @@
 //! Where a user is at home.
 //!
-//! Without the variable that is read from `/etc/passwd`, not asked of getpwuid(3): that loads the libraries which `nsswitch.conf` names, and
-//! a program that is linked statically dies of it (tried: glibc 2.36, libnss_systemd). Who is known to another service only has no home here.
+//! Without the variable that is read from `/etc/passwd`, not asked of getpwuid(3): that loads the libraries which
+//! `nsswitch.conf` names, and a program that is linked statically dies of it (tried: glibc 2.36, libnss_systemd). Who
+//! is known to another service only has no home here.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The home directory of this user; `var` gives environment variables. `None` if there is none, or it is no absolute path.
+/// The home directory of this user; `var` gives environment variables. `None` if there is none, or it is no absolute
+/// path.
 pub fn dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let told = var("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     told.or_else(|| of(&std::fs::read("/etc/passwd").ok()?, rustix::process::getuid().as_raw()))
@@ -50,7 +52,8 @@ mod tests {
 
     #[test]
     fn lines_of_passwd() {
-        let users = b"root:x:0:0:root:/root:/bin/sh\n+::::::\n\na:x:10:1::/home/a:/bin/sh\nb:x:11:1::relative:\nc:x:12:1\n";
+        let users =
+            b"root:x:0:0:root:/root:/bin/sh\n+::::::\n\na:x:10:1::/home/a:/bin/sh\nb:x:11:1::relative:\nc:x:12:1\n";
         let home = |uid| of(users, uid).map(|p| p.display().to_string());
         assert_eq!((home(0).as_deref(), home(10).as_deref()), (Some("/root"), Some("/home/a")));
         assert_eq!((home(1), home(11), home(12)), (None, None, None));

@@ -1,10 +1,11 @@
 //! The in-flight journal: what an interrupted run may have left half-made.
 //!
-//! Before a pip first creates a name under the workspace, the name is noted, and so is every name that a hit is about to
-//! put in place; when that has ended properly, this is noted too. A run that finds the journal of a dead one removes the
-//! names that were absent before (so nothing of the user's is lost), gives replaced ones an old time, so that the build
-//! tool makes them again, and removes temporaries of restores. The owner holds a lock, and shows that it lives by the time of the file: what
-//! was changed well after the last sign of life was changed by somebody else, and is left alone.
+//! Before a pip first creates a name under the workspace, the name is noted, and so is every name that a hit is about
+//! to put in place; when that has ended properly, this is noted too. A run that finds the journal of a dead one removes
+//! the names that were absent before (so nothing of the user's is lost), gives replaced ones an old time, so that the
+//! build tool makes them again, and removes temporaries of restores. The owner holds a lock, and shows that it lives by
+//! the time of the file: what was changed well after the last sign of life was changed by somebody else, and is left
+//! alone.
 
 use cache::PathBytes;
 use rustix::fs::{FlockOperation, flock};
@@ -41,7 +42,8 @@ fn beat(file: &File) -> Option<mpsc::Sender<()>> {
     std::thread::Builder::new().name("journal".into()).spawn(run).ok().map(|_| alive)
 }
 
-/// Was it changed by somebody else, after the run had died? Of a file that is written to again, the last change counts (`ctime`).
+/// Was it changed by somebody else, after the run had died? Of a file that is written to again, the last change counts
+/// (`ctime`).
 fn is_newer(m: &std::fs::Metadata, last_sign: std::time::SystemTime) -> bool {
     use std::os::unix::fs::MetadataExt;
     let changed = Duration::new(m.ctime().try_into().unwrap_or(0), m.ctime_nsec().try_into().unwrap_or(0));

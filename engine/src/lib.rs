@@ -1,10 +1,11 @@
 //! What happens to each command of a build: driver or pip, lookup, hit or run, publication, record.
 //!
-//! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is
-//! known before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
-//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit: [`observed`] (what pips did) →
-//! [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`], with [`enforce`] and [`block`] while it runs; for incremental
-//! builds [`products`] → [`heal`] → [`aside`], tried out in [`trial`]. Knows nothing of command lines or terminals.
+//! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is known
+//! before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
+//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit:
+//! [`observed`] (what pips did) → [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`],
+//! with [`enforce`] and [`block`] while it runs; for incremental builds [`products`] → [`heal`] → [`aside`], tried out
+//! in [`trial`]. Knows nothing of command lines or terminals.
 
 pub mod aside;
 pub mod audit;

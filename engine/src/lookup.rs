@@ -55,7 +55,9 @@ impl std::fmt::Display for Reason {
             Self::NoWeakMatch => f.write_str("no earlier run with this command and these sources"),
             Self::Changed { what } => write!(f, "changed: {what}"),
             Self::EntryEvicted => f.write_str("its result was evicted"),
-            Self::BlobMissing { digest } => write!(f, "a blob of its result is missing ({})", &digest[..12.min(digest.len())]),
+            Self::BlobMissing { digest } => {
+                write!(f, "a blob of its result is missing ({})", &digest[..12.min(digest.len())])
+            }
             Self::NotRestorable { why } => write!(f, "its result cannot be put back: {why}"),
             Self::RestoreFailed { why } => write!(f, "putting its result back failed: {why}"),
             Self::Uncacheable { why } => write!(f, "not cacheable: {why}"),
@@ -150,7 +152,8 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
         };
         if e.strong != l.strong {
             if reason.is_none() {
-                reason = Some(Reason::Changed { what: first_difference(l, e).unwrap_or_else(|| "an input".to_owned()) });
+                reason =
+                    Some(Reason::Changed { what: first_difference(l, e).unwrap_or_else(|| "an input".to_owned()) });
             }
             continue;
         }

@@ -1,7 +1,7 @@
 //! What an audited run was seen to do: who launched whom, and what each pip looked at and made.
 //!
-//! Collected while it runs, judged when it is over. A hit counts with what its recorded run had looked at, so that a warm build tells
-//! the same as a cold one. Knows nothing of what anybody declares.
+//! Collected while it runs, judged when it is over. A hit counts with what its recorded run had looked at, so that a
+//! warm build tells the same as a cold one. Knows nothing of what anybody declares.
 
 use crate::redact::{one_line, redact};
 use cache::{Digest, Observation, PathBytes};
@@ -139,7 +139,9 @@ impl Observer {
         // A process that becomes another program was launched by what it was before.
         let mut parent = log.newest.get(&pid).filter(|(_, s)| *s == start).map(|(l, _)| *l);
         let again = parent.is_some();
-        parent = parent.or_else(|| ancestors.iter().find_map(|(p, start)| log.newest.get(p).filter(|(_, s)| s == start).map(|(l, _)| *l)));
+        parent = parent.or_else(|| {
+            ancestors.iter().find_map(|(p, start)| log.newest.get(p).filter(|(_, s)| s == start).map(|(l, _)| *l))
+        });
         let n = log.launches.len();
         log.newest.insert(pid, (n, start));
         log.launches.push(Arc::new(Launch {
@@ -192,7 +194,8 @@ impl Observer {
     /// A pip that is about to end, after those that made what it used.
     pub fn around(&self, pip: &Seen) -> Observed {
         let log = self.0.lock().expect("observed");
-        let mut makers: Vec<usize> = pip.uses.iter().filter_map(|u| log.makers.get(&u.path)).flatten().copied().collect();
+        let mut makers: Vec<usize> =
+            pip.uses.iter().filter_map(|u| log.makers.get(&u.path)).flatten().copied().collect();
         makers.sort_unstable();
         makers.dedup();
         let mut pips: Vec<Seen> = makers.into_iter().map(|i| log.pips[i].clone()).collect();
@@ -275,7 +278,8 @@ pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
     a.names.iter().map(|(path, r)| (path.clone(), one(path, r))).collect()
 }
 
-/// The uses of a pip that ran. What it looked at counts even where it changed meanwhile, so that nothing can be stored: just that is a race.
+/// The uses of a pip that ran. What it looked at counts even where it changed meanwhile, so that nothing can be stored:
+/// just that is a race.
 pub fn with_evidence(
     observations: &[(Observation, cache::Value)],
     made: &[Made],
@@ -306,7 +310,12 @@ pub fn with_evidence(
 impl Made {
     /// Of an output whose content nobody has kept.
     pub fn of(w: &cache::collect::Written) -> Self {
-        Self { path: w.path.clone(), digest: None, is_dir: w.state.is_some_and(|s| s.is_dir()), deleted: w.state.is_none() }
+        Self {
+            path: w.path.clone(),
+            digest: None,
+            is_dir: w.state.is_some_and(|s| s.is_dir()),
+            deleted: w.state.is_none(),
+        }
     }
 }
 

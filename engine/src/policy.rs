@@ -6,7 +6,8 @@
 use worker::tools::{self, Class, base_name};
 
 /// Build tools.
-pub const DRIVERS: &[&str] = &["make", "gmake", "remake", "bmake", "ninja", "ninja-build", "samu", "scons", "cargo", "bazel", "waf", "xl"];
+pub const DRIVERS: &[&str] =
+    &["make", "gmake", "remake", "bmake", "ninja", "ninja-build", "samu", "scons", "cargo", "bazel", "waf", "xl"];
 
 /// Is this exec a build tool? `extra` are the user's own.
 pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
@@ -24,7 +25,9 @@ pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
         n if n == b"meson" || n.starts_with(b"python") => {
             let (tool, verb) = if n == b"meson" { (n, arg(1)) } else { (base_name(arg(1)), arg(2)) };
             let verb = if n == b"meson" && base_name(arg(1)) == b"meson" { arg(2) } else { verb };
-            (tool == b"meson" && matches!(verb, b"compile" | b"install" | b"test")) || tool == b"scons" || tool == b"waf"
+            (tool == b"meson" && matches!(verb, b"compile" | b"install" | b"test"))
+                || tool == b"scons"
+                || tool == b"waf"
         }
         _ => false,
     }
@@ -44,7 +47,8 @@ pub fn only_asks(argv: &[Vec<u8>]) -> bool {
 }
 
 /// Commands that a configure probe's makefile is made of; they alone do not make a pip a driver.
-const TRIVIAL: &[&[u8]] = &[b"echo", b"true", b"false", b":", b"test", b"[", b"printf", b"cat", b"pwd", b"expr", b"exit"];
+const TRIVIAL: &[&[u8]] =
+    &[b"echo", b"true", b"false", b":", b"test", b"[", b"printf", b"cat", b"pwd", b"expr", b"exit"];
 
 /// Is a command that a driver inside a pip launches worth caching by itself? If so, the pip is a driver.
 pub fn worth_caching(program: &[u8], argv: &[Vec<u8>]) -> bool {
@@ -79,7 +83,8 @@ pub fn is_cheap(h: &cache::store::History, program: &[u8], argv: &[Vec<u8>]) -> 
     shows_progress(program, argv) || (h.cheap_runs >= CHEAP_RUNS && !is_toolchain(program))
 }
 
-/// Does it only count how far the build is? CMake's makefiles do so before each step, in a directory of marks: nothing of it repeats.
+/// Does it only count how far the build is? CMake's makefiles do so before each step, in a directory of marks: nothing
+/// of it repeats.
 fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
     if !(is_shell(program) || base_name(program) == b"cmake") {
         return false;
@@ -87,8 +92,10 @@ fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
     let text = crate::frontend::executed_key(argv);
     let words: Vec<&[u8]> = text.split(|b| *b == b' ').collect();
     let alone = !text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'$' | b'>' | b'<'));
-    let counts = |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
-    alone && matches!(&words[..], [cmake, b"-E", rest @ ..] if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
+    let counts =
+        |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
+    alone
+        && matches!(&words[..], [cmake, b"-E", rest @ ..] if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
 }
 
 #[cfg(test)]
@@ -139,7 +146,10 @@ mod tests {
         assert!(!worth_caching(b"/bin/echo", &args("echo hi")));
         assert!(!worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "echo $(MAKE) x".into()]));
         assert!(worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "test -f x || gen y".into()]));
-        assert!(worth_caching(b"/bin/sh", &["sh".into(), "-c".into(), "/bin/sh ./libtool --mode=compile gcc -c a.c".into()]));
+        assert!(worth_caching(
+            b"/bin/sh",
+            &["sh".into(), "-c".into(), "/bin/sh ./libtool --mode=compile gcc -c a.c".into()]
+        ));
         assert!(worth_caching(b"/usr/bin/gcc", &args("gcc -c a.c")));
     }
 }

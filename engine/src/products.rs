@@ -1,7 +1,8 @@
 //! Is this tree what its inputs make? What each file was observed to depend on, against what is there now.
 //!
-//! A build tool looks at the times of what its build files name. The observations of the result that a file is of name everything: headers that
-//! nobody declares, the compiler, listed directories, variables. Knows nothing of build tools, but for the commands that a makefile has now.
+//! A build tool looks at the times of what its build files name. The observations of the result that a file is of name
+//! everything: headers that nobody declares, the compiler, listed directories, variables. Knows nothing of build tools,
+//! but for the commands that a makefile has now.
 
 use crate::config::Config;
 use crate::file_state::FileStates;
@@ -35,16 +36,24 @@ pub(crate) struct ResultOf<'a> {
 }
 
 impl Engine {
-    /// Notes that these outputs are of this result, and so is what earlier runs of the same command have made and it has looked at and left
-    /// alone. `was_there`: was there something of that name before it ran?
-    pub(crate) fn note_products(&self, fixed: &Static, r: &ResultOf<'_>, outputs: &[Output], was_there: impl Fn(&PathBytes) -> bool) {
+    /// Notes that these outputs are of this result, and so is what earlier runs of the same command have made and it
+    /// has looked at and left alone. `was_there`: was there something of that name before it ran?
+    pub(crate) fn note_products(
+        &self,
+        fixed: &Static,
+        r: &ResultOf<'_>,
+        outputs: &[Output],
+        was_there: impl Fn(&PathBytes) -> bool,
+    ) {
         let Some(cache) = self.cache.as_ref().filter(|_| self.switches.write) else { return };
         let keys = command_keys(&fixed.argv, cache.store.key());
         let made = outputs.iter().filter_map(|o| Some((&o.path, left_there(o)?)));
         let mut files: Vec<(PathBytes, Digest, Option<Product>)> =
             made.map(|(p, content)| (p.clone(), content, self.known_product(p, cache))).collect();
         let looked_at = (0u32..).zip(r.set.observations()).filter_map(|(i, o)| match o {
-            Observation::FileContent(p) | Observation::FileProbe { path: p, .. } | Observation::Symlink(p) if self.in_workspace(p) => {
+            Observation::FileContent(p) | Observation::FileProbe { path: p, .. } | Observation::Symlink(p)
+                if self.in_workspace(p) =>
+            {
                 Some((i, p))
             }
             _ => None,
@@ -59,7 +68,9 @@ impl Engine {
                 files.push((path.clone(), before.content, Some(before)));
             }
         }
-        files.retain(|(_, content, before)| before.as_ref().is_none_or(|b| b.strong != r.strong || b.content != *content));
+        files.retain(|(_, content, before)| {
+            before.as_ref().is_none_or(|b| b.strong != r.strong || b.content != *content)
+        });
         if files.is_empty() {
             return;
         }
@@ -88,7 +99,8 @@ impl Engine {
         self.products.lock().expect("products").extend(files.into_iter().map(of));
     }
 
-    /// These names were written by somebody whose results are not known: a command that was not looked up, or whose result is not stored.
+    /// These names were written by somebody whose results are not known: a command that was not looked up, or whose
+    /// result is not stored.
     pub(crate) fn forget_products<'a>(&self, paths: impl Iterator<Item = &'a PathBytes>) {
         let ours = paths.filter(|p| self.in_workspace(p));
         self.products.lock().expect("products").extend(ours.map(|p| (p.clone(), None)));
@@ -104,7 +116,8 @@ impl Engine {
     pub(crate) fn take_products(&self) -> Vec<(PathBytes, Option<Product>)> {
         let noted = std::mem::take(&mut *self.products.lock().expect("products"));
         let Some(cache) = &self.cache else { return Vec::new() };
-        let mut all: Vec<_> = noted.into_iter().filter(|(path, p)| p.is_some() || cache.store.product(path).is_some()).collect();
+        let mut all: Vec<_> =
+            noted.into_iter().filter(|(path, p)| p.is_some() || cache.store.product(path).is_some()).collect();
         let names: FxHashSet<PathBytes> = all.iter().map(|(path, _)| path.clone()).collect();
         let mut known: FxHashMap<Digest, Vec<(u32, u64)>> = FxHashMap::default();
         for p in all.iter_mut().filter_map(|(_, p)| p.as_mut()) {
@@ -129,11 +142,13 @@ impl Engine {
         now.filter(|(_, then, now)| then != now).map(|(i, _, now)| (i, now)).collect()
     }
 
-    /// The variables among its observations that it had as this process has them; the value of all of them, if all count.
+    /// The variables among its observations that it had as this process has them; the value of all of them, if all
+    /// count.
     fn outside(&self, set: &PathSet, fixed: &Static) -> (Vec<Vec<u8>>, Option<u64>) {
         use std::os::unix::ffi::OsStrExt;
         let names = set.observations().iter().filter_map(|o| if let Observation::Env(n) = o { Some(n) } else { None });
-        let theirs = |n: &[u8]| fixed.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec());
+        let theirs =
+            |n: &[u8]| fixed.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec());
         let ours = |n: &[u8]| std::env::var_os(std::ffi::OsStr::from_bytes(n)).map(|v| v.as_bytes().to_vec());
         let all = set.observations().contains(&Observation::EnvAll).then(|| {
             let env = own_environment();
@@ -185,8 +200,8 @@ pub fn own_environment() -> Vec<Vec<u8>> {
     std::env::vars_os().map(|(k, v)| [k.as_encoded_bytes(), b"=", v.as_encoded_bytes()].concat()).collect()
 }
 
-/// The files below the workspace that are not what their inputs make now, and of how many this cannot be told, because the cache has
-/// forgotten their results. `declared` is what the build tool that will be used declares.
+/// The files below the workspace that are not what their inputs make now, and of how many this cannot be told, because
+/// the cache has forgotten their results. `declared` is what the build tool that will be used declares.
 pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) -> cache::Result<(Vec<Stale>, usize)> {
     let files = FileStates::new(&[config.cache_dir.as_path()]);
     let env = own_environment();
@@ -199,7 +214,8 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
             None => {
                 let (store, secret) = (Some(&cache.store), cache.store.key());
                 let seen = std::cell::RefCell::default();
-                let world = World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };
+                let world =
+                    World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };
                 let j = changed(p, cache, &world, gone)?;
                 known.insert(key, j.clone());
                 j
@@ -241,7 +257,9 @@ impl Stale {
 /// Is there what the command has left that made it?
 pub(crate) fn is_untouched(path: &PathBytes, product: &Product) -> bool {
     match FileStat::of(path) {
-        Some(s) if s.is_file() => cache::collect::hash_file(path).ok().flatten().is_some_and(|(c, _)| c.digest == product.content),
+        Some(s) if s.is_file() => {
+            cache::collect::hash_file(path).ok().flatten().is_some_and(|(c, _)| c.digest == product.content)
+        }
         Some(s) if !s.is_dir() => cache::collect::read_link(path).is_ok_and(|t| Digest::of(&t) == product.content),
         _ => false,
     }
@@ -256,8 +274,15 @@ enum Judged {
 }
 
 /// What the result depended on and is different now. `gone`: stale files that are not there any more, and why they are.
-fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>, gone: &FxHashMap<PathBytes, String>) -> cache::Result<Judged> {
-    let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else { return Ok(Judged::Unknown) };
+fn changed(
+    p: &Product,
+    cache: &CacheHandle,
+    world: &World<'_>,
+    gone: &FxHashMap<PathBytes, String>,
+) -> cache::Result<Judged> {
+    let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else {
+        return Ok(Judged::Unknown);
+    };
     let read = |o: &Observation| if let Observation::FileContent(p) = o { gone.get(p).cloned() } else { None };
     if let Some(why) = set.observations().iter().find_map(read) {
         return Ok(Judged::Changed(why));
@@ -272,14 +297,17 @@ fn changed(p: &Product, cache: &CacheHandle, world: &World<'_>, gone: &FxHashMap
         _ => true,
     };
     let settled: FxHashMap<u32, u64> = p.settled.iter().copied().collect();
-    let mut pairs = (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(i, (o, _))| counts(o) && !p.own.contains(i));
+    let mut pairs =
+        (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(i, (o, _))| counts(o) && !p.own.contains(i));
     let now = |o: &Observation| short(&world.evaluate(o).unwrap_or(Digest([0; 32])));
     let differs = |i: &u32, o: &Observation, v: u64| {
         let now = now(o);
         now != v && settled.get(i) != Some(&now)
     };
     let found = pairs.find(|(i, (o, v))| differs(i, o, **v)).map(|(_, (o, _))| o.describe());
-    let found = found.or_else(|| p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe()));
+    let found = found.or_else(|| {
+        p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe())
+    });
     Ok(found.map_or(Judged::Same, Judged::Changed))
 }
 

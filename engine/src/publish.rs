@@ -66,7 +66,8 @@ fn differences(known: &Entry, made: &Entry, cas: &Cas) -> Option<Different> {
     let is_there = |o: &cache::Output| matches!(o.kind, OutputKind::Directory { mode, .. } if FileStat::of(&o.path).is_some_and(|s| s.is_dir() && s.mode == mode));
     let missing = known.outputs.iter().filter(|o| !made.outputs.iter().any(|m| m.path == o.path) && !is_there(o));
     let paths = changed.chain(missing).map(|o| o.path.clone()).collect();
-    let code = (known.exit_code != made.exit_code).then(|| format!("exit code {} instead of {}", made.exit_code, known.exit_code));
+    let code = (known.exit_code != made.exit_code)
+        .then(|| format!("exit code {} instead of {}", made.exit_code, known.exit_code));
     let words = (known.text != made.text && streams(known, cas) != streams(made, cas)).then(|| "its text".to_owned());
     let d = Different { paths, others: code.into_iter().chain(words).collect() };
     (!d.paths.is_empty() || !d.others.is_empty()).then_some(d)
@@ -111,7 +112,8 @@ impl Engine {
         }
         let mut accesses = pip.recorder.take();
         // One program is all that its main thread's time tells; for more, the wall clock has to do.
-        let cost_us = t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
+        let cost_us =
+            t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
         // Of several nobody knows who was not heard.
         let unheard = unheard && accesses.programs.len() == 1;
         let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
@@ -181,7 +183,9 @@ impl Engine {
         if problem.is_none() {
             // What was seen being made is known better than its bytes tell.
             for c in outputs.iter_mut().filter(|c| precompiled(c)) {
-                if let (Some(s), Some(x), OutputKind::File { traits, .. }) = (&c.state, &mut c.content, &mut c.output.kind) {
+                if let (Some(s), Some(x), OutputKind::File { traits, .. }) =
+                    (&c.state, &mut c.content, &mut c.output.kind)
+                {
                     x.traits = Traits { dated: x.traits.dated && done.precompiled.dated, ..done.precompiled };
                     *traits = x.traits;
                     self.files.know(s, *x);
@@ -234,7 +238,10 @@ impl Engine {
         } else {
             item.exit_code = 1;
             if let Err(e) = t.change_code(1) {
-                self.warn(format!("`{}` uses what its build file does not declare, and could not be made to fail: {e}", item.command));
+                self.warn(format!(
+                    "`{}` uses what its build file does not declare, and could not be made to fail: {e}",
+                    item.command
+                ));
             }
         }
         if let Some(v) = verdict {
@@ -251,12 +258,16 @@ impl Engine {
         self.push(item);
     }
 
-    /// What is written through a mapping may leave no time (on tmpfs, of a page that was read before). Nothing knows of it then: what was thought
-    /// to be its content is forgotten, and the result is not stored.
+    /// What is written through a mapping may leave no time (on tmpfs, of a page that was read before). Nothing knows of
+    /// it then: what was thought to be its content is forgotten, and the result is not stored.
     fn find_silent_changes(&self, a: &mut worker::recorder::Accesses) {
         let mut silent = Vec::new();
-        for (path, r) in a.names.iter().filter(|(_, r)| r.in_place && r.first.is_some_and(|s| s.is_file() && s.size > 0)) {
-            let Some((before, now)) = r.before.zip(FileStat::of(path).filter(|s| Some(*s) == r.first)) else { continue };
+        for (path, r) in
+            a.names.iter().filter(|(_, r)| r.in_place && r.first.is_some_and(|s| s.is_file() && s.size > 0))
+        {
+            let Some((before, now)) = r.before.zip(FileStat::of(path).filter(|s| Some(*s) == r.first)) else {
+                continue;
+            };
             if let Ok(Some((content, _))) = collect::hash_file(path)
                 && content.digest != before.digest
             {
@@ -270,12 +281,15 @@ impl Engine {
     /// An output whose content may be somebody else's in part: what is written to in place is not the writer's alone.
     fn shared(&self, t: &ExitTicket, pip: &Pip, written: &[Written], a: &Accesses) -> Option<PathBytes> {
         // A file without content is a mark or a lock.
-        let files: Vec<&Written> = written.iter().filter(|w| w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
+        let files: Vec<&Written> =
+            written.iter().filter(|w| w.state.is_some_and(|s| s.is_file() && s.size > 0)).collect();
         let own = |p: &PathBytes| pip.writes.lock().expect("writes").get(p).copied().unwrap_or(0);
         let contested = files.iter().find(|w| self.files.contested(&w.path, t.scope.0, own(&w.path), pip.started));
         // A temporary that it went on to use may have got its content from others; it is gone, and cannot be asked.
-        let met = |p: &PathBytes, r: &Record| self.files.contested(p, t.scope.0, own(p), r.since.unwrap_or(pip.started));
-        let temporary = a.names.iter().find(|(p, r)| r.reuses && FileStat::of(p).is_none() && met(p, r)).map(|(p, _)| p.clone());
+        let met =
+            |p: &PathBytes, r: &Record| self.files.contested(p, t.scope.0, own(p), r.since.unwrap_or(pip.started));
+        let temporary =
+            a.names.iter().find(|(p, r)| r.reuses && FileStat::of(p).is_none() && met(p, r)).map(|(p, _)| p.clone());
         if temporary.is_some() {
             return temporary;
         }
@@ -296,7 +310,14 @@ impl Engine {
     }
 
     /// Tells the audit what a pip that ran has looked at and made.
-    fn note_run(&self, pip: &Pip, exit_code: i32, done: &finish::Finished, entry: &Entry, evidence: observed::ByName) -> Option<Verdict> {
+    fn note_run(
+        &self,
+        pip: &Pip,
+        exit_code: i32,
+        done: &finish::Finished,
+        entry: &Entry,
+        evidence: observed::ByName,
+    ) -> Option<Verdict> {
         let launch = pip.fixed.launch.filter(|_| self.observer.is_some())?;
         if done.asks_time {
             self.fault(pip, Fault::Time);
@@ -333,8 +354,12 @@ impl Engine {
             };
             entry.text.push(Text { stream: if c.stream == Stream::Err { 2 } else { 1 }, content });
         }
-        let (observations, values): (Vec<_>, Vec<_>) =
-            done.observations.iter().filter(|(o, _)| !o.path().is_some_and(|p| self.config.ignores(p))).cloned().unzip();
+        let (observations, values): (Vec<_>, Vec<_>) = done
+            .observations
+            .iter()
+            .filter(|(o, _)| !o.path().is_some_and(|p| self.config.ignores(p)))
+            .cloned()
+            .unzip();
         let set = PathSet::new(observations);
         if set.observations().len() != values.len() {
             return Err("its observations contradict each other".into());
@@ -346,7 +371,9 @@ impl Engine {
         let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
         let values: Vec<u64> = values.iter().map(cache::store::short).collect();
         let result = ResultOf { strong, path_set: digest, set: &set, values: &values };
-        self.note_products(&pip.fixed, &result, &entry.outputs, |path| done.written.iter().any(|w| w.path == *path && w.was_there));
+        self.note_products(&pip.fixed, &result, &entry.outputs, |path| {
+            done.written.iter().any(|w| w.path == *path && w.was_there)
+        });
         let command = || one_line(&redact(&pip.fixed.argv, &pip.fixed.env));
         if let Some(e) = &pip.expected {
             let mut r = self.rechecked.lock().expect("rechecks");

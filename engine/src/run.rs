@@ -121,13 +121,19 @@ pub(crate) fn micros(t: Instant) -> u64 {
 
 impl Engine {
     /// `progress` is told of every pip as it ends.
-    pub fn new(config: Config, mut switches: Switches, cache: Option<CacheHandle>, progress: Box<dyn Fn(&Item) + Send + Sync>) -> Self {
+    pub fn new(
+        config: Config,
+        mut switches: Switches,
+        cache: Option<CacheHandle>,
+        progress: Box<dyn Fn(&Item) + Send + Sync>,
+    ) -> Self {
         let writable = cache.as_ref().is_some_and(|c| c.store.access() != StoreAccess::ReadOnly);
         let mut warnings = Vec::new();
         let journal = writable.then(|| {
             let (j, removed) = Journal::open(&config.cache_dir);
             if removed > 0 {
-                warnings.push(format!("mended {removed} half-made outputs of an interrupted run: they will be made again"));
+                warnings
+                    .push(format!("mended {removed} half-made outputs of an interrupted run: they will be made again"));
             }
             j
         });
@@ -257,7 +263,10 @@ impl Engine {
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
             pips: crate::record::Pips::default(),
             saved_cpu_ms: self.saved_us.load(Ordering::Relaxed) / 1000,
-            bytes: Bytes { restored: self.restored.load(Ordering::Relaxed), stored: self.stored.load(Ordering::Relaxed) },
+            bytes: Bytes {
+                restored: self.restored.load(Ordering::Relaxed),
+                stored: self.stored.load(Ordering::Relaxed),
+            },
             violations: crate::record::Violations::default(),
             rechecks: self.rechecked.lock().expect("rechecks").clone(),
             lost_events: lost,
@@ -268,7 +277,8 @@ impl Engine {
         record.count();
         for (why, n) in &*self.unseen.lock().expect("unseen") {
             record.unseen += n;
-            let times = if *n == 1 { "a program was executed".to_owned() } else { format!("{n} times a program was executed") };
+            let times =
+                if *n == 1 { "a program was executed".to_owned() } else { format!("{n} times a program was executed") };
             self.warn(format!("{times} that could not be looked into, and ran uncached: {why}"));
         }
         if let Some(c) = &self.cache
@@ -354,7 +364,8 @@ impl Supervisor for Run {
                 ScopeKind::Driver => self.files.written_by_driver(path),
                 ScopeKind::Pip(_) | ScopeKind::Bypassed(_) => self.files.writing(path, scope.0),
             }
-            let count = |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
+            let count =
+                |w: &Mutex<FxHashMap<PathBytes, u32>>| *w.lock().expect("writes").entry(path.clone()).or_insert(0) += 1;
             match &kind {
                 ScopeKind::Pip(p) => {
                     count(&p.writes);
@@ -490,7 +501,14 @@ impl Supervisor for Run {
                 drop(t);
                 let empty = Entry { exit_code: code, wall_us: wall, ..Entry::default() };
                 let outcome = if b.reason == Reason::Cheap { Outcome::Bypassed } else { Outcome::Uncacheable };
-                self.push(self.item((&b.argv, &b.env, &b.cwd), outcome, Some(b.reason.clone()), b.started, code, &empty));
+                self.push(self.item(
+                    (&b.argv, &b.env, &b.cwd),
+                    outcome,
+                    Some(b.reason.clone()),
+                    b.started,
+                    code,
+                    &empty,
+                ));
                 if wall > 4 * policy::CHEAP_US {
                     // Dearer than it was: look at it again.
                     let h = History { cheap_runs: 0, ..self.history(&b.command) };
@@ -518,8 +536,10 @@ impl Supervisor for Run {
 impl Engine {
     /// Why a pip may not do this, by the user's rules. Looking whether a file is there is not forbidden.
     fn denied(&self, kind: &ScopeKind, access: &Access) -> Option<String> {
-        let looks =
-            matches!(access.op, tracer::Op::Stat | tracer::Op::Attributes | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec);
+        let looks = matches!(
+            access.op,
+            tracer::Op::Stat | tracer::Op::Attributes | tracer::Op::Readlink | tracer::Op::Chdir | tracer::Op::Exec
+        );
         if matches!(kind, ScopeKind::Driver) || looks {
             return None;
         }
@@ -545,8 +565,14 @@ impl Engine {
     pub(crate) fn killed(&self, scope: Scope) {
         if let Some(p) = self.withdraw(scope) {
             let empty = Entry { exit_code: 0, wall_us: 0, ..Entry::default() };
-            let mut item =
-                self.item((&p.fixed.argv, &p.fixed.env, &p.fixed.cwd), Outcome::Failed, Some(p.reason.clone()), p.started, 128, &empty);
+            let mut item = self.item(
+                (&p.fixed.argv, &p.fixed.env, &p.fixed.cwd),
+                Outcome::Failed,
+                Some(p.reason.clone()),
+                p.started,
+                128,
+                &empty,
+            );
             item.not_stored = Some(Reason::Killed.to_string());
             self.push(item);
         }

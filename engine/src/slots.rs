@@ -3,7 +3,8 @@
 //! A command that would run waits for a slot while its process is held in `execve`. Whoever might be waited for by one
 //! that runs never waits: a command that reads a pipe with writers, and one that writes into the standard input of a
 //! running one. One that opens a FIFO gives its slot back, for the other end may be waiting. What cannot be seen (a
-//! loop until somebody makes a file) is left to time: when no slot has come free for [`PATIENCE`], one more command runs.
+//! loop until somebody makes a file) is left to time: when no slot has come free for [`PATIENCE`], one more command
+//! runs.
 
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Condvar, Mutex};

@@ -26,9 +26,13 @@ use worker::Recorder;
 
 /// The two ends of make's job server, where they are descriptors (GNU make's manual, "POSIX Jobserver Interaction").
 fn job_server(env: &[Vec<u8>]) -> Option<[i32; 2]> {
-    let flags = env.iter().filter_map(|v| v.strip_prefix(b"MAKEFLAGS=").or_else(|| v.strip_prefix(b"CARGO_MAKEFLAGS=")));
+    let flags =
+        env.iter().filter_map(|v| v.strip_prefix(b"MAKEFLAGS=").or_else(|| v.strip_prefix(b"CARGO_MAKEFLAGS=")));
     let ends = |word: &str| {
-        let (r, w) = word.strip_prefix("--jobserver-auth=").or_else(|| word.strip_prefix("--jobserver-fds="))?.split_once(',')?;
+        let (r, w) = word
+            .strip_prefix("--jobserver-auth=")
+            .or_else(|| word.strip_prefix("--jobserver-fds="))?
+            .split_once(',')?;
         Some([r.parse().ok()?, w.parse().ok()?])
     };
     // Of several the last counts.
@@ -47,7 +51,10 @@ impl Engine {
         let started = Instant::now();
         // What is bypassed is not watched closely enough to deny it anything, or to tell what it looked at.
         let closely = !self.config.deny.is_empty() || self.block.is_some() || self.observer.is_some();
-        if self.switches.mode == Mode::Build && !closely && policy::is_cheap(&h, &t.request.program.path, &t.request.argv) {
+        if self.switches.mode == Mode::Build
+            && !closely
+            && policy::is_cheap(&h, &t.request.program.path, &t.request.argv)
+        {
             return self.bypass(t, command, Reason::Cheap, started);
         }
         let shown = t.request.credentials().ok_or("its process cannot be looked into");
@@ -118,9 +125,13 @@ impl Engine {
             return Some("it runs below another root or with other mounts than xl".into());
         }
         if Credentials::own().is_none_or(|own| own.rights != c.rights) {
-            return Some("it is of another user or group than xl, or has other capabilities: it may not be allowed the same".into());
+            return Some(
+                "it is of another user or group than xl, or has other capabilities: it may not be allowed the same"
+                    .into(),
+            );
         }
-        if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) = (&d.stdout.kind, &d.stderr.kind)
+        if let (FdKind::Regular { dev, ino, .. }, FdKind::Regular { dev: d2, ino: i2, .. }) =
+            (&d.stdout.kind, &d.stderr.kind)
             && (dev, ino) == (d2, i2)
             && !d.shared
         {
@@ -225,7 +236,14 @@ impl Engine {
     }
 
     /// A hit: outputs and text are put back, and the command never starts.
-    pub(crate) fn serve(self: &Arc<Self>, t: ExecTicket, d: Descriptors, found: lookup::Found, fixed: Static, started: Instant) {
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        t: ExecTicket,
+        d: Descriptors,
+        found: lookup::Found,
+        fixed: Static,
+        started: Instant,
+    ) {
         let cache = self.cache.as_ref().expect("a hit comes from a cache");
         let e = &found.entry;
         let texts: Result<Vec<Chunk>, cache::Error> = e
@@ -239,11 +257,13 @@ impl Engine {
                 Ok(Chunk { stream: if x.stream == 2 { Stream::Err } else { Stream::Out }, bytes })
             })
             .collect();
-        let in_place =
-            |o: &&cache::Output| matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some();
+        let in_place = |o: &&cache::Output| {
+            matches!(o.kind, cache::OutputKind::File { in_place: true, .. }) && FileStat::of(&o.path).is_some()
+        };
         let replaced: Vec<&[u8]> = e.outputs.iter().filter(in_place).map(|o| &*o.path).collect();
         // To be known before anything is put back: what runs after that would run on its own outputs.
-        let repeatable = replaced.is_empty() && e.outputs.iter().all(|o| matches!(o.kind, cache::OutputKind::File { .. }));
+        let repeatable =
+            replaced.is_empty() && e.outputs.iter().all(|o| matches!(o.kind, cache::OutputKind::File { .. }));
         if let Some(why) = t.must_run(&d, texts.as_deref().unwrap_or_default(), repeatable) {
             return self.run_pip(t, d, fixed, Reason::NotRestorable { why: why.to_owned() }, None, started);
         }
@@ -256,7 +276,9 @@ impl Engine {
         let before: Vec<Option<FileStat>> = e.outputs.iter().map(|o| FileStat::of(&o.path)).collect();
         // A directory that is as it is to be: nothing is written.
         let stays = |i: usize| match &e.outputs[i].kind {
-            cache::OutputKind::Directory { mode, time: None } => before[i].is_some_and(|s| s.is_dir() && s.mode == *mode),
+            cache::OutputKind::Directory { mode, time: None } => {
+                before[i].is_some_and(|s| s.is_dir() && s.mode == *mode)
+            }
             _ => false,
         };
         let restored = texts.and_then(|texts| {
@@ -287,8 +309,11 @@ impl Engine {
                 }
                 let why = err.to_string();
                 // What it makes now may come of what an earlier run of it has left.
-                let reason =
-                    if matches!(err, cache::Error::Partly(_)) { Reason::Uncacheable { why } } else { Reason::RestoreFailed { why } };
+                let reason = if matches!(err, cache::Error::Partly(_)) {
+                    Reason::Uncacheable { why }
+                } else {
+                    Reason::RestoreFailed { why }
+                };
                 return self.run_pip(t, d, fixed, reason, None, Instant::now());
             }
         };
@@ -315,12 +340,14 @@ impl Engine {
         }
         self.saved_us.fetch_add(e.wall_us, Ordering::Relaxed);
         self.used.lock().expect("used").push(found.strong);
-        let result = ResultOf { strong: found.strong, path_set: found.path_set, set: &found.set, values: &found.values };
+        let result =
+            ResultOf { strong: found.strong, path_set: found.path_set, set: &found.set, values: &found.values };
         self.note_products(&fixed, &result, &e.outputs, |_| true);
         self.push(item);
     }
 
-    /// What the record tells of a command: its words, its environment (which only serves to find secrets), its directory.
+    /// What the record tells of a command: its words, its environment (which only serves to find secrets), its
+    /// directory.
     pub(crate) fn item(
         &self,
         (argv, env, cwd): (&[Vec<u8>], &[Vec<u8>], &[u8]),
@@ -361,7 +388,11 @@ impl Engine {
                 inner.insert(pid);
                 self.note_launch(&t, true);
             }
-        } else if self.switches.mode == Mode::Build && !pip.whole && !inner.is_empty() && policy::worth_caching(&r.program.path, &r.argv) {
+        } else if self.switches.mode == Mode::Build
+            && !pip.whole
+            && !inner.is_empty()
+            && policy::worth_caching(&r.program.path, &r.argv)
+        {
             let parent = r.process.parent().unwrap_or(0);
             if inner.contains(&pid) || inner.contains(&parent) {
                 drop(inner);
@@ -389,13 +420,16 @@ impl Engine {
             pip.recorder.problem(format!("`{}` has rights of its own (set-user-ID)", text(&r.program.path)));
         }
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
-        // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is nobody's business.
+        // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is
+        // nobody's business.
         let parts = policy::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
-                let _ =
-                    pip.recorder.access(r.process.pid, &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve", late: None });
+                let _ = pip.recorder.access(
+                    r.process.pid,
+                    &Access { op: tracer::Op::Exec, path: path.clone(), call: "execve", late: None },
+                );
             }
         }
         // The program itself always counts.
@@ -442,7 +476,9 @@ impl Engine {
 
     /// Tells the audit what a hit stands for: what its recorded run had looked at.
     fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Option<Verdict> {
-        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else { return None };
+        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else {
+            return None;
+        };
         let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_else(|| {
             self.warn(format!("what `{}` looked at cannot be read from the cache: it is not judged", item.command));
             cache::PathSet::default()
@@ -468,8 +504,9 @@ impl Engine {
         verdict
     }
 
-    /// What a failed command has made must not look finished: the build tool would not run it again. What was not there before is removed,
-    /// what its step makes anew is made older than its inputs. All else that it changed keeps its new time, since others are made from it.
+    /// What a failed command has made must not look finished: the build tool would not run it again. What was not there
+    /// before is removed, what its step makes anew is made older than its inputs. All else that it changed keeps its
+    /// new time, since others are made from it.
     pub(crate) fn take_back<'a>(&self, v: &Verdict, outputs: impl Iterator<Item = (&'a cache::PathBytes, bool)>) {
         let is_file = |p: &cache::PathBytes| FileStat::of(p).is_some_and(|s| !s.is_dir());
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {

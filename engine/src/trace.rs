@@ -115,7 +115,12 @@ impl Tracer {
         let now = a.path.state.as_ref().map(FileStat::from_statx);
         let looks = !a.op.writes() || matches!(a.op, Op::OpenWrite { keeps: true, exclusive: false, .. });
         let new = !s.first.contains_key(&a.path.path);
-        let f = s.first.entry(a.path.path.clone()).or_insert(First { state: now, looked: looks, intent: false, made_dir: false });
+        let f = s.first.entry(a.path.path.clone()).or_insert(First {
+            state: now,
+            looked: looks,
+            intent: false,
+            made_dir: false,
+        });
         let made = f.intent;
         f.intent |= a.op.writes();
         f.made_dir |= a.call.starts_with("mkdir");
@@ -129,9 +134,13 @@ impl Tracer {
             (_, None) => {}
             (Op::List, _) => _ = t.listed.insert(name),
             (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
-            (Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::OpenWrite { keeps: true, exclusive: false, .. }, Some(n))
-                if n.kind != Kind::Directory =>
-            {
+            (
+                Op::OpenRead { content: true }
+                | Op::Exec
+                | Op::LinkSource
+                | Op::OpenWrite { keeps: true, exclusive: false, .. },
+                Some(n),
+            ) if n.kind != Kind::Directory => {
                 if a.call.starts_with("rename") || (made && a.op == Op::LinkSource) {
                     return;
                 }

@@ -1,7 +1,9 @@
-//! What the build tool would make of stale files: tried with the build command, in a layer over the tree that is thrown away.
+//! What the build tool would make of stale files: tried with the build command, in a layer over the tree that is thrown
+//! away.
 //!
-//! Two builds. The first shows which of them the build tool leaves alone. Before the second what healing would do is done in the layer: what is
-//! not made again then is nothing that `xl run --heal` could help with, and nobody needs to be told of it again and again.
+//! Two builds. The first shows which of them the build tool leaves alone. Before the second what healing would do is
+//! done in the layer: what is not made again then is nothing that `xl run --heal` could help with, and nobody needs to
+//! be told of it again and again.
 
 use crate::config::Config;
 use crate::frontend::ask::Sandbox;
@@ -23,8 +25,8 @@ pub enum Fate {
     Unmade,
 }
 
-/// Prints the state of the files of a list, builds, prints it again, and the exit code; then the same after the files of the second list were
-/// removed and those of the third made older. Records end with a NUL; an empty one ends a list.
+/// Prints the state of the files of a list, builds, prints it again, and the exit code; then the same after the files
+/// of the second list were removed and those of the third made older. Records end with a NUL; an empty one ends a list.
 const TRY: &str = r#"
 all=$1 gone=$2 old=$3; shift 3
 look() { xargs -0 -r stat --printf='%i %y %z\t%n\0' < "$all" 2>/dev/null; printf '\0'; }
@@ -57,7 +59,13 @@ impl Drop for List {
 ///
 /// # Errors
 /// There can be no layer here, or the build fails in it before anything is healed: nothing can be said then.
-pub fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &Config) -> Result<Vec<Fate>, String> {
+pub fn fates(
+    all: &[Stale],
+    plan: &Plan,
+    command: &[OsString],
+    cwd: &Path,
+    config: &Config,
+) -> Result<Vec<Fate>, String> {
     let sandbox = Sandbox::new(&config.cache_dir, &config.root)?;
     let actions = plan.actions(all);
     let of = |way| actions.iter().filter(move |(_, w, _)| *w == way).map(|(p, ..)| *p);

@@ -1,6 +1,7 @@
 //! Values as people write them: sizes (`10G`), times (`30d`), mistyped words.
 //!
-//! Units of sizes are those of ccache: `k`, `M`, `G`, `T` are powers of 1000, with or without a `B`; `Ki`, `Mi`, `Gi`, `Ti` are powers of 1024.
+//! Units of sizes are those of ccache: `k`, `M`, `G`, `T` are powers of 1000, with or without a `B`; `Ki`, `Mi`, `Gi`,
+//! `Ti` are powers of 1024.
 
 use bytesize::ByteSize;
 use serde::Deserialize;
@@ -12,7 +13,9 @@ use std::str::FromStr;
 pub struct Size(pub u64);
 
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no size: write bytes, or a number with a unit, as in 500M (10^6 bytes each) or 20GiB (2^30 bytes each)")]
+#[error(
+    "`{0}` is no size: write bytes, or a number with a unit, as in 500M (10^6 bytes each) or 20GiB (2^30 bytes each)"
+)]
 pub struct NoSize(String);
 
 impl FromStr for Size {
@@ -54,7 +57,10 @@ impl TryFrom<toml::Value> for Age {
     type Error = NoAge;
 
     fn try_from(v: toml::Value) -> Result<Self, NoAge> {
-        v.as_str().and_then(seconds).map(Self).ok_or_else(|| NoAge(v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
+        v.as_str()
+            .and_then(seconds)
+            .map(Self)
+            .ok_or_else(|| NoAge(v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
     }
 }
 
@@ -83,7 +89,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let check = |text: &str, expected: Option<u64>| assert_eq!(text.parse::<Size>().ok().map(|s| s.0), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<u64>| assert_eq!(text.parse::<Size>().ok().map(|s| s.0), expected, "{text}");
         check("5", Some(5));
         check("10G", Some(10_000_000_000));
         check("10 GB", Some(10_000_000_000));
@@ -98,8 +105,9 @@ mod tests {
 
     #[test]
     fn mistyped_words() {
-        let check =
-            |word: &str, expected: Option<&str>| assert_eq!(nearest(word, ["run", "log", "cache", "dir"].into_iter()), expected, "{word}");
+        let check = |word: &str, expected: Option<&str>| {
+            assert_eq!(nearest(word, ["run", "log", "cache", "dir"].into_iter()), expected, "{word}")
+        };
         check("rnu", Some("run"));
         check("cahce", Some("cache"));
         check("caches", Some("cache"));

@@ -8,7 +8,8 @@ use tracer::ExecRequest;
 use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
 
 /// Words with these endings are source files if they exist: their content is known before the run.
-const SOURCES: &[&str] = &["c", "cc", "cpp", "cxx", "C", "c++", "m", "mm", "S", "s", "sx", "f", "f90", "rs", "y", "l", "yy", "ll"];
+const SOURCES: &[&str] =
+    &["c", "cc", "cpp", "cxx", "C", "c++", "m", "mm", "S", "s", "sx", "f", "f90", "rs", "y", "l", "yy", "ll"];
 
 /// Identity of a command across runs, for its history: no contents, no environment. `key` is the cache's.
 pub fn command_key(r: &ExecRequest, key: &[u8; 32]) -> Digest {
@@ -38,7 +39,8 @@ pub struct Weak {
     pub asked: Digest,
     /// Under this any other.
     pub own: Digest,
-    /// Under these a result would do as well: text that went to a pipe may go to `/dev/null`, though not the other way round.
+    /// Under these a result would do as well: text that went to a pipe may go to `/dev/null`, though not the other way
+    /// round.
     pub others: Vec<Digest>,
 }
 
@@ -53,7 +55,13 @@ impl Weak {
 }
 
 /// Computes the weak fingerprints. `Err` says why the pip cannot be cached.
-pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Weak, String> {
+pub fn weak_fingerprints(
+    r: &ExecRequest,
+    d: &Descriptors,
+    c: &Credentials,
+    w: &World<'_>,
+    meaning: &[u8],
+) -> Result<Weak, String> {
     // What a compiler prints does not depend on where it goes, but for a terminal.
     let compiles = crate::policy::is_toolchain(&r.program.path);
     let place = |k: &FdKind| match (k, compiles) {
@@ -79,8 +87,9 @@ pub fn weak_fingerprints(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &
         f.number("stdin", alike);
         f
     };
-    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket bash takes itself
-    // for one that a network server has started (bash(1), INVOCATION: "connected to a network connection").
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a
+    // socket bash takes itself for one that a network server has started (bash(1), INVOCATION: "connected to a network
+    // connection").
     let (unasked, asked) = match d.stdin {
         Stdin::Closed | Stdin::Regular { .. } | Stdin::Live(FdKind::Socket) => (own.clone(), own.clone()),
         Stdin::Live(FdKind::Terminal) => (one_of(9), own.clone()),
@@ -108,7 +117,13 @@ fn outputs(f: &Fingerprint, o: Outputs) -> Digest {
 }
 
 /// All but the standard descriptors.
-fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<'_>, meaning: &[u8]) -> Result<Fingerprint, String> {
+fn without_streams(
+    r: &ExecRequest,
+    d: &Descriptors,
+    c: &Credentials,
+    w: &World<'_>,
+    meaning: &[u8],
+) -> Result<Fingerprint, String> {
     let mut f = Fingerprint::new("weak");
     f.bytes("rules", meaning);
     f.bytes("program", &r.program.path);
@@ -117,10 +132,16 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
         w.files.content(path, &s, w.store)
     };
     let name = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
-    f.digest("program content", &content(&r.program.path).ok_or_else(|| format!("`{}` cannot be read", name(&r.program.path)))?.digest);
+    f.digest(
+        "program content",
+        &content(&r.program.path).ok_or_else(|| format!("`{}` cannot be read", name(&r.program.path)))?.digest,
+    );
     for i in &r.interpreters {
         f.bytes("interpreter", &i.path);
-        f.digest("interpreter content", &content(&i.path).ok_or_else(|| format!("`{}` cannot be read", name(&i.path)))?.digest);
+        f.digest(
+            "interpreter content",
+            &content(&i.path).ok_or_else(|| format!("`{}` cannot be read", name(&i.path)))?.digest,
+        );
     }
     // An argument may be a secret, and fingerprints are stored.
     f.digest("argv", &Digest::keyed(w.key, r.argv.iter().map(Vec::as_slice)));
@@ -155,7 +176,9 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
             continue;
         }
         let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
-        if let Some(c) = w.state(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store)) {
+        if let Some(c) =
+            w.state(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store))
+        {
             f.bytes("static input", file);
             f.digest("static input content", &c.digest);
         }
@@ -163,8 +186,8 @@ fn without_streams(r: &ExecRequest, d: &Descriptors, c: &Credentials, w: &World<
     Ok(f)
 }
 
-/// The words of a compiler's command line that may be its sources, and whether each is a response file. What follows `-o`
-/// is none: that it is there already must not matter. Other programs may name what they make anywhere.
+/// The words of a compiler's command line that may be its sources, and whether each is a response file. What follows
+/// `-o` is none: that it is there already must not matter. Other programs may name what they make anywhere.
 fn static_inputs(r: &ExecRequest) -> Vec<(&[u8], bool)> {
     let words: Vec<&[u8]> = r
         .argv
@@ -173,7 +196,8 @@ fn static_inputs(r: &ExecRequest) -> Vec<(&[u8], bool)> {
         .filter(|w| !w.is_empty())
         .collect();
     let shell = crate::policy::is_shell(&r.program.path);
-    let first = if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program.path[..]) };
+    let first =
+        if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program.path[..]) };
     if !first.is_some_and(crate::policy::is_toolchain) {
         return Vec::new();
     }
@@ -197,7 +221,10 @@ fn stdin(base: &Fingerprint, s: &Stdin) -> Result<Fingerprint, String> {
         Stdin::Regular { fd, offset, .. } => {
             f.number("stdin", 3);
             f.number("stdin offset", *offset);
-            f.digest("stdin content", &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?.digest);
+            f.digest(
+                "stdin content",
+                &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?.digest,
+            );
         }
         Stdin::Live(k) => {
             f.number("stdin", 4);
@@ -228,7 +255,9 @@ fn kind(k: &FdKind) -> u64 {
 
 pub fn processor_features() -> Vec<u8> {
     let info = std::fs::read("/proc/cpuinfo").unwrap_or_default();
-    let wanted = |l: &&[u8]| [&b"model name"[..], b"flags", b"cpu family", b"model\t", b"cache size"].iter().any(|p| l.starts_with(p));
+    let wanted = |l: &&[u8]| {
+        [&b"model name"[..], b"flags", b"cpu family", b"model\t", b"cache size"].iter().any(|p| l.starts_with(p))
+    };
     let mut lines: Vec<&[u8]> = info.split(|b| *b == b'\n').filter(wanted).collect();
     lines.sort_unstable();
     lines.dedup();

@@ -1,7 +1,8 @@
-//! The current value of an observation: files as they are, contents through the run-wide memo, environment and facts of one request.
+//! The current value of an observation: files as they are, contents through the run-wide memo, environment and facts of
+//! one request.
 //!
-//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it. Candidates share one look
-//! at each name, which is made after the command was launched; nothing older counts.
+//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it.
+//! Candidates share one look at each name, which is made after the command was launched; nothing older counts.
 
 use crate::file_state::FileStates;
 use cache::digest::Content;
@@ -78,7 +79,9 @@ impl World<'_> {
                 s => state_value(s),
             },
             Observation::SameFile(p, q) => value::same_file(self.state(p).as_ref(), self.state(q).as_ref()),
-            Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => self.local(o),
+            Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => {
+                self.local(o)
+            }
         })
     }
 
@@ -93,14 +96,17 @@ impl World<'_> {
                 }
                 None => {
                     // One that is there twice has, for some programs, its first value, and its last for others.
-                    let found: Vec<Vec<u8>> = self.vars().filter(|(n, _)| n == name).map(|(n, v)| environment::effective(n, v)).collect();
+                    let found: Vec<Vec<u8>> =
+                        self.vars().filter(|(n, _)| n == name).map(|(n, v)| environment::effective(n, v)).collect();
                     value::env(self.key, Some(found.join(&0)).filter(|_| !found.is_empty()).as_deref())
                 }
             },
             Observation::EnvAll => {
-                let mut all: Vec<(&[u8], &[u8])> = self.vars().filter(|(n, _)| !environment::passes(n, self.pass)).collect();
+                let mut all: Vec<(&[u8], &[u8])> =
+                    self.vars().filter(|(n, _)| !environment::passes(n, self.pass)).collect();
                 all.sort_by_key(|(n, _)| *n);
-                let all: Vec<Vec<u8>> = all.into_iter().map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat()).collect();
+                let all: Vec<Vec<u8>> =
+                    all.into_iter().map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat()).collect();
                 value::environment(self.key, all.iter().map(Vec::as_slice))
             }
             Observation::Fact(f) => value::fact(&self.fact(*f)),
@@ -117,7 +123,9 @@ impl World<'_> {
             Fact::Cwd => self.cwd.to_vec(),
             Fact::Uname => {
                 let u = rustix::system::uname();
-                [u.sysname(), u.nodename(), u.release(), u.version(), u.machine()].map(std::ffi::CStr::to_bytes).join(&0)
+                [u.sysname(), u.nodename(), u.release(), u.version(), u.machine()]
+                    .map(std::ffi::CStr::to_bytes)
+                    .join(&0)
             }
             Fact::Processor => crate::weak::processor_features(),
             Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
@@ -132,9 +140,9 @@ impl Look for World<'_> {
     }
 
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem> {
-        self.files
-            .content(path, state, self.store)
-            .ok_or_else(|| Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path))))
+        self.files.content(path, state, self.store).ok_or_else(|| {
+            Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path)))
+        })
     }
 
     fn source(&self, path: &[u8]) -> Option<Vec<u8>> {

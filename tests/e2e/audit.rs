@@ -83,7 +83,10 @@ fn an_undeclared_header_of_a_makefile() {
     let r = finds(&w, &["make"], "make clean", &["XL001 main.o b.h"]);
     let v = &r["violations"][0];
     assert_eq!((text(&v["fix"], "text"), text(&v["fix"], "place")), ("main.o: b.h", "Makefile:4"));
-    assert!(text(&v["evidence"][0], "process").contains("cc1") && text(&v["evidence"][0], "call").starts_with("open"), "{v:#}");
+    assert!(
+        text(&v["evidence"][0], "process").contains("cc1") && text(&v["evidence"][0], "call").starts_with("open"),
+        "{v:#}"
+    );
     // The same for people, of the last audit.
     let said = String::from_utf8_lossy(&w.xl(&["audit"]).output().expect("xl").stdout).into_owned();
     let show = format!("  show: cd {} && touch b.h && make main.o   (or: xl audit --prove 1)", w.tree().display());
@@ -163,9 +166,15 @@ fn a_generated_header_in_ninja() {
 fn makes_below_a_make() {
     let w = World::new();
     w.write("lib/lib.c", "int f(void) { return 0; }\n");
-    w.write("lib/Makefile", "lib.a: lib.o\n\tar rc $@ lib.o\nlib.o: lib.c\n\tgcc -c lib.c\nver.h:\n\techo '#define V 0' > $@\n");
+    w.write(
+        "lib/Makefile",
+        "lib.a: lib.o\n\tar rc $@ lib.o\nlib.o: lib.c\n\tgcc -c lib.c\nver.h:\n\techo '#define V 0' > $@\n",
+    );
     w.write("app/main.c", "#include \"../lib/ver.h\"\nint f(void);\nint main(void) { return f() + V; }\n");
-    w.write("app/Makefile", "prog: main.o ../lib/lib.a\n\tgcc -o $@ $^\nmain.o: main.c ../lib/ver.h\n\tgcc -c main.c\n");
+    w.write(
+        "app/Makefile",
+        "prog: main.o ../lib/lib.a\n\tgcc -o $@ $^\nmain.o: main.c ../lib/ver.h\n\tgcc -c main.c\n",
+    );
     let top = "all: app\nlib:\n\t$(MAKE) -C lib lib.a ver.h\napp:\n\tcd app && $(MAKE)\n.PHONY: all lib app\n";
     let clean = "rm -f lib/*.a lib/*.o lib/ver.h app/*.o app/prog";
     w.write("Makefile", &top.replace("app:\n", "app: lib\n"));
@@ -182,7 +191,8 @@ fn makes_below_a_make() {
     assert!(!w.sh("make app").status.success(), "the defect does not bite");
 }
 
-/// Settings that the build keeps take a step away for the next time: what its make did came in an order that nobody can tell any more.
+/// Settings that the build keeps take a step away for the next time: what its make did came in an order that nobody can
+/// tell any more.
 #[test]
 fn a_step_that_is_not_declared_any_more() {
     let w = World::new();
@@ -194,7 +204,10 @@ fn a_step_that_is_not_declared_any_more() {
     w.write("main", "");
     finds(&w, &["make"], "rm -f settings prog sub/lib", &[]);
     // Where it is declared, it is known that nothing waits for it.
-    w.write("Makefile", "all: deps prog\ndeps:\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n");
+    w.write(
+        "Makefile",
+        "all: deps prog\ndeps:\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n",
+    );
     w.sh("rm -f settings prog sub/lib");
     finds(&w, &["make", "-j1"], "rm -f prog sub/lib", &["XL002 prog sub/lib"]);
 }
@@ -230,7 +243,8 @@ fn what_a_command_does_besides() {
          build stay: sh\n  do = (sleep 3 </dev/null >/dev/null 2>&1 &) ; touch stay\nbuild gone: sh\n  do = true\n",
     );
     let (code, r) = audit(&w, &[], &["ninja", "-j1"]);
-    let kinds: BTreeSet<_> = list(&r["violations"]).iter().map(|v| format!("{} {}", text(v, "code"), text(v, "target"))).collect();
+    let kinds: BTreeSet<_> =
+        list(&r["violations"]).iter().map(|v| format!("{} {}", text(v, "code"), text(v, "target"))).collect();
     assert_eq!(kinds, set(&["XL005 gone", "XL011 net", "XL015 stay", "XL018 when.o"]), "{r:#}");
     assert_eq!(code, 1);
 }
@@ -264,7 +278,10 @@ fn nothing_is_run_in_the_tree_and_nobody_is_accused_without_knowing() {
     w.write("Makefile", "X := $(shell echo ran >> shell.log)\nall: main.o; @rm -f gen.mk.tmp\nmain.o: main.c\n\tgcc -c main.c\ninclude gen.mk\ngen.mk:\n\techo made >> made.log; echo Y=1 > gen.mk\nsub:\n\t+touch plus\n");
     let (_, r) = audit(&w, &[], &["make"]);
     // Once, and once more after the makefile was made: as without xl.
-    assert_eq!((w.read("shell.log").lines().count(), w.read("made.log").as_str(), w.path("plus").exists()), (2, "made\n", false));
+    assert_eq!(
+        (w.read("shell.log").lines().count(), w.read("made.log").as_str(), w.path("plus").exists()),
+        (2, "made\n", false)
+    );
     assert_eq!(serious(&r), set(&["XL001 main.o a.h", "XL001 main.o b.h"]));
     // The manifest is gone when it is asked for.
     w.wipe();
@@ -319,7 +336,9 @@ fn severities_exceptions_and_the_ratchet() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("may only shrink"));
     w.write("xl.toml", "[audit]\nbasline = 'x'\n");
     let wrong = w.xl(&["audit", "--", "make"]).output().expect("xl");
-    assert!(wrong.status.code() == Some(65) && String::from_utf8_lossy(&wrong.stderr).contains("did you mean `baseline`"));
+    assert!(
+        wrong.status.code() == Some(65) && String::from_utf8_lossy(&wrong.stderr).contains("did you mean `baseline`")
+    );
 }
 
 /// The edges and commands of generated manifests, as ninja itself has them.
@@ -332,8 +351,10 @@ fn manifests_are_read_as_ninja_reads_them() {
     w.write("meson.build", "project('p', 'c')\ng = executable('gen', 'gen.c', native: true)\nh = custom_target('h', output: 'g.c', command: [g], capture: true)\nl = static_library('s', h)\nexecutable('prog', 'main.c', link_with: l)\ntest('t', g)\n");
     assert!(w.sh("cmake -G Ninja -S . -B c && CC=gcc meson setup m").status.success());
     for dir in ["c", "m"] {
-        let d = engine::frontend::ninja::declared(&[b"ninja".to_vec()], w.path(dir).as_os_str().as_encoded_bytes()).expect("a manifest");
-        let list = |command: &str| String::from_utf8_lossy(&w.sh(&format!("cd {dir} && {command}")).stdout).into_owned();
+        let d = engine::frontend::ninja::declared(&[b"ninja".to_vec()], w.path(dir).as_os_str().as_encoded_bytes())
+            .expect("a manifest");
+        let list =
+            |command: &str| String::from_utf8_lossy(&w.sh(&format!("cd {dir} && {command}")).stdout).into_owned();
         // It leaves out edges without inputs.
         let some = d.steps.iter().filter(|s| !s.inputs.is_empty() || !s.order_only.is_empty());
         let shown = |c: &[u8]| String::from_utf8_lossy(c).into_owned();
@@ -349,8 +370,12 @@ fn manifests_are_read_as_ninja_reads_them() {
                 full.strip_prefix(&prefix).map(str::to_owned).unwrap_or(full)
             };
             let said = list(&format!("ninja -t query '{}'", name(&s.outputs[0])));
-            let inputs: Vec<&str> =
-                said.lines().take_while(|l| !l.starts_with("  outputs:")).filter(|l| l.starts_with("    ")).map(str::trim).collect();
+            let inputs: Vec<&str> = said
+                .lines()
+                .take_while(|l| !l.starts_with("  outputs:"))
+                .filter(|l| l.starts_with("    "))
+                .map(str::trim)
+                .collect();
             let theirs: BTreeSet<String> = inputs
                 .iter()
                 .map(|i| i.trim_start_matches("|| ").trim_start_matches("| ").to_owned())
@@ -442,9 +467,15 @@ fn rules_for_what_scripts_run() {
     w.write("extra", "2\n");
     let cmd = ["sh", "-c", "sh ./gen.sh; true"];
     assert_eq!(serious(&audit(&w, &[], &cmd).1), set(&[]), "nobody said anything about it");
-    w.write("xl.toml", "[[rule]]\ntool = 'gen.sh'\ninputs = ['data/**', 'gen.sh']\noutputs = ['out']\nreason = 'what it says'\n");
+    w.write(
+        "xl.toml",
+        "[[rule]]\ntool = 'gen.sh'\ninputs = ['data/**', 'gen.sh']\noutputs = ['out']\nreason = 'what it says'\n",
+    );
     finds(&w, &cmd, "rm -f out log", &["XL001 log extra", "XL004 log log"]);
-    w.write("xl.toml", "[[rule]]\ntool = 'gen.sh'\ninputs = ['*', 'data/**']\noutputs = ['out', 'log']\nreason = 'what it says'\n");
+    w.write(
+        "xl.toml",
+        "[[rule]]\ntool = 'gen.sh'\ninputs = ['*', 'data/**']\noutputs = ['out', 'log']\nreason = 'what it says'\n",
+    );
     w.sh("rm -f out log");
     finds(&w, &cmd, "rm -f out log", &[]);
 }

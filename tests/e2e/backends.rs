@@ -4,7 +4,8 @@
 use crate::world::World;
 use std::collections::BTreeMap;
 
-/// Every result by its strong fingerprint, which stands for command, path set and all values; with the path set, to be shown.
+/// Every result by its strong fingerprint, which stands for command, path set and all values; with the path set, to be
+/// shown.
 pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
     let (store, _) = cache::Store::open(&w.cache()).expect("a cache");
     let sets = store.results().expect("its results");
@@ -20,7 +21,9 @@ pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
 pub fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
     let mut text = String::new();
     for (_, new) in now.iter().filter(|(k, _)| !before.contains_key(*k)) {
-        let apart = |old: &&Vec<String>| old.iter().filter(|o| !new.contains(o)).count() + new.iter().filter(|o| !old.contains(o)).count();
+        let apart = |old: &&Vec<String>| {
+            old.iter().filter(|o| !new.contains(o)).count() + new.iter().filter(|o| !old.contains(o)).count()
+        };
         let Some(old) = before.values().min_by_key(apart) else { continue };
         text += "one more:\n";
         old.iter().filter(|o| !new.contains(o)).for_each(|o| text += &format!("  - {o}\n"));
@@ -98,7 +101,10 @@ fn make_and_the_usual_tools() {
                 "b.cc",
                 "#include <vector>\nextern \"C\" int a(void);\nint main() { std::vector<int> v(3); return a() + (int)v.size(); }\n",
             );
-            w.write("gen.py", "import os, sys, json\nopen(sys.argv[1], 'w').write('int g = %d;\\n' % len(os.listdir('inc')))\n");
+            w.write(
+                "gen.py",
+                "import os, sys, json\nopen(sys.argv[1], 'w').write('int g = %d;\\n' % len(os.listdir('inc')))\n",
+            );
             w.write("t.sh", "for f in inc/*; do test -d $f && echo $f; done > list\nsed s/inc/out/ list | sort > list2\nrm list; [ -e nothing ] || echo none >> list2\n");
             w.sh("ln -s inc/deep include");
             w.write(
@@ -193,7 +199,11 @@ fn flood(w: &World) {
 fn counts(said: &str) -> (u64, u64, u64) {
     let number = |what: &str| {
         let before = said.split(what).next().expect("its text");
-        before.rsplit([' ', ',']).find(|w| !w.is_empty()).and_then(|w| w.parse().ok()).unwrap_or_else(|| panic!("{what}: {said}"))
+        before
+            .rsplit([' ', ','])
+            .find(|w| !w.is_empty())
+            .and_then(|w| w.parse().ok())
+            .unwrap_or_else(|| panic!("{what}: {said}"))
     };
     (number(" recorded"), number(" lost"), number(" stops"))
 }
@@ -269,7 +279,10 @@ fn a_warm_build_loads_no_programs() {
     w.write("a.c", "int a;\n");
     let run = |what: &str| {
         w.sh("rm -f a.o");
-        let o = w.sh(&format!("{refuse} {what} -- {} run --backend ebpf -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
+        let o = w.sh(&format!(
+            "{refuse} {what} -- {} run --backend ebpf -- sh -c 'gcc -c a.c; test -e a.o'",
+            env!("CARGO_BIN_EXE_xl")
+        ));
         assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
         String::from_utf8_lossy(&o.stderr).into_owned()
     };
@@ -280,12 +293,15 @@ fn a_warm_build_loads_no_programs() {
     let said = run("bpf");
     assert!(said.contains("1 ran (1 uncacheable)") && said.contains("could not be observed"), "{said}");
     // And it has learned.
-    let o = w.sh(&format!("{refuse} bpf -- {} run --backend auto -- sh -c 'gcc -c a.c; test -e a.o'", env!("CARGO_BIN_EXE_xl")));
+    let o = w.sh(&format!(
+        "{refuse} bpf -- {} run --backend auto -- sh -c 'gcc -c a.c; test -e a.o'",
+        env!("CARGO_BIN_EXE_xl")
+    ));
     assert!(String::from_utf8_lossy(&o.stderr).contains("seccomp"), "{}", String::from_utf8_lossy(&o.stderr));
 }
 
-/// A look at a file that a signal interrupts is made again, and seen: dash, whose handler for the ends of children does not ask for that, would take it
-/// for a directory of `PATH` that lacks the command. Children end here all the time.
+/// A look at a file that a signal interrupts is made again, and seen: dash, whose handler for the ends of children does
+/// not ask for that, would take it for a directory of `PATH` that lacks the command. Children end here all the time.
 #[test]
 fn looks_that_signals_interrupt() {
     let mut w = World::new();

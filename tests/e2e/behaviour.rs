@@ -168,9 +168,14 @@ fn nowhere_to_keep_a_cache() {
     let w = World::new();
     w.sh("cp $XL ../xl; chmod 755 ../xl . ..".replace("$XL", env!("CARGO_BIN_EXE_xl")).as_str());
     let run = |options: &str| {
-        let no_user = "env -u HOME -u XDG_CACHE_HOME -u XL_CACHE_DIR setpriv --reuid=54321 --regid=54321 --clear-groups";
+        let no_user =
+            "env -u HOME -u XDG_CACHE_HOME -u XL_CACHE_DIR setpriv --reuid=54321 --regid=54321 --clear-groups";
         let o = w.sh(&format!("{no_user} ../xl run {options} -- sh -c 'echo built; exit 3'"));
-        (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), String::from_utf8_lossy(&o.stderr).into_owned())
+        (
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            o.status.code(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+        )
     };
     let (out, code, err) = run("");
     assert_eq!((out.as_str(), code), ("built\n", Some(3)), "{err}");
@@ -185,8 +190,15 @@ fn nowhere_to_keep_a_cache() {
 fn little_address_space() {
     let w = World::new();
     let run = |options: &str| {
-        let o = w.sh(&format!("ulimit -v 500000; exec {} run {options} -- sh -c 'echo built; exit 3'", env!("CARGO_BIN_EXE_xl")));
-        (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), String::from_utf8_lossy(&o.stderr).into_owned())
+        let o = w.sh(&format!(
+            "ulimit -v 500000; exec {} run {options} -- sh -c 'echo built; exit 3'",
+            env!("CARGO_BIN_EXE_xl")
+        ));
+        (
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            o.status.code(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+        )
     };
     let (out, code, err) = run("");
     assert_eq!((out.as_str(), code), ("built\n", Some(3)), "{err}");
@@ -211,7 +223,8 @@ fn signals_reach_the_build() {
     while !w.path("ready").exists() {
         std::thread::yield_now();
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).expect("a signal");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .expect("a signal");
     let out = std::io::read_to_string(child.stdout.take().expect("its output")).expect("text");
     assert_eq!(child.wait().expect("its end").code(), Some(3));
     assert_eq!(out, "got it\n");
@@ -240,7 +253,9 @@ fn closed_descriptors_stay_closed() {
     let w = World::new();
     let xl = env!("CARGO_BIN_EXE_xl");
     for _ in 0..2 {
-        let out = w.sh(&format!("{xl} run --summary off -- sh -c 'ls -d . >&- 2>/dev/null; echo $?; cat 2>/dev/null; echo $?' <&-"));
+        let out = w.sh(&format!(
+            "{xl} run --summary off -- sh -c 'ls -d . >&- 2>/dev/null; echo $?; cat 2>/dev/null; echo $?' <&-"
+        ));
         assert_eq!(String::from_utf8_lossy(&out.stdout), "2\n1\n");
     }
 }
@@ -252,13 +267,16 @@ fn cheap_commands_are_bypassed_and_compilers_never() {
     w.env.insert("XL_BACKEND".into(), "seccomp".into());
     w.write("Makefile", "all:\n\t@/bin/true\n\t@as -o e.o e.s\n");
     w.write("e.s", "nop\n");
-    // Only real runs are measured, and how many it takes until two in a row are short depends on how busy the machine is.
+    // Only real runs are measured, and how many it takes until two in a row are short depends on how busy the machine
+    // is.
     let bypassed = (0..40).any(|_| {
         let r = w.xl(&["run", "--no-cache-read", "--json", "../r.json", "--", "make"]).output().expect("xl");
         assert!(r.status.success());
         let record: serde_json::Value = serde_json::from_slice(&std::fs::read(w.path("../r.json")).unwrap()).unwrap();
         let outcome = |c: &str| {
-            record["items"].as_array().unwrap().iter().find(|i| i["command"].as_str().unwrap().contains(c)).unwrap()["outcome"].clone()
+            record["items"].as_array().unwrap().iter().find(|i| i["command"].as_str().unwrap().contains(c)).unwrap()
+                    ["outcome"]
+                    .clone()
         };
         assert_ne!(outcome("as -o"), "bypassed");
         outcome("/bin/true") == "bypassed"
@@ -293,7 +311,10 @@ fn an_ordinary_user_gets_hits() {
     let said = run("auto", "run -- make");
     assert!(said.contains("1 hit, 0 ran"), "{said}");
     // With the two capabilities, and with the doctor's words for how to get them.
-    let o = w.sh(&format!("setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent {} doctor", xl.display()));
+    let o = w.sh(&format!(
+        "setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent {} doctor",
+        xl.display()
+    ));
     let said = String::from_utf8_lossy(&o.stdout).into_owned();
     let line = said.lines().find_map(|l| l.split_once("sudo ").map(|(_, command)| command.to_owned())).expect("a hint");
     assert!(w.sh(&line).status.success(), "{line}");
@@ -303,7 +324,10 @@ fn an_ordinary_user_gets_hits() {
     // The build has none of that.
     let said = run("ebpf", "run -- sh -c 'grep Cap /proc/self/status >&2; grep Cap /proc/$PPID/task/$PPID/status >&2'");
     let sets: Vec<&str> = said.lines().filter(|l| l.starts_with("CapPrm") || l.starts_with("CapEff")).collect();
-    assert!(sets.len() == 4 && sets.iter().all(|l| l.ends_with(" 0000000000000000") || l.ends_with("\t0000000000000000")), "{said}");
+    assert!(
+        sets.len() == 4 && sets.iter().all(|l| l.ends_with(" 0000000000000000") || l.ends_with("\t0000000000000000")),
+        "{said}"
+    );
 }
 
 /// A command that waits for the size to change sees it, although its terminal is a stand-in.
@@ -334,8 +358,7 @@ fn inherited_files() {
     let w = World::new();
     w.write("a.c", "int a;\n");
     w.write("in", "one\ntwo\n");
-    let script =
-        "exec 5>>config.log 6<in\necho start >&5\ngcc -c a.c\nsh -c 'echo used >&5; :'\ngcc -c missing.c 2>&5\nsh -c 'cat <&6; :'\n";
+    let script = "exec 5>>config.log 6<in\necho start >&5\ngcc -c a.c\nsh -c 'echo used >&5; :'\ngcc -c missing.c 2>&5\nsh -c 'cat <&6; :'\n";
     w.write("configure", script);
     let plain = World::new();
     for t in [&w, &plain] {

@@ -85,8 +85,11 @@ fn verify_finds_and_drops_damage() {
     let w = project();
     builds_anyway(&w, "xl:");
     assert_eq!(w.xl(&["cache", "verify"]).status().unwrap().code(), Some(0));
-    let fan =
-        std::fs::read_dir(w.cache().join("cas")).unwrap().flatten().find(|d| std::fs::read_dir(d.path()).unwrap().count() > 0).unwrap();
+    let fan = std::fs::read_dir(w.cache().join("cas"))
+        .unwrap()
+        .flatten()
+        .find(|d| std::fs::read_dir(d.path()).unwrap().count() > 0)
+        .unwrap();
     let blob = std::fs::read_dir(fan.path()).unwrap().flatten().next().unwrap();
     std::fs::write(blob.path(), "x").unwrap();
     assert_eq!(w.xl(&["cache", "verify"]).output().unwrap().status.code(), Some(1));
@@ -112,7 +115,8 @@ fn a_damaged_data_base_is_set_aside() {
 #[test]
 fn a_directory_whose_name_is_no_text() {
     let w = project();
-    let o = w.sh(&format!("XL_CACHE_DIR=$(printf '../c\\377') {} run -- make && test -e a.o", env!("CARGO_BIN_EXE_xl")));
+    let o =
+        w.sh(&format!("XL_CACHE_DIR=$(printf '../c\\377') {} run -- make && test -e a.o", env!("CARGO_BIN_EXE_xl")));
     let said = String::from_utf8_lossy(&o.stderr);
     assert!(o.status.success() && said.contains("not UTF-8") && said.contains("XL_CACHE_DIR"), "{said}");
 }
@@ -148,7 +152,13 @@ fn a_small_disk() {
             .map(|_| {
                 w.sh("rm -f a.o b b2");
                 let r = w.run(&["make", "-j2"]);
-                (r.code(), w.path("a.o").exists(), w.path("b2").metadata().map(|m| m.len()).ok(), r.pips("hit"), r.stderr())
+                (
+                    r.code(),
+                    w.path("a.o").exists(),
+                    w.path("b2").metadata().map(|m| m.len()).ok(),
+                    r.pips("hit"),
+                    r.stderr(),
+                )
             })
             .collect();
         w.sh(&format!("umount {}", small.display()));
@@ -210,7 +220,8 @@ fn eviction_keeps_the_cache_below_its_cap() {
         assert_eq!(r.code(), Some(0), "{}", r.stderr());
     }
     let stats = String::from_utf8(w.xl(&["cache", "stats"]).output().unwrap().stdout).unwrap();
-    let bytes: u64 = stats.lines().find_map(|l| l.strip_prefix("bytes")?.split_whitespace().next()?.parse().ok()).unwrap();
+    let bytes: u64 =
+        stats.lines().find_map(|l| l.strip_prefix("bytes")?.split_whitespace().next()?.parse().ok()).unwrap();
     assert!(bytes <= 300_000, "{stats}");
     w.sh("rm -f f5");
     assert_eq!(w.pip("head -c 100000 /dev/zero | tr '\\0' 5 > f5").pips("hit"), 1, "the newest stays");
@@ -221,7 +232,10 @@ fn eviction_keeps_the_cache_below_its_cap() {
 fn canaries_stay_out_of_the_cache() {
     let mut w = project();
     w.env.insert("DEPLOY_TOKEN".into(), "canary-in-the-environment".into());
-    w.write("Makefile", "all:\n\t@python3 -B -c 'import os; print(len(os.environ))' --password=canary-in-an-argument\n");
+    w.write(
+        "Makefile",
+        "all:\n\t@python3 -B -c 'import os; print(len(os.environ))' --password=canary-in-an-argument\n",
+    );
     let r = w.run(&["make"]);
     assert_eq!(r.code(), Some(0), "{}", r.stderr());
     fn search(dir: &std::path::Path, found: &mut Vec<String>) {
@@ -246,7 +260,8 @@ fn canaries_stay_out_of_the_cache() {
     assert_eq!(mode, 0o700);
 }
 
-/// A byte flipped in the log or in the data base's tables: read errors are misses, the build goes on, and afterwards it is warm again.
+/// A byte flipped in the log or in the data base's tables: read errors are misses, the build goes on, and afterwards it
+/// is warm again.
 #[test]
 fn a_flipped_byte_in_the_records() {
     for in_data_base in [false, true] {
@@ -280,7 +295,10 @@ fn an_input_that_changes_under_the_command() {
     w.write("Makefile", "all: out\nout: in\n\tpython3 -B s.py\n");
     // The editor is not part of the pip: it belongs to the driver script, and waits until the pip has read.
     w.write("driver.sh", "mkfifo go done\n(read x < go; echo two > in; echo > done) &\nmake\nwait\n");
-    w.write("s.py", "x = open('in').read()\nopen('go', 'w').write('\\n')\nopen('done').read()\nopen('out', 'w').write(x)\n");
+    w.write(
+        "s.py",
+        "x = open('in').read()\nopen('go', 'w').write('\\n')\nopen('done').read()\nopen('out', 'w').write(x)\n",
+    );
     let r = w.run(&["sh", "driver.sh"]);
     assert_eq!(r.code(), Some(0), "{}", r.stderr());
     assert_eq!(w.read("out"), "one\n");

@@ -7,7 +7,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that must be exactly as stated, nothing when not stated.
-const EXACT: &[&str] = &["read", "probed", "absent", "listed", "symlinks", "written", "outputs", "temps", "deleted", "directories"];
+const EXACT: &[&str] =
+    &["read", "probed", "absent", "listed", "symlinks", "written", "outputs", "temps", "deleted", "directories"];
 
 type Sets = BTreeMap<String, BTreeSet<String>>;
 
@@ -48,11 +49,15 @@ fn check(program: &str, backend: &str, case: &str, want: &str) -> Result<(), Str
     let w = World::new();
     w.sh("rm xl.toml; echo f > f; echo g > g; printf '#!/bin/true\\n' > s; chmod 755 s; mkdir m d; echo d > d/f; ln -s f l; ln -s nowhere x; ln -s d dl; ln -s ../g d/up");
     let json = w.path("../trace.json");
-    let o = w.xl(&["trace", "--backend", backend, "--json", "-o", json.to_str().unwrap(), "--", program, case]).output().unwrap();
+    let o = w
+        .xl(&["trace", "--backend", backend, "--json", "-o", json.to_str().unwrap(), "--", program, case])
+        .output()
+        .unwrap();
     if o.status.code() != Some(0) {
         return Err(format!("{backend} {case}: {:?} {}", o.status, String::from_utf8_lossy(&o.stderr)));
     }
-    let trace: Value = serde_json::from_slice(&std::fs::read(&json).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let trace: Value =
+        serde_json::from_slice(&std::fs::read(&json).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     let (want, mut seen) = (expectation(want), observed(&w, &trace));
     let mut wrong = Vec::new();
     for kind in EXACT.iter().chain(want.contains_key("inputs").then_some(&"inputs")) {
@@ -66,7 +71,8 @@ fn check(program: &str, backend: &str, case: &str, want: &str) -> Result<(), Str
             wrong.push(format!("{kind} is {s:?}, not {w:?}"));
         }
     }
-    let escapes: Vec<String> = trace["escapes"].as_array().unwrap().iter().map(|e| e.as_str().unwrap().to_owned()).collect();
+    let escapes: Vec<String> =
+        trace["escapes"].as_array().unwrap().iter().map(|e| e.as_str().unwrap().to_owned()).collect();
     match want.get("escapes").and_then(BTreeSet::first) {
         Some(e) if escapes.len() == 1 && escapes[0].contains(e.as_str()) => {}
         None if escapes.is_empty() => {}
@@ -86,7 +92,8 @@ fn contract(backend: &str) {
     let list = String::from_utf8(list.stdout).unwrap();
     let cases: Vec<(&str, &str)> = list.lines().map(|l| l.split_once('\t').unwrap()).collect();
     assert!(cases.len() >= 140, "{} cases", cases.len());
-    let wrong: Vec<String> = cases.iter().filter_map(|(case, want)| check(&program, backend, case, want).err()).collect();
+    let wrong: Vec<String> =
+        cases.iter().filter_map(|(case, want)| check(&program, backend, case, want).err()).collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 

@@ -7,16 +7,31 @@ fn project() -> World {
     let w = World::new();
     let names: Vec<String> = (0..12).map(|i| format!("f{i}")).collect();
     for (i, n) in names.iter().enumerate() {
-        w.write(&format!("{n}.c"), &format!("#include <stdio.h>\n#include <stdlib.h>\nint {n}(void) {{ return printf(\"{i}\"); }}\n"));
+        w.write(
+            &format!("{n}.c"),
+            &format!("#include <stdio.h>\n#include <stdlib.h>\nint {n}(void) {{ return printf(\"{i}\"); }}\n"),
+        );
     }
     let objects: Vec<String> = names.iter().map(|n| format!("{n}.o")).collect();
-    w.write("Makefile", &format!("all: lib.a\nlib.a: {0}\n\trm -f $@; ar cr $@ {0}\n%.o: %.c\n\tgcc -O1 -c $< -o $@\n", objects.join(" ")));
+    w.write(
+        "Makefile",
+        &format!(
+            "all: lib.a\nlib.a: {0}\n\trm -f $@; ar cr $@ {0}\n%.o: %.c\n\tgcc -O1 -c $< -o $@\n",
+            objects.join(" ")
+        ),
+    );
     w
 }
 
 fn verified(w: &World) {
     let v = w.xl(&["cache", "verify"]).output().unwrap();
-    assert_eq!(v.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&v.stdout), String::from_utf8_lossy(&v.stderr));
+    assert_eq!(
+        v.status.code(),
+        Some(0),
+        "{}{}",
+        String::from_utf8_lossy(&v.stdout),
+        String::from_utf8_lossy(&v.stderr)
+    );
 }
 
 fn right(w: &World, want: &std::collections::BTreeMap<std::path::PathBuf, String>) {
@@ -148,7 +163,8 @@ fn eight_at_once_on_one_cache() {
     verified(&all[0]);
 }
 
-/// Four builds are open at once: what the command of one has made the others have from then on, whoever came first, and whoever is killed.
+/// Four builds are open at once: what the command of one has made the others have from then on, whoever came first, and
+/// whoever is killed.
 #[test]
 fn what_one_build_makes_another_has_at_once() {
     let w = World::new();
@@ -233,7 +249,8 @@ fn two_at_once_on_one_cache() {
         c.env("XL_CACHE_DIR", &dir);
         c
     };
-    let both = std::thread::scope(|s| [&a, &b].map(|w| s.spawn(|| run(w).output().expect("xl"))).map(|t| t.join().unwrap()));
+    let both =
+        std::thread::scope(|s| [&a, &b].map(|w| s.spawn(|| run(w).output().expect("xl"))).map(|t| t.join().unwrap()));
     for o in both {
         assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
     }
@@ -248,19 +265,23 @@ fn two_at_once_on_one_cache() {
     verified(&a);
 }
 
-/// Calls that are answered by the keeper are those of a build that lost its supervisor: an ordinary end has none, and trying which
-/// there might be took longer than all else.
+/// Calls that are answered by the keeper are those of a build that lost its supervisor: an ordinary end has none, and
+/// trying which there might be took longer than all else.
 #[test]
 fn an_ordinary_end_leaves_nothing_to_the_keeper() {
     let w = World::new();
     let log = w.path("../calls");
     for what in ["run", "exec"] {
         let xl = env!("CARGO_BIN_EXE_xl");
-        let text = format!("strace -f -e trace=ioctl,exit_group -o {} {xl} {what} --backend seccomp -- true", log.display());
+        let text =
+            format!("strace -f -e trace=ioctl,exit_group -o {} {xl} {what} --backend seccomp -- true", log.display());
         assert!(w.sh(&text).status.success());
         // strace ends when the keeper has.
         let calls = std::fs::read_to_string(&log).unwrap();
         let tried = calls.lines().filter(|l| l.contains("ioctl(") || l.contains("ioctl resumed")).count();
-        assert!(calls.contains("exit_group(0)") && tried < 5000, "{what}: {tried} calls, for a command that makes a dozen");
+        assert!(
+            calls.contains("exit_group(0)") && tried < 5000,
+            "{what}: {tried} calls, for a command that makes a dozen"
+        );
     }
 }

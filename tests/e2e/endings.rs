@@ -1,5 +1,5 @@
-//! How `xl` ends when its command dies of a signal: of the same one, after everything was closed. Whoever waits sees what it would see
-//! without `xl`: a shell ends its loop at Ctrl-C, a supervisor reads the signal from the wait status.
+//! How `xl` ends when its command dies of a signal: of the same one, after everything was closed. Whoever waits sees
+//! what it would see without `xl`: a shell ends its loop at Ctrl-C, a supervisor reads the signal from the wait status.
 
 use crate::world::World;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -48,7 +48,9 @@ fn under_every_subcommand() {
 #[test]
 fn without_a_core_of_its_own() {
     let w = World::new();
-    let status = |cmd: &str| w.command("sh").args(["-c", &format!("ulimit -c unlimited; exec {cmd}")]).output().expect("sh").status;
+    let status = |cmd: &str| {
+        w.command("sh").args(["-c", &format!("ulimit -c unlimited; exec {cmd}")]).output().expect("sh").status
+    };
     let script = "sh -c 'kill -SEGV $$'";
     let plain = status(script);
     let with = status(&format!("{} run -- {script}", env!("CARGO_BIN_EXE_xl")));
@@ -56,9 +58,10 @@ fn without_a_core_of_its_own() {
     assert!(!with.core_dumped(), "a second core (without xl there is one: {})", plain.core_dumped());
 }
 
-/// Waits to be interrupted, and dies of it half a second later: `make` notices first. With one that died at once, make 4.3 ended on a loaded
-/// machine with 2 (`wait: No child processes`), once, below the seccomp backend. Python's own `KeyboardInterrupt` will not do: a signal that
-/// comes after its last look and before the system call lets it sleep to the end (CI saw that, without `xl`).
+/// Waits to be interrupted, and dies of it half a second later: `make` notices first. With one that died at once, make
+/// 4.3 ended on a loaded machine with 2 (`wait: No child processes`), once, below the seccomp backend. Python's own
+/// `KeyboardInterrupt` will not do: a signal that comes after its last look and before the system call lets it sleep to
+/// the end (CI saw that, without `xl`).
 const SLOW_TO_DIE: &str = "import os, signal, time
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 open('started', 'w').close()
@@ -69,12 +72,13 @@ os.kill(os.getpid(), signal.SIGINT)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 ";
 
-/// The whole group is interrupted, as a terminal does it. What the build tool makes of it is its own affair: make tidies up and dies of it.
+/// The whole group is interrupted, as a terminal does it. What the build tool makes of it is its own affair: make
+/// tidies up and dies of it.
 #[test]
 fn interrupts_end_the_build_as_without_xl() {
     let w = World::new();
-    // Not `touch started; sleep 20`: dash ignores an interrupt that comes between vfork and exec (its `onsig` returns while
-    // `vforked`), and holding the exec makes that moment longer.
+    // Not `touch started; sleep 20`: dash ignores an interrupt that comes between vfork and exec (its `onsig` returns
+    // while `vforked`), and holding the exec makes that moment longer.
     w.write("s.py", SLOW_TO_DIE);
     w.write("Makefile", "all:\n\t@python3 -B s.py\n");
     let interrupted = |mut c: std::process::Command| {
@@ -85,7 +89,8 @@ fn interrupts_end_the_build_as_without_xl() {
             std::thread::yield_now();
         }
         let begun = std::time::Instant::now();
-        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).expect("a signal");
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+            .expect("a signal");
         let status = child.wait().expect("its end");
         assert!(begun.elapsed().as_secs() < 30);
         status
@@ -95,8 +100,8 @@ fn interrupts_end_the_build_as_without_xl() {
     assert_eq!(interrupted(w.xl(&["run", "--", "make"])), plain);
 }
 
-/// Drives an interactive shell: types a loop, interrupts its first round, and asks what came of it. The shell's words for itself are split, so
-/// that the echo of what is typed is not taken for an answer.
+/// Drives an interactive shell: types a loop, interrupts its first round, and asks what came of it. The shell's words
+/// for itself are split, so that the echo of what is typed is not taken for an answer.
 const TYPIST: &str = r#"
 import os, pty, select, sys, termios, time
 pid, fd = pty.fork()

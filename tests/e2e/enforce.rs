@@ -1,4 +1,5 @@
-//! Enforcement: who uses what is not declared fails, says why, and leaves nothing in the cache; who does not is not in its way.
+//! Enforcement: who uses what is not declared fails, says why, and leaves nothing in the cache; who does not is not in
+//! its way.
 
 use crate::world::{Run, World};
 
@@ -29,7 +30,9 @@ fn a_command_that_reads_too_much_fails() {
         let r = enforced(&w, &["make"]);
         assert_eq!((r.code(), r.pips("failed"), r.pips("hit")), (Some(2), 1, 0), "{}{}", r.story(), r.stderr());
         assert!(
-            r.stderr().contains("xl: error: XL001 undeclared-input: `main.o` reads `a.h`, which nothing declares; add `main.o: a.h`"),
+            r.stderr().contains(
+                "xl: error: XL001 undeclared-input: `main.o` reads `a.h`, which nothing declares; add `main.o: a.h`"
+            ),
             "{}",
             r.stderr()
         );
@@ -51,7 +54,10 @@ fn a_command_that_reads_too_much_fails() {
     assert_eq!(enforced(&w, &["make"]).code(), Some(2));
     assert!(w.path("main.o").exists() && !w.sh("make -q").status.success());
     // An exception lets it pass, and then it hits.
-    w.write("xl.toml", "[audit]\nenforce = 'fail'\n[[audit.allow]]\nkind = 'XL001'\npath = 'a.h'\nreason = 'never edited'\n");
+    w.write(
+        "xl.toml",
+        "[audit]\nenforce = 'fail'\n[[audit.allow]]\nkind = 'XL001'\npath = 'a.h'\nreason = 'never edited'\n",
+    );
     w.sh("rm -f main.o prog");
     let r = w.run(&["make"]);
     assert_eq!((r.code(), r.pips("hit")), (Some(0), 2), "{}{}", r.story(), r.stderr());
@@ -113,7 +119,9 @@ fn what_is_refused_at_the_access() {
     for enforce in ["block", "fail"] {
         w.write("xl.toml", &format!("[audit]\nenforce = '{enforce}'\n"));
         let elsewhere = format!("echo 2 > {}", kept.display());
-        for (text, victim, kind) in [("echo 2 > source", w.path("source"), "XL007"), (&*elsewhere, kept.clone(), "XL010")] {
+        for (text, victim, kind) in
+            [("echo 2 > source", w.path("source"), "XL007"), (&*elsewhere, kept.clone(), "XL010")]
+        {
             w.write("build.ninja", &manifest(text));
             w.sh("rm -f o; git checkout -q source");
             let _ = std::fs::remove_file(&kept);
@@ -142,7 +150,10 @@ fn what_others_are_made_from_stays_newer_than_they_are() {
     assert!(r.code() == Some(2) && r.stderr().contains("XL007"), "{}{}", r.story(), r.stderr());
     // The step is made again, and so is what is made from the source that it has changed.
     assert_eq!(w.read("version.h"), "2\n");
-    assert!(w.sh("make -q user || make -q stamp").status.code() == Some(1) && w.sh("test version.h -nt user").status.success());
+    assert!(
+        w.sh("make -q user || make -q stamp").status.code() == Some(1)
+            && w.sh("test version.h -nt user").status.success()
+    );
 }
 
 #[test]
@@ -152,7 +163,11 @@ fn git_that_does_not_answer_is_no_silence() {
     w.write("in", "1\n");
     w.write(".git", "gitdir: nowhere\n");
     let r = enforced(&w, &["make"]);
-    assert!(r.code() == Some(0) && r.stderr().contains("not enforced: git does not say which files are sources"), "{}", r.stderr());
+    assert!(
+        r.code() == Some(0) && r.stderr().contains("not enforced: git does not say which files are sources"),
+        "{}",
+        r.stderr()
+    );
     w.sh("rm o log");
     let r = w.xl(&["audit", "--", "make"]).output().expect("xl");
     let said = String::from_utf8_lossy(&r.stdout).into_owned() + &String::from_utf8_lossy(&r.stderr);
@@ -170,7 +185,10 @@ fn a_connection_is_refused() {
     for (config, said) in [
         ("enforce = 'fail'", "0"),
         ("enforce = 'block'", &*refused),
-        ("enforce = 'block'\n[[audit.allow]]\nkind = 'XL011'\npath = 'connect to 127.0.0.1:*'\nreason = 'our own'", "0"),
+        (
+            "enforce = 'block'\n[[audit.allow]]\nkind = 'XL011'\npath = 'connect to 127.0.0.1:*'\nreason = 'our own'",
+            "0",
+        ),
     ] {
         w.write("xl.toml", &format!("[audit]\n{config}\n"));
         w.sh("rm -f o");

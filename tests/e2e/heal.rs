@@ -1,5 +1,5 @@
-//! Trustworthy incremental builds: plain make leaves a stale target, `xl check` names it with the reason, and `xl run --heal` ends bit for
-//! bit where a clean build ends. Sources are never in danger.
+//! Trustworthy incremental builds: plain make leaves a stale target, `xl check` names it with the reason, and `xl run
+//! --heal` ends bit for bit where a clean build ends. Sources are never in danger.
 
 use crate::world::World;
 use std::collections::BTreeMap;
@@ -126,7 +126,10 @@ fn sources_are_in_no_danger() {
     let healed = w.xl(&["run", "--heal", "--", "true"]).output().expect("xl");
     let said = String::from_utf8_lossy(&healed.stderr).into_owned();
     assert!(said.contains("made older, to be made again") && !said.contains("made anew"), "{said}");
-    assert_eq!((w.read("out").as_str(), w.read("parser.c").as_str(), w.read("note").as_str()), ("mine\n", "1\na\n", "kept\n"));
+    assert_eq!(
+        (w.read("out").as_str(), w.read("parser.c").as_str(), w.read("note").as_str()),
+        ("mine\n", "1\na\n", "kept\n")
+    );
     // What a build does not make keeps its time: what others made from it is not older than it was.
     assert!(said.contains("was not made again: it has its time back"), "{said}");
     assert!(w.sh("test out -nt in && test parser.c -nt in").status.success());
@@ -150,7 +153,10 @@ fn a_build_that_fails_loses_nothing() {
     w.write("a.h", "#define A nonsense\n");
     let r = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
     let said = String::from_utf8_lossy(&r.stderr).into_owned();
-    assert!(!r.status.success() && said.contains("removed, to be made again") && said.contains("it was put back"), "{said}");
+    assert!(
+        !r.status.success() && said.contains("removed, to be made again") && said.contains("it was put back"),
+        "{said}"
+    );
     assert_eq!(String::from_utf8_lossy(&states()), String::from_utf8_lossy(&before));
     w.write("a.h", "#define A 0\n");
     assert_eq!(w.snapshot(), tree);
@@ -161,7 +167,10 @@ fn a_build_that_fails_loses_nothing() {
 /// Starts a healing build of which the recipe waits, and waits for it: what is stale is gone then.
 fn half_healed(w: &World) -> std::process::Child {
     use std::os::unix::process::CommandExt;
-    w.write("s.py", "import os, time\nopen('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\n");
+    w.write(
+        "s.py",
+        "import os, time\nopen('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.02)\n",
+    );
     w.write("Makefile", "all: out\nout: in\n\tpython3 -B s.py; cat in other > $@\n");
     w.write("in", "1\n");
     w.write("other", "1\n");
@@ -188,7 +197,8 @@ fn state_of_out(w: &World) -> String {
 fn an_interrupted_build_loses_nothing() {
     let w = World::new();
     let mut child = half_healed(&w);
-    rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).expect("a signal");
+    rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .expect("a signal");
     child.wait().expect("its end");
     assert_eq!(state_of_out(&w), AS_IT_WAS);
 }
@@ -199,7 +209,8 @@ fn a_killed_build_loses_nothing() {
     for next in [&["check", "--restore"][..], &["heal", "--", "true"]] {
         let w = World::new();
         let mut child = half_healed(&w);
-        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL).expect("a signal");
+        rustix::process::kill_process_group(rustix::process::Pid::from_child(&child), rustix::process::Signal::KILL)
+            .expect("a signal");
         child.wait().expect("its end");
         let said = w.xl(next).output().expect("xl");
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
@@ -255,7 +266,10 @@ fn what_the_build_tool_does_not_make_is_left_where_it_is() {
     w.write("in", "int a = 2;\n");
     let healed = w.xl(&["run", "--heal", "--", "make"]).output().expect("xl");
     let said = String::from_utf8_lossy(&healed.stderr).into_owned();
-    assert!(healed.status.success() && said.contains("left alone, as no build tool made it") && said.contains("config.h"), "{said}");
+    assert!(
+        healed.status.success() && said.contains("left alone, as no build tool made it") && said.contains("config.h"),
+        "{said}"
+    );
     assert_eq!(w.read("config.h"), "int a = 1;\n");
     // Nor is it listed, since nothing that is recommended would help.
     let checked = w.xl(&["check"]).output().expect("xl");
@@ -285,7 +299,11 @@ fn the_last_build_is_asked_about() {
     assert!(code == 1 && text.starts_with("main.o: content of"), "{code} {text}");
     let out = w.xl(&["check", "--json"]).output().expect("xl");
     let v: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
-    assert_eq!((&v["version"], &v["command"][0], &v["stale"][0]["path"]), (&1.into(), &"make".into(), &"main.o".into()), "{v}");
+    assert_eq!(
+        (&v["version"], &v["command"][0], &v["stale"][0]["path"]),
+        (&1.into(), &"make".into(), &"main.o".into()),
+        "{v}"
+    );
     // A secret is not kept, so that such a build cannot be asked about without it.
     w.run(&["make", "API_TOKEN=x"]);
     let out = w.xl(&["check"]).output().expect("xl");

@@ -1,6 +1,6 @@
-//! Generators that leave an output alone that is right already: `xl check` calls it what it is, a result of the last run, and `--heal` breaks
-//! nothing. Each form with make and with ninja, when the later run really ran and when it was served from the cache; and what is stale
-//! all the same is found, and healed to what a clean build makes.
+//! Generators that leave an output alone that is right already: `xl check` calls it what it is, a result of the last
+//! run, and `--heal` breaks nothing. Each form with make and with ninja, when the later run really ran and when it was
+//! served from the cache; and what is stale all the same is found, and healed to what a clean build makes.
 
 use crate::world::World;
 
@@ -66,7 +66,10 @@ impl Form {
         let first = targets.split(' ').next().expect("a target");
         if tool == "make" {
             let recipe: String = commands.iter().map(|c| format!("\t{c}\n")).collect();
-            w.write("Makefile", &format!("all: final\nfinal: {targets}\n\tcat out > final\n{first}: {inputs} gen.py\n{recipe}"));
+            w.write(
+                "Makefile",
+                &format!("all: final\nfinal: {targets}\n\tcat out > final\n{first}: {inputs} gen.py\n{recipe}"),
+            );
         } else {
             let command = commands.join(" && ");
             let rules = format!("rule g\n command = {command}\n restat = 1\nrule c\n command = cat out > final\n");
@@ -87,7 +90,11 @@ impl Form {
         };
         let check = || {
             let out = w.xl(&["check", "--", tool]).output().expect("xl");
-            (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned(), String::from_utf8_lossy(&out.stderr).into_owned())
+            (
+                out.status.code(),
+                String::from_utf8_lossy(&out.stdout).into_owned(),
+                String::from_utf8_lossy(&out.stderr).into_owned(),
+            )
         };
         let right = |when: &str| {
             let (code, listed, said) = check();
@@ -119,7 +126,11 @@ impl Form {
         let (code, listed, said) = check();
         assert_eq!((code, listed.lines().any(|l| l.starts_with(self.stale))), (Some(1), true), "{listed}{said}");
         let healed = w.xl(&["run", "--heal", "--", tool]).output().expect("xl");
-        assert!(healed.status.success() && w.read("out").trim_end() == "by", "{}", String::from_utf8_lossy(&healed.stderr));
+        assert!(
+            healed.status.success() && w.read("out").trim_end() == "by",
+            "{}",
+            String::from_utf8_lossy(&healed.stderr)
+        );
         right("after healing");
         let healed = without_logs(w.snapshot());
         w.sh(&format!("rm -f final {} && {tool}", self.made));
@@ -170,7 +181,8 @@ forms! {
     };
 }
 
-/// A command that is too cheap to be looked up makes a file anew: of what that is now nothing is known, least of all that it is stale.
+/// A command that is too cheap to be looked up makes a file anew: of what that is now nothing is known, least of all
+/// that it is stale.
 #[test]
 fn a_bypassed_command() {
     let w = World::new();

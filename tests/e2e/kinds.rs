@@ -1,11 +1,12 @@
-//! One small project for every kind of violation: the audit finds exactly it, plain commands show that it bites, and the repaired
-//! project has nothing of the kind.
+//! One small project for every kind of violation: the audit finds exactly it, plain commands show that it bites, and
+//! the repaired project has nothing of the kind.
 
 use crate::audit::{audit, found, set};
 use crate::world::World;
 use std::path::Path;
 
-/// A project with one fault. `{OUT}` stands for a directory outside that is no scratch directory, `{PORT}` for a port where nobody listens.
+/// A project with one fault. `{OUT}` stands for a directory outside that is no scratch directory, `{PORT}` for a port
+/// where nobody listens.
 struct Fault {
     code: &'static str,
     setup: &'static str,
@@ -21,7 +22,8 @@ struct Fault {
     after: &'static str,
 }
 
-const FAULT: Fault = Fault { code: "", setup: "", build: &["ninja", "-j1"], finds: &[], bites: "", repair: "", again: None, after: "" };
+const FAULT: Fault =
+    Fault { code: "", setup: "", build: &["ninja", "-j1"], finds: &[], bites: "", repair: "", again: None, after: "" };
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -193,7 +195,10 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
     w.env.insert("XDG_CACHE_HOME".into(), w.cache().display().to_string());
     let shell = |t: &str| {
         let o = w.sh(&text(t));
-        (o.status.success(), format!("{}: {t}: {}{}", f.code, String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr)))
+        (
+            o.status.success(),
+            format!("{}: {t}: {}{}", f.code, String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr)),
+        )
     };
     let all = ["error", "warning", "note"];
     let (ok, said) = shell(f.setup);
@@ -204,7 +209,12 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
         report = audit(&w, &[option], f.build).1;
     }
     let finds: Vec<String> = f.finds.iter().map(|s| text(s)).collect();
-    assert_eq!(found(&report, &all), set(&finds.iter().map(String::as_str).collect::<Vec<_>>()), "{}: {report:#}", f.code);
+    assert_eq!(
+        found(&report, &all),
+        set(&finds.iter().map(String::as_str).collect::<Vec<_>>()),
+        "{}: {report:#}",
+        f.code
+    );
     let (ok, said) = shell(f.after);
     assert!(ok, "{said}");
 

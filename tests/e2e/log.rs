@@ -43,7 +43,10 @@ fn builds_of_this_workspace() {
     assert!(out.is_empty() && err.contains("no build in `") && err.contains("`xl log --all`"), "{err}");
     for line in shown(&w, &["--json"]).0.lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert!(row["started"].as_u64() > Some(1_700_000_000) && row["cwd"].as_str().is_some_and(|c| c.contains("/t")), "{line}");
+        assert!(
+            row["started"].as_u64() > Some(1_700_000_000) && row["cwd"].as_str().is_some_and(|c| c.contains("/t")),
+            "{line}"
+        );
     }
 }
 
@@ -54,7 +57,8 @@ fn commands_of_a_build() {
     let count = |words: &[&str]| {
         let record: serde_json::Value = serde_json::from_str(&shown(&w, &[words, &["--json"]].concat()).0).unwrap();
         let text = shown(&w, words).0;
-        let commands: Vec<String> = record["items"].as_array().unwrap().iter().map(|i| i["command"].as_str().unwrap().to_owned()).collect();
+        let commands: Vec<String> =
+            record["items"].as_array().unwrap().iter().map(|i| i["command"].as_str().unwrap().to_owned()).collect();
         commands.iter().for_each(|c| assert!(text.contains(c.as_str()), "{words:?}: {c} in {text}"));
         commands
     };
@@ -76,7 +80,9 @@ fn commands_of_a_build() {
     assert!(out.contains("make -C sub") && out.contains("/t/sub\n") && out.contains("ran: "), "{out}");
     assert!(err.is_empty(), "{err}");
     assert!(shown(&w, &["2", "--ran"]).1.contains("xl: 2 of 3 commands"));
-    for (word, why) in [("99", "no build 99 is known"), ("abc", "the number of a build (`xl log` lists them), or `last`")] {
+    for (word, why) in
+        [("99", "no build 99 is known"), ("abc", "the number of a build (`xl log` lists them), or `last`")]
+    {
         let o = w.xl(&["log", word]).output().unwrap();
         assert_eq!(o.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&o.stderr).contains(why), "{o:?}");
@@ -96,5 +102,8 @@ fn as_wide_as_the_terminal() {
     let o = w.command("script").args(["-qec", &text, "/dev/null"]).output().unwrap();
     let out = String::from_utf8_lossy(&o.stdout).into_owned();
     let line = out.lines().find(|l| l.contains("gcc")).unwrap_or_else(|| panic!("{out}"));
-    assert!(line.trim_end().chars().count() <= 80 && line.contains(" … ") && line.contains("-c dir/a.c -o dir/a.o"), "{line}");
+    assert!(
+        line.trim_end().chars().count() <= 80 && line.contains(" … ") && line.contains("-c dir/a.c -o dir/a.o"),
+        "{line}"
+    );
 }

@@ -12,10 +12,17 @@ fn said(w: &World, args: &[&str]) -> String {
 
 #[test]
 fn the_version_names_the_commit() {
-    let git = Command::new("git").args(["log", "-1", "--abbrev=10", "--format= (%h %cs)"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let git = Command::new("git")
+        .args(["log", "-1", "--abbrev=10", "--format= (%h %cs)"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
     // From an archive there is none.
-    let commit = git.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim_end().to_owned());
-    assert_eq!(said(&World::new(), &["--version"]).trim_end(), format!("xl {}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default()));
+    let commit =
+        git.ok().filter(|o| o.status.success()).map(|o| String::from_utf8_lossy(&o.stdout).trim_end().to_owned());
+    assert_eq!(
+        said(&World::new(), &["--version"]).trim_end(),
+        format!("xl {}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default())
+    );
 }
 
 #[test]
@@ -23,13 +30,19 @@ fn every_command_has_a_page() {
     let w = World::new();
     let dir = w.path("man/1");
     assert_eq!(said(&w, &["man", "--dir", dir.to_str().expect("UTF-8")]), "");
-    let pages = std::fs::read_dir(&dir).expect("pages").map(|e| e.expect("a page").file_name().into_string().expect("UTF-8"));
+    let pages =
+        std::fs::read_dir(&dir).expect("pages").map(|e| e.expect("a page").file_name().into_string().expect("UTF-8"));
     let pages: BTreeSet<String> = pages.collect();
     let help = said(&w, &["--help"]);
     let commands = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
-    let commands: Vec<&str> =
-        commands.filter_map(|l| l.strip_prefix("  ")?.split(' ').next()).filter(|c| !matches!(*c, "" | "help")).collect();
-    assert!(commands.len() > 9 && commands.iter().all(|c| pages.contains(&format!("xl-{c}.1"))), "{commands:?} {pages:?}");
+    let commands: Vec<&str> = commands
+        .filter_map(|l| l.strip_prefix("  ")?.split(' ').next())
+        .filter(|c| !matches!(*c, "" | "help"))
+        .collect();
+    assert!(
+        commands.len() > 9 && commands.iter().all(|c| pages.contains(&format!("xl-{c}.1"))),
+        "{commands:?} {pages:?}"
+    );
     assert!(!pages.contains("xl-heal.1") && pages.contains("xl-cache-gc.1"), "{pages:?}");
     // One page alone is the same.
     let page = |name: &str| std::fs::read_to_string(dir.join(name)).expect("a page");
@@ -57,6 +70,9 @@ fn shells_complete() {
     for (shell, begins) in [("zsh", "#compdef xl"), ("fish", "# "), ("elvish", ""), ("powershell", "")] {
         let script = said(&w, &["completions", shell]);
         // What xl calls itself is no command.
-        assert!(script.starts_with(begins) && script.contains("doctor") && !script.contains("What `run --heal` does first"), "{shell}");
+        assert!(
+            script.starts_with(begins) && script.contains("doctor") && !script.contains("What `run --heal` does first"),
+            "{shell}"
+        );
     }
 }

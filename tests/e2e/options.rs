@@ -23,10 +23,18 @@ fn a_recheck_tells_the_same_from_the_different() {
     w.pip(volatile);
     let (said, r) = recheck(volatile);
     assert_eq!(r["rechecks"]["different"].as_array().map(Vec::len), Some(1), "{said}");
-    assert!(said.contains("1 differ") && said.contains("xl: warning: a recheck made something else") && said.contains("/f`"), "{said}");
+    assert!(
+        said.contains("1 differ")
+            && said.contains("xl: warning: a recheck made something else")
+            && said.contains("/f`"),
+        "{said}"
+    );
     // Who wants to rely on it sees it in the exit code, and also without a summary.
     let strict = |text: &str| {
-        let o = w.xl(&["exec", "--recheck", "100", "--strict", "--summary", "off", "--", "sh", "-c", text]).output().unwrap();
+        let o = w
+            .xl(&["exec", "--recheck", "100", "--strict", "--summary", "off", "--", "sh", "-c", text])
+            .output()
+            .unwrap();
         (o.status.code(), String::from_utf8_lossy(&o.stderr).contains("warning: a recheck made something else"))
     };
     assert_eq!((strict(volatile), strict("echo 1 > f; echo text")), ((Some(1), true), (Some(0), false)));
@@ -61,7 +69,11 @@ fn one_local_job() {
     w.write("Makefile", "all: 1.out 2.out 3.out 4.out 5.out 6.out\n%.out:\n\tsh step.sh $*\n");
     let run = |cmd: &[&str]| {
         let o = w.xl(&["run", "--no-cache-read", "--local-jobs", "1", "--"]).args(cmd).output().unwrap();
-        (String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned(), o.status.code())
+        (
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+            o.status.code(),
+        )
     };
     let (out, err, code) = run(&["make", "-s", "-j6"]);
     assert_eq!((out.as_str(), code), ("", Some(0)), "{err}");
@@ -151,7 +163,12 @@ fn what_is_wrong_with_a_command_line_or_a_setting() {
         2,
         "xl: error: there is no option `--strikt`\n  hint: `xl run --help` shows what there is",
     );
-    check(&["check", "--jsn"], &[], 2, "xl: error: there is no option `--jsn`\n  hint: `xl check --help` shows what there is");
+    check(
+        &["check", "--jsn"],
+        &[],
+        2,
+        "xl: error: there is no option `--jsn`\n  hint: `xl check --help` shows what there is",
+    );
     check(&["log", "--jsn"], &[], 2, "xl: error: there is no option `--jsn`\n  hint: did you mean `--json`?");
     check(&["rnu", "--", "make"], &[], 2, "xl: error: there is no subcommand `rnu`\n  hint: did you mean `run`?");
     check(&["true"], &[], 2, "xl: error: there is no subcommand `true`\n  hint: to run it: xl run -- true");
@@ -170,7 +187,8 @@ fn what_is_wrong_with_a_command_line_or_a_setting() {
         "xl: error: invalid value `sec` for `--backend <BACKEND>`\n  hint: did you mean `seccomp`?",
     );
     check(&["check", "--", "nosuch"], &[], 127, "xl: error: cannot run `nosuch`\n  caused by: no such command in PATH");
-    let no_size = "is no size: write bytes, or a number with a unit, as in 500M (10^6 bytes each) or 20GiB (2^30 bytes each)";
+    let no_size =
+        "is no size: write bytes, or a number with a unit, as in 500M (10^6 bytes each) or 20GiB (2^30 bytes each)";
     check(
         &["cache", "gc", "--max-bytes", "5X"],
         &[],
@@ -223,7 +241,11 @@ fn a_directory_that_is_gone() {
     let run = |options: &str| {
         let text = format!("mkdir gone && cd gone && rmdir ../gone && exec {} {options}", env!("CARGO_BIN_EXE_xl"));
         let o = w.sh(&text);
-        (o.status.code(), String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned())
+        (
+            o.status.code(),
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+        )
     };
     for options in ["run -- echo done", "exec -- echo done", "run -- sh -c 'echo done; exit 3'"] {
         let (code, out, err) = run(options);

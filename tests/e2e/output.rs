@@ -54,10 +54,15 @@ fn readers_that_leave_and_full_disks() {
     assert!(w.xl(&["audit", "--", "make"]).output().unwrap().status.code().is_some());
     w.write("in", "2\n");
     for words in ALL {
-        let run = |out: Stdio, err: Stdio| w.xl(words).stdout(out).stderr(err).spawn().unwrap().wait_with_output().unwrap();
+        let run =
+            |out: Stdio, err: Stdio| w.xl(words).stdout(out).stderr(err).spawn().unwrap().wait_with_output().unwrap();
         let usual = run(Stdio::piped(), Stdio::piped());
         let prints = !usual.stdout.is_empty();
-        assert!(matches!(words[0], "run" | "exec") || prints, "{words:?} prints nothing: {}", String::from_utf8_lossy(&usual.stderr));
+        assert!(
+            matches!(words[0], "run" | "exec") || prints,
+            "{words:?} prints nothing: {}",
+            String::from_utf8_lossy(&usual.stderr)
+        );
         let left = run(unread(), Stdio::piped());
         let said = String::from_utf8_lossy(&left.stderr).into_owned();
         assert!(!said.contains("panicked") && !said.contains("error"), "{words:?}: {said}");
@@ -66,7 +71,10 @@ fn readers_that_leave_and_full_disks() {
         let said = String::from_utf8_lossy(&full_disk.stderr).into_owned();
         if prints {
             assert_eq!(full_disk.status.code(), Some(74), "{words:?}: {said}");
-            assert!(said.contains("xl: error: cannot write to standard output\n  caused by: No space left"), "{words:?}: {said}");
+            assert!(
+                said.contains("xl: error: cannot write to standard output\n  caused by: No space left"),
+                "{words:?}: {said}"
+            );
         } else {
             assert_eq!(full_disk.status.code(), usual.status.code(), "{words:?}: {said}");
         }
@@ -87,12 +95,17 @@ fn readers_that_leave_and_full_disks() {
 fn mistyped_names_of_files() {
     let w = World::new();
     w.write("file", "");
-    for (verb, option) in [("run", "--json"), ("run", "--log"), ("exec", "--json"), ("trace", "-o"), ("audit", "-o"), ("audit", "--json")] {
+    for (verb, option) in
+        [("run", "--json"), ("run", "--log"), ("exec", "--json"), ("trace", "-o"), ("audit", "-o"), ("audit", "--json")]
+    {
         for (name, why) in [("no/such/dir/f", "No such file"), (".", "directory"), ("file/f", "Not a directory")] {
             let o = w.xl(&[verb, option, name, "--", "touch", "made"]).output().unwrap();
             let said = String::from_utf8_lossy(&o.stderr).into_owned();
             assert_eq!(o.status.code(), Some(74), "{verb} {option} {name}: {said}");
-            assert!(said.contains(&format!("xl: error: cannot write to `{name}`\n  caused by: ")) && said.contains(why), "{said}");
+            assert!(
+                said.contains(&format!("xl: error: cannot write to `{name}`\n  caused by: ")) && said.contains(why),
+                "{said}"
+            );
             assert!(!w.path("made").exists(), "{verb} {option} {name}");
         }
     }
@@ -110,9 +123,15 @@ fn a_hyphen_is_standard_output() {
     let run = |words: &[&str]| {
         let o = w.xl(words).output().unwrap();
         assert!(!w.path("-").exists(), "{words:?}");
-        (String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned(), o.status.code())
+        (
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+            o.status.code(),
+        )
     };
-    for options in [&["run", "--json", "-"][..], &["audit", "--format", "json", "-o", "-"], &["trace", "--json", "-o", "-"]] {
+    for options in
+        [&["run", "--json", "-"][..], &["audit", "--format", "json", "-o", "-"], &["trace", "--json", "-o", "-"]]
+    {
         let (out, err, code) = run(&[options, &["--", "make"]].concat());
         assert_eq!(code, Some(0), "{options:?} {err}");
         assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{options:?} {out}");
@@ -128,7 +147,8 @@ fn a_hyphen_is_standard_output() {
         assert!(err.contains("only one thing can be written to standard output") && !w.path("made").exists(), "{err}");
     }
     // Where `xl` itself is not used, the command has its own.
-    let (mut off, mut under) = (w.xl(&["run", "--json", "-", "--", "make", "-s"]), w.xl(&["run", "--", env!("CARGO_BIN_EXE_xl")]));
+    let (mut off, mut under) =
+        (w.xl(&["run", "--json", "-", "--", "make", "-s"]), w.xl(&["run", "--", env!("CARGO_BIN_EXE_xl")]));
     off.env("XL_DISABLE", "1");
     under.args(["run", "--json", "-", "--", "make", "-s"]);
     for mut c in [off, under] {

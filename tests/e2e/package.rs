@@ -29,8 +29,8 @@ fn bare_root() -> PathBuf {
     root
 }
 
-/// A library of the name service: glibc loads it into whoever asks for a user that no file names. With a variable of each thread, as that of
-/// systemd has, a statically linked program dies of it.
+/// A library of the name service: glibc loads it into whoever asks for a user that no file names. With a variable of
+/// each thread, as that of systemd has, a statically linked program dies of it.
 const NAME_SERVICE: &str = "__thread int asked; int _nss_bare_getpwuid_r(void) { return asked++ < 0; }";
 
 /// What a user does there. `u` is known to no list of users.
@@ -70,8 +70,10 @@ fn a_bare_machine() {
         return crate::world::skip("a root file system is for root");
     }
     let mut c = Command::new(env!("CARGO"));
-    let made =
-        c.args(["run", "--release", "--quiet", "--package", "xtask", "--", "package"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let made = c
+        .args(["run", "--release", "--quiet", "--package", "xtask", "--", "package"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
     let made = made.expect("cargo");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let made = String::from_utf8(made.stdout).expect("UTF-8");
@@ -86,8 +88,13 @@ fn a_bare_machine() {
     done(Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([library, source]));
     let text = "mount -t proc proc $0/proc && mount --rbind /sys $0/sys && mount --rbind /dev $0/dev && exec chroot $0 bash /use.sh";
     let mut c = Command::new("unshare");
-    let said = done(c.args(["--mount", "sh", "-c", text]).arg(&root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
+    let said =
+        done(c.args(["--mount", "sh", "-c", text]).arg(&root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));
     // Each second build hits, but for who has nowhere to keep a result.
     let count = |text: &str| said.lines().filter(|l| l.starts_with("xl: ") && l.contains(text)).count();
-    assert_eq!((count("1 pip: 0 hits, 1 ran"), count("1 pip: 1 hit, 0 ran"), count("no cache directory")), (3, 3, 2), "{said}");
+    assert_eq!(
+        (count("1 pip: 0 hits, 1 ran"), count("1 pip: 1 hit, 0 ran"), count("no cache directory")),
+        (3, 3, 2),
+        "{said}"
+    );
 }

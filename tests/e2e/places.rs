@@ -22,7 +22,11 @@ fn where_tracing_is_refused() {
     let run = |what: &str, options: &str| {
         w.sh("rm -f a.o");
         let o = w.sh(&format!("timeout 60 {refuse} {what} -- {XL} run {options} -- sh build.sh"));
-        (String::from_utf8_lossy(&o.stdout).into_owned(), String::from_utf8_lossy(&o.stderr).into_owned(), o.status.code())
+        (
+            String::from_utf8_lossy(&o.stdout).into_owned(),
+            String::from_utf8_lossy(&o.stderr).into_owned(),
+            o.status.code(),
+        )
     };
     // No listener: processes are attached to instead.
     for (n, want) in ["1 ran", "1 hit"].iter().enumerate() {
@@ -64,7 +68,12 @@ fn few_descriptors() {
     for _ in 0..2 {
         w.sh("rm -f f*");
         let o = w.sh(&format!("ulimit -n 40; {XL} run -- sh build.sh"));
-        assert_eq!(String::from_utf8_lossy(&o.stdout), "1\n2\n3\n4\n5\n6\n7\n8\n", "{}", String::from_utf8_lossy(&o.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&o.stdout),
+            "1\n2\n3\n4\n5\n6\n7\n8\n",
+            "{}",
+            String::from_utf8_lossy(&o.stderr)
+        );
     }
 }
 
@@ -122,7 +131,8 @@ fn a_hangup_ends_the_build() {
     while !w.path("ready").exists() {
         std::thread::yield_now();
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::HUP).expect("a signal");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::HUP)
+        .expect("a signal");
     let out = std::io::read_to_string(child.stdout.take().expect("its output")).expect("text");
     assert_eq!((child.wait().expect("its end").code(), out.as_str()), (Some(5), "hung up\n"));
 }

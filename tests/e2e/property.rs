@@ -137,7 +137,8 @@ fn check(w: &World, tree: &[Step], script: &Script, changes: &[Vec<Step>]) -> Re
 #[test]
 fn no_outcome_differs_from_a_plain_runs() {
     let cases = if std::env::var_os("XL_LONG_TESTS").is_some() { 400 } else { 60 };
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });
     let hits = std::cell::Cell::new(0);
     let w = World::new();
     runner

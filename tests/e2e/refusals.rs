@@ -1,9 +1,10 @@
-//! Every call that `xl` itself makes, refused by a seccomp profile as containers have them, with EPERM and with ENOSYS; and no `/proc`.
+//! Every call that `xl` itself makes, refused by a seccomp profile as containers have them, with EPERM and with ENOSYS;
+//! and no `/proc`.
 //!
-//! The build ends as it does without `xl` under the same profile, and whatever `xl` cannot do there it says: never silence, and with
-//! `--strict` an error. Not here: what no program lives without. The dynamic loader needs `mprotect`, `newfstatat`, `pread64` and `close`;
-//! Rust's runtime `poll`, `futex` and `rt_sigaction`; a shell `wait4`; RocksDB ends the process without `munmap`, and where
-//! `sync_file_range` fails with EPERM.
+//! The build ends as it does without `xl` under the same profile, and whatever `xl` cannot do there it says: never
+//! silence, and with `--strict` an error. Not here: what no program lives without. The dynamic loader needs `mprotect`,
+//! `newfstatat`, `pread64` and `close`; Rust's runtime `poll`, `futex` and `rt_sigaction`; a shell `wait4`; RocksDB
+//! ends the process without `munmap`, and where `sync_file_range` fails with EPERM.
 
 use crate::world::{World, skip, tree};
 use std::collections::BTreeMap;
@@ -100,7 +101,9 @@ fn try_one(refuse: &str, then: Then) -> Result<(), String> {
     let runs: Vec<Ran> = (0..times).map(|_| xl("")).collect();
     let strict = if times == 1 { Some(xl("--strict")) } else { None };
     let said: String = runs.iter().chain(&strict).map(Ran::said).collect();
-    let wrong = |what: &str| Err(format!("{what}: {:?}\n{said}", runs.iter().chain(&strict).map(|r| r.out.status).collect::<Vec<_>>()));
+    let wrong = |what: &str| {
+        Err(format!("{what}: {:?}\n{said}", runs.iter().chain(&strict).map(|r| r.out.status).collect::<Vec<_>>()))
+    };
     if plain.out.status.code() != Some(3) {
         return wrong("the profile hinders the build itself");
     }
@@ -157,7 +160,8 @@ fn calls_of_both() {
     let refuse = crate::places::refuse(&w);
     for errno in [libc::EPERM, libc::ENOSYS] {
         let one = |base: &str, call, then| {
-            try_one(&format!("{refuse} {base} {call}:{errno} --"), then).unwrap_or_else(|e| panic!("{base} {call} {errno}: {e}"));
+            try_one(&format!("{refuse} {base} {call}:{errno} --"), then)
+                .unwrap_or_else(|e| panic!("{base} {call} {errno}: {e}"));
         };
         one("bpf", libc::SYS_ptrace, Says("ptrace is forbidden"));
         one("listener", libc::SYS_ptrace, Without("cannot trace the command"));
@@ -172,7 +176,8 @@ fn calls_of_both() {
     // The old answer of container runtimes to what they do not know; the new one is no hindrance.
     for base in ["bpf", "listener"] {
         let one = |errno, then| {
-            try_one(&format!("{refuse} {base} {}:{errno} --", libc::SYS_clone3), then).unwrap_or_else(|e| panic!("clone3 {errno}: {e}"));
+            try_one(&format!("{refuse} {base} {}:{errno} --", libc::SYS_clone3), then)
+                .unwrap_or_else(|e| panic!("clone3 {errno}: {e}"));
         };
         one(libc::EPERM, Without("clone3"));
         one(libc::ENOSYS, Hits);
@@ -205,7 +210,11 @@ fn the_doctor_proves() {
     let tried = said.matches("a tiny build ran, was known, and ran again with another input").count();
     assert!(code == Some(0) && tried >= 3 && said.contains("`--backend auto`       takes "), "{said}");
     for (what, step, remedy) in [
-        (format!("{}:1", libc::SYS_pidfd_open), "the first run: error: no process can be supervised", "allows `pidfd_open`"),
+        (
+            format!("{}:1", libc::SYS_pidfd_open),
+            "the first run: error: no process can be supervised",
+            "allows `pidfd_open`",
+        ),
         (format!("{}:38", libc::SYS_statx), "files cannot be looked at (`statx`", "newer container runtime"),
         (format!("{}:1", libc::SYS_clone3), "no thread can be started", "answers `clone3` with ENOSYS"),
         ("ptrace".into(), "the first run: error: ptrace is forbidden here", "--cap-add SYS_PTRACE"),
@@ -213,7 +222,10 @@ fn the_doctor_proves() {
         (format!("{}:1", libc::SYS_linkat), "the second run, in which all is known: ", "could not be restored"),
     ] {
         let (code, said) = doctor(&what);
-        assert!(code == Some(1) && said.contains("FAIL  ") && said.contains(step) && said.contains(remedy), "{what}: {said}");
+        assert!(
+            code == Some(1) && said.contains("FAIL  ") && said.contains(step) && said.contains(remedy),
+            "{what}: {said}"
+        );
     }
     // One way is closed, another is open: that one is taken.
     let (code, said) = doctor("listener");
@@ -221,7 +233,11 @@ fn the_doctor_proves() {
     assert!(said.contains("FAIL  backend `seccomp`") && said.contains("cannot install a seccomp listener"), "{said}");
     // Nothing is left behind.
     assert_eq!(
-        std::fs::read_dir(w.cache()).expect("a cache").flatten().filter(|e| e.file_name().to_string_lossy().starts_with("doctor-")).count(),
+        std::fs::read_dir(w.cache())
+            .expect("a cache")
+            .flatten()
+            .filter(|e| e.file_name().to_string_lossy().starts_with("doctor-"))
+            .count(),
         0
     );
 }
@@ -248,12 +264,18 @@ fn programs_that_cannot_be_looked_into() {
         let r = w.run(&["./old"]);
         let said = r.stderr();
         assert_eq!((r.code(), r.record["unseen"].as_u64()), (Some(0), Some(1)), "{backend}: {said}");
-        assert!(said.contains("warning: a program was executed that could not be looked into") && said.contains("32-bit"), "{said}");
+        assert!(
+            said.contains("warning: a program was executed that could not be looked into") && said.contains("32-bit"),
+            "{said}"
+        );
         let o = w.xl(&["run", "--strict", "--", "./old"]).output().expect("xl");
         let said = String::from_utf8_lossy(&o.stderr);
         assert!(o.status.code() == Some(77) && said.contains("none of them could be looked into"), "{backend}: {said}");
         // Others could.
-        let o = w.xl(&["run", "--strict", "--", "sh", "-c", "./old; cat old.c > copy; cmp copy old.c"]).output().expect("xl");
+        let o = w
+            .xl(&["run", "--strict", "--", "sh", "-c", "./old; cat old.c > copy; cmp copy old.c"])
+            .output()
+            .expect("xl");
         assert_eq!(o.status.code(), Some(0), "{backend}: {}", String::from_utf8_lossy(&o.stderr));
         // The build's own failure comes first.
         let o = w.xl(&["run", "--strict", "--", "sh", "-c", "./old; exit 5"]).output().expect("xl");

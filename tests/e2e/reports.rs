@@ -9,7 +9,10 @@ fn sarif_schema() -> Value {
     // Only what is compiled here was downloaded.
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut cargo = std::process::Command::new(env!("CARGO"));
-    let out = cargo.args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform]).output().expect("cargo");
+    let out = cargo
+        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform])
+        .output()
+        .expect("cargo");
     let metadata: Value = serde_json::from_slice(&out.stdout).expect("metadata");
     let package = list(&metadata["packages"]).iter().find(|p| text(p, "name") == "serde-sarif").expect("the crate");
     let schema = std::path::Path::new(text(package, "manifest_path")).with_file_name("src").join("schema.json");
@@ -38,12 +41,20 @@ fn sarif_is_what_its_schema_says() {
     assert_eq!(text(&results[1]["suppressions"][0], "justification"), "never edited");
 }
 
-/// Opens the page from disk in a real browser, with `script` after it; the result is what the script leaves in the title.
+/// Opens the page from disk in a real browser, with `script` after it; the result is what the script leaves in the
+/// title.
 fn in_browser(w: &World, page: &str, script: &str, width: u32) -> String {
     let file = w.path("page.html");
     std::fs::write(&file, page.replace("</body>", &format!("<script>{script}</script></body>"))).expect("a page");
     let mut c = std::process::Command::new("chromium");
-    c.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]);
+    c.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]);
     c.args(["--disable-component-update", "--disable-sync", "--virtual-time-budget=5000", "--dump-dom"]);
     c.arg(format!("--user-data-dir={}", w.path("profile").display())).arg(format!("--window-size={width},900"));
     let out = c.arg(format!("file://{}", file.display())).output().expect("chromium");
@@ -57,7 +68,8 @@ fn page(w: &World) -> String {
     String::from_utf8(out.stdout).expect("UTF-8")
 }
 
-/// What a script may use: all elements of a selector, those that are seen, a choice made, and the sum of the numbers of a choice's options.
+/// What a script may use: all elements of a selector, those that are seen, a choice made, and the sum of the numbers of
+/// a choice's options.
 const HELP: &str = r##"
     const q = s => [...document.querySelectorAll(s)], visible = s => q(s).filter(e => e.getClientRects().length), say = [];
     const choose = (id, v) => {
@@ -118,7 +130,10 @@ fn a_page_of_many_findings() {
     headers.iter().for_each(|h| w.write(h, ""));
     w.write("sub/s.c", &headers.iter().map(|h| format!("#include \"../{h}\"\n")).collect::<String>());
     w.write("t.c", "#include \"h0.h\"\n");
-    w.write("Makefile", "all: sub/s.o t.o\nsub/s.o: sub/s.c\n\tgcc -c sub/s.c -o sub/s.o; echo 1 >log\nt.o: t.c\n\tgcc -c t.c\n");
+    w.write(
+        "Makefile",
+        "all: sub/s.o t.o\nsub/s.o: sub/s.c\n\tgcc -c sub/s.c -o sub/s.o; echo 1 >log\nt.o: t.c\n\tgcc -c t.c\n",
+    );
     let (_, report) = audit(&w, &[], &["make"]);
     assert_eq!((found(&report, &["error"]).len(), found(&report, &["note"]).len()), (15, 1), "{report:#}");
     let script = r##"
@@ -134,7 +149,8 @@ fn a_page_of_many_findings() {
             say.push(q("article").length, visible("article li").length, q("article .fix pre")[0].textContent.split("\n").length, visible(".gist").length);
             document.title = say.join("|");
         }, 50);"##;
-    let gist = "sub/s.o reads h0.h, which nothing declares: editing the file does not rebuild the target. Fix: sub/s.o: h0.h";
+    let gist =
+        "sub/s.o reads h0.h, which nothing declares: editing the file does not rebuild the target. Fix: sub/s.o: h0.h";
     let wanted = format!("2|0|15,15,15,15|16,16,16,16|{gist}|2|14|14|1");
     assert_eq!(in_browser(&w, &page(&w), &format!("{HELP}{script}"), 1200), wanted);
 }
@@ -152,17 +168,29 @@ fn a_generated_makefile_is_repaired_where_it_was_written() {
     let variables = "VPATH = ../../src\nsrcdir = ../../src\ntop_srcdir = ../..\n";
     w.write("build/src/Makefile", &format!("{said}{variables}all: out.txt\n{rule}"));
     let (_, report) = audit(&w, &[], &["make", "-C", "build/src"]);
-    assert_eq!(found(&report, &["error"]), set(&["XL001 build/src/out.txt all.txt", "XL001 build/src/out.txt src/list.txt"]), "{report:#}");
+    assert_eq!(
+        found(&report, &["error"]),
+        set(&["XL001 build/src/out.txt all.txt", "XL001 build/src/out.txt src/list.txt"]),
+        "{report:#}"
+    );
     let mut fixes: Vec<_> = list(&report["violations"]).iter().filter(|v| v["code"] == "XL001").collect();
     fixes.sort_by_key(|v| text(v, "file"));
-    let fixes: Vec<_> = fixes.iter().map(|v| (text(&v["fix"], "place"), text(&v["fix"], "text"), text(&v["pip"], "declared_at"))).collect();
+    let fixes: Vec<_> = fixes
+        .iter()
+        .map(|v| (text(&v["fix"], "place"), text(&v["fix"], "text"), text(&v["pip"], "declared_at")))
+        .collect();
     let at = "src/Makefile.am:3";
     assert_eq!(fixes, [(at, "out.txt: $(top_srcdir)/all.txt", at), (at, "out.txt: $(srcdir)/list.txt", at)]);
-    let shown = |format: &str| String::from_utf8(w.xl(&["audit", "--format", format]).output().expect("xl").stdout).expect("UTF-8");
+    let shown = |format: &str| {
+        String::from_utf8(w.xl(&["audit", "--format", format]).output().expect("xl").stdout).expect("UTF-8")
+    };
     assert!(shown("text").contains("fix: out.txt: $(srcdir)/list.txt  (src/Makefile.am:3)"), "{}", shown("text"));
     let log: Value = serde_json::from_str(&shown("sarif")).expect("JSON");
     let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
-    assert_eq!((text(&place["artifactLocation"], "uri"), &place["region"]["startLine"]), ("src/Makefile.am", &3.into()));
+    assert_eq!(
+        (text(&place["artifactLocation"], "uri"), &place["region"]["startLine"]),
+        ("src/Makefile.am", &3.into())
+    );
     // It is what repairs it.
     for f in ["src/Makefile.am", "build/src/Makefile"] {
         w.write(f, &(w.read(f) + "out.txt: $(top_srcdir)/all.txt\nout.txt: $(srcdir)/list.txt\n"));

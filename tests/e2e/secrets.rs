@@ -1,7 +1,9 @@
-//! A secret on a command line reaches no disk and no eye: canaries in every form, every subcommand, every byte of what `xl` leaves behind.
+//! A secret on a command line reaches no disk and no eye: canaries in every form, every subcommand, every byte of what
+//! `xl` leaves behind.
 //!
-//! What a command itself prints or writes is its result and is kept as it is, so the commands here say nothing of their arguments. A word
-//! that is no secret stands beside each canary: where it is not found, the search would not have found the canary either.
+//! What a command itself prints or writes is its result and is kept as it is, so the commands here say nothing of their
+//! arguments. A word that is no secret stands beside each canary: where it is not found, the search would not have
+//! found the canary either.
 
 use crate::world::World;
 use bstr::ByteSlice;
@@ -62,7 +64,8 @@ struct Search {
 impl Search {
     fn bytes(&mut self, name: &str, bytes: &[u8]) {
         if let Some(at) = bytes.find(CANARY) {
-            let around = String::from_utf8_lossy(&bytes[at.saturating_sub(120)..(at + 40).min(bytes.len())]).into_owned();
+            let around =
+                String::from_utf8_lossy(&bytes[at.saturating_sub(120)..(at + 40).min(bytes.len())]).into_owned();
             self.leaks.push(format!("{name}: …{around}…"));
         }
         *self.found.entry(name.to_owned()).or_default() += bytes.find_iter(CONTROL).count();
@@ -153,7 +156,11 @@ fn canaries_are_found_nowhere() {
         step(&mut s, "differs", &["run", "--recheck", "100", "--", "make", "-Bs", "chance"]);
     }
     for form in ["github", "gitlab", "junit"] {
-        step(&mut s, form, &["run", "--summary", form, "--junit", "xl-junit.xml", "--", "make", "-Bks", "date", "fail"]);
+        step(
+            &mut s,
+            form,
+            &["run", "--summary", form, "--junit", "xl-junit.xml", "--", "make", "-Bks", "date", "fail"],
+        );
     }
     s.file("github, file", &out.join("summary"));
     s.file("junit, file", &w.path("xl-junit.xml"));
@@ -161,14 +168,22 @@ fn canaries_are_found_nowhere() {
     step(&mut s, "enforce", &["run", "--enforce", "--", "make", "-Bs", "a.o"]);
     for form in ["text", "json", "sarif", "html"] {
         let report = at(form);
-        step(&mut s, form, &[&["audit", "--notes", "--format", form, "-o", &report, "--"][..], &["make", "-Bs", "all"]].concat());
+        step(
+            &mut s,
+            form,
+            &[&["audit", "--notes", "--format", form, "-o", &report, "--"][..], &["make", "-Bs", "all"]].concat(),
+        );
         s.file(&format!("{form}, report"), report.as_ref());
     }
     step(&mut s, "again", &["audit", "--notes"]);
     step(&mut s, "prove", &["audit", "--prove", "1"]);
     step(&mut s, "audit with it", &[&["audit", "--"][..], &make].concat());
     for json in [&["--json"][..], &[]] {
-        step(&mut s, "trace", &[&["trace"], json, &["--", "./g.sh", &format!("--token={CANARY}"), CONTROL][..]].concat());
+        step(
+            &mut s,
+            "trace",
+            &[&["trace"], json, &["--", "./g.sh", &format!("--token={CANARY}"), CONTROL][..]].concat(),
+        );
         step(&mut s, "log", &[&["log"], json].concat());
         step(&mut s, "log of one", &[&["log", "1"], json].concat());
     }
@@ -226,7 +241,8 @@ impl Drop for Ends {
 #[test]
 fn nor_while_it_runs_or_after_it_died() {
     let w = world();
-    let waits = |mark: &str| format!("touch {mark}; : --token={CANARY} {CONTROL}; while ! test -e go; do sleep 0.02; done");
+    let waits =
+        |mark: &str| format!("touch {mark}; : --token={CANARY} {CONTROL}; while ! test -e go; do sleep 0.02; done");
     let _end = Ends(w.path("go"));
     let mut first = w.xl(&["run", "--", "sh", "-c", &waits("one")]).spawn().expect("xl");
     let there = |name: &str| {

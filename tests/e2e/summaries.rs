@@ -27,7 +27,10 @@ fn on_github() {
     w.env.insert("GITHUB_STEP_SUMMARY".into(), step.display().to_string());
     let said = run(&w, &["--summary", "github"], 2);
     let text = std::fs::read_to_string(&step).unwrap();
-    assert!(text.contains("### xl") && text.contains("3 pips") && text.contains("| 1 | it reads random bytes"), "{text}{said}");
+    assert!(
+        text.contains("### xl") && text.contains("3 pips") && text.contains("| 1 | it reads random bytes"),
+        "{text}{said}"
+    );
     assert!(text.contains("**failed with exit code 3**") && text.contains("```\na|<b> & `c`\n```"), "{text}");
     assert!(text.contains("| ran | why | for example |") && text.contains("`gcc -c a.c`"), "{text}");
     let error = said.lines().find(|l| l.starts_with("::error title=xl::")).unwrap_or_else(|| panic!("{said}"));
@@ -46,7 +49,9 @@ fn on_gitlab() {
     w.env.insert("GITLAB_CI".into(), "true".into());
     let said = run(&w, &[], 2);
     assert!(
-        said.contains("section_start") && said.contains("1 uncacheable: it reads random bytes") && said.contains("section_end"),
+        said.contains("section_start")
+            && said.contains("1 uncacheable: it reads random bytes")
+            && said.contains("section_end"),
         "{said}"
     );
     assert!(said.contains("failed with exit code 3") && said.contains("1 ran: "), "{said}");
@@ -63,7 +68,10 @@ fn as_test_cases() {
         run(&w, &["--junit", "../junit.xml", "--log", "../log"], 2);
         let log = w.read("../log");
         let outcome = if hits == 0 { "miss" } else { "hit" };
-        assert!(log.contains(outcome) && log.contains("gcc -c a.c") && log.contains("not stored: it reads random bytes"), "{log}");
+        assert!(
+            log.contains(outcome) && log.contains("gcc -c a.c") && log.contains("not stored: it reads random bytes"),
+            "{log}"
+        );
         assert!(log.contains("       exit code 3\n"), "{log}");
         let text = "import xml.etree.ElementTree as e\ns = e.parse('../junit.xml').getroot()\nf = s.find('testcase/failure')\n\
              print(s.get('tests'), s.get('failures'), s.get('skipped'), len(s.findall('testcase/skipped')), sum('<' in c.get('name') for c in s))\n\
@@ -76,5 +84,9 @@ fn as_test_cases() {
     assert!(!w.path("xl-junit.xml").exists());
     // Nothing is written where nobody has asked for it.
     let said = run(&w, &["--summary", "junit"], 2);
-    assert!(said.contains("`--summary junit` needs the name of a file\n  hint: --junit xl-junit.xml") && !w.path("a.o").exists(), "{said}");
+    assert!(
+        said.contains("`--summary junit` needs the name of a file\n  hint: --junit xl-junit.xml")
+            && !w.path("a.o").exists(),
+        "{said}"
+    );
 }

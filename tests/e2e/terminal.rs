@@ -1,5 +1,5 @@
-//! What `xl` shows on a terminal that others write to: their bytes stay as they are, one behind the other, and nothing is shown while a line or a
-//! sequence of theirs is open.
+//! What `xl` shows on a terminal that others write to: their bytes stay as they are, one behind the other, and nothing
+//! is shown while a line or a sequence of theirs is open.
 //!
 //! With `XL_STATUS_AFTER=0` the status is shown at every moment at which it may be, not only after two silent seconds.
 
@@ -66,16 +66,28 @@ for piece in [b"\x1b[3", b"1mred\x1b", b"[m\n", b"plain\n", b"\x1b]0;ti", b"t\nl
 /// Runs each kind of build on each kind of terminal so many times.
 fn bytes_stay(times: usize) {
     let w = World::new();
-    let steps = (0..12).map(|i| format!("s{i}:\n\t@printf '\\033[32mstep {i}\\033[m\\n'; echo more of {i} >&2\n\techo shown {i}\n"));
-    w.write("Makefile", &format!("all: {}\n{}", (0..12).map(|i| format!("s{i}")).collect::<Vec<_>>().join(" "), steps.collect::<String>()));
+    let steps = (0..12)
+        .map(|i| format!("s{i}:\n\t@printf '\\033[32mstep {i}\\033[m\\n'; echo more of {i} >&2\n\techo shown {i}\n"));
+    w.write(
+        "Makefile",
+        &format!(
+            "all: {}\n{}",
+            (0..12).map(|i| format!("s{i}")).collect::<Vec<_>>().join(" "),
+            steps.collect::<String>()
+        ),
+    );
     let edges = (0..12).map(|i| format!("build n{i}: e\n"));
     w.write(
         "build.ninja",
-        &format!("rule e\n command = echo text of $out; : > $out\n description = EDGE $out\n{}", edges.collect::<String>()),
+        &format!(
+            "rule e\n command = echo text of $out; : > $out\n description = EDGE $out\n{}",
+            edges.collect::<String>()
+        ),
     );
     w.write("pieces.py", PIECES);
     w.write("ninja.sh", "rm -f n[0-9]*; ninja -j1\n");
-    let builds = [("make -B -j2", false), ("make -B", true), ("sh ninja.sh", true), ("/usr/bin/python3 -B pieces.py", true)];
+    let builds =
+        [("make -B -j2", false), ("make -B", true), ("sh ninja.sh", true), ("/usr/bin/python3 -B pieces.py", true)];
     let mut all = 0;
     for (command, ordered) in builds {
         let lines = |text: &[u8]| {
@@ -93,7 +105,8 @@ fn bytes_stay(times: usize) {
                 assert_eq!(lines(&said), lines(&plain), "{command}, {term}, {time}: {}", said.escape_ascii());
                 for before in draws.iter().filter_map(|at| said.get(..*at)) {
                     let sequence = before.ends_with(b"\x1b]0;tit\r\n") || before.windows(4).any(|w| w == b"\x1b[2A");
-                    let closed = before.is_empty() || before.ends_with(b"\n") && !sequence || before.ends_with(b"le\x07");
+                    let closed =
+                        before.is_empty() || before.ends_with(b"\n") && !sequence || before.ends_with(b"le\x07");
                     assert!(closed, "{command}, {term}: shown after {}", before.escape_ascii());
                 }
                 all += draws.len();
@@ -144,15 +157,28 @@ fn where_no_status_is_shown() {
         ("''", "", ""),
         ("xterm", "", "exec 2> log; "),
     ] {
-        let command = format!("{how}XL_STATUS_AFTER=0 {} run {options} -- sh -c 'sleep 0.3; echo text'", env!("CARGO_BIN_EXE_xl"));
+        let command = format!(
+            "{how}XL_STATUS_AFTER=0 {} run {options} -- sh -c 'sleep 0.3; echo text'",
+            env!("CARGO_BIN_EXE_xl")
+        );
         let said = on_terminal(&w, term, &command);
-        assert!(said.starts_with(b"text\r\n") && !said.contains(&0x1b), "{term} {options} {how}: {}", said.escape_ascii());
-        assert_eq!(options.is_empty() && !how.contains("exec"), said.windows(4).any(|w| w == b"xl: "), "{}", said.escape_ascii());
+        assert!(
+            said.starts_with(b"text\r\n") && !said.contains(&0x1b),
+            "{term} {options} {how}: {}",
+            said.escape_ascii()
+        );
+        assert_eq!(
+            options.is_empty() && !how.contains("exec"),
+            said.windows(4).any(|w| w == b"xl: "),
+            "{}",
+            said.escape_ascii()
+        );
     }
     assert!(!w.read("log").contains('\x1b'));
     // Others have the terminal: the shell, whoever reads the text, another command of the same job.
     let build = format!("XL_STATUS_AFTER=0 {} run -- sh -c 'sleep 0.3; echo text'", env!("CARGO_BIN_EXE_xl"));
-    for command in [format!("set -m; {build} & wait"), format!("{build} | cat"), format!("sleep 5 & {build}; kill $!")] {
+    for command in [format!("set -m; {build} & wait"), format!("{build} | cat"), format!("sleep 5 & {build}; kill $!")]
+    {
         let said = on_terminal(&w, "xterm", &command);
         assert!(said.windows(4).any(|w| w == b"text") && !said.contains(&0x1b), "{command}: {}", said.escape_ascii());
     }
@@ -176,7 +202,10 @@ fn others_at_the_terminal() {
     w.write("names.sh", "echo 1; echo 2 > /dev/tty; echo 3 >&2; echo 4 >> $(tty); echo 5; sleep 0.05; echo 6\n");
     w.write("reads.sh", "echo which; read x; sleep 0.05; echo got it; sleep 0.05\n");
     w.write("whose.py", "import os, time\nprint(os.tcgetpgrp(1) == os.getpgrp(), os.isatty(2), os.get_terminal_size(2))\ntime.sleep(.05)\nos.write(1, b'end\\n')\n");
-    w.write("job.sh", "set -m; sh -c 'test $(ps -o tpgid= -p $$) = $(ps -o pgid= -p $$) && echo in front'; sleep 0.05; echo end\n");
+    w.write(
+        "job.sh",
+        "set -m; sh -c 'test $(ps -o tpgid= -p $$) = $(ps -o pgid= -p $$) && echo in front'; sleep 0.05; echo end\n",
+    );
     w.write("modes.py", "import termios, time\nprint('before', flush=True)\nm = termios.tcgetattr(1)\nm[1] &= ~termios.OPOST\ntermios.tcsetattr(1, 1, m)\nprint('a\\nb', flush=True)\ntime.sleep(.05)\nprint('end', flush=True)\n");
     for (command, from) in [
         ("bash names.sh", Some("2")),
@@ -249,7 +278,10 @@ print("done")
 #[test]
 fn a_killed_xl_takes_no_text_along() {
     let w = World::new();
-    w.write("b.sh", "echo one; : > ready; while ! test -e go; do sleep 0.05; done; echo two; echo three >&2; : > end\n");
+    w.write(
+        "b.sh",
+        "echo one; : > ready; while ! test -e go; do sleep 0.05; done; echo two; echo three >&2; : > end\n",
+    );
     let xl = env!("CARGO_BIN_EXE_xl");
     let said = on_terminal(
         &w,

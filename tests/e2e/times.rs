@@ -1,9 +1,10 @@
-//! Modification times that are inputs: rows for tools that are known, and for all others the evidence in what they made. In both directions:
-//! another time is a miss where the result shows it, and a hit where it does not.
+//! Modification times that are inputs: rows for tools that are known, and for all others the evidence in what they
+//! made. In both directions: another time is a miss where the result shows it, and a hit where it does not.
 
 use crate::world::{World, skip};
 
-/// A generator that nobody knows: looks at its file (by name, or through the open file), reads it, and writes its time in a form.
+/// A generator that nobody knows: looks at its file (by name, or through the open file), reads it, and writes its time
+/// in a form.
 const GEN: &str = r##"
 #include <stdio.h>
 #include <stdint.h>
@@ -46,7 +47,11 @@ fn minds(w: &World, text: &str, file: &str) -> bool {
     let (other, made) = (w.pip(text), std::fs::read(w.path("out")).ok());
     set(TIMES[1]);
     let plain = w.sh(text);
-    assert_eq!((other.output.stdout.as_slice(), made), (plain.stdout.as_slice(), std::fs::read(w.path("out")).ok()), "`{text}`");
+    assert_eq!(
+        (other.output.stdout.as_slice(), made),
+        (plain.stdout.as_slice(), std::fs::read(w.path("out")).ok()),
+        "`{text}`"
+    );
     other.pips("hit") == 0
 }
 
@@ -60,10 +65,15 @@ fn what_shows_a_time_depends_on_it() {
         assert!(minds(&w, &format!("./gen {form} in >out"), "in"), "form {form}");
     }
     // Through the open file nobody sees it asked for; and what is printed counts as what is made.
-    assert!(minds(&w, "./gen s in open >out", "in") && minds(&w, "./gen c in", "in") && minds(&w, "./gen 4 in open", "in"));
-    for (text, file) in
-        [("./gen z in >out", "in"), ("./gen z in open", "in"), ("./gen s in >out; :", "gen.c"), ("gcc -c gen.c -o out", "gen.c")]
-    {
+    assert!(
+        minds(&w, "./gen s in open >out", "in") && minds(&w, "./gen c in", "in") && minds(&w, "./gen 4 in open", "in")
+    );
+    for (text, file) in [
+        ("./gen z in >out", "in"),
+        ("./gen z in open", "in"),
+        ("./gen s in >out; :", "gen.c"),
+        ("gcc -c gen.c -o out", "gen.c"),
+    ] {
         assert!(!minds(&w, text, file), "{text}, {file}");
     }
 }
@@ -103,9 +113,12 @@ fn tools_that_are_known() {
 /// `mv -u` and `cp -u` decide by two times; without that option there is nothing to decide.
 #[test]
 fn an_update_compares() {
-    for (text, minds) in [("mv -u a b", true), ("mv --update a b", true), ("cp -u a b", true), ("mv a b", false), ("cp a b", false)] {
+    for (text, minds) in
+        [("mv -u a b", true), ("mv --update a b", true), ("cp -u a b", true), ("mv a b", false), ("cp a b", false)]
+    {
         let w = World::new();
-        let prepare = |of_a: u32| w.sh(&format!("echo new >a; echo old >b; touch -d @{of_a} a; touch -d @1600000000 b"));
+        let prepare =
+            |of_a: u32| w.sh(&format!("echo new >a; echo old >b; touch -d @{of_a} a; touch -d @1600000000 b"));
         for (of_a, hits) in [(1_700_000_000, 0), (1_700_000_000, 1), (1_500_000_000, u64::from(!minds))] {
             prepare(of_a);
             let r = w.pip(text);

@@ -24,7 +24,8 @@ fn strace(w: &World, cmd: &str) -> (BTreeSet<String>, BTreeSet<String>) {
             && !call.contains("O_DIRECTORY")
             && !call.contains("O_PATH")
             && call.contains(" = ")
-            && let Some(real) = call.rsplit(" = ").next().and_then(|r| r.split_once('<')).and_then(|(_, r)| r.strip_suffix('>'))
+            && let Some(real) =
+                call.rsplit(" = ").next().and_then(|r| r.split_once('<')).and_then(|(_, r)| r.strip_suffix('>'))
         {
             // A directory that is opened is not read, but looked at.
             if !std::path::Path::new(real).is_dir() {
@@ -52,9 +53,12 @@ fn agrees(files: &[(&str, &str)], cmd: &str) {
     let text = String::from_utf8_lossy(&out.stdout);
     let json = text.find("{\n").map(|i| &text[i..]).unwrap_or_default();
     let t: Value = serde_json::from_str(json).unwrap_or_else(|e| panic!("{e}: {text}"));
-    let ordinary = |p: &String| !p.starts_with("/proc") && !p.starts_with("/dev") && !p.starts_with("/sys") && !p.starts_with("/tmp/cc");
+    let ordinary = |p: &String| {
+        !p.starts_with("/proc") && !p.starts_with("/dev") && !p.starts_with("/sys") && !p.starts_with("/tmp/cc")
+    };
     let (seen_read, seen_absent) = (set(&t, "read"), set(&t, "absent"));
-    let known: BTreeSet<String> = ["inputs", "probed", "listed", "written", "temps", "symlinks"].iter().flat_map(|k| set(&t, k)).collect();
+    let known: BTreeSet<String> =
+        ["inputs", "probed", "listed", "written", "temps", "symlinks"].iter().flat_map(|k| set(&t, k)).collect();
     // Scratch files have another name each time.
     let scratch = |p: &String| std::path::Path::new(p).starts_with(w.tree()) && !std::path::Path::new(p).exists();
     let lost: Vec<_> = read.iter().filter(|p| ordinary(p) && !scratch(p) && !seen_read.contains(*p)).collect();
@@ -73,15 +77,21 @@ fn agrees(files: &[(&str, &str)], cmd: &str) {
     assert!(lost.is_empty(), "{cmd}: strace saw these missing, xl did not: {lost:?}");
     // In the tree nothing is made up either: what was written is what has changed, what was read strace saw, too.
     let root = w.tree().canonicalize().expect("the tree").display().to_string() + "/";
-    let here = |s: BTreeSet<String>| -> BTreeSet<String> { s.iter().filter_map(|p| p.strip_prefix(&root)).map(str::to_owned).collect() };
-    let changed: BTreeSet<String> = states(&w).into_iter().filter(|(p, s)| before.get(p) != Some(s)).map(|(p, _)| p).collect();
+    let here = |s: BTreeSet<String>| -> BTreeSet<String> {
+        s.iter().filter_map(|p| p.strip_prefix(&root)).map(str::to_owned).collect()
+    };
+    let changed: BTreeSet<String> =
+        states(&w).into_iter().filter(|(p, s)| before.get(p) != Some(s)).map(|(p, _)| p).collect();
     assert_eq!(here(set(&t, "outputs")), changed, "{cmd}: outputs");
     let gone: BTreeSet<String> = before.keys().filter(|p| !states(&w).contains_key(*p)).cloned().collect();
     let deleted: BTreeSet<String> = here(set(&t, "deleted"));
     let directory = |p: &String| gone.iter().any(|g| g.starts_with(&format!("{p}/")));
     assert_eq!(deleted.iter().filter(|p| !directory(p)).cloned().collect::<BTreeSet<_>>(), gone, "{cmd}: deleted");
-    let invented: Vec<String> =
-        here(seen_read).difference(&here(read)).filter(|p| !changed.contains(*p) && w.path(p).exists()).cloned().collect();
+    let invented: Vec<String> = here(seen_read)
+        .difference(&here(read))
+        .filter(|p| !changed.contains(*p) && w.path(p).exists())
+        .cloned()
+        .collect();
     assert!(invented.is_empty(), "{cmd}: xl says that these were read, strace does not: {invented:?}");
 }
 
@@ -127,7 +137,10 @@ fn twenty_more_tools() {
     agrees(&[("f", "x")], "mv f g");
     agrees(&[("d/f", "x"), ("d/e/g", "y")], &made("tar cf t.tar d && mkdir o && tar xf t.tar -C o"));
     agrees(&[("f", "x")], &made("git init -q . && git add f && git status --short"));
-    agrees(&[("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p NONE)\nfile(WRITE made x)\n")], "cmake -S . -B b");
+    agrees(
+        &[("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p NONE)\nfile(WRITE made x)\n")],
+        "cmake -S . -B b",
+    );
     agrees(&[("f", "3\n1\n")], &made("sort f -o f && uniq f u && split -l 1 u part. && cat part.* > all"));
     agrees(&[("f", "x")], &made("ln -s f soft && cp -P soft copy && cat copy"));
     agrees(&[("f", "x")], &made("gzip -k f && gunzip -c f.gz > g && touch f"));

@@ -22,7 +22,10 @@ clean:
 fn c_project(w: &World) {
     w.write("Makefile", MAKEFILE);
     w.write("inc/x.h", "#define X 3\nint a(void); int b(void);\n");
-    w.write("main.c", "#include <stdio.h>\n#include \"x.h\"\nint main(void) { printf(\"%d\\n\", a() + b() + X); return 0; }\n");
+    w.write(
+        "main.c",
+        "#include <stdio.h>\n#include \"x.h\"\nint main(void) { printf(\"%d\\n\", a() + b() + X); return 0; }\n",
+    );
     w.write("a.c", "#include \"x.h\"\nint a(void) { return X; }\n");
     w.write("b.c", "int b(void) { return 1; }\nint unused_warning(int x) { int y; return 0; }\n");
 }
@@ -79,7 +82,8 @@ fn ended_processes(w: &World, name: &str, f: impl FnOnce()) -> Option<usize> {
     Some(bytes.chunks_exact(64).filter(|r| r[48..].split(|b| *b == 0).next() == Some(name.as_bytes())).count())
 }
 
-/// Counted by the kernel, not by what `xl` says of itself. The tool has a name of its own, since other tests run compilers.
+/// Counted by the kernel, not by what `xl` says of itself. The tool has a name of its own, since other tests run
+/// compilers.
 #[test]
 fn no_tool_starts_in_a_warm_build() {
     let w = World::new();
@@ -239,7 +243,8 @@ fn a_real_build_from_the_archive() {
 fn files_that_are_changed_in_place() {
     let w = World::new();
     w.write("a.c", "int main() { return 0; }\n");
-    let rules: String = (0..20).map(|i| format!("p{i}: a.c\n\tgcc -g a.c -o $@\n\tstrip $@\n\tchmod 711 $@\n")).collect();
+    let rules: String =
+        (0..20).map(|i| format!("p{i}: a.c\n\tgcc -g a.c -o $@\n\tstrip $@\n\tchmod 711 $@\n")).collect();
     let all: String = (0..20).map(|i| format!(" p{i}")).collect();
     w.write("Makefile", &format!("all:{all}\n{rules}"));
     w.sh("make");
@@ -267,7 +272,8 @@ fn a_directory_that_is_made_anew() {
     }
 }
 
-/// What every `./configure` does: scratch names with its process number, a look at the inode of where it is, many small programs.
+/// What every `./configure` does: scratch names with its process number, a look at the inode of where it is, many small
+/// programs.
 #[test]
 fn a_configure_script() {
     let mut w = World::new();
@@ -293,7 +299,10 @@ fn files_that_change_behind_their_names() {
     let w = World::new();
     w.write("links.sh", "echo a > f; ln f f2; echo c > x\ncat f\ncat f\ncp x f2\ncat f\n");
     w.write("later.sh", "exec 3>>f; (sleep 0.4; echo b >&3; touch done) >/dev/null 2>&1 &\n");
-    w.write("wait.sh", "rm -f f done; echo a > f\nsh later.sh\ncat f\ncat f\nwhile ! test -e done; do sleep 0.05; done; cat f\n");
+    w.write(
+        "wait.sh",
+        "rm -f f done; echo a > f\nsh later.sh\ncat f\ncat f\nwhile ! test -e done; do sleep 0.05; done; cat f\n",
+    );
     for (script, want) in [("links.sh", "a\na\nc\n"), ("wait.sh", "a\na\na\nb\n")] {
         let r = w.run(&["sh", script]);
         assert_eq!((r.code(), r.stdout()), (Some(0), want.to_owned()), "{}", r.story());
@@ -314,7 +323,10 @@ fn who_moves_a_file_leaves_its_time() {
         ("python3 -B -c 'import os; os.rename(\"a\", \"b\")'", "b"),
     ] {
         for (outcome, time) in [("miss", 1000), ("hit", 3000), ("hit", 2000)] {
-            w.sh(&format!("rm -f a b c; echo x > a; chmod 644 a; echo y > b; touch -d @{time} a; touch -d @{} b", 5000 - time));
+            w.sh(&format!(
+                "rm -f a b c; echo x > a; chmod 644 a; echo y > b; touch -d @{time} a; touch -d @{} b",
+                5000 - time
+            ));
             let r = w.pip(text);
             assert_eq!(r.pips(outcome), 1, "{text}: {}", r.story());
             assert_eq!(modified(made), format!("{time}\n"), "{text}: {}", r.story());
@@ -343,8 +355,8 @@ fn a_link_in_parts() {
     assert_eq!((r.code(), r.pips("hit"), r.pips("miss")), (Some(0), 2, 0), "{}", r.story());
 }
 
-/// A file that is cut, written and closed again and again makes ext4 write it to the disk each time (`auto_da_alloc`), and a build with nothing
-/// to do would wait for that.
+/// A file that is cut, written and closed again and again makes ext4 write it to the disk each time (`auto_da_alloc`),
+/// and a build with nothing to do would wait for that.
 #[test]
 fn a_start_does_not_cut_files_again_and_again() {
     let mut w = World::new();
@@ -352,12 +364,17 @@ fn a_start_does_not_cut_files_again_and_again() {
     w.env.insert("XL_BACKEND".into(), "seccomp".into());
     let log = w.path("../opens");
     for _ in 0..2 {
-        let text = format!("strace -f -e trace=openat,creat,open -o {} {} run -- true", log.display(), env!("CARGO_BIN_EXE_xl"));
+        let text = format!(
+            "strace -f -e trace=openat,creat,open -o {} {} run -- true",
+            log.display(),
+            env!("CARGO_BIN_EXE_xl")
+        );
         assert!(w.sh(&text).status.success());
     }
     let opens = std::fs::read_to_string(&log).unwrap();
     let cache = w.cache().display().to_string();
-    let mut cut: Vec<&str> = opens.lines().filter(|l| l.contains("O_TRUNC")).filter_map(|l| l.split('"').nth(1)).collect();
+    let mut cut: Vec<&str> =
+        opens.lines().filter(|l| l.contains("O_TRUNC")).filter_map(|l| l.split('"').nth(1)).collect();
     cut.retain(|p| p.starts_with(&cache));
     assert!(!cut.is_empty(), "the test looks at the wrong calls");
     let all = cut.len();

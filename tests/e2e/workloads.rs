@@ -1,7 +1,8 @@
-//! Builds that nobody here wrote: cold and warm trees are those of a plain build, a warm build starts no tool, the build tool then has
-//! nothing to do, and what one backend stores is what the others would.
+//! Builds that nobody here wrote: cold and warm trees are those of a plain build, a warm build starts no tool, the
+//! build tool then has nothing to do, and what one backend stores is what the others would.
 //!
-//! `XL_WORKLOADS` chooses some by name. Trees are kept below the target directory, so that a second run has its sources.
+//! `XL_WORKLOADS` chooses some by name. Trees are kept below the target directory, so that a second run has its
+//! sources.
 
 #[path = "../../xtask/src/bench/workloads.rs"]
 mod list;
@@ -23,9 +24,14 @@ fn same(what: &str, plain: &Tree, now: &Tree) {
 fn unnumbered(set: &[String]) -> Vec<String> {
     let random = |w: &str| w.len() > 15 && w.bytes().all(|b| b.is_ascii_digit());
     let digits = |o: &String| -> Vec<String> {
-        o.chars().collect::<Vec<char>>().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|w| w.iter().collect()).collect()
+        o.chars()
+            .collect::<Vec<char>>()
+            .chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit())
+            .map(|w| w.iter().collect())
+            .collect()
     };
-    let mut all: Vec<String> = set.iter().map(|o| digits(o).iter().map(|w| if random(w) { "#" } else { w }).collect::<String>()).collect();
+    let mut all: Vec<String> =
+        set.iter().map(|o| digits(o).iter().map(|w| if random(w) { "#" } else { w }).collect::<String>()).collect();
     all.sort();
     all
 }
@@ -49,7 +55,11 @@ fn build(w: &Workload) {
         let fetch = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/fetch.sh");
         let o = std::process::Command::new(fetch).arg(w.package).arg(&src).output().expect("the script");
         if !o.status.success() {
-            return crate::world::skip(&format!("{}: the archive has no sources: {}", w.name, String::from_utf8_lossy(&o.stderr)));
+            return crate::world::skip(&format!(
+                "{}: the archive has no sources: {}",
+                w.name,
+                String::from_utf8_lossy(&o.stderr)
+            ));
         }
         sh(w.configure, &src);
         std::fs::rename(&src, &pristine).expect("a new name");
@@ -91,9 +101,12 @@ fn build(w: &Workload) {
         let set = results(&world);
         if let Some(before) = &stored {
             // Who compares times of what the build makes depends on other values in every build.
-            let timed = |set: &Vec<String>| set.iter().any(|o| o.contains("times: true")) && before.values().any(|b| b == set);
+            let timed =
+                |set: &Vec<String>| set.iter().any(|o| o.contains("times: true")) && before.values().any(|b| b == set);
             // Build scripts of cargo's may make up names of scratch files (the cc crate: a random number).
-            let made_up = |set: &Vec<String>| before.values().any(|b| b != set && b.len() == set.len() && unnumbered(b) == unnumbered(set));
+            let made_up = |set: &Vec<String>| {
+                before.values().any(|b| b != set && b.len() == set.len() && unnumbered(b) == unnumbered(set))
+            };
             let fresh = set.iter().filter(|(k, set)| !before.contains_key(*k) && !timed(set) && !made_up(set)).count();
             assert_eq!(fresh, 0, "{}: {backend} stores something else: {}", w.name, differences(before, &set));
         }
@@ -106,7 +119,8 @@ fn build(w: &Workload) {
     run(&world, "cold", &[], w.build);
     same(&format!("{} cold", w.name), &plain, &now());
     let tools = |text: &String| {
-        text.split([' ', '"', ';', '`']).any(|word| engine::policy::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
+        text.split([' ', '"', ';', '`'])
+            .any(|word| engine::policy::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
     };
     let warm = |what: &str| {
         let (r, said) = run(&world, what, &[], w.build);

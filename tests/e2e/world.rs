@@ -36,8 +36,10 @@ impl Run {
     /// Outcomes by command, for messages.
     pub fn story(&self) -> String {
         let items = self.record["items"].as_array().cloned().unwrap_or_default();
-        let lines: Vec<String> =
-            items.iter().map(|i| format!("{} {} {} {}", i["outcome"], i["command"], i["reason"], i["not_stored"])).collect();
+        let lines: Vec<String> = items
+            .iter()
+            .map(|i| format!("{} {} {} {}", i["outcome"], i["command"], i["reason"], i["not_stored"]))
+            .collect();
         lines.join("\n")
     }
 
@@ -45,7 +47,9 @@ impl Run {
     pub fn outcome(&self, text: &str) -> String {
         let items = self.record["items"].as_array().cloned().unwrap_or_default();
         let found = items.iter().find(|i| i["command"].as_str().is_some_and(|c| c.contains(text)));
-        found.map(|i| i["outcome"].as_str().unwrap_or_default().to_owned()).unwrap_or_else(|| panic!("no `{text}` in\n{}", self.story()))
+        found
+            .map(|i| i["outcome"].as_str().unwrap_or_default().to_owned())
+            .unwrap_or_else(|| panic!("no `{text}` in\n{}", self.story()))
     }
 }
 
@@ -88,7 +92,11 @@ impl World {
 
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut c = Command::new(program);
-        c.current_dir(self.tree()).stdin(Stdio::null()).env("XL_CACHE_DIR", self.cache()).env_remove("XL_SESSION").env_remove("MAKEFLAGS");
+        c.current_dir(self.tree())
+            .stdin(Stdio::null())
+            .env("XL_CACHE_DIR", self.cache())
+            .env_remove("XL_SESSION")
+            .env_remove("MAKEFLAGS");
         // Where the tests themselves are built is not where a build under test shall go.
         c.env_remove("CARGO_TARGET_DIR");
         // What build scripts tell the compiler is there when cargo runs the tests, too: a date, for one.
@@ -124,7 +132,12 @@ impl World {
             self.xl(&words).args(cmd).output().expect("xl")
         } else {
             let text = format!("{first}exec \"$@\"");
-            self.command("sh").args(["-c", &text, "sh", env!("CARGO_BIN_EXE_xl")]).args(words).args(cmd).output().expect("xl")
+            self.command("sh")
+                .args(["-c", &text, "sh", env!("CARGO_BIN_EXE_xl")])
+                .args(words)
+                .args(cmd)
+                .output()
+                .expect("xl")
         };
         let record = std::fs::read(&json).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or(Value::Null);
         Run { output, record }

@@ -1,8 +1,8 @@
 //! The eBPF programs, and what they share with their loader.
 //!
-//! `src/layout.txt` is the one definition of the records, of a task's state and of the call descriptions: the structures here
-//! and the programs' header are made of it. The programs are compiled when the crate is built, if clang is there. How they are
-//! loaded, and what a record means, is the business of `tracer`.
+//! `src/layout.txt` is the one definition of the records, of a task's state and of the call descriptions: the
+//! structures here and the programs' header are made of it. The programs are compiled when the crate is built, if clang
+//! is there. How they are loaded, and what a record means, is the business of `tracer`.
 
 include!(concat!(env!("OUT_DIR"), "/layout.rs"));
 include!(concat!(env!("OUT_DIR"), "/kernel.rs"));

@@ -92,7 +92,9 @@ impl std::fmt::Display for Escape {
             EscapeKind::Unreadable => "its memory or descriptors cannot be read",
             EscapeKind::Listener => "it wants a seccomp listener of its own, which fails with EBUSY under xl",
             EscapeKind::LiveStdin => "it reads live standard input",
-            EscapeKind::Tracing => "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp",
+            EscapeKind::Tracing => {
+                "it traces processes itself, which cannot work with the ptrace backend: use --backend seccomp"
+            }
             EscapeKind::Signal => "it signals a process that is not its own, or asks whether that lives",
             EscapeKind::BornDescriptor => "it uses a descriptor that xl was started with",
             EscapeKind::Lost => "its accesses came faster than they could be recorded",
@@ -137,7 +139,8 @@ pub enum Op {
     Chdir,
     /// The name disappears; a rename's source.
     Remove,
-    /// The name is replaced by something that is made elsewhere (rename target), made new (mkdir, symlink, mknod, link).
+    /// The name is replaced by something that is made elsewhere (rename target), made new (mkdir, symlink, mknod,
+    /// link).
     Create {
         /// It must not exist yet.
         exclusive: bool,
@@ -171,7 +174,8 @@ impl Op {
     }
 }
 
-/// One intent on one resolved path. A link is reported as `LinkSource`, `Create`; a rename as `LinkSource`, `Remove`, `Create`.
+/// One intent on one resolved path. A link is reported as `LinkSource`, `Create`; a rename as `LinkSource`, `Remove`,
+/// `Create`.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub op: Op,

@@ -1,10 +1,10 @@
 //! The text of a pip: captured while it runs without the command noticing, replayed on a hit.
 //!
-//! A pipe is replaced by a pipe, a socket by a socket and a terminal by a pseudo-terminal of the same size, and every byte is
-//! forwarded at once (cargo acts on rustc's messages while it runs). A regular file stays where it is: its
-//! bytes are read back when the pip ends. Of a device nothing is captured. Descriptors 1 and 2 on one description get one replacement, so
-//! their order is kept. Each tap has a thread of its own, because forwarding may block on a reader that is
-//! itself a command under supervision; nothing of the build's is ever made non-blocking.
+//! A pipe is replaced by a pipe, a socket by a socket and a terminal by a pseudo-terminal of the same size, and every
+//! byte is forwarded at once (cargo acts on rustc's messages while it runs). A regular file stays where it is: its
+//! bytes are read back when the pip ends. Of a device nothing is captured. Descriptors 1 and 2 on one description get
+//! one replacement, so their order is kept. Each tap has a thread of its own, because forwarding may block on a reader
+//! that is itself a command under supervision; nothing of the build's is ever made non-blocking.
 
 use crate::request::{Descriptors, FdKind};
 use crate::terminal::LineEnds;
@@ -58,13 +58,14 @@ struct File {
 /// Device and inode.
 type FileId = (u64, u64);
 
-/// How many bytes of commands that write through a pipe of ours went to each file so far: what comes into a file while another command has
-/// it as its output is not the text of that one.
+/// How many bytes of commands that write through a pipe of ours went to each file so far: what comes into a file while
+/// another command has it as its output is not the text of that one.
 static FORWARDED: Mutex<FxHashMap<FileId, u64>> = Mutex::new(FxHashMap::with_hasher(rustc_hash::FxBuildHasher));
 
 pub(crate) fn file_id(f: &OwnedFd) -> Option<FileId> {
     let s = rustix::fs::fstat(f).ok()?;
-    (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::RegularFile).then_some((s.st_dev, s.st_ino))
+    (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::RegularFile)
+        .then_some((s.st_dev, s.st_ino))
 }
 
 fn forwarded(id: Option<FileId>) -> u64 {
@@ -121,8 +122,9 @@ impl Passage {
         let _ = is_done.recv();
     }
 
-    /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write it again, for ever (`grep -r`
-    /// and `cat` know better when they see the file itself as their output). Returns whether that is so.
+    /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write
+    /// it again, for ever (`grep -r` and `cat` know better when they see the file itself as their output). Returns
+    /// whether that is so.
     pub fn is_read(&self, file: FileId) -> bool {
         let own = self.logs.contains(&file);
         if own {
@@ -179,7 +181,8 @@ impl Source {
 
     /// Forwards text and notes it, or keeps it for now.
     ///
-    /// When the reader is gone, our end is closed: the command learns of it as it would have without us, if it goes on writing.
+    /// When the reader is gone, our end is closed: the command learns of it as it would have without us, if it goes on
+    /// writing.
     fn pass_on(&mut self, bytes: &[u8], record: Option<&mut Record>, keep_back: bool) {
         if keep_back && self.log.is_some() && self.kept.len() + bytes.len() <= MOST_KEPT {
             self.kept.extend_from_slice(bytes);
@@ -202,13 +205,16 @@ impl Source {
         self.open = written.is_ok();
         if let Some(r) = record {
             push(&mut r.chunks, self.stream, bytes);
-            r.failed = r.failed.or(written.err().map(|e| if e == Errno::PIPE { Incomplete::Abandoned } else { Incomplete::Lost }));
+            r.failed = r
+                .failed
+                .or(written.err().map(|e| if e == Errno::PIPE { Incomplete::Abandoned } else { Incomplete::Lost }));
         }
     }
 }
 
 impl Capture {
-    /// Prepares the capture of a task's standard output and error. `hear` makes sure that what the task has looked at so far is known.
+    /// Prepares the capture of a task's standard output and error. `hear` makes sure that what the task has looked at
+    /// so far is known.
     pub(crate) fn start(
         d: &Descriptors,
         keeper: &crate::keeper::Keeper,
@@ -245,8 +251,16 @@ impl Capture {
                 FdKind::Terminal => {
                     let t = crate::terminal::like(original)?;
                     crate::terminal::follow_sizes();
-                    sources.push(Source { line_ends: t.line_ends, _size: Some(t.size), ..Source::new(stream, t.ours, original)? });
-                    installs.push(Install { target, replacement: t.theirs, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
+                    sources.push(Source {
+                        line_ends: t.line_ends,
+                        _size: Some(t.size),
+                        ..Source::new(stream, t.ours, original)?
+                    });
+                    installs.push(Install {
+                        target,
+                        replacement: t.theirs,
+                        original: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
+                    });
                 }
                 FdKind::Pipe | FdKind::Log | FdKind::Socket => {
                     let (from, replacement) = if fd.kind == FdKind::Socket {
@@ -256,7 +270,11 @@ impl Capture {
                         rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?
                     };
                     sources.push(Source::new(stream, from, original)?);
-                    installs.push(Install { target, replacement, original: rustix::io::fcntl_dupfd_cloexec(original, 3)? });
+                    installs.push(Install {
+                        target,
+                        replacement,
+                        original: rustix::io::fcntl_dupfd_cloexec(original, 3)?,
+                    });
                 }
             }
         }
@@ -321,7 +339,8 @@ impl Capture {
     }
 }
 
-/// Moves bytes until every source is at its end and the record has been asked for. Whatever is asked, what is there is forwarded first.
+/// Moves bytes until every source is at its end and the record has been asked for. Whatever is asked, what is there is
+/// forwarded first.
 ///
 /// When the reader of a source is gone, the keeper's copy of our end is closed with ours.
 fn forward(

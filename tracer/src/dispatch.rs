@@ -1,7 +1,7 @@
 //! From a blocked system call to a reported access: operands read, path resolved, supervisor asked, call let go.
 //!
-//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls that
-//! are told of afterwards take another way here; see [`crate::late`].
+//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls
+//! that are told of afterwards take another way here; see [`crate::late`].
 
 use crate::access::{Access, Escape, EscapeKind, Late, Op, StdinUse};
 use crate::arch::{self, At, Follow, Shape};
@@ -107,7 +107,14 @@ impl Inner {
         Ok(Some((base, raw)))
     }
 
-    pub(crate) fn call(self: &Arc<Self>, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) {
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        n: &Notification,
+        p: &Arc<Process>,
+        scope: Scope,
+        name: &'static str,
+        shape: Shape,
+    ) {
         match self.report(n, p, scope, name, shape) {
             Flow::Go => self.transport.proceed(n.id),
             Flow::Refuse => self.transport.fail(n.id, libc::EACCES),
@@ -146,7 +153,9 @@ impl Inner {
                     Flow::Go
                 }
             },
-            Shape::Creat(at) => one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false }, true),
+            Shape::Creat(at) => {
+                one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false }, true)
+            }
             Shape::Unlink(at) => one(at, Op::Remove, false),
             Shape::Make(at) => {
                 let private = matches!(n.nr, arch::MKDIR | arch::MKDIRAT) && is_private(n.args[at.1 as usize + 1]);
@@ -156,7 +165,14 @@ impl Inner {
             Shape::SetTimes(at, f, times) => {
                 let now = self.sets_now(n, n.args[times as usize]);
                 if n.args[at.1 as usize] == 0 {
-                    return self.on_fd(n, p, scope, name, at.0.map_or(0, |i| n.args[i as usize]) as i32, Op::SetTimes { now });
+                    return self.on_fd(
+                        n,
+                        p,
+                        scope,
+                        name,
+                        at.0.map_or(0, |i| n.args[i as usize]) as i32,
+                        Op::SetTimes { now },
+                    );
                 }
                 one(at, Op::SetTimes { now }, follows(f))
             }
@@ -173,12 +189,16 @@ impl Inner {
                     self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
                 }
                 let exclusive = n.nr == arch::RENAMEAT2 && flag(4, RENAME_NOREPLACE);
-                let steps =
-                    [(from, Op::LinkSource, false), (from, Op::Remove, false), (to, Op::Create { exclusive, private: false }, false)];
+                let steps = [
+                    (from, Op::LinkSource, false),
+                    (from, Op::Remove, false),
+                    (to, Op::Create { exclusive, private: false }, false),
+                ];
                 self.all(n, p, scope, name, steps)
             }
             Shape::Link(from, to, f) => {
-                let steps = [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true, private: false }, false)];
+                let steps =
+                    [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true, private: false }, false)];
                 self.all(n, p, scope, name, steps)
             }
             Shape::Chdir(at) => {
@@ -197,13 +217,17 @@ impl Inner {
                 }
                 Flow::Go
             }
-            Shape::Socket(address, length) => self.socket(n, scope, name, n.args[address as usize], n.args[length as usize]),
+            Shape::Socket(address, length) => {
+                self.socket(n, scope, name, n.args[address as usize], n.args[length as usize])
+            }
             Shape::Message(header) => {
                 // `struct msghdr` begins with the address and its length.
                 let tid = n.tid.cast_signed();
                 let at = n.args[header as usize];
                 match (memory::read_u64(tid, at), memory::read_u64(tid, at + 8)) {
-                    (Ok(address), Ok(length)) if address != 0 => self.socket(n, scope, name, address, length & 0xffff_ffff),
+                    (Ok(address), Ok(length)) if address != 0 => {
+                        self.socket(n, scope, name, address, length & 0xffff_ffff)
+                    }
                     _ => Flow::Go,
                 }
             }
@@ -222,7 +246,8 @@ impl Inner {
                 Flow::Go
             }
             Shape::Ids(count, groups) => {
-                let own = if groups { rustix::process::getegid().as_raw() } else { rustix::process::geteuid().as_raw() };
+                let own =
+                    if groups { rustix::process::getegid().as_raw() } else { rustix::process::geteuid().as_raw() };
                 // -1 leaves an id as it is; bash sets those that it has.
                 if n.args[..count as usize].iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own) {
                     self.escape(Some(scope), EscapeKind::Rights, name);
@@ -238,7 +263,17 @@ impl Inner {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn one(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, at: At, op: Op, follow: bool, reads: bool) -> Flow {
+    fn one(
+        &self,
+        n: &Notification,
+        p: &Arc<Process>,
+        scope: Scope,
+        name: &'static str,
+        at: At,
+        op: Op,
+        follow: bool,
+        reads: bool,
+    ) -> Flow {
         let writes = op.writes();
         if !writes && !reads {
             return Flow::Go;
@@ -254,7 +289,11 @@ impl Inner {
         let caller = Caller::Blocked { tid: n.tid.cast_signed(), process: p };
         if raw.is_empty() {
             // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes || op == Op::Attributes { self.access(&caller, scope, name, op, &base, b".", true) } else { Flow::Go };
+            return if writes || op == Op::Attributes {
+                self.access(&caller, scope, name, op, &base, b".", true)
+            } else {
+                Flow::Go
+            };
         }
         let answer = || crate::resolve::inode(&base, &raw, follow);
         if !writes && !self.is_news(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw, answer) {
@@ -268,9 +307,9 @@ impl Inner {
         flow
     }
 
-    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and those with another
-    /// `answer` than the one before, since somebody else may make, replace or remove what a program waits for. `program` is a process, and
-    /// which of its programs it runs.
+    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and
+    /// those with another `answer` than the one before, since somebody else may make, replace or remove what a program
+    /// waits for. `program` is a process, and which of its programs it runs.
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
     pub(crate) fn is_news(
         &self,
@@ -310,7 +349,16 @@ impl Inner {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    pub(crate) fn access(&self, who: &Caller<'_>, scope: Scope, call: &'static str, op: Op, base: &[u8], raw: &[u8], follow: bool) -> Flow {
+    pub(crate) fn access(
+        &self,
+        who: &Caller<'_>,
+        scope: Scope,
+        call: &'static str,
+        op: Op,
+        base: &[u8],
+        raw: &[u8],
+        follow: bool,
+    ) -> Flow {
         let mut path = self.resolver.resolve(base, raw, follow);
         if path.path.len().max(base.len() + raw.len()) >= libc::PATH_MAX as usize {
             // It has a name for whoever stands near it, and none that we could use.
@@ -318,7 +366,9 @@ impl Inner {
             return Flow::Go;
         }
         if path.path.starts_with(b"/proc/self/") {
-            for (magic, real) in [(&b"/proc/self/cwd"[..], who.cwd(self)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))] {
+            for (magic, real) in
+                [(&b"/proc/self/cwd"[..], who.cwd(self)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))]
+            {
                 if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
                     && rest.first() == Some(&b'/')
                 {
@@ -328,19 +378,22 @@ impl Inner {
             }
         }
         if let Some((fd, below)) = path.path.strip_prefix(b"/proc/self/fd/").and_then(descriptor) {
-            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew; or what lies below it, if it is a directory.
+            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew; or what lies below it, if it is a
+            // directory.
             if fd == 0 {
                 self.stdin_touched(who, scope, StdinUse::Takes);
             }
             let below = below.to_vec();
             match (self.target(who, scope, fd), who) {
-                (Some(real), Caller::Blocked { .. }) if !below.is_empty() => path = self.resolver.resolve(&real, &below, follow),
+                (Some(real), Caller::Blocked { .. }) if !below.is_empty() => {
+                    path = self.resolver.resolve(&real, &below, follow)
+                }
                 (Some(real), _) => path = self.resolver.resolve(b"/", &real, false),
                 (None, _) => return Flow::Go,
             }
         }
-        // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail, and
-        // all that it shows is that.
+        // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail,
+        // and all that it shows is that.
         let makes = matches!(op, Op::Create { .. } | Op::OpenWrite { creates: true, .. });
         let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
         if path.nowhere && makes {
@@ -398,8 +451,8 @@ impl Inner {
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
     fn about_to_write(&self, tid: i32, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves =
-            matches!(op, Op::Remove | Op::Create { .. }) && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
+        let moves = matches!(op, Op::Remove | Op::Create { .. })
+            && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
             self.moved();
             p.unsettled.store(tid, Ordering::Release);
@@ -462,7 +515,8 @@ impl Inner {
             return true;
         }
         // The second timespec is the modification time; its second half the nanoseconds.
-        n.nr == arch::UTIMENSAT && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
+        n.nr == arch::UTIMENSAT
+            && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
     }
 
     fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) -> Flow {
@@ -481,7 +535,9 @@ impl Inner {
                 }
                 format!("{name} to {}", String::from_utf8_lossy(&path))
             }
-            libc::AF_INET => format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]])),
+            libc::AF_INET => {
+                format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]]))
+            }
             f => format!("{name}, address family {f}"),
         };
         self.supervisor.connects(scope, Escape { kind: EscapeKind::Network, detail })
@@ -514,14 +570,22 @@ impl Inner {
         } else {
             self.resolver.resolve(&base, &own_image(raw, p.pid), true)
         };
-        let image = crate::request::interpreters(&program, &self.cwd(&p, tid).unwrap_or_else(|| Arc::from(&b"/"[..])), &self.resolver);
+        let image = crate::request::interpreters(
+            &program,
+            &self.cwd(&p, tid).unwrap_or_else(|| Arc::from(&b"/"[..])),
+            &self.resolver,
+        );
         if image.is_err() {
             self.unseen(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
         }
         let Some((interpreters, image)) = image.ok().flatten() else {
             // It will fail (a PATH search tries many): only that it was looked for counts.
             if reads {
-                let _ = self.supervisor.access(scope, p.pid, &Access { op: Op::Stat, path: program, call: "execve", late: None });
+                let _ = self.supervisor.access(
+                    scope,
+                    p.pid,
+                    &Access { op: Op::Stat, path: program, call: "execve", late: None },
+                );
             }
             return self.transport.proceed(n.id);
         };

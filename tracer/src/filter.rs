@@ -44,7 +44,8 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
 
-/// The flags with which the launcher sends: a combination that means nothing on a local socket, so that nobody else uses it.
+/// The flags with which the launcher sends: a combination that means nothing on a local socket, so that nobody else
+/// uses it.
 pub const LAUNCHER_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_FIN | libc::MSG_SYN | libc::MSG_RST;
 
 /// How many descriptors can be watched.
@@ -62,12 +63,17 @@ pub enum Calls {
 /// Builds the filter. Every use of the descriptors `watched` is notified.
 pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     let watched = &watched[..watched.len().min(MOST_WATCHED)];
-    let mut v = vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
+    let mut v =
+        vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
     let watched: Vec<u32> = watched.iter().map(|fd| fd.cast_unsigned()).collect();
     for (nr, arg) in arch::DESCRIPTOR_USERS.iter().filter(|_| !watched.is_empty()) {
         v.extend(notify_one_of(*nr, *arg, &watched));
     }
-    v.extend(notify_one_of(arch::IOCTL, 1, &[arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS, &[arch::TIOCGPGRP]].concat()));
+    v.extend(notify_one_of(
+        arch::IOCTL,
+        1,
+        &[arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS, &[arch::TIOCGPGRP]].concat(),
+    ));
     for nr in arch::READERS {
         v.extend(notify_one_of(*nr, 0, &[1, 2]));
     }
@@ -84,7 +90,13 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     for (nr, arg) in arch::STDIN_READERS.iter().chain(arch::STDIN_ASKERS) {
         // With another descriptor it may be a call of the table, or there is nothing more to decide.
         let other = if told_anyway(*nr) { stmt(LD_ABS, OFFSET_NR) } else { stmt(RET, ALLOW) };
-        v.extend([jump(JEQ, nr.cast_unsigned(), 0, 4), stmt(LD_ABS, offset_arg(*arg)), jump(JEQ, 0, 0, 1), stmt(RET, NOTIFY), other]);
+        v.extend([
+            jump(JEQ, nr.cast_unsigned(), 0, 4),
+            stmt(LD_ABS, offset_arg(*arg)),
+            jump(JEQ, 0, 0, 1),
+            stmt(RET, NOTIFY),
+            other,
+        ]);
     }
     // fcntl(0, F_DUPFD | F_DUPFD_CLOEXEC, …) makes a second name for standard input.
     v.extend([
@@ -132,7 +144,12 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     for (nr, errno) in [(arch::IO_URING_SETUP, libc::ENOSYS), (arch::OPEN_BY_HANDLE_AT, libc::EPERM)] {
         v.extend([jump(JEQ, nr.cast_unsigned(), 0, 1), stmt(RET, ERRNO | errno.cast_unsigned())]);
     }
-    v.extend([jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0), jump(JGT, arch::HIGHEST_KNOWN, 0, 1), stmt(RET, NOTIFY), stmt(RET, ALLOW)]);
+    v.extend([
+        jump(JGE, arch::FOREIGN_ABI_BIT, 1, 0),
+        jump(JGT, arch::HIGHEST_KNOWN, 0, 1),
+        stmt(RET, NOTIFY),
+        stmt(RET, ALLOW),
+    ]);
     v
 }
 

@@ -1,14 +1,14 @@
-//! The terminal at which `xl` was started, as the whole build sees it: behind a stand-in, so that whoever else shows something there knows what the
-//! build has written, and acts between two of its bytes and at no other place.
+//! The terminal at which `xl` was started, as the whole build sees it: behind a stand-in, so that whoever else shows
+//! something there knows what the build has written, and acts between two of its bytes and at no other place.
 //!
-//! One thread forwards, and asks the [`Screen`] while nothing comes: there is no moment at which both write. Everything that the build starts
-//! inherits the stand-in; what captures a command ([`crate::capture`]) writes to it, too. What does not come through here is noticed
-//! before it happens: whoever sets modes, reads, takes the terminal for its process group or opens it by name. From then on the screen is theirs
-//! ([`Screen::leave`]). Not noticed: a write through standard input, which may be the terminal, too, and jobs of
-//! the user's shell in the background.
+//! One thread forwards, and asks the [`Screen`] while nothing comes: there is no moment at which both write. Everything
+//! that the build starts inherits the stand-in; what captures a command ([`crate::capture`]) writes to it, too. What
+//! does not come through here is noticed before it happens: whoever sets modes, reads, takes the terminal for its
+//! process group or opens it by name. From then on the screen is theirs ([`Screen::leave`]). Not noticed: a write
+//! through standard input, which may be the terminal, too, and jobs of the user's shell in the background.
 //!
-//! To compare the states of processes instead (who sleeps in which call) was thought through: a timer or a signal wakes any of them
-//! at any moment, and what stands in the last line is not to be had from the kernel.
+//! To compare the states of processes instead (who sleeps in which call) was thought through: a timer or a signal wakes
+//! any of them at any moment, and what stands in the last line is not to be had from the kernel.
 
 use crate::capture::{Ask, Passage};
 use crate::keeper::Keeper;
@@ -135,7 +135,8 @@ fn forward(
     let mut buf = vec![0; 64 << 10];
     let mut patience = screen.idle();
     loop {
-        let mut polls: Vec<_> = [passage.wake(), from].into_iter().chain(suspended).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let mut polls: Vec<_> =
+            [passage.wake(), from].into_iter().chain(suspended).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         if let Ok(0) = rustix::event::poll(&mut polls, rustix::time::Timespec::try_from(patience).ok().as_ref()) {
             patience = screen.idle();
             continue;

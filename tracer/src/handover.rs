@@ -1,8 +1,9 @@
 //! Who wants more of a terminal than to write to it gets it.
 //!
-//! What stands in for a terminal ([`crate::terminal`]) can be written to, and that is all. A task that sets its modes (menus, pagers, passwords) or is about
-//! to read from it is held until what it has written is forwarded, and finds the terminal itself behind its descriptors then. Its
-//! parents and siblings go on with the stand-in. Which calls these are the filter decides; that the result cannot be stored, the supervisor.
+//! What stands in for a terminal ([`crate::terminal`]) can be written to, and that is all. A task that sets its modes
+//! (menus, pagers, passwords) or is about to read from it is held until what it has written is forwarded, and finds the
+//! terminal itself behind its descriptors then. Its parents and siblings go on with the stand-in. Which calls these are
+//! the filter decides; that the result cannot be stored, the supervisor.
 //!
 //! A build tool that only asks whose the terminal is (bash at its start) is told what the terminal would have said.
 
@@ -17,7 +18,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Inner {
-    /// The call sets the modes or the process group of what may be a terminal, or reads, directly or by another number, from what was given for output.
+    /// The call sets the modes or the process group of what may be a terminal, or reads, directly or by another number,
+    /// from what was given for output.
     pub(crate) fn terminal_taken(self: &Arc<Self>, n: Notification, p: &Process, scope: Scope) {
         self.stdin_used(&n, p, scope);
         let tid = n.tid.cast_signed();
@@ -52,8 +54,8 @@ impl Inner {
 }
 
 impl Inner {
-    /// The call asks for the process group of what may be a terminal. A pip is told by its stand-in that this is none of its: else its result
-    /// would depend on whether the build runs in the background.
+    /// The call asks for the process group of what may be a terminal. A pip is told by its stand-in that this is none
+    /// of its: else its result would depend on whether the build runs in the background.
     pub(crate) fn whose_terminal(&self, n: &Notification, p: &Process, scope: Scope) {
         self.stdin_used(n, p, scope);
         let tid = n.tid.cast_signed();
@@ -62,17 +64,20 @@ impl Inner {
             rustix::termios::tcgetpgrp(real).ok()
         };
         match group().filter(|_| !self.supervisor.observes_reads(scope)) {
-            Some(g) if memory::write(tid, n.args[2], &g.as_raw_nonzero().get().to_ne_bytes()).is_ok() => self.transport.succeed(n.id),
+            Some(g) if memory::write(tid, n.args[2], &g.as_raw_nonzero().get().to_ne_bytes()).is_ok() => {
+                self.transport.succeed(n.id)
+            }
             _ => self.transport.proceed(n.id),
         }
     }
 
-    /// What is to be done before a task may open the terminal by its name, to write to it. bash does so when it starts, to see whether
-    /// there is one, and closes it again.
+    /// What is to be done before a task may open the terminal by its name, to write to it. bash does so when it starts,
+    /// to see whether there is one, and closes it again.
     pub(crate) fn terminal_opened(&self, path: &Resolved, pid: i32, creates: bool) -> Option<Box<dyn FnOnce() + Send>> {
         let way = self.outward.as_ref().filter(|w| w.leads_to(path))?.clone();
         let knocks = !creates
-            && task_files::executable(pid).is_some_and(|e| e.rsplit(|b| *b == b'/').next().is_some_and(|n| n.starts_with(b"bash")));
+            && task_files::executable(pid)
+                .is_some_and(|e| e.rsplit(|b| *b == b'/').next().is_some_and(|n| n.starts_with(b"bash")));
         (!knocks).then(|| Box::new(move || way.leave()) as Box<dyn FnOnce() + Send>)
     }
 
@@ -87,7 +92,8 @@ impl Inner {
     }
 }
 
-/// Are the modes that the terminal is given others than it has? node gives back those that it has found whenever it ends.
+/// Are the modes that the terminal is given others than it has? node gives back those that it has found whenever it
+/// ends.
 fn changes_modes(n: &Notification, fd: i32) -> bool {
     let tid = n.tid.cast_signed();
     if arch::TERMINAL_OWNERS.contains(&(n.args[1] as u32)) {
@@ -96,5 +102,8 @@ fn changes_modes(n: &Notification, fd: i32) -> bool {
     let mut wanted = [0; MODES];
     let old = arch::TERMINAL_SETTERS_OLD.contains(&(n.args[1] as u32));
     let known = !old && memory::read(tid, n.args[2], &mut wanted).is_ok_and(|n| n == MODES);
-    !known || task_files::reopen(tid, fd).and_then(|t| crate::sys::terminal::modes(t.as_fd()).ok()).is_none_or(|has| has != wanted)
+    !known
+        || task_files::reopen(tid, fd)
+            .and_then(|t| crate::sys::terminal::modes(t.as_fd()).ok())
+            .is_none_or(|has| has != wanted)
 }

@@ -15,8 +15,8 @@ use crate::sys::launch::fork_helper;
 use crate::sys::seccomp::Listener;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-    SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
 };
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
@@ -43,15 +43,18 @@ impl Keeper {
     ///
     /// `journal` is removed when the build goes on without its supervisor: what its commands leave is whole then.
     pub fn start(listener: Option<&Listener>, root: i32, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
-        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
         let (root_pid, supervisor) = (root, std::process::id().cast_signed());
-        let root = rustix::process::Pid::from_raw(root).map(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
+        let root = rustix::process::Pid::from_raw(root)
+            .map(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
         let root = root.and_then(Result::ok);
         let mut fds = vec![theirs.as_fd()];
         fds.extend(listener.map(Listener::fd));
         let supervisor = rustix::process::Pid::from_raw(supervisor);
-        let supervisor = supervisor.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
+        let supervisor =
+            supervisor.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
         let build = Build { supervisor, root, root_pid };
         fds.extend([&build.root, &build.supervisor].into_iter().flatten().map(AsFd::as_fd));
         let pid = fork_helper(&fds, || keep(listener, &build, &theirs, &newest, journal.as_deref()))?;
@@ -71,7 +74,8 @@ impl Keeper {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
         // If this fails the capture merely loses its heir.
-        let _ = rustix::net::sendmsg(&*self.socket, &[IoSlice::new(&id.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL);
+        let _ =
+            rustix::net::sendmsg(&*self.socket, &[IoSlice::new(&id.to_ne_bytes())], &mut control, SendFlags::NOSIGNAL);
         id
     }
 
@@ -100,25 +104,31 @@ fn keep(
         let mut body = [0; 4];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let got = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::CMSG_CLOEXEC);
+        let got =
+            rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut body)], &mut control, RecvFlags::CMSG_CLOEXEC);
         match got {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(m) if m.bytes == 4 => {}
             _ => break,
         }
         let id = u32::from_ne_bytes(body);
-        let mut fds = control.drain().filter_map(|m| if let RecvAncillaryMessage::ScmRights(f) = m { Some(f) } else { None }).flatten();
+        let mut fds = control
+            .drain()
+            .filter_map(|m| if let RecvAncillaryMessage::ScmRights(f) = m { Some(f) } else { None })
+            .flatten();
         match (fds.next(), fds.next()) {
             (Some(from), Some(to)) => drop(held.insert(id, (from, to))),
             _ => drop(held.remove(&id)),
         }
     }
-    let mut relays: Vec<_> = held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
+    let mut relays: Vec<_> =
+        held.into_values().map(|(from, to)| std::thread::spawn(move || relay(&from, &to))).collect();
     let copy = |fd: &Option<OwnedFd>| fd.as_ref().and_then(|fd| fd.try_clone().ok());
     if let (Some(supervisor), Some(root), root_pid) = (copy(&build.supervisor), copy(&build.root), build.root_pid) {
         relays.push(std::thread::spawn(move || {
             let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-            let gone = |fd: &OwnedFd, timeout| rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout) != Ok(0);
+            let gone =
+                |fd: &OwnedFd, timeout| rustix::event::poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout) != Ok(0);
             // What the supervisor had attached is detached once it is gone. Mostly the build has ended before.
             if gone(&supervisor, None) && !gone(&root, Some(&now)) {
                 continue_stopped(root_pid);
@@ -140,7 +150,8 @@ fn keep(
 fn continue_stopped(root: i32) {
     let Ok(all) = std::fs::read_dir("/proc") else { return };
     let pids = all.flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let known: HashMap<i32, crate::task_files::Stat> = pids.filter_map(|p| Some((p, crate::task_files::stat(p)?))).collect();
+    let known: HashMap<i32, crate::task_files::Stat> =
+        pids.filter_map(|p| Some((p, crate::task_files::stat(p)?))).collect();
     for (pid, s) in known.iter().filter(|(_, s)| s.state == b'T') {
         let mut above = Some(s.parent);
         let mut steps = 0;
@@ -156,8 +167,8 @@ fn continue_stopped(root: i32) {
 
 /// Lets every call go that was or will be made, until nobody is left to make any.
 fn answer_all(listener: &Listener, newest: u64, journal: Option<&std::path::Path>) {
-    // The ordinary end: nobody is left already. Otherwise nobody knows which calls were received and not answered, and trying
-    // takes 20 ms, on a processor that the next build may want.
+    // The ordinary end: nobody is left already. Otherwise nobody knows which calls were received and not answered, and
+    // trying takes 20 ms, on a processor that the next build may want.
     if listener.is_orphaned() {
         return;
     }

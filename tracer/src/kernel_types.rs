@@ -1,8 +1,9 @@
 //! The beginning of the running kernel's table of types (BTF), up to the last type that is asked for.
 //!
-//! The whole table takes 20 ms to read and take apart, and another 13 to search (127,000 types of Linux 6.18), in every run that
-//! loads the programs. What they need is in its first seventh. A type is named by its place in the table, so a beginning of the
-//! table is a table: it merely does not know what comes later. Where something is not found, the whole table is the beginning.
+//! The whole table takes 20 ms to read and take apart, and another 13 to search (127,000 types of Linux 6.18), in every
+//! run that loads the programs. What they need is in its first seventh. A type is named by its place in the table, so a
+//! beginning of the table is a table: it merely does not know what comes later. Where something is not found, the whole
+//! table is the beginning.
 //!
 //! Source: Documentation/bpf/btf.rst, "BTF Type and String Encoding".
 
@@ -105,7 +106,11 @@ mod tests {
         for i in 0..pairs {
             for (kind, letter) in [(Kind::Structure, 's'), (Kind::Name, 't')] {
                 let members = if kind == Kind::Structure { i } else { 0 };
-                types.extend([strings.len() as u32, (kind as u32) << 24 | members, if kind == Kind::Name { 1 } else { 4 }]);
+                types.extend([
+                    strings.len() as u32,
+                    (kind as u32) << 24 | members,
+                    if kind == Kind::Name { 1 } else { 4 },
+                ]);
                 types.extend((0..members).flat_map(|_| [1, 1, 0]));
                 strings.extend(format!("{letter}{i}\0").bytes());
             }
@@ -125,7 +130,8 @@ mod tests {
     #[test]
     fn a_beginning_keeps_the_places() {
         let f = table(5);
-        let cut = beginning(&f, &[(Kind::Name, "t1"), (Kind::Structure, "s3"), (Kind::Structure, "s0")]).expect("a table");
+        let cut =
+            beginning(&f, &[(Kind::Name, "t1"), (Kind::Structure, "s3"), (Kind::Structure, "s0")]).expect("a table");
         assert_eq!(id(&cut, BtfKind::Typedef, "t1"), Some(5));
         assert_eq!(id(&cut, BtfKind::Struct, "s3"), Some(8));
         assert_eq!(id(&cut, BtfKind::Typedef, "t3"), None, "nobody asked for what comes after");

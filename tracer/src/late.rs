@@ -1,8 +1,9 @@
 //! From a record of the eBPF observer to a reported access: the same report as a blocked call gives, after the fact.
 //!
-//! Records are taken note of in the order in which the calls returned, and all of them before the gate lets the next change
-//! happen. So the file that a record names is still in the state in which the task saw it, unless somebody outside the build
-//! changed it; the report carries what is needed to find that out ([`Late`]). Here is also who is followed, and from when on.
+//! Records are taken note of in the order in which the calls returned, and all of them before the gate lets the next
+//! change happen. So the file that a record names is still in the state in which the task saw it, unless somebody
+//! outside the build changed it; the report carries what is needed to find that out ([`Late`]). Here is also who is
+//! followed, and from when on.
 
 use crate::access::{EscapeKind, Late};
 use crate::arch::Shape;
@@ -167,8 +168,8 @@ impl Inner {
         }
     }
 
-    /// Task `tid` of `p` is about to enter `scope`: from then on its looks are recorded, if anybody wants them. Loads the
-    /// observer when it is needed for the first time.
+    /// Task `tid` of `p` is about to enter `scope`: from then on its looks are recorded, if anybody wants them. Loads
+    /// the observer when it is needed for the first time.
     pub(crate) fn follow(self: &Arc<Self>, p: &Process, tid: i32, scope: Scope) {
         let Some(loader) = &self.loader else { return };
         let wanted = |s| self.supervisor.observes_reads(s).then_some(s);

@@ -1,8 +1,9 @@
 //! The right to load eBPF programs, kept by one thread until it is used, and by none after that.
 //!
-//! An ordinary user has it from the file: `xl` with `cap_bpf,cap_perfmon`. Capabilities belong to threads, and are inherited
-//! when a thread starts; so the loader starts first, and everybody after it has nothing left to abuse. What is done with the
-//! loaded programs needs descriptors only (since Linux 5.19, bpf(2)). Root keeps what it has: its build needs it.
+//! An ordinary user has it from the file: `xl` with `cap_bpf,cap_perfmon`. Capabilities belong to threads, and are
+//! inherited when a thread starts; so the loader starts first, and everybody after it has nothing left to abuse. What
+//! is done with the loaded programs needs descriptors only (since Linux 5.19, bpf(2)). Root keeps what it has: its
+//! build needs it.
 
 use crate::observer::{Observer, RingSize, Unavailable};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
@@ -46,29 +47,35 @@ impl Loader {
     }
 }
 
-/// May this thread load tracing programs (capabilities(7))? Asked before anything is read or prepared: for most users the
-/// answer is no, in every run.
+/// May this thread load tracing programs (capabilities(7))? Asked before anything is read or prepared: for most users
+/// the answer is no, in every run.
 pub(crate) fn may_load() -> bool {
     let enough = CapabilitySet::BPF | CapabilitySet::PERFMON;
-    let has = capabilities(None).is_ok_and(|c| c.effective.contains(enough) || c.effective.contains(CapabilitySet::SYS_ADMIN));
+    let has = capabilities(None)
+        .is_ok_and(|c| c.effective.contains(enough) || c.effective.contains(CapabilitySet::SYS_ADMIN));
     has && crate::sys::bpf::is_permitted()
 }
 
-/// Takes the two capabilities from the calling thread. In a fork, too, and before the build starts: a task that has more than
-/// we have cannot be looked into.
+/// Takes the two capabilities from the calling thread. In a fork, too, and before the build starts: a task that has
+/// more than we have cannot be looked into.
 pub(crate) fn drop_capabilities() {
     if rustix::process::geteuid().is_root() {
         return;
     }
     let given = CapabilitySet::BPF | CapabilitySet::PERFMON;
     if let Ok(c) = capabilities(None) {
-        let less = CapabilitySets { effective: c.effective - given, permitted: c.permitted - given, inheritable: c.inheritable - given };
+        let less = CapabilitySets {
+            effective: c.effective - given,
+            permitted: c.permitted - given,
+            inheritable: c.inheritable - given,
+        };
         // Less can always be asked for.
         let _ = set_capabilities(None, less);
     }
 }
 
-/// A program whose file gives it capabilities hides from its user, and so do its forks: whoever looks into them must be let.
+/// A program whose file gives it capabilities hides from its user, and so do its forks: whoever looks into them must be
+/// let.
 pub fn stay_visible() {
     if !rustix::process::geteuid().is_root() {
         let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);

@@ -1,9 +1,9 @@
 //! The eBPF observer's loader: which programs, which calls, whose tasks; and the way records come back.
 //!
-//! The programs are attached when the first pip starts, not before: a build that only hits never pays for them. They see what
-//! the tasks look at *after* it has happened. That is early enough, because everything that changes a file still stops at the
-//! gate, and before the gate decides anything it reads the ring to its end: each look is judged before the next change is let
-//! go. Nothing here knows what a record means; see [`crate::late`].
+//! The programs are attached when the first pip starts, not before: a build that only hits never pays for them. They
+//! see what the tasks look at *after* it has happened. That is early enough, because everything that changes a file
+//! still stops at the gate, and before the gate decides anything it reads the ring to its end: each look is judged
+//! before the next change is let go. Nothing here knows what a record means; see [`crate::late`].
 
 use crate::arch::{self, Looks, Shape};
 use crate::process::{Process, Scope};
@@ -25,8 +25,8 @@ pub struct RingSize {
 }
 
 impl Default for RingSize {
-    /// Room for some 100,000 records; who fills it faster waits. Four times as much took 30 ms more to make, in every run that loads the
-    /// programs (Linux 6.18).
+    /// Room for some 100,000 records; who fills it faster waits. Four times as much took 30 ms more to make, in every
+    /// run that loads the programs (Linux 6.18).
     fn default() -> Self {
         Self { bytes: 16 << 20, waits: true }
     }
@@ -66,7 +66,8 @@ pub struct Observer {
 }
 
 /// The programs and their tracepoints.
-const PROGRAMS: &[(&str, &str)] = &[("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_sys_exit", "sys_exit")];
+const PROGRAMS: &[(&str, &str)] =
+    &[("on_fork", "sched_process_fork"), ("on_exec", "sched_process_exec"), ("on_sys_exit", "sys_exit")];
 
 /// What the programs are told of each call, from the one table of calls.
 fn calls() -> Vec<u64> {
@@ -119,7 +120,8 @@ impl Observer {
         let events = programs.take("EVENTS")?;
         let reader = Ring::new(events.as_fd(), ring.bytes).map_err(Unavailable::Memory)?;
         let state = SharedState::new(programs.take("STATE")?.as_fd()).map_err(Unavailable::Memory)?;
-        let nudge = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK);
+        let nudge =
+            rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK);
         let nudge = nudge.map_err(|e| Unavailable::Memory(e.into()))?;
         Ok(Self {
             noticed: AtomicU64::new(0),
@@ -134,8 +136,8 @@ impl Observer {
         })
     }
 
-    /// From now on, and from the next program on if this one is replaced, task `tid` of `p` is observed for `scope`; its
-    /// children inherit that. `before` is what an `execve` that fails returns it to. `None` is not to be observed.
+    /// From now on, and from the next program on if this one is replaced, task `tid` of `p` is observed for `scope`;
+    /// its children inherit that. `before` is what an `execve` that fails returns it to. `None` is not to be observed.
     pub fn follow(&self, p: &Process, tid: i32, scope: Option<Scope>, before: Option<Scope>) -> std::io::Result<()> {
         let number = |s: Option<Scope>| s.map_or(0, |s| s.0 + 1);
         let task = layout::Task { scope: number(scope), before: number(before), ..layout::Task::default() };
@@ -179,8 +181,8 @@ impl Observer {
 
     /// Continues who was stopped. `false` when somebody may be stopped who is not known yet: to be asked again.
     ///
-    /// A task is counted in `stops`, then named in `STOPPED`, then stopped, then counted in `stopped`. Equal counts around
-    /// the reading of the names mean that everybody named is stopped already, and that nobody else is.
+    /// A task is counted in `stops`, then named in `STOPPED`, then stopped, then counted in `stopped`. Equal counts
+    /// around the reading of the names mean that everybody named is stopped already, and that nobody else is.
     fn resume(&self) -> bool {
         let before = self.state.get();
         if before.stops == 0 {
@@ -241,12 +243,20 @@ mod tests {
         let calls = calls();
         for (nr, name, shape) in arch::TABLE {
             let flags = shape.flags().map_or(5, usize::from);
-            for value in [0, libc::O_RDONLY | libc::O_CLOEXEC, libc::O_WRONLY, libc::O_RDWR | libc::O_CREAT, libc::O_TRUNC, libc::O_PATH] {
+            for value in [
+                0,
+                libc::O_RDONLY | libc::O_CLOEXEC,
+                libc::O_WRONLY,
+                libc::O_RDWR | libc::O_CREAT,
+                libc::O_TRUNC,
+                libc::O_PATH,
+            ] {
                 let mut args = [9; 6];
                 args[flags] = value.cast_unsigned();
                 let notified = |p| decide(p, *nr, arch::AUDIT_ARCH, args) == Verdict::Notify;
                 let call = calls[nr.cast_unsigned() as usize];
-                let changes = call & u64::from(layout::CALL_OPENS) != 0 && value.cast_unsigned() & layout::OPEN_CHANGES != 0;
+                let changes =
+                    call & u64::from(layout::CALL_OPENS) != 0 && value.cast_unsigned() & layout::OPEN_CHANGES != 0;
                 let emitted = call & u64::from(layout::CALL_SEES) != 0 && !changes;
                 if notified(&all) {
                     assert_eq!(notified(&gate), !emitted, "{name} with {value:o}");

@@ -44,7 +44,8 @@ impl Pool {
         s.busy += 1;
         drop(s);
         let shared = self.0.clone();
-        let spawned = std::thread::Builder::new().name("xl-pool".into()).stack_size(1 << 20).spawn(move || shared.work());
+        let spawned =
+            std::thread::Builder::new().name("xl-pool".into()).stack_size(1 << 20).spawn(move || shared.work());
         if spawned.is_err() {
             // No thread to be had (a process limit): the caller's own thread is better than never.
             let job = {

@@ -1,10 +1,11 @@
 //! The process tree: which task belongs to which process, and which process to which scope.
 //!
-//! A process is known from its first notification on. It is keyed by its task ids while it lives; a pidfd,
-//! watched by one thread, ends it. That thread may come late, and the id may be another's by then: whoever asks
-//! for a task looks whether the one that is known still lives. Parentage is never guessed: a child inherits the scope of the parent that `/proc` names, and before a process ends or
-//! changes scope its children are registered, so that an orphan keeps the scope it was born in. A process
-//! that still cannot be placed (its parent was killed before we saw the child) is reported as an orphan.
+//! A process is known from its first notification on. It is keyed by its task ids while it lives; a pidfd, watched by
+//! one thread, ends it. That thread may come late, and the id may be another's by then: whoever asks for a task looks
+//! whether the one that is known still lives. Parentage is never guessed: a child inherits the scope of the parent that
+//! `/proc` names, and before a process ends or changes scope its children are registered, so that an orphan keeps the
+//! scope it was born in. A process that still cannot be placed (its parent was killed before we saw the child) is
+//! reported as an orphan.
 
 use crate::task_files;
 use rustc_hash::FxHashMap;
@@ -47,8 +48,8 @@ pub struct Process {
     pub(crate) exec_pending: Mutex<Option<PendingExec>>,
 }
 
-/// A working directory: of which task (threads may have their own, without `CLONE_FS`), in which generation of the resolver,
-/// and its path.
+/// A working directory: of which task (threads may have their own, without `CLONE_FS`), in which generation of the
+/// resolver, and its path.
 type Cwd = (i32, u64, Arc<[u8]>);
 
 /// What to undo if the `execve` turns out to have failed.
@@ -75,7 +76,8 @@ impl Process {
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
     }
 
-    /// Reaps it, if it is a child of ours that has ended. By its descriptor: its number may be another's by now, whose stops are somebody's to see.
+    /// Reaps it, if it is a child of ours that has ended. By its descriptor: its number may be another's by now, whose
+    /// stops are somebody's to see.
     pub(crate) fn reap(&self) {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
@@ -126,7 +128,13 @@ pub enum Found {
 impl ProcessTable {
     pub fn new() -> std::io::Result<Self> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { tasks: Mutex::default(), watch, watched: Mutex::default(), births: AtomicU64::new(0), serials: AtomicU64::new(0) })
+        Ok(Self {
+            tasks: Mutex::default(),
+            watch,
+            watched: Mutex::default(),
+            births: AtomicU64::new(0),
+            serials: AtomicU64::new(0),
+        })
     }
 
     /// How many processes were seen.

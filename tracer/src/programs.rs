@@ -1,8 +1,8 @@
 //! From the compiled eBPF programs to attached ones.
 //!
-//! aya's own loader takes 25 ms before it does anything, because it reads the kernel's whole table of types even if it is then given
-//! another one (0.14), so that only its reader of objects (`aya-obj`) is used: it finds the programs and maps, and adapts their
-//! instructions to the running kernel. Knows nothing of what the programs do.
+//! aya's own loader takes 25 ms before it does anything, because it reads the kernel's whole table of types even if it
+//! is then given another one (0.14), so that only its reader of objects (`aya-obj`) is used: it finds the programs and
+//! maps, and adapts their instructions to the running kernel. Knows nothing of what the programs do.
 
 use crate::kernel_types::{self, Kind};
 use crate::observer::Unavailable;
@@ -43,7 +43,8 @@ impl Programs {
         // Whatever the compiler writes, a kernel that has storage for tasks (5.11) has long known.
         let features = BtfFeatures::new(true, true, true, true, true, true, true, true);
         let types = object.fixup_and_sanitize_btf(&features).map_err(|e| failed(&e))?;
-        let types = types.ok_or_else(|| Unavailable::Load("the programs say nothing of their types".into()))?.to_bytes();
+        let types =
+            types.ok_or_else(|| Unavailable::Load("the programs say nothing of their types".into()))?.to_bytes();
         let types = bpf::load_types(&types).map_err(|e| failed(&e))?;
         object.relocate_btf(&kernel).map_err(|e| failed(&e))?;
         let mut maps = HashMap::new();
@@ -66,7 +67,13 @@ impl Programs {
             let code = object.functions.get(&program.function_key()).ok_or_else(missing)?;
             let id = kernel.id_by_type_name_kind(&type_of(tracepoint), BtfKind::Typedef);
             let tracepoint_type = id.map_err(|e| Unavailable::Attach(tracepoint, e.to_string()))?;
-            let p = bpf::Program { name, license: &program.license, code, types: types.as_fd(), tracepoint: tracepoint_type };
+            let p = bpf::Program {
+                name,
+                license: &program.license,
+                code,
+                types: types.as_fd(),
+                tracepoint: tracepoint_type,
+            };
             let loaded = verified(&p).map_err(|why| Unavailable::Load(format!("program `{name}`: {why}")))?;
             links.push(bpf::attach(loaded.as_fd()).map_err(|e| Unavailable::Attach(tracepoint, e.to_string()))?);
         }

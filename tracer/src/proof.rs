@@ -1,9 +1,10 @@
-//! Whether commands can be looked into here, found out by doing it: before the build starts, every call without which `xl` would be blind,
-//! or take what is there for absent, is made once, on this process and on the launched one, which is a fork of it that waits.
+//! Whether commands can be looked into here, found out by doing it: before the build starts, every call without which
+//! `xl` would be blind, or take what is there for absent, is made once, on this process and on the launched one, which
+//! is a fork of it that waits.
 //!
-//! Profiles of containers refuse calls by number, `/proc` is not mounted or is another namespace's: whoever went on would see no command, and
-//! say nothing. Calls without which only one pip is not cached, or not a hit, are not tried here: whoever makes them says so of that pip.
-//! Versions of the kernel and names of profiles are never asked for.
+//! Profiles of containers refuse calls by number, `/proc` is not mounted or is another namespace's: whoever went on
+//! would see no command, and say nothing. Calls without which only one pip is not cached, or not a hit, are not tried
+//! here: whoever makes them says so of that pip. Versions of the kernel and names of profiles are never asked for.
 
 use crate::request::Credentials;
 use crate::sys::memory;
@@ -101,16 +102,21 @@ static MARK: [u8; 16] = *b"xl can read this";
 pub fn of_fork(pid: i32) -> Result<(), Lacking> {
     let me = std::process::id().cast_signed();
     let gone = || io::Error::from(io::ErrorKind::NotFound);
-    let handle = Pid::from_raw(pid).ok_or_else(gone).and_then(|p| Ok(pidfd_open(p, PidfdFlags::empty())?)).needed(Need::Handles)?;
+    let handle = Pid::from_raw(pid)
+        .ok_or_else(gone)
+        .and_then(|p| Ok(pidfd_open(p, PidfdFlags::empty())?))
+        .needed(Need::Handles)?;
     wait_for(handle.as_fd()).needed(Need::Handles)?;
     let mut mark = [0; MARK.len()];
     let read = memory::read(pid, MARK.as_ptr() as u64, &mut mark).needed(Need::Memory)?;
     shown(read == MARK.len() && mark == MARK).needed(Need::Memory)?;
     let is_child = task_files::stat(pid).is_some_and(|s| s.parent == me) && task_files::thread_group(pid) == Some(pid);
     let is_listed = task_files::children_of_thread(me, me).contains(&pid) && task_files::threads(pid) == 1;
-    let is_alike =
-        task_files::view(pid).is_some_and(|v| Some(v) == task_files::view(me)) && task_files::image(pid) == task_files::image(me);
-    let is_told = Credentials::of(pid).is_some() && task_files::inherited_fds(pid).is_some() && task_files::cwd(pid) == task_files::cwd(me);
+    let is_alike = task_files::view(pid).is_some_and(|v| Some(v) == task_files::view(me))
+        && task_files::image(pid) == task_files::image(me);
+    let is_told = Credentials::of(pid).is_some()
+        && task_files::inherited_fds(pid).is_some()
+        && task_files::cwd(pid) == task_files::cwd(me);
     shown(is_child && is_listed && is_alike && is_told).needed(Need::Task)
 }
 

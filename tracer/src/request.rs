@@ -88,7 +88,9 @@ pub struct InheritedFile {
 impl InheritedFile {
     fn new(dup: OwnedFd, outputs: [&Fd; 2]) -> Option<Self> {
         let s = rustix::fs::fstat(&dup).ok()?;
-        let captured = outputs.iter().any(|o| matches!(o.kind, FdKind::Regular { dev, ino, .. } if (dev, ino) == (s.st_dev, s.st_ino)));
+        let captured = outputs
+            .iter()
+            .any(|o| matches!(o.kind, FdKind::Regular { dev, ino, .. } if (dev, ino) == (s.st_dev, s.st_ino)));
         let readable = !rustix::fs::fcntl_getfl(&dup).ok()?.contains(OFlags::WRONLY);
         let offset = rustix::fs::tell(&dup).ok()?;
         Some(Self { readable, offset, captured, state: Self::state(&dup)?, dup })
@@ -101,7 +103,8 @@ impl InheritedFile {
 
     /// Has nothing been written to the file, and the shared offset not been moved?
     pub fn untouched(&self) -> bool {
-        self.captured || (Self::state(&self.dup) == Some(self.state) && rustix::fs::tell(&self.dup).ok() == Some(self.offset))
+        self.captured
+            || (Self::state(&self.dup) == Some(self.state) && rustix::fs::tell(&self.dup).ok() == Some(self.offset))
     }
 }
 
@@ -117,8 +120,8 @@ pub struct Credentials {
     pub umask: u32,
     /// The `Uid`, `Gid`, `Groups` and `CapEff` lines of `/proc/PID/status`: what it may do.
     pub rights: Vec<u8>,
-    /// `SigIgn` and `SigBlk` of those signals that commands can do something about: what a terminal sends, or its end, shells let
-    /// background jobs ignore.
+    /// `SigIgn` and `SigBlk` of those signals that commands can do something about: what a terminal sends, or its end,
+    /// shells let background jobs ignore.
     pub signals: [u64; 2],
     /// `Cpus_allowed`.
     pub processors: Vec<u8>,
@@ -225,8 +228,8 @@ impl ExecRequest {
 
     /// Reads what the descriptors are; the error says why the task may not be looked into.
     ///
-    /// Where pidfd_getfd(2) is refused, as by profiles of containers, they are opened anew, which a regular file cannot be: its description
-    /// is shared with whoever else has it.
+    /// Where pidfd_getfd(2) is refused, as by profiles of containers, they are opened anew, which a regular file cannot
+    /// be: its description is shared with whoever else has it.
     pub fn descriptors(&self) -> Result<Descriptors, &'static str> {
         const TAKEN: &str = "its standard input or output is a file that cannot be taken over: `pidfd_getfd` is refused, which a container \
                              allows with --cap-add SYS_PTRACE";
@@ -246,12 +249,15 @@ impl ExecRequest {
         };
         let (stdout, stderr) = (out(1).ok_or(TAKEN)?, out(2).ok_or(TAKEN)?);
         let parent = p.parent().unwrap_or(0);
-        let outputs = |pid| [1, 2].map(|fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino)));
+        let outputs =
+            |pid| [1, 2].map(|fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok().map(|s| (s.st_dev, s.st_ino)));
         let parents = outputs(parent);
         // dash turns its own output to the file, vforks, and turns it back when the command runs.
         let is_lent = |file| {
             let above = || outputs(task_files::parent_of(parent).unwrap_or(0));
-            memory::shares_memory(parent, p.pid) == Some(true) && !above().contains(&Some(file)) && task_files::has_put_aside(parent, file)
+            memory::shares_memory(parent, p.pid) == Some(true)
+                && !above().contains(&Some(file))
+                && task_files::has_put_aside(parent, file)
         };
         let (mut stdout, mut stderr) = (stdout, stderr);
         // A log that the build tool writes to as well: what others print there is not this command's text.
@@ -279,7 +285,8 @@ impl ExecRequest {
             others.push(Inherited { fd, link, file });
         }
         let is_pipe = |fd| {
-            std::fs::metadata(format!("/proc/{}/fd/{fd}", p.pid)).is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_fifo(&m.file_type()))
+            std::fs::metadata(format!("/proc/{}/fd/{fd}", p.pid))
+                .is_ok_and(|m| std::os::unix::fs::FileTypeExt::is_fifo(&m.file_type()))
         };
         let pipes = [0, 1, 2].map(|fd| task_files::fd_link(p.pid, fd).filter(|_| is_pipe(fd)).unwrap_or_default());
         Ok(Descriptors { stdin, stdout, stderr, shared, pipes, others })
@@ -299,9 +306,18 @@ fn kind_of(fd: &OwnedFd) -> FdKind {
             let appends = rustix::fs::fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::APPEND));
             let tells = rustix::fs::tell(fd).unwrap_or(0);
             let offset = if appends { s.st_size.cast_unsigned() } else { tells };
-            FdKind::Regular { dev: s.st_dev, ino: s.st_ino, offset, inside: offset < s.st_size.cast_unsigned(), tells, appends }
+            FdKind::Regular {
+                dev: s.st_dev,
+                ino: s.st_ino,
+                offset,
+                inside: offset < s.st_size.cast_unsigned(),
+                tells,
+                appends,
+            }
         }
-        FileType::Socket if rustix::net::sockopt::socket_type(fd) == Ok(rustix::net::SocketType::STREAM) => FdKind::Socket,
+        FileType::Socket if rustix::net::sockopt::socket_type(fd) == Ok(rustix::net::SocketType::STREAM) => {
+            FdKind::Socket
+        }
         // Major 1, minor 3 (Documentation/admin-guide/devices.txt).
         FileType::CharacterDevice if s.st_rdev == rustix::fs::makedev(1, 3) => FdKind::Null,
         FileType::CharacterDevice if rustix::termios::isatty(fd) => FdKind::Terminal,
@@ -335,7 +351,8 @@ fn stdin_of(fd: OwnedFd) -> Stdin {
 const HEAD: usize = 256;
 
 fn head(path: &[u8]) -> Option<Vec<u8>> {
-    let f = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, rustix::fs::Mode::empty()).ok()?;
+    let f =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, rustix::fs::Mode::empty()).ok()?;
     let mut b = vec![0; HEAD];
     let n = rustix::io::pread(&f, &mut b, 0).ok()?;
     b.truncate(n);

@@ -19,8 +19,8 @@ const TRUST: Duration = Duration::from_secs(1);
 /// Where a path leads.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// Canonical path: no `.`, `..` or crossed link in it. If a component is missing, the rest as given, up to a `..` that leads back out
-    /// of what is not there: nothing after that was looked at.
+    /// Canonical path: no `.`, `..` or crossed link in it. If a component is missing, the rest as given, up to a `..`
+    /// that leads back out of what is not there: nothing after that was looked at.
     pub path: Arc<[u8]>,
     /// Symbolic links that were crossed, in order.
     pub links: Vec<Crossed>,
@@ -49,7 +49,8 @@ pub fn lstat(path: &[u8]) -> Option<Statx> {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS | StatxFlags::BTIME).ok()
 }
 
-/// The inode number of what `raw`, relative to the directory `base`, names now; `None` when nothing is there. Nothing is memoised.
+/// The inode number of what `raw`, relative to the directory `base`, names now; `None` when nothing is there. Nothing
+/// is memoised.
 pub fn inode(base: &[u8], raw: &[u8], follow: bool) -> Option<u64> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     let look = |path: &[u8]| rustix::fs::statx(CWD, path, flags, StatxFlags::INO).ok();
@@ -124,7 +125,13 @@ impl Resolver {
         let (parent, name) = (&lexical[..cut], lexical.get(cut + 1..).unwrap_or_default());
         if matches!(name, b"" | b".") {
             let d = self.directory(parent);
-            return Resolved { state: lstat(&d.path), path: d.path, links: d.way.links, left: d.way.left, nowhere: d.missing };
+            return Resolved {
+                state: lstat(&d.path),
+                path: d.path,
+                links: d.way.links,
+                left: d.way.left,
+                nowhere: d.missing,
+            };
         }
         let d = self.directory(if name == b".." { lexical } else { parent });
         if name == b".." || d.dead_end {
@@ -144,8 +151,8 @@ impl Resolver {
         Resolved { state, nowhere: state.is_none() && !parent(), path: path.into(), links: way.links, left: way.left }
     }
 
-    /// Where the absolute path `lexical` leads, links followed. Begins at the nearest directory that is known, so that each is
-    /// looked at once, however many paths go through it.
+    /// Where the absolute path `lexical` leads, links followed. Begins at the nearest directory that is known, so that
+    /// each is looked at once, however many paths go through it.
     fn directory(&self, lexical: &[u8]) -> Directory {
         let generation = self.generation.load(Ordering::Relaxed);
         let mut d = Directory {
@@ -299,7 +306,19 @@ mod tests {
         symlink(root.join("a"), root.join("abs")).unwrap();
         symlink("../rel/f", root.join("a/chain")).unwrap();
         let r = Resolver::default();
-        for raw in ["a/b/f", "./a//b/./f", "rel/f", "abs/b/f", "abs/chain", "a/b/../chain", "rel/../b/f", "rel/..", ".", "rel/", "abs/b/"] {
+        for raw in [
+            "a/b/f",
+            "./a//b/./f",
+            "rel/f",
+            "abs/b/f",
+            "abs/chain",
+            "a/b/../chain",
+            "rel/../b/f",
+            "rel/..",
+            ".",
+            "rel/",
+            "abs/b/",
+        ] {
             let got = r.resolve(bytes(&root), raw.as_bytes(), true);
             let want = root.join(raw).canonicalize().unwrap();
             assert_eq!(&*got.path, bytes(&want), "{raw}");
@@ -308,7 +327,11 @@ mod tests {
         for (raw, left) in [("a/b/../chain", vec!["a/b", "a"]), ("rel/..", vec!["a/b"]), ("a/b/f", vec![])] {
             let got: Vec<_> = r.resolve(bytes(&root), raw.as_bytes(), true).left;
             let want: Vec<_> = left.into_iter().map(|d| root.join(d)).collect();
-            assert_eq!(got.iter().map(|d| &**d).collect::<Vec<_>>(), want.iter().map(|d| bytes(d)).collect::<Vec<_>>(), "{raw}");
+            assert_eq!(
+                got.iter().map(|d| &**d).collect::<Vec<_>>(),
+                want.iter().map(|d| bytes(d)).collect::<Vec<_>>(),
+                "{raw}"
+            );
         }
         let link = r.resolve(bytes(&root), b"abs/chain", false);
         assert_eq!(link.file_type(), Some(FileType::Symlink));
@@ -327,9 +350,13 @@ mod tests {
         // A `..` leads nowhere out of what is not there, or no directory, whatever there is besides.
         std::fs::write(root.join("f"), "").unwrap();
         symlink("none/../f", root.join("out")).unwrap();
-        for (raw, end) in
-            [("none/../f", "none/.."), ("none/x/../../f", "none/x/.."), ("f/../f", "f/.."), ("out", "none/.."), ("none/..", "none/..")]
-        {
+        for (raw, end) in [
+            ("none/../f", "none/.."),
+            ("none/x/../../f", "none/x/.."),
+            ("f/../f", "f/.."),
+            ("out", "none/.."),
+            ("none/..", "none/.."),
+        ] {
             let got = r.resolve(bytes(&root), raw.as_bytes(), true);
             assert_eq!((&*got.path, got.state.is_none(), got.nowhere), (bytes(&root.join(end)), true, true), "{raw}");
         }

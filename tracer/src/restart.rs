@@ -1,9 +1,10 @@
 //! Calls that a signal has taken back are made again, also by shells that do not see to that.
 //!
-//! Looks at files never fail with `EINTR` (signal(7)), and dash and the shell of busybox do not expect it: they go on to the next directory of
-//! `PATH`, as if a command were not there. With us between they could fail, if a child ends before we have heard of the look (see
-//! [`crate::transport`]). What these shells wait for with is interrupted anyway (`sigsuspend`, `wait3` without blocking). Knows nothing of
-//! other programs: to change their handlers would be guessing at what they rely on.
+//! Looks at files never fail with `EINTR` (signal(7)), and dash and the shell of busybox do not expect it: they go on
+//! to the next directory of `PATH`, as if a command were not there. With us between they could fail, if a child ends
+//! before we have heard of the look (see [`crate::transport`]). What these shells wait for with is interrupted anyway
+//! (`sigsuspend`, `wait3` without blocking). Knows nothing of other programs: to change their handlers would be
+//! guessing at what they rely on.
 
 use crate::process::Process;
 use crate::session::Inner;
@@ -17,11 +18,13 @@ const SHELLS: [&[u8]; 2] = [b"dash", b"busybox"];
 const FLAGS: u64 = 8;
 
 impl Inner {
-    /// A process is about to say how it handles the ends of children: such a shell says that calls are to be made again.
+    /// A process is about to say how it handles the ends of children: such a shell says that calls are to be made
+    /// again.
     pub(crate) fn child_handler(&self, n: &Notification, p: &Process) {
         let (tid, action) = (n.tid.cast_signed(), n.args[1]);
         let is_shell = || {
-            let image = rustix::fs::readlink(format!("/proc/{}/exe", p.pid), Vec::new()).map(std::ffi::CString::into_bytes);
+            let image =
+                rustix::fs::readlink(format!("/proc/{}/exe", p.pid), Vec::new()).map(std::ffi::CString::into_bytes);
             image.is_ok_and(|i| SHELLS.contains(&i.rsplit(|b| *b == b'/').next().unwrap_or_default()))
         };
         let restarts = u64::from(libc::SA_RESTART.cast_unsigned());

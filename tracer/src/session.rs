@@ -43,13 +43,13 @@ pub enum Flow {
 pub trait Supervisor: Send + Sync + 'static {
     /// An `execve` that would succeed. Answer the ticket now or later.
     fn exec(&self, ticket: ExecTicket);
-    /// Process `pid` of an observed scope (or, for writes, of any scope) is about to do this, or has done it if the access
-    /// is [`Access::late`]: then it can be neither delayed nor refused.
+    /// Process `pid` of an observed scope (or, for writes, of any scope) is about to do this, or has done it if the
+    /// access is [`Access::late`]: then it can be neither delayed nor refused.
     fn access(&self, scope: Scope, pid: i32, access: &Access) -> Flow;
     /// A process of an observed scope asked for a fact.
     fn fact(&self, scope: Scope, pid: i32, fact: Fact);
-    /// A process of an observed scope does something with the standard input that its root was given. If that is `live`, taking it is an
-    /// escape besides.
+    /// A process of an observed scope does something with the standard input that its root was given. If that is
+    /// `live`, taking it is an escape besides.
     fn stdin(&self, _scope: Scope, _pid: i32, _how: StdinUse, _live: bool) {}
     /// Process `parent` of an observed scope has a new child. Not every backend tells.
     fn forked(&self, scope: Scope, parent: i32, child: i32);
@@ -244,7 +244,11 @@ struct Waiting {
 
 impl Waiting {
     /// Launches it under `filter`, or to be attached to.
-    fn launch(o: &Options<'_>, filter: Option<&[filter::Instruction]>, replace: Option<&launch::Replace<'_>>) -> Result<Self, SpawnError> {
+    fn launch(
+        o: &Options<'_>,
+        filter: Option<&[filter::Instruction]>,
+        replace: Option<&launch::Replace<'_>>,
+    ) -> Result<Self, SpawnError> {
         let l = launch::launch(o.program, o.argv, o.env, filter, replace)?;
         let first = match &l.way {
             Way::Listener(l) => l.first().map(Some).map_err(SpawnError::Receive),
@@ -297,7 +301,8 @@ impl Session {
             Some(Backend::Seccomp | Backend::Ebpf) => start(Some(&filter))?,
             Some(Backend::Ptrace) => step()?,
             None => match start(Some(&filter)) {
-                // Somebody further out has a listener already, or filters or what it takes to hand one over are forbidden.
+                // Somebody further out has a listener already, or filters or what it takes to hand one over are
+                // forbidden.
                 Err(SpawnError::Launch(_) | SpawnError::Receive(_)) => step()?,
                 other => other?,
             },
@@ -350,8 +355,8 @@ impl Session {
         self.pid
     }
 
-    /// Ends the command before it has executed anything. No signal is needed for that: what launches it gives up when its `execve` fails, or when
-    /// nobody is there who lets it execute.
+    /// Ends the command before it has executed anything. No signal is needed for that: what launches it gives up when
+    /// its `execve` fails, or when nobody is there who lets it execute.
     pub fn abandon(self) {
         drop(self.go);
         if let Transport::Notify(l) = &self.transport {
@@ -557,7 +562,11 @@ impl Inner {
             arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
             arch::EXIT => self.processes.forget_thread(tid, &p),
             arch::EXIT_GROUP => return self.exit(n, &p),
-            arch::IOCTL if [arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS].iter().any(|all| all.contains(&(n.args[1] as u32))) => {
+            arch::IOCTL
+                if [arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS]
+                    .iter()
+                    .any(|all| all.contains(&(n.args[1] as u32))) =>
+            {
                 return self.terminal_taken(n, &p, scope);
             }
             arch::IOCTL if n.args[1] as u32 == arch::TIOCGPGRP => return self.whose_terminal(&n, &p, scope),
@@ -565,7 +574,9 @@ impl Inner {
                 return self.terminal_taken(n, &p, scope);
             }
             arch::RT_SIGACTION => self.child_handler(&n, &p),
-            nr if arch::READERS.contains(&nr) && matches!(n.args[0] as i32, 1 | 2) => return self.terminal_taken(n, &p, scope),
+            nr if arch::READERS.contains(&nr) && matches!(n.args[0] as i32, 1 | 2) => {
+                return self.terminal_taken(n, &p, scope);
+            }
             // Only the transport that is in their way asks about these.
             arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
             nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {

@@ -90,8 +90,9 @@ pub fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
     all.split(|c| *c == b' ').filter_map(number::<i32>).collect()
 }
 
-/// Has this process the terminal behind `fd` for itself and its children? Not in the background, where the shell has it, nor if somebody who was
-/// started beside it is in its group (`… | tee log`, another command of `make -j`). Those that wait for it do not count.
+/// Has this process the terminal behind `fd` for itself and its children? Not in the background, where the shell has
+/// it, nor if somebody who was started beside it is in its group (`… | tee log`, another command of `make -j`). Those
+/// that wait for it do not count.
 pub fn has_terminal_alone(fd: BorrowedFd<'_>) -> bool {
     use rustix::process::{Pid, getpgid, getpgrp, getsid};
     let group = getpgrp();
@@ -180,7 +181,12 @@ pub fn fds(pid: i32) -> Vec<i32> {
 pub fn exec_closes_a_pipe(pid: i32) -> bool {
     let is_open_end = |fd| {
         let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}"));
-        s.is_ok_and(|s| matches!(rustix::fs::FileType::from_raw_mode(s.st_mode), rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+        s.is_ok_and(|s| {
+            matches!(
+                rustix::fs::FileType::from_raw_mode(s.st_mode),
+                rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket
+            )
+        })
     };
     fds(pid).into_iter().any(|fd| fd_flags(pid, fd).is_none_or(|f| f & CLOEXEC != 0) && is_open_end(fd))
 }
@@ -203,7 +209,9 @@ pub fn dies_of(tid: i32, signal: i32) -> bool {
         let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(name))?;
         u64::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 16).ok()
     };
-    [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:"].into_iter().all(|name| set(name).is_some_and(|s| s >> (signal - 1) & 1 == 0))
+    [&b"SigBlk:"[..], b"SigIgn:", b"SigCgt:"]
+        .into_iter()
+        .all(|name| set(name).is_some_and(|s| s >> (signal - 1) & 1 == 0))
 }
 
 /// Is there a regular file behind the descriptor?
@@ -220,8 +228,8 @@ pub fn own_inherited() -> Vec<(i32, Vec<u8>)> {
     others.filter_map(|fd| Some((fd, fd_link(me, fd)?))).take(crate::filter::MOST_WATCHED).collect()
 }
 
-/// Has the process put its own output aside, to lend descriptor 1 or 2 to a command? Shells keep it from 10 on, closed on exec (POSIX,
-/// "Redirection"): something to write to that is not this file.
+/// Has the process put its own output aside, to lend descriptor 1 or 2 to a command? Shells keep it from 10 on, closed
+/// on exec (POSIX, "Redirection"): something to write to that is not this file.
 pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
     let mut kept = fds(pid).into_iter().filter(|fd| *fd >= 10);
     let is_other = |fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) != file);
@@ -230,7 +238,9 @@ pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
 
 /// Has the process the file of this name open, or (`writing`) open for writing?
 pub fn has_open(pid: i32, path: &[u8], writing: bool) -> bool {
-    fds(pid).into_iter().any(|fd| fd_link(pid, fd).is_some_and(|l| l == path) && (!writing || fd_flags(pid, fd).is_none_or(|f| f & 3 != 0)))
+    fds(pid).into_iter().any(|fd| {
+        fd_link(pid, fd).is_some_and(|l| l == path) && (!writing || fd_flags(pid, fd).is_none_or(|f| f & 3 != 0))
+    })
 }
 
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.
@@ -260,6 +270,9 @@ pub fn reopen(pid: i32, fd: i32) -> Option<OwnedFd> {
     // A regular file opened anew has an offset of its own: that would not be the same thing.
     let access = if fd == 0 { OFlags::RDONLY | OFlags::NONBLOCK } else { OFlags::WRONLY };
     (!is_regular(pid, fd))
-        .then(|| rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), access | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok())
+        .then(|| {
+            rustix::fs::open(format!("/proc/{pid}/fd/{fd}"), access | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                .ok()
+        })
         .flatten()
 }

@@ -1,8 +1,8 @@
 //! The pseudo-terminal that stands in for a real one while a command's text is captured.
 //!
-//! It has the size and modes of the real one, and follows it when the user resizes the window. The real one processes what is forwarded to it,
-//! so what the stand-in has made of line ends is undone first. It is there to be written to: whoever sets its modes (curses, a
-//! pager) or reads from it is given the real one instead; see [`behind`].
+//! It has the size and modes of the real one, and follows it when the user resizes the window. The real one processes
+//! what is forwarded to it, so what the stand-in has made of line ends is undone first. It is there to be written to:
+//! whoever sets its modes (curses, a pager) or reads from it is given the real one instead; see [`behind`].
 
 use crate::sys::signals;
 use rustix::fs::{Mode, OFlags};
@@ -66,7 +66,10 @@ pub fn follow_sizes() {
 pub fn behind(device: u64) -> Option<OwnedFd> {
     let stands_for = |device: u64| {
         let live = LIVE.lock().expect("terminals");
-        live.iter().filter_map(Weak::upgrade).find(|p| p.device == device).and_then(|p| fcntl_dupfd_cloexec(&p.real, 3).ok())
+        live.iter()
+            .filter_map(Weak::upgrade)
+            .find(|p| p.device == device)
+            .and_then(|p| fcntl_dupfd_cloexec(&p.real, 3).ok())
     };
     let mut found = stands_for(device)?;
     // A command below one that turned out to start commands itself has a stand-in for a stand-in.
@@ -150,7 +153,8 @@ mod tests {
     #[test]
     fn line_ends_come_back_however_they_are_cut() {
         let written = b"a\nb\r\nc\r\r\n\n\r50%\r100%\r";
-        let shown: Vec<u8> = written.iter().flat_map(|b| if *b == b'\n' { b"\r\n".to_vec() } else { vec![*b] }).collect();
+        let shown: Vec<u8> =
+            written.iter().flat_map(|b| if *b == b'\n' { b"\r\n".to_vec() } else { vec![*b] }).collect();
         for cut in 0..=shown.len() {
             let mut l = LineEnds::default();
             let mut back = l.undo(&shown[..cut]);

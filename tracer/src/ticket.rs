@@ -69,20 +69,21 @@ impl ExecTicket {
     pub fn enter_captured(mut self, scope: Scope, d: &Descriptors) -> Option<Tap> {
         self.inner.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, Stdin::Live(_)));
         let inner = self.inner.clone();
-        let started = Capture::start(d, &self.inner.keeper, move || inner.drain()).ok().and_then(|(capture, installs)| {
-            let mut originals = Vec::new();
-            for i in installs {
-                if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target, false).is_err() {
-                    for (target, original) in &originals {
-                        let original: &std::os::fd::OwnedFd = original;
-                        self.inner.transport.restore_fd(self.note.id, original, *target);
+        let started =
+            Capture::start(d, &self.inner.keeper, move || inner.drain()).ok().and_then(|(capture, installs)| {
+                let mut originals = Vec::new();
+                for i in installs {
+                    if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target, false).is_err() {
+                        for (target, original) in &originals {
+                            let original: &std::os::fd::OwnedFd = original;
+                            self.inner.transport.restore_fd(self.note.id, original, *target);
+                        }
+                        return None;
                     }
-                    return None;
+                    originals.push((i.target, i.original));
                 }
-                originals.push((i.target, i.original));
-            }
-            Some((capture, originals))
-        });
+                Some((capture, originals))
+            });
         let (capture, originals) = started.unzip();
         self.move_to(scope, true, originals.unwrap_or_default());
         if let (Some(c), Some(s)) = (&capture, self.inner.scope_state(scope)) {
@@ -97,7 +98,8 @@ impl ExecTicket {
         capture.map(Tap)
     }
 
-    /// Why a hit is out of the question. It would print `text`; `repeatable`: what it makes does not change if it is made again.
+    /// Why a hit is out of the question. It would print `text`; `repeatable`: what it makes does not change if it is
+    /// made again.
     pub fn must_run(&self, d: &Descriptors, text: &[Chunk], repeatable: bool) -> Option<&'static str> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         if self.inner.transport.is_taken(&self.note) {
@@ -106,9 +108,11 @@ impl ExecTicket {
         // A command that meets that ends as it likes: by SIGPIPE, or with a word about it.
         let abandoned = |dup: &std::os::fd::OwnedFd| {
             let mut fds = [PollFd::new(dup, PollFlags::OUT)];
-            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+                && fds[0].revents().contains(PollFlags::ERR)
         };
-        let mut dups = [&d.stdout, &d.stderr].into_iter().filter(|fd| fd.kind == FdKind::Pipe).filter_map(|fd| fd.dup.as_ref());
+        let mut dups =
+            [&d.stdout, &d.stderr].into_iter().filter(|fd| fd.kind == FdKind::Pipe).filter_map(|fd| fd.dup.as_ref());
         if !text.is_empty() && dups.any(abandoned) {
             return Some("nobody reads its text any more");
         }
@@ -118,8 +122,9 @@ impl ExecTicket {
             fd.kind == FdKind::Pipe && bytes > PIPE_ROOM
         };
         let one = d.shared || text.windows(2).all(|w| w[0].stream == w[1].stream);
-        let leaves =
-            !(repeatable && one) && [(&d.stdout, Stream::Out), (&d.stderr, Stream::Err)].into_iter().any(long) && self.nobody_waits();
+        let leaves = !(repeatable && one)
+            && [(&d.stdout, Stream::Out), (&d.stderr, Stream::Err)].into_iter().any(long)
+            && self.nobody_waits();
         leaves.then_some("whoever reads its long text may leave before the end")
     }
 
@@ -130,8 +135,8 @@ impl ExecTicket {
         if self.inner.transport.is_taken(&self.note) {
             return Err(Box::new((HitError::Seize(std::io::Error::from_raw_os_error(libc::EPERM)), self)));
         }
-        // Where the parent may wait for this very exec before it reads, only what fits without waiting is written now, the rest once the
-        // task has ended. Our duplicates keep its pipes open until then.
+        // Where the parent may wait for this very exec before it reads, only what fits without waiting is written now,
+        // the rest once the task has ended. Our duplicates keep its pipes open until then.
         let mut patient = None;
         let mut rest = Vec::new();
         for c in text {
@@ -173,11 +178,12 @@ impl ExecTicket {
         }
     }
 
-    /// Does nobody wait for this `execve`? A parent does that shares its memory (vfork, posix_spawn), or that reads from a pipe which the
-    /// call closes, to learn of its failure (`Command` of Rust, `open` of perl).
+    /// Does nobody wait for this `execve`? A parent does that shares its memory (vfork, posix_spawn), or that reads
+    /// from a pipe which the call closes, to learn of its failure (`Command` of Rust, `open` of perl).
     fn nobody_waits(&self) -> bool {
         let p = &self.request.process;
-        p.parent().is_some_and(|parent| memory::shares_memory(parent, p.pid) == Some(false)) && !task_files::exec_closes_a_pipe(p.pid)
+        p.parent().is_some_and(|parent| memory::shares_memory(parent, p.pid) == Some(false))
+            && !task_files::exec_closes_a_pipe(p.pid)
     }
 
     /// The first of these files that a build tool has open.
@@ -251,8 +257,8 @@ impl ExitTicket {
         pool.run(Box::new(move || job(self)));
     }
 
-    /// Ends the process as writing to a pipe without a reader would have, if that would have ended it: it has said all, and been heard only
-    /// in part, because a capture stood in between.
+    /// Ends the process as writing to a pipe without a reader would have, if that would have ended it: it has said all,
+    /// and been heard only in part, because a capture stood in between.
     pub fn end_unheard(mut self) {
         if task_files::dies_of(self.note.tid.cast_signed(), libc::SIGPIPE) {
             crate::sys::signals::send(self.process.pid, libc::SIGPIPE);

@@ -2,10 +2,10 @@
 //!
 //! One contract, two ways; whoever decides about a call does not know which it is.
 //!
-//! States of a blocked call: *asked* (the task waits, we have not heard of it) → *received* (it is ours) → *answered*. With notifications a signal
-//! takes the call back while it is *asked*, as if it had never been made: then it is made again, or fails with `EINTR`, as the handler's
-//! `SA_RESTART` says (signal(7)). From *received* on only a fatal one does (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`). A call in a ptrace stop
-//! hears of no signal.
+//! States of a blocked call: *asked* (the task waits, we have not heard of it) → *received* (it is ours) → *answered*.
+//! With notifications a signal takes the call back while it is *asked*, as if it had never been made: then it is made
+//! again, or fails with `EINTR`, as the handler's `SA_RESTART` says (signal(7)). From *received* on only a fatal one
+//! does (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`). A call in a ptrace stop hears of no signal.
 
 use crate::sys::ptrace;
 use crate::sys::seccomp::{Listener, Notification};

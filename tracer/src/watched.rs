@@ -1,7 +1,9 @@
-//! What is done through descriptors that a command was given and did not open: standard input, and those that `xl` itself was started with.
+//! What is done through descriptors that a command was given and did not open: standard input, and those that `xl`
+//! itself was started with.
 //!
-//! Which calls these are the filter decides, and the tables of [`crate::arch`]; what it means for a result, the supervisor. A number says
-//! little (a process may have put something else there), so the kernel's name of what is behind it is compared.
+//! Which calls these are the filter decides, and the tables of [`crate::arch`]; what it means for a result, the
+//! supervisor. A number says little (a process may have put something else there), so the kernel's name of what is
+//! behind it is compared.
 
 use crate::access::{EscapeKind, StdinUse};
 use crate::arch;
@@ -28,7 +30,8 @@ impl Inner {
         self.scopes.write().expect("scopes").insert(scope, Arc::new(s));
     }
 
-    /// Descriptor 0 was used, by number or by name (`/dev/stdin`), by a process that may have another one there than the root.
+    /// Descriptor 0 was used, by number or by name (`/dev/stdin`), by a process that may have another one there than
+    /// the root.
     pub(crate) fn stdin_touched(&self, who: &Caller<'_>, scope: Scope, how: StdinUse) {
         let Some(s) = self.scope_state(scope) else { return };
         let stdin = s.stdin.lock().expect("stdin");
@@ -54,7 +57,9 @@ impl Inner {
             // Its place among the standard streams is a use.
             nr if n.args[0] as i32 == 0 && arch::DUPLICATORS.contains(&nr) && n.args[1] as i32 > 2 => StdinUse::Lends,
             _ if of(arch::STDIN_READERS) => StdinUse::Takes,
-            arch::IOCTL if n.args[0] as i32 == 0 && arch::TERMINAL_REQUESTS.contains(&(n.args[1] as u32)) => StdinUse::AsksTerminal,
+            arch::IOCTL if n.args[0] as i32 == 0 && arch::TERMINAL_REQUESTS.contains(&(n.args[1] as u32)) => {
+                StdinUse::AsksTerminal
+            }
             _ if of(arch::STDIN_ASKERS) => StdinUse::Asks,
             _ => return,
         };
@@ -70,7 +75,9 @@ impl Inner {
         if n.nr == arch::FCNTL && matches!(n.args[1] as i32, libc::F_GETFD | libc::F_SETFD) {
             return;
         }
-        let of = |table: &'static [(i32, u8)]| table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32);
+        let of = |table: &'static [(i32, u8)]| {
+            table.iter().filter(|(nr, _)| *nr == n.nr).map(|(_, i)| n.args[*i as usize] as i32)
+        };
         for fd in of(arch::DESCRIPTOR_USERS) {
             let born = self.watched.iter().find(|(number, _)| *number == fd);
             // The number may stand for something else by now.

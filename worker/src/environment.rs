@@ -8,7 +8,8 @@ use crate::recorder::Program;
 use crate::tools::{Class, EVERY_PROGRAM, base_name, short_flag};
 use cache::Observation;
 
-/// Variables of the session, and our own: they count only where the text of a script names them. A trailing `*` is a prefix.
+/// Variables of the session, and our own: they count only where the text of a script names them. A trailing `*` is a
+/// prefix.
 pub const PASS_THROUGH: &[&str] = &[
     "_",
     "SHLVL",
@@ -40,7 +41,8 @@ pub const PASS_THROUGH: &[&str] = &[
 ];
 
 /// Identifiers of a CI job: they count only where a script or a tool of the build names them.
-const JOB: &[&str] = &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
+const JOB: &[&str] =
+    &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
 
 /// Programs that lay out text for a terminal, whether there is one or not.
 const TERMINAL: &[&str] = &["dir", "vdir", "column", "tput", "infocmp", "dircolors", "clear", "pr"];
@@ -83,15 +85,21 @@ pub fn named(text: &[u8], search: Search, env: &[Vec<u8>], user: &[String]) -> V
     let mut out = Vec::new();
     for p in JOB.iter().chain(session).filter(|p| p.len() > 2 && !p.starts_with("XL_")) {
         let (name, prefix) = p.strip_suffix('*').map_or((*p, false), |n| (n, true));
-        let there =
-            if search == Search::Strings { text.contains_str(name) } else { crate::scripts::has_word(text, name.as_bytes(), prefix) };
+        let there = if search == Search::Strings {
+            text.contains_str(name)
+        } else {
+            crate::scripts::has_word(text, name.as_bytes(), prefix)
+        };
         if listed(user, name.as_bytes()) || !there {
             continue;
         }
         // Of a prefix: the names under it, and each by itself.
         out.push(Observation::Env(p.as_bytes().to_vec()));
         out.extend(
-            env.iter().map(|v| split(v).0).filter(|n| prefix && matches(p, n) && !listed(user, n)).map(|n| Observation::Env(n.to_vec())),
+            env.iter()
+                .map(|v| split(v).0)
+                .filter(|n| prefix && matches(p, n) && !listed(user, n))
+                .map(|n| Observation::Env(n.to_vec())),
         );
     }
     out
@@ -129,7 +137,8 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
             || w.starts_with(b"--jobs")
             || w.starts_with(b"-l")
             || w.starts_with(b"--sync");
-        // The first word of MAKEFLAGS is bare letters; `j` among them is a job option (make's manual, "Options/Recursion").
+        // The first word of MAKEFLAGS is bare letters; `j` among them is a job option (make's manual,
+        // "Options/Recursion").
         if !(job || (i == 0 && w == b"j")) {
             words.push(w);
         }
@@ -138,8 +147,8 @@ pub fn effective(name: &[u8], value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
-/// Does this option give a compiler texts with functions of their own (gcc's manual, "Spec Files": `%:getenv`), or code of somebody's? It may
-/// read any variable then.
+/// Does this option give a compiler texts with functions of their own (gcc's manual, "Spec Files": `%:getenv`), or code
+/// of somebody's? It may read any variable then.
 pub(crate) fn extends_compilers(option: &[u8]) -> bool {
     const OPTIONS: [&[u8]; 5] = [b"-specs", b"--specs", b"-fplugin=", b"-fpass-plugin=", b"-load"];
     OPTIONS.iter().any(|o| option.starts_with(o))
@@ -231,7 +240,9 @@ fn shell_variables(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Option<Vec<String>> {
     use bstr::ByteSlice;
     let text = shell_text(argv)?;
     // What the shell reads besides: a file of commands, functions, a prompt.
-    let besides = |v: &Vec<u8>| v.starts_with(b"BASH_ENV=") || v.starts_with(b"BASH_FUNC_") || v.starts_with(b"PS4=") && v.contains(&b'$');
+    let besides = |v: &Vec<u8>| {
+        v.starts_with(b"BASH_ENV=") || v.starts_with(b"BASH_FUNC_") || v.starts_with(b"PS4=") && v.contains(&b'$')
+    };
     if env.iter().any(besides) {
         return None;
     }
@@ -239,9 +250,14 @@ fn shell_variables(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Option<Vec<String>> {
     let subscript = text.find_iter("[").any(|i| i > 0 && (text[i - 1].is_ascii_alphanumeric() || text[i - 1] == b'_'));
     let offset = text.find_iter(":").any(|i| {
         let name = text[..i].iter().rposition(|b| !(b.is_ascii_alphanumeric() || b"_@*".contains(b)));
-        name.is_some_and(|n| text[n] == b'{' && n > 0 && text[n - 1] == b'$') && !matches!(text.get(i + 1), Some(b'-' | b'=' | b'?' | b'+'))
+        name.is_some_and(|n| text[n] == b'{' && n > 0 && text[n - 1] == b'$')
+            && !matches!(text.get(i + 1), Some(b'-' | b'=' | b'?' | b'+'))
     });
-    if subscript || offset || ["LD_PRELOAD", "LD_AUDIT", "((", "$[", "[[", "${!", " -v ", "cd -", "~-"].iter().any(|x| text.contains_str(x))
+    if subscript
+        || offset
+        || ["LD_PRELOAD", "LD_AUDIT", "((", "$[", "[[", "${!", " -v ", "cd -", "~-"]
+            .iter()
+            .any(|x| text.contains_str(x))
     {
         return None;
     }
@@ -333,7 +349,10 @@ mod tests {
             interpreter: None,
         };
         let env = vec![b"LD_LIBRARY_PATH=x".to_vec(), b"FOO=1".to_vec()];
-        assert_eq!(observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]), vec![Observation::EnvAll]);
+        assert_eq!(
+            observations(&[program("/usr/bin/gcc"), program("/opt/gen")], &env, &[], &[]),
+            vec![Observation::EnvAll]
+        );
         let o = observations(&[program("/usr/bin/gcc")], &env, &[], &["CI_JOB_ID".into()]);
         for n in ["LD_LIBRARY_PATH", "CPATH", "CI_JOB_ID"] {
             assert!(o.contains(&Observation::Env(n.into())), "{n}");

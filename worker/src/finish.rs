@@ -127,7 +127,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     for path in &a.timed {
         match (names.get_mut(path), look.stat(path)) {
             (Some(r), _) => r.times = true,
-            (None, Some(s)) => f.observations.push((Observation::FileProbe { path: path.clone(), times: true }, value::probe(&s, true))),
+            (None, Some(s)) => f
+                .observations
+                .push((Observation::FileProbe { path: path.clone(), times: true }, value::probe(&s, true))),
             (None, None) => {}
         }
     }
@@ -143,7 +145,11 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         stems: &stems(&names, &a.programs),
         made_up: &MadeUp::new(&names, &a.programs),
         changed_in: &changed_in,
-        compilers: &(1..).zip(&a.programs).filter(|(_, p)| crate::macros::preprocesses(&p.path)).map(|(i, _)| i).collect::<Vec<Image>>(),
+        compilers: &(1..)
+            .zip(&a.programs)
+            .filter(|(_, p)| crate::macros::preprocesses(&p.path))
+            .map(|(i, _)| i)
+            .collect::<Vec<Image>>(),
     };
     if let Some(path) = names.iter().find_map(|(p, r)| taken_by_others(p, r, look).then_some(p)) {
         f.problems.push(format!("`{}`, which it made, was removed or renamed by somebody else", text(path)));
@@ -163,7 +169,10 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     let is_ensured = |p: &PathBytes| names.get(p).is_some_and(|r| r.is_ensured(look.stat(p).as_ref()));
     let around = f.written.iter().filter(|w| !w.was_there || is_ensured(&w.path)).map(|w| parent(&w.path).into());
     // What it made and removed again could be made there, too.
-    let scratch = names.iter().filter(|(p, r)| r.created && r.first.is_none() && !outputs.contains(*p)).map(|(p, _)| parent(p).into());
+    let scratch = names
+        .iter()
+        .filter(|(p, r)| r.created && r.first.is_none() && !outputs.contains(*p))
+        .map(|(p, _)| parent(p).into());
     let around = around.chain(scratch);
     for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d) && !is_ensured(d)) {
         // It has to be there; what is new gets its group from a directory, and may be kept from being made.
@@ -178,7 +187,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         if names.get(path).is_some_and(|r| r.intent && r.first.is_none()) {
             continue;
         }
-        let recent = |s: &FileStat, seen: i128| s.ctime >= seen - cache::file_stat::TICK && !look.settled(path, s, Some(seen), false);
+        let recent = |s: &FileStat, seen: i128| {
+            s.ctime >= seen - cache::file_stat::TICK && !look.settled(path, s, Some(seen), false)
+        };
         if first.zip(*late).is_some_and(|(s, seen)| recent(&s, seen)) {
             f.problems.push(format!("the symbolic link `{}` was made just before or while it ran", text(path)));
         }
@@ -206,11 +217,13 @@ pub(crate) fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
 }
 
-/// Has it made this file, and it is gone without its doing? It may have tried in vain: in a directory where it may make something, it has not.
+/// Has it made this file, and it is gone without its doing? It may have tried in vain: in a directory where it may make
+/// something, it has not.
 fn taken_by_others(path: &[u8], r: &Record, look: &impl Look) -> bool {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     let dir = parent(path);
-    let could = || look.stat(dir).is_some_and(|d| d.is_dir()) && accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    let could =
+        || look.stat(dir).is_some_and(|d| d.is_dir()) && accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
     r.created && r.first.is_none() && !r.removed && !r.exclusive && look.stat(path).is_none() && could()
 }
 
@@ -223,7 +236,9 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
     // An archiver keeps links between any of them.
     let mut linked = Vec::new();
     for (path, r) in names {
-        if let Some(s) = r.first.filter(|s| s.is_file() && s.nlink > 1 && (r.read || r.probed || r.soft_probe || r.times)) {
+        if let Some(s) =
+            r.first.filter(|s| s.is_file() && s.nlink > 1 && (r.read || r.probed || r.soft_probe || r.times))
+        {
             groups.entry((s.dev, s.ino)).or_default().push(path.clone());
             linked.extend(r.times.then(|| path.clone()));
         }
@@ -239,7 +254,8 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
     }
 }
 
-/// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing is (ENOENT).
+/// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing
+/// is (ENOENT).
 pub fn absence(path: &[u8], stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
     let mut end = path.len();
     while let Some(cut) = path[..end].iter().rposition(|b| *b == b'/').filter(|c| *c > 0) {
@@ -286,13 +302,15 @@ struct Seen<'a> {
     compilers: &'a [Image],
 }
 
-/// Scratch names that the pip made up: the next run will use others, so that it does not matter whether these are free then.
+/// Scratch names that the pip made up: the next run will use others, so that it does not matter whether these are free
+/// then.
 ///
-/// A name that merely looks like one must stay an input. So the number of a process counts only in the name of what the pip made and
-/// removed again: a long run (`./configure`) has so many processes that names which it only looks for hold some of their numbers by chance.
+/// A name that merely looks like one must stay an input. So the number of a process counts only in the name of what the
+/// pip made and removed again: a long run (`./configure`) has so many processes that names which it only looks for hold
+/// some of their numbers by chance.
 struct MadeUp {
-    /// The numbers of its processes (`tmp$$`), but for short ones, which names hold for other reasons. (After the highest, the kernel goes on
-    /// at 300: `RESERVED_PIDS` in kernel/pid.c.)
+    /// The numbers of its processes (`tmp$$`), but for short ones, which names hold for other reasons. (After the
+    /// highest, the kernel goes on at 300: `RESERVED_PIDS` in kernel/pid.c.)
     numbers: FxHashSet<Vec<u8>>,
     /// Names that `mktemp` found free; what begins with one was derived from it.
     random: Vec<PathBytes>,
@@ -319,8 +337,11 @@ fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Prog
     }
     let mut searching = programs.iter().filter(|p| tools::searches_libraries(&p.path));
     let exact = searching.all(|p| tools::names_libraries_exactly(&p.argv));
-    let mut all: Vec<Vec<u8>> =
-        names.iter().filter(|(_, r)| r.read || r.probed).filter_map(|(p, _)| tools::library_stem(tools::base_name(p), exact)).collect();
+    let mut all: Vec<Vec<u8>> = names
+        .iter()
+        .filter(|(_, r)| r.read || r.probed)
+        .filter_map(|(p, _)| tools::library_stem(tools::base_name(p), exact))
+        .collect();
     all.sort();
     all.dedup();
     all
@@ -342,7 +363,10 @@ fn observe(
     }
     if let Some(s) = now.filter(|s| r.is_ensured(Some(s))) {
         f.observations.push((Observation::Ensured(path.clone(), s.mode), value::directory()));
-        return r.listing.as_ref().map_or(Ok(()), |members| listing(path, members, seen, r.search.then_some(stems), look, f));
+        return r
+            .listing
+            .as_ref()
+            .map_or(Ok(()), |members| listing(path, members, seen, r.search.then_some(stems), look, f));
     }
     let soft = (r.soft_probe || r.soft_by.is_some()) && !(own && r.only_replaced(now.as_ref()));
     // Who was not allowed to change anything learned who may.
@@ -358,8 +382,9 @@ fn observe(
             return Err(Problem(format!("`{}` appeared while it ran", text(path))));
         }
         // Absence counts if it was looked for, or if the one thing done would do something else to an existing name
-        // (`rm -f`, a creation that must be the first, a scratch file whose making and removal would destroy it). Scratch
-        // files that were made with O_EXCL in a directory for everybody's, or by a compiler, got a name that was free.
+        // (`rm -f`, a creation that must be the first, a scratch file whose making and removal would destroy it).
+        // Scratch files that were made with O_EXCL in a directory for everybody's, or by a compiler, got a name that
+        // was free.
         let remained = own && now.is_some();
         let shared_dir = || {
             let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
@@ -383,7 +408,15 @@ fn observe(
     };
     // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
     let deleted = own && now.is_none();
-    let looked = r.read || r.probed || soft || r.listing.is_some() || r.exclusive || r.looked_first || !own || deleted || r.times;
+    let looked = r.read
+        || r.probed
+        || soft
+        || r.listing.is_some()
+        || r.exclusive
+        || r.looked_first
+        || !own
+        || deleted
+        || r.times;
     if !looked {
         if r.needed {
             f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
@@ -393,8 +426,8 @@ fn observe(
     if !own && changed(r.first.as_ref(), now.as_ref()) {
         return Err(Problem(format!("`{}` changed while it ran", text(path))));
     }
-    // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip knows what
-    // it found, if that was looked up in time. A directory's times tell of its members.
+    // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip
+    // knows what it found, if that was looked up in time. A directory's times tell of its members.
     let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
     let recent = first.ctime >= r.seen - cache::file_stat::TICK;
     if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen), own) {
@@ -419,7 +452,8 @@ fn observe(
             }
             if probed || r.times {
                 let times = r.times;
-                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+                f.observations
+                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             } else {
                 f.observations.push((Observation::KindProbe(path.clone()), value::directory()));
             }
@@ -427,11 +461,14 @@ fn observe(
         Kind::Symlink => {
             // Looked at without being followed: its target is what it is.
             let target = r.target.as_ref().map(|(t, _)| t).filter(|t| own || look.read_link(path).as_ref() == Some(t));
-            let Some(target) = target else { return Err(Problem(format!("the symbolic link `{}` changed while it ran", text(path)))) };
+            let Some(target) = target else {
+                return Err(Problem(format!("the symbolic link `{}` changed while it ran", text(path))));
+            };
             f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
             if probed || r.times {
                 let times = r.times;
-                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+                f.observations
+                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             }
         }
         Kind::Special => {
@@ -453,19 +490,23 @@ fn observe(
                 if content.size > 0 && seen.compilers.iter().any(|i| r.readers.contains(i)) {
                     contents.entry(content.digest).or_default().push(path.clone());
                 }
-                f.observations.push((Observation::FileContent(path.clone()), value::content(&content.digest, first.executable())));
+                f.observations.push((
+                    Observation::FileContent(path.clone()),
+                    value::content(&content.digest, first.executable()),
+                ));
             }
             if probed || !r.read || r.times || r.shows_mode {
                 let times = r.times;
-                f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+                f.observations
+                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
             }
         }
     }
     Ok(())
 }
 
-/// A listing counts without what the pip made itself, a search only with what it looked for; somebody else's creations in
-/// between forbid storing.
+/// A listing counts without what the pip made itself, a search only with what it looked for; somebody else's creations
+/// in between forbid storing.
 fn listing(
     path: &PathBytes,
     Listing { members, at }: &Listing,
@@ -484,24 +525,40 @@ fn listing(
     };
     let mut own: Vec<Vec<u8>> = outputs
         .iter()
-        .filter(|o| o.len() > path.len() + 1 && o.starts_with(path) && o[path.len()] == b'/' && !o[path.len() + 1..].contains(&b'/'))
+        .filter(|o| {
+            o.len() > path.len() + 1
+                && o.starts_with(path)
+                && o[path.len()] == b'/'
+                && !o[path.len() + 1..].contains(&b'/')
+        })
         .map(|o| o[path.len() + 1..].to_vec())
         .collect();
     own.sort();
-    let without = |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| counts(n) && !is_own(n)).cloned().collect::<Vec<_>>();
+    let without =
+        |v: &[(Vec<u8>, Kind)]| v.iter().filter(|(n, _)| counts(n) && !is_own(n)).cloned().collect::<Vec<_>>();
     // What it has removed is empty.
     let gone = outputs.contains(path) && look.stat(path).is_none();
     let now = if gone { Some(Vec::new()) } else { look.list(path) };
     let now = now.ok_or_else(|| Problem(format!("`{}` changed while it ran", text(path))))?;
     let before = without(members);
     let after = without(&now);
-    if let Some((name, _)) = before.iter().find(|m| !after.contains(m)).or_else(|| after.iter().find(|m| !before.contains(m))) {
-        return Err(Problem(format!("`{}` came or went in `{}`, which it listed, while it ran", text(name), text(path))));
+    if let Some((name, _)) =
+        before.iter().find(|m| !after.contains(m)).or_else(|| after.iter().find(|m| !before.contains(m)))
+    {
+        return Err(Problem(format!(
+            "`{}` came or went in `{}`, which it listed, while it ran",
+            text(name),
+            text(path)
+        )));
     }
-    // Its own names are left out, so whether they were there is to be known otherwise, unless it had written them before.
+    // Its own names are left out, so whether they were there is to be known otherwise, unless it had written them
+    // before.
     for name in seen.changed_in.get(&path[..]).into_iter().flatten().copied() {
         let (r, base) = (&seen.names[name], tools::base_name(name));
-        if !(is_own(base) && counts(base)) || r.changes.is_some_and(|c| c < *at) || seen.made_up.has(name, r.first.is_none()) {
+        if !(is_own(base) && counts(base))
+            || r.changes.is_some_and(|c| c < *at)
+            || seen.made_up.has(name, r.first.is_none())
+        {
             continue;
         }
         f.observations.push(match r.first {
@@ -525,9 +582,12 @@ mod tests {
     fn a_name_that_only_looks_made_up_is_an_input() {
         let m = MadeUp { numbers: [b"4711".to_vec()].into_iter().collect(), random: vec![b"/t/tmp.aB3x"[..].into()] };
         assert!(m.has(b"/t/conf4711.sh", true) && m.has(b"/t/tmp.aB3x", true) && m.has(b"/t/tmp.aB3x.c.gch", false));
-        for (name, temporary) in
-            [(&b"/t/conf4711.sh"[..], false), (b"/t/conf47110.sh", true), (b"/t4711/conf.sh", true), (b"/t/tmp.aB3y", true)]
-        {
+        for (name, temporary) in [
+            (&b"/t/conf4711.sh"[..], false),
+            (b"/t/conf47110.sh", true),
+            (b"/t4711/conf.sh", true),
+            (b"/t/tmp.aB3y", true),
+        ] {
             assert!(!m.has(name, temporary), "{}", text(name));
         }
     }
@@ -541,9 +601,12 @@ mod tests {
             b"/f" => Some(file),
             _ => None,
         };
-        for (path, want) in
-            [("/x", value::absent()), ("/d/a/b", value::absent()), ("/f/a", value::below_a_file()), ("/f/a/b", value::below_a_file())]
-        {
+        for (path, want) in [
+            ("/x", value::absent()),
+            ("/d/a/b", value::absent()),
+            ("/f/a", value::below_a_file()),
+            ("/f/a/b", value::below_a_file()),
+        ] {
             assert_eq!(absence(path.as_bytes(), stat), want, "{path}");
         }
     }

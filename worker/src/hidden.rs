@@ -1,8 +1,9 @@
-//! What a pip depends on and no access shows: clock and chance, the processor, variables that are passed through, times inside of
-//! precompiled files. It is looked for in command lines, in the text of what was read and, for the time, in what was made, and becomes
-//! observations or reasons not to store.
+//! What a pip depends on and no access shows: clock and chance, the processor, variables that are passed through, times
+//! inside of precompiled files. It is looked for in command lines, in the text of what was read and, for the time, in
+//! what was made, and becomes observations or reasons not to store.
 //!
-//! What the words are is the business of [`crate::scripts`] and [`crate::stamps`]; the clock itself is read without a system call (vdso(7)).
+//! What the words are is the business of [`crate::scripts`] and [`crate::stamps`]; the clock itself is read without a
+//! system call (vdso(7)).
 
 use crate::finish::{Context, Finished, Form, Look};
 use crate::macros::{self, Clock};
@@ -46,7 +47,8 @@ pub(crate) fn reveal(
     out.extend(extended.then_some(Observation::EnvAll));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     shows_when_it_ran(a, names, outputs, look, c, epoch, f);
-    let is_stranger = |p: &Program| p.tool.is_none() && !p.interpreter.as_ref().is_some_and(|i| scripts::is_shell_program(i));
+    let is_stranger =
+        |p: &Program| p.tool.is_none() && !p.interpreter.as_ref().is_some_and(|i| scripts::is_shell_program(i));
     let asked = match a.met_stdin {
         true if a.lent_stdin && a.programs.iter().any(is_stranger) => Stdin::Used,
         true => asked_by_scripts(a, names, look, c),
@@ -59,14 +61,18 @@ pub(crate) fn reveal(
     out
 }
 
-/// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own, if another sources
-/// them. What compiled programs do with it is seen.
+/// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own,
+/// if another sources them. What compiled programs do with it is seen.
 fn asked_by_scripts(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> Stdin {
     let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
-    let texts = names.iter().filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
-    let of_text =
-        |p: &[u8]| look.source(p).filter(|t| !t.starts_with(b"\x7fELF")).map(|t| scripts::asks_stdin(&t, scripts::is_shell(p, &t)));
-    let of_words = |p: &Program| p.argv.iter().map(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path))).max();
+    let texts = names
+        .iter()
+        .filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
+    let of_text = |p: &[u8]| {
+        look.source(p).filter(|t| !t.starts_with(b"\x7fELF")).map(|t| scripts::asks_stdin(&t, scripts::is_shell(p, &t)))
+    };
+    let of_words =
+        |p: &Program| p.argv.iter().map(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path))).max();
     a.programs.iter().filter_map(of_words).chain(texts.filter_map(|(p, _)| of_text(p))).max().unwrap_or_default()
 }
 
@@ -111,7 +117,8 @@ fn asked_of_compilers(
             .map(|(p, form)| if form == Form::Precompiled { None } else { look.source(p) });
         of_files.chain(words().map(|w| Some(w.clone()))).collect()
     };
-    // What a program of the build's own writes into a pipe may be what is in it. If it was compiled here, its source was looked into.
+    // What a program of the build's own writes into a pipe may be what is in it. If it was compiled here, its source
+    // was looked into.
     let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root));
     let writes = |p: &Program, roots: &[&[u8]]| {
         let was_there = names.get(&p.path[..]).is_none_or(|r| r.first.is_some());
@@ -120,7 +127,8 @@ fn asked_of_compilers(
             None => was_there,
         }
     };
-    let piped = |roots: &[&[u8]]| compilers.iter().any(|p| macros::reads_stdin(&p.argv)) && makers().any(|p| writes(p, roots));
+    let piped =
+        |roots: &[&[u8]]| compilers.iter().any(|p| macros::reads_stdin(&p.argv)) && makers().any(|p| writes(p, roots));
     let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
         let mut files = f.clocks.iter().filter(|(_, file_time)| named(*file_time)).map(|(p, _)| p).peekable();
         let said = || on_stdin || piped(roots) || words().any(|w| cache::digest::names_any(value_of(w), roots));
@@ -132,7 +140,8 @@ fn asked_of_compilers(
         }
     };
     let clock = of(&cache::digest::MACROS, c.stdin.asks_time || a.own_sources.ask_time, &|_| true);
-    let file_time = of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time || a.own_sources.ask_file_time, &|file_time| file_time);
+    let file_time =
+        of(&[cache::digest::FILE_TIME], c.stdin.asks_file_time || a.own_sources.ask_file_time, &|file_time| file_time);
     Asks { clock, file_time }
 }
 
@@ -141,7 +150,8 @@ fn precompiled(names: &Names, programs: &[Program], asks: &Asks, c: &Context<'_>
     let mut clangs = programs.iter().filter(|p| tools::base_name(&p.path).starts_with(b"clang")).peekable();
     let undated = clangs.peek().is_some() && clangs.all(|p| p.argv.iter().any(|w| w == b"-fno-pch-timestamp"));
     let asks_time = asks.clock != Clock::Unnamed || f.opaque.is_some();
-    f.precompiled = Traits { asks_time, asks_file_time: asks.file_time != Clock::Unnamed, precompiled: true, dated: !undated };
+    f.precompiled =
+        Traits { asks_time, asks_file_time: asks.file_time != Clock::Unnamed, precompiled: true, dated: !undated };
     let dated = std::mem::take(&mut f.dated);
     match (f.precompiled.dated && c.dated, &dated[..]) {
         (false, []) => {}
@@ -160,8 +170,12 @@ fn value_of(word: &[u8]) -> &[u8] {
 /// `__DATE__` and the like, unless the environment or the command line says what they are.
 fn clock_of_compilers(programs: &[Program], asks: &Asks, epoch: bool, f: &mut Finished) {
     let compiled = programs.iter().any(is_compiler);
-    let defined =
-        |name: &str| programs.iter().flat_map(|p| &p.argv).any(|w| w.strip_prefix(b"-D").is_some_and(|d| d.starts_with(name.as_bytes())));
+    let defined = |name: &str| {
+        programs
+            .iter()
+            .flat_map(|p| &p.argv)
+            .any(|w| w.strip_prefix(b"-D").is_some_and(|d| d.starts_with(name.as_bytes())))
+    };
     let settled = epoch || defined("__DATE__=") && defined("__TIME__=");
     if let Some(p) = f.opaque.as_ref().filter(|_| compiled && !settled) {
         f.problems.push(format!("`{}` is precompiled, and asks for date or time, or was not seen being made", text(p)));
@@ -175,7 +189,8 @@ fn clock_of_compilers(programs: &[Program], asks: &Asks, epoch: bool, f: &mut Fi
     }
 }
 
-/// The texts of files of options that were read: those that a command line names (`@file`, `--config=file`), or another such file.
+/// The texts of files of options that were read: those that a command line names (`@file`, `--config=file`), or another
+/// such file.
 fn option_files(names: &Names, programs: &[Program], look: &impl Look) -> Vec<Vec<u8>> {
     let named = |w: &[u8]| {
         let w = w.trim_with(|c| matches!(c, '"' | '\''));
@@ -216,8 +231,9 @@ fn shows_when_it_ran(
     }
     let run = stamps::Run::new(c.ran[0], c.ran[1], c.env);
     // A date may also be that of a file or a commit, or the one that it was told.
-    let of_a_file =
-        |r: &Record| r.times && !r.time_is_shown && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)));
+    let of_a_file = |r: &Record| {
+        r.times && !r.time_is_shown && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)))
+    };
     let by_git = a.programs.iter().any(|p| tools::base_name(&p.path) == b"git");
     let dates = !epoch && !by_git && !names.values().any(of_a_file);
     // Logs say when they were written.
@@ -226,14 +242,16 @@ fn shows_when_it_ran(
     let words = || c.env.iter().chain(a.programs.iter().flat_map(|p| &p.argv));
     let told = |word: &[u8]| words().any(|w| w.contains_str(word)) || inputs().any(|t| t.contains_str(word));
     let new = |made: &[u8]| run.shown(made, dates, &|word| !told(word)).map(text);
-    let made = || outputs.iter().filter(|p| !is_log(p)).find_map(|p| Some((format!("`{}`", text(p)), new(&look.source(p)?)?)));
+    let made =
+        || outputs.iter().filter(|p| !is_log(p)).find_map(|p| Some((format!("`{}`", text(p)), new(&look.source(p)?)?)));
     if let Some((what, word)) = new(c.said).map(|w| ("what it prints".to_owned(), w)).or_else(made) {
         let who = text(tools::base_name(&maker.path));
         f.problems.push(format!("{what} shows when `{who}` ran (`{word}`)"));
     }
 }
 
-/// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or chance, which is a problem.
+/// What the texts of the build's own scripts and tools name: variables that would be passed through, and time or
+/// chance, which is a problem.
 fn own_texts(
     a: &mut Accesses,
     names: &Names,
@@ -244,11 +262,14 @@ fn own_texts(
 ) -> Vec<Observation> {
     let programs = &a.programs;
     let unknown = programs.iter().any(|p| p.tool.is_none());
-    if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) && a.state.is_empty() {
+    if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) && a.state.is_empty()
+    {
         return Vec::new();
     }
     let doubtful = || programs.iter().filter(|p| !is_trusted(p, c));
-    if let Some(p) = doubtful().find(|p| !epoch && (present::is_dated(&p.path) || p.argv.first().is_some_and(|n| present::is_dated(n)))) {
+    if let Some(p) = doubtful()
+        .find(|p| !epoch && (present::is_dated(&p.path) || p.argv.first().is_some_and(|n| present::is_dated(n))))
+    {
         let name = text(tools::base_name(&p.path));
         f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
     }
@@ -270,7 +291,10 @@ fn own_texts(
     // A module of Python's may have been run from its compiled form.
     let looked = |(p, r): &(&PathBytes, &Record)| {
         let module = r.probed && p.ends_with(b".py");
-        (r.read || module) && !outputs.contains(*p) && r.first.is_some_and(|s| s.is_file()) && !scripts::is_foreign(p, c.root)
+        (r.read || module)
+            && !outputs.contains(*p)
+            && r.first.is_some_and(|s| s.is_file())
+            && !scripts::is_foreign(p, c.root)
     };
     for (path, r) in names.iter().filter(looked) {
         let script = scripts::may_have_run(path, r.interpreted, programs);

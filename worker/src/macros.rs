@@ -1,8 +1,9 @@
-//! Does a compiler expand one of its macros for date and time? A word in a comment asks for nothing, nor does a definition that nobody uses:
-//! `config.h` explains the words, `version.h` defines what one file of a hundred prints.
+//! Does a compiler expand one of its macros for date and time? A word in a comment asks for nothing, nor does a
+//! definition that nobody uses: `config.h` explains the words, `version.h` defines what one file of a hundred prints.
 //!
-//! No preprocessor: it knows neither conditions nor values. Wherever it cannot be sure (a word in a string, in a branch that is not taken,
-//! in a text that it cannot take apart) the word counts as used, so that what it errs in runs once more.
+//! No preprocessor: it knows neither conditions nor values. Wherever it cannot be sure (a word in a string, in a branch
+//! that is not taken, in a text that it cannot take apart) the word counts as used, so that what it errs in runs once
+//! more.
 
 use crate::scripts::{has_word, part_of_name};
 use crate::tools::base_name;
@@ -19,9 +20,13 @@ pub enum Clock {
     Asked,
 }
 
-/// What these texts do about the macros in `roots`. `naming` are those in which one of them occurs, `all` are the others, too, and the words of
-/// the command lines; it is only called if it matters. `None`: a text is not known.
-pub fn clock(roots: &[&[u8]], naming: impl IntoIterator<Item = Option<Vec<u8>>>, all: impl FnOnce() -> Option<Vec<Vec<u8>>>) -> Clock {
+/// What these texts do about the macros in `roots`. `naming` are those in which one of them occurs, `all` are the
+/// others, too, and the words of the command lines; it is only called if it matters. `None`: a text is not known.
+pub fn clock(
+    roots: &[&[u8]],
+    naming: impl IntoIterator<Item = Option<Vec<u8>>>,
+    all: impl FnOnce() -> Option<Vec<Vec<u8>>>,
+) -> Clock {
     let roots: Vec<Vec<u8>> = roots.iter().map(|r| r.to_vec()).collect();
     let mut new = Vec::new();
     for text in naming {
@@ -55,13 +60,15 @@ pub fn clock(roots: &[&[u8]], naming: impl IntoIterator<Item = Option<Vec<u8>>>,
 
 /// Does this compiler expand macros, rather than call one that does?
 pub fn preprocesses(path: &[u8]) -> bool {
-    const NAMES: &[&str] =
-        &["cc1", "f951", "flang", "tcc", "icc", "icx", "icpx", "nvc", "nasm", "yasm", "dmd", "ldc2", "d21", "gdc", "armc"];
+    const NAMES: &[&str] = &[
+        "cc1", "f951", "flang", "tcc", "icc", "icx", "icpx", "nvc", "nasm", "yasm", "dmd", "ldc2", "d21", "gdc", "armc",
+    ];
     let name = base_name(path);
     NAMES.iter().any(|n| name.starts_with(n.as_bytes())) || name.contains_str("clang") || name.contains_str("cpp")
 }
 
-/// Does it read sources, or call what does? (Assemblers and linkers, too, but no macros for the time are theirs; nasm has a name of its own.)
+/// Does it read sources, or call what does? (Assemblers and linkers, too, but no macros for the time are theirs; nasm
+/// has a name of its own.)
 pub fn reads_source(path: &[u8]) -> bool {
     preprocesses(path)
         || ["cc", "gcc", "g++", "c++", "gfortran"].iter().any(|n| {
@@ -70,10 +77,12 @@ pub fn reads_source(path: &[u8]) -> bool {
         })
 }
 
-/// Does it compile C, or a language like it, of today, from files that it names, with options that are all on its command line?
+/// Does it compile C, or a language like it, of today, from files that it names, with options that are all on its
+/// command line?
 pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
     let name = base_name(path);
-    let other = ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
+    let other =
+        ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
     // Comments are others there; the text is nowhere.
     const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
     let elsewhere = |w: &[u8]| w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
@@ -90,8 +99,9 @@ pub fn reads_stdin(argv: &[Vec<u8>]) -> bool {
 
 /// May a source that is not kept ask for date or time, and for the time of the source?
 pub fn asked_by(source: &[u8]) -> (bool, bool) {
-    let asks =
-        |roots: &[&[u8]]| cache::digest::names_any(source, roots) && clock(roots, [Some(source.to_vec())], || None) != Clock::Unnamed;
+    let asks = |roots: &[&[u8]]| {
+        cache::digest::names_any(source, roots) && clock(roots, [Some(source.to_vec())], || None) != Clock::Unnamed
+    };
     (asks(&cache::digest::MACROS), asks(&[cache::digest::FILE_TIME]))
 }
 
@@ -140,8 +150,8 @@ fn without_defined(condition: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text with its lines joined where they end in `\`, and without comments: phases 2 and 3 of translation (C11, 5.1.1.2). `None` if it
-/// cannot be told what is a comment.
+/// The text with its lines joined where they end in `\`, and without comments: phases 2 and 3 of translation (C11,
+/// 5.1.1.2). `None` if it cannot be told what is a comment.
 fn code(text: &[u8]) -> Option<Vec<u8>> {
     // No text, a trigraph for `\`, or the end of a line as of old.
     let lone = |i: usize| text.get(i + 1) != Some(&b'\n');
@@ -199,9 +209,25 @@ fn code(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Does the rest of a line that begins like this stand for itself: the text of an error, the name of a header?
 fn is_raw(line: &[u8]) -> bool {
-    let word = line.trim_start().strip_prefix(b"#").or_else(|| line.trim_start().strip_prefix(b"%:")).map(|d| split_word(d.trim_start()).0);
-    matches!(word, Some(b"warning" | b"error" | b"include" | b"include_next" | b"import" | b"embed" | b"ident" | b"sccs" | b"pragma"))
-        || line.contains_str("__has_")
+    let word = line
+        .trim_start()
+        .strip_prefix(b"#")
+        .or_else(|| line.trim_start().strip_prefix(b"%:"))
+        .map(|d| split_word(d.trim_start()).0);
+    matches!(
+        word,
+        Some(
+            b"warning"
+                | b"error"
+                | b"include"
+                | b"include_next"
+                | b"import"
+                | b"embed"
+                | b"ident"
+                | b"sccs"
+                | b"pragma"
+        )
+    ) || line.contains_str("__has_")
 }
 
 /// Length of a string or character; one that is not ended goes to the end of its line.
@@ -344,9 +370,15 @@ mod tests {
     #[test]
     fn definitions_that_nobody_uses() {
         let header = "#ifndef V_H\n#define V_H\n#define STAMP __DATE__ \" \" __TIME__ /* now */\n#define ALL(x) STAMP x\n#endif\n";
-        assert_eq!(of(&[header, "#include \"v.h\"\nint STAMPS; // STAMP\n#ifdef STAMP\n#endif\n#undef ALL\n"]), Clock::Defined);
+        assert_eq!(
+            of(&[header, "#include \"v.h\"\nint STAMPS; // STAMP\n#ifdef STAMP\n#endif\n#undef ALL\n"]),
+            Clock::Defined
+        );
         assert_eq!(clock(ROOTS, [Some(header.into())], || None), Clock::Asked);
-        assert_eq!(of(&["#define A_B __DATE__\n#define F(x) x##x\n", "char *s = \"A _B\"; // A _B\r\n"]), Clock::Defined);
+        assert_eq!(
+            of(&["#define A_B __DATE__\n#define F(x) x##x\n", "char *s = \"A _B\"; // A _B\r\n"]),
+            Clock::Defined
+        );
         assert_eq!(clock(ROOTS, [Some(header.into())], || Some(vec![header.into()])), Clock::Defined);
         assert_eq!(clock(ROOTS, [None], || Some(Vec::new())), Clock::Asked);
     }
@@ -358,7 +390,14 @@ mod tests {
             is_clear(&argv[0], &argv)
         };
         assert!(clear("gcc -c a.c") && clear("/usr/lib/cc1 -quiet a.c -o -"));
-        for line in ["gcc -x c -", "gcc @options a.c", "clang --config=x.cfg a.c", "gcc -specs=x a.c", "nasm a.asm", "gcc -ansi a.c"] {
+        for line in [
+            "gcc -x c -",
+            "gcc @options a.c",
+            "clang --config=x.cfg a.c",
+            "gcc -specs=x a.c",
+            "nasm a.asm",
+            "gcc -ansi a.c",
+        ] {
             assert!(!clear(line), "{line}");
         }
         let reads = |p: &str| reads_source(p.as_bytes());

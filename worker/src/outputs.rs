@@ -1,5 +1,5 @@
-//! What a pip has written: each name that it meant to write, its state now against its state before. Then it is an output, a deletion or
-//! a temporary. What could not be put back as the command would leave it is a problem.
+//! What a pip has written: each name that it meant to write, its state now against its state before. Then it is an
+//! output, a deletion or a temporary. What could not be put back as the command would leave it is a problem.
 //!
 //! Knows no contents; those are collected by [`cache::collect`].
 
@@ -14,10 +14,13 @@ use rustc_hash::FxHashSet;
 pub(crate) fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
     match (first, now) {
         (None, None) => false,
-        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid),
+        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => {
+            (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid)
+        }
         (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
             // The link count alone changes when another name comes or goes.
-            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode) || (a.ctime != b.ctime && a.nlink == b.nlink)
+            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode)
+                || (a.ctime != b.ctime && a.nlink == b.nlink)
         }
         (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
     }
@@ -50,17 +53,25 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             problems.push(format!("it sets extended attributes of `{}`", text(path)));
         }
         // A directory that was there is to be there as well when the result is put back.
-        if !(r.is_ensured(now.as_ref()) || changed(r.first.as_ref(), now.as_ref()) || r.dated && now.is_some_and(|s| s.is_dir())) {
+        if !(r.is_ensured(now.as_ref())
+            || changed(r.first.as_ref(), now.as_ref())
+            || r.dated && now.is_some_and(|s| s.is_dir()))
+        {
             continue;
         }
         if r.in_place
             && let (Some(f), Some(n)) = (&r.first, &now)
-            && (f.nlink > 1 || !f.is_file() || (f.mode == n.mode && f.mode != 0o666 & !umask && f.mode != 0o777 & !umask))
+            && (f.nlink > 1
+                || !f.is_file()
+                || (f.mode == n.mode && f.mode != 0o666 & !umask && f.mode != 0o777 & !umask))
         {
             problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
         }
         if now.is_some_and(|n| n.is_file() && cache::collect::keeps_more(path, &n)) {
-            problems.push(format!("it leaves `{}` with another owner than a new file would get, or with extended attributes", text(path)));
+            problems.push(format!(
+                "it leaves `{}` with another owner than a new file would get, or with extended attributes",
+                text(path)
+            ));
         }
         if r.moved_in && now.is_some_and(|s| s.is_dir()) {
             moved.push(path.clone());
@@ -69,8 +80,9 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             problems.push(format!("it gives `{}` to another owner", text(path)));
         }
         // Who changes the mode of a file, or its name, leaves its time.
-        let is_left =
-            |n: &FileStat| r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime));
+        let is_left = |n: &FileStat| {
+            r.first.is_some_and(|f| n.is_file() && !r.in_place && (f.dev, f.ino, f.mtime) == (n.dev, n.ino, n.mtime))
+        };
         let time_of = now.and_then(|n| if is_left(&n) { Some(path.clone()) } else { a.time_of(&n) });
         // What was there is an input, whatever it is: it was not only replaced.
         let over = r.first.is_some() && !r.only_replaced(now.as_ref());
@@ -93,14 +105,24 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
             }
             if !known.contains(&path) {
                 let state = look.stat(&path);
-                out.push(Written { path, state, in_place: false, time_of: None, dated: false, over: false, was_there: false });
+                out.push(Written {
+                    path,
+                    state,
+                    in_place: false,
+                    time_of: None,
+                    dated: false,
+                    over: false,
+                    was_there: false,
+                });
             }
         }
     }
-    let around: FxHashSet<&[u8]> = out.iter().filter(|w| !w.was_there && w.state.is_some()).map(|w| parent(&w.path)).collect();
+    let around: FxHashSet<&[u8]> =
+        out.iter().filter(|w| !w.was_there && w.state.is_some()).map(|w| parent(&w.path)).collect();
     let strict = around.into_iter().filter(|dir| cache::collect::passes_on_access(dir));
-    problems
-        .extend(strict.map(|dir| format!("`{}`, where it makes something, says who may use what is new in it (`setfacl -k`)", text(dir))));
+    problems.extend(strict.map(|dir| {
+        format!("`{}`, where it makes something, says who may use what is new in it (`setfacl -k`)", text(dir))
+    }));
     for p in problems {
         a.problem(p);
     }

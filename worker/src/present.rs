@@ -1,5 +1,5 @@
-//! What a run asks for that is another thing each time: the present, chance, the state of the machine, names of its own making. As data,
-//! by the names of programs and the words of their command lines.
+//! What a run asks for that is another thing each time: the present, chance, the state of the machine, names of its own
+//! making. As data, by the names of programs and the words of their command lines.
 //!
 //! What only a text gives away is the business of [`crate::scripts`], macros of compilers that of [`crate::macros`].
 
@@ -57,7 +57,9 @@ const DAEMONS: &[(&str, &str, &str)] = &[
 /// The program among these that works with what nobody sees, and why.
 pub fn daemon(programs: &[Program], env: &[Vec<u8>]) -> Option<(&'static str, &'static str)> {
     let named = |n: &str| {
-        programs.iter().any(|p| base_name(&p.path) == n.as_bytes() || p.argv.first().is_some_and(|a| base_name(a) == n.as_bytes()))
+        programs
+            .iter()
+            .any(|p| base_name(&p.path) == n.as_bytes() || p.argv.first().is_some_and(|a| base_name(a) == n.as_bytes()))
     };
     let off = |variable: &str| !variable.is_empty() && env.iter().any(|v| v.starts_with(variable.as_bytes()));
     DAEMONS.iter().find(|(n, variable, _)| named(n) && !off(variable)).map(|(n, _, why)| (*n, *why))
@@ -101,28 +103,36 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
     let arg = |f: &dyn Fn(&[u8]) -> bool| argv.iter().skip(1).any(|a| f(a));
     let is = |words: &'static [&'static str]| argv.iter().skip(1).any(|a| words.iter().any(|w| w.as_bytes() == &a[..]));
     match base_name(path) {
-        b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => Some("it compares times with the present"),
+        b"find" if is(&["-mtime", "-mmin", "-atime", "-amin", "-ctime", "-cmin", "-used"]) => {
+            Some("it compares times with the present")
+        }
         b"find" if is(&["-cnewer", "-anewer", "-ls", "-inum", "-samefile"]) || prints(argv, b"aAcCikb") => {
             Some("it tells inode numbers, or times of access or change")
         }
         // `-newerXY`: a, B and c are times of access, birth and change.
-        b"find" if arg(&|a| a.strip_prefix(b"-newer").is_some_and(|xy| xy.len() == 2 && xy.iter().any(|b| b"aBc".contains(b)))) => {
+        b"find"
+            if arg(&|a| {
+                a.strip_prefix(b"-newer").is_some_and(|xy| xy.len() == 2 && xy.iter().any(|b| b"aBc".contains(b)))
+            }) =>
+        {
             Some("it compares times of access or change")
         }
-        b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f", b"c")) => Some("it tells how much room is left"),
+        b"stat" if arg(&|a| a == b"--file-system" || short_flag(a, b"f", b"c")) => {
+            Some("it tells how much room is left")
+        }
         b"stat" if stat_format(argv).is_none_or(|f| has_directive(f, b"iXxZzWwbB")) => {
             Some("it tells inode numbers, or times of access or change")
         }
-        b"find" if argv.windows(2).any(|w| w[0].starts_with(b"-newer") && w[0].ends_with(b"t") && !is_absolute(&w[1])) => {
+        b"find"
+            if argv.windows(2).any(|w| w[0].starts_with(b"-newer") && w[0].ends_with(b"t") && !is_absolute(&w[1])) =>
+        {
             Some("it compares times with the present")
         }
         b"touch" if date_of_touch(argv).is_some_and(|d| !is_absolute(d)) => Some("it reckons from the present"),
         b"flock"
-            if { argv }
-                .iter()
-                .skip(1)
-                .take_while(|a| a.starts_with(b"-"))
-                .any(|a| [&b"--nb"[..], b"--nonblock", b"--timeout", b"--wait"].contains(&&a[..]) || short_flag(a, b"nw", b"Ec")) =>
+            if { argv }.iter().skip(1).take_while(|a| a.starts_with(b"-")).any(|a| {
+                [&b"--nb"[..], b"--nonblock", b"--timeout", b"--wait"].contains(&&a[..]) || short_flag(a, b"nw", b"Ec")
+            }) =>
         {
             Some("it asks whether somebody holds a lock")
         }
@@ -130,33 +140,59 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
             Some("it asks for a time of access")
         }
         b"test" | b"[" if is(&["-N"]) => Some("it asks for a time of access"),
-        b"sh" | b"dash" | b"bash" | b"test" | b"[" if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) => {
+        b"sh" | b"dash" | b"bash" | b"test" | b"["
+            if argv.iter().skip(1).any(|a| a.split_str(" ").any(|w| w == b"-ef")) =>
+        {
             Some("it asks whether two names are of one file")
         }
-        b"ls" if arg(&|a| a.strip_prefix(b"--time=").is_some_and(|t| !t.starts_with(b"m"))) => Some("it tells times of access or change"),
+        b"ls" if arg(&|a| a.strip_prefix(b"--time=").is_some_and(|t| !t.starts_with(b"m"))) => {
+            Some("it tells times of access or change")
+        }
         // How `./configure` scripts find out whether two names are of one directory.
         b"ls" if argv.iter().skip(1).map(Vec::as_slice).eq([&b"-di"[..], b"."]) => None,
         b"ls" if arg(&|a| a == b"--size" || a == b"--inode" || short_flag(a, b"scui", b"ITw")) => {
             Some("it tells inode numbers, times of access or change, or how much room files take")
         }
         b"mktemp" if arg(&|a| a == b"--dry-run" || short_flag(a, b"u", b"p")) => Some("it makes up a name"),
-        b"sqlite3" if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) => {
+        b"sqlite3"
+            if arg(&|a| ["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"].iter().any(|w| a.contains_str(w))) =>
+        {
             Some("it tells the time, or makes random numbers")
         }
         _ if arg(&|a| a.contains_str("--build-id=uuid")) => Some("it makes a random build id"),
         // lld removes what is old (`pruneCache` of LLVM).
-        _ if arg(&|a| a.contains_str("--thinlto-cache-dir")) => Some("it looks after a cache of its own, by the age of what is in it"),
+        _ if arg(&|a| a.contains_str("--thinlto-cache-dir")) => {
+            Some("it looks after a cache of its own, by the age of what is in it")
+        }
         b"nice" if argv.len() == 1 => Some("it tells its own priority"),
         b"git" => git(argv),
         b"sort"
             if arg(&|a| {
-                a.starts_with(b"--ra") || a.starts_with(b"--so") && a.contains_str("=r") || short_flag(a, b"R", b"StTo") || sorts_by(a)
+                a.starts_with(b"--ra")
+                    || a.starts_with(b"--so") && a.contains_str("=r")
+                    || short_flag(a, b"R", b"StTo")
+                    || sorts_by(a)
             }) =>
         {
             Some("it makes a random order")
         }
-        b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => Some("it makes random keys"),
-        b"gpg" | b"gpg2" if is(&["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"]) => {
+        b"openssl" if is(&["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"]) => {
+            Some("it makes random keys")
+        }
+        b"gpg" | b"gpg2"
+            if is(&[
+                "-s",
+                "-c",
+                "-e",
+                "--sign",
+                "--clearsign",
+                "--detach-sign",
+                "--encrypt",
+                "--symmetric",
+                "-b",
+                "-sb",
+            ]) =>
+        {
             Some("it signs with the time, or encrypts with a random key")
         }
         _ => None,
@@ -165,34 +201,44 @@ pub fn asks_for_now(path: &[u8], argv: &[Vec<u8>]) -> Option<&'static str> {
 
 /// Is this a date that does not depend on the present: seconds after the epoch, or one that says its year?
 fn is_absolute(date: &[u8]) -> bool {
-    let years = |w: &[u8]| w.len() == 4 && (w.starts_with(b"19") || w.starts_with(b"20")) && w.iter().all(u8::is_ascii_digit);
+    let years =
+        |w: &[u8]| w.len() == 4 && (w.starts_with(b"19") || w.starts_with(b"20")) && w.iter().all(u8::is_ascii_digit);
     date.starts_with(b"@") || date.split(|b| !b.is_ascii_digit()).any(years)
 }
 
 /// The date that `touch` is told; one of its own form (`-t`) as one that says its year, if it does.
 fn date_of_touch(argv: &[Vec<u8>]) -> Option<&[u8]> {
-    let value = |i: usize, a: &'static [u8]| argv[i].strip_prefix(a).filter(|v| !v.is_empty()).or_else(|| argv.get(i + 1).map(|v| &v[..]));
+    let value = |i: usize, a: &'static [u8]| {
+        argv[i].strip_prefix(a).filter(|v| !v.is_empty()).or_else(|| argv.get(i + 1).map(|v| &v[..]))
+    };
     let short = |i: usize, letter: u8| {
         let at = argv[i].iter().position(|b| *b == letter)?;
-        let plain = argv[i].starts_with(b"-") && !argv[i].starts_with(b"--") && argv[i][1..at].iter().all(|b| b"achm".contains(b));
+        let plain = argv[i].starts_with(b"-")
+            && !argv[i].starts_with(b"--")
+            && argv[i][1..at].iter().all(|b| b"achm".contains(b));
         plain.then(|| Some(&argv[i][at + 1..]).filter(|v| !v.is_empty()).or_else(|| argv.get(i + 1).map(|v| &v[..])))?
     };
     (1..argv.len()).find_map(|i| match &argv[i][..] {
         a if a.starts_with(b"--date=") => Some(&a[7..]),
         b"--date" => value(i, b"--date"),
-        _ => short(i, b'd')
-            .or_else(|| short(i, b't').map(|t| if t.iter().take_while(|b| b.is_ascii_digit()).count() >= 10 { &b"@0"[..] } else { t })),
+        _ => short(i, b'd').or_else(|| {
+            short(i, b't')
+                .map(|t| if t.iter().take_while(|b| b.is_ascii_digit()).count() >= 10 { &b"@0"[..] } else { t })
+        }),
     })
 }
 
 /// A key of `sort`: `-k1,1R`, or `1,1R` after `-k`.
 fn sorts_by(word: &[u8]) -> bool {
     let key = word.strip_prefix(b"--key=").unwrap_or(word);
-    key.ends_with(b"R") && key.iter().all(|b| b.is_ascii_alphanumeric() || b",.".contains(b)) && key.first().is_some_and(u8::is_ascii_digit)
+    key.ends_with(b"R")
+        && key.iter().all(|b| b.is_ascii_alphanumeric() || b",.".contains(b))
+        && key.first().is_some_and(u8::is_ascii_digit)
 }
 
-/// git notes the time when it makes commits, tags or entries of its logs, and compares with the present wherever a date is not a number
-/// (gitrevisions(7), git-log(1), "date" in its `approxidate`: what a date does not say is taken from now).
+/// git notes the time when it makes commits, tags or entries of its logs, and compares with the present wherever a date
+/// is not a number (gitrevisions(7), git-log(1), "date" in its `approxidate`: what a date does not say is taken from
+/// now).
 fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
     const COMPARES: Option<&str> = Some("it compares times with the present");
     let mut words = argv.iter().skip(1).map(Vec::as_slice);
@@ -200,7 +246,9 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
     let command = loop {
         match words.next()? {
             b"-c" => settings.extend(words.next()),
-            b"-C" | b"--git-dir" | b"--work-tree" | b"--namespace" | b"--config-env" | b"--super-prefix" => _ = words.next(),
+            b"-C" | b"--git-dir" | b"--work-tree" | b"--namespace" | b"--config-env" | b"--super-prefix" => {
+                _ = words.next()
+            }
             w if w.starts_with(b"-") => {}
             w => break w,
         }
@@ -210,11 +258,14 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
     let says = |w: &[u8]| ["relative", "human", "auto", "%ar", "%cr", "%ah", "%ch"].iter().any(|f| w.contains_str(f));
     let sets = |w: &&[u8]| {
         let name = w.to_ascii_lowercase();
-        says(w) && [&b"log.date="[..], b"blame.date=", b"format.pretty=", b"pretty."].iter().any(|k| name.starts_with(k))
+        says(w)
+            && [&b"log.date="[..], b"blame.date=", b"format.pretty=", b"pretty."].iter().any(|k| name.starts_with(k))
     };
     let shows = |w: &[u8]| {
         ["%ar", "%cr", "%ah", "%ch", ":relative", ":human"].iter().any(|f| w.contains_str(f))
-            || [&b"--date=relative"[..], b"--date=human", b"--date=auto", b"--relative-date"].iter().any(|d| w.starts_with(d))
+            || [&b"--date=relative"[..], b"--date=human", b"--date=auto", b"--relative-date"]
+                .iter()
+                .any(|d| w.starts_with(d))
     };
     let separate = rest.windows(2).any(|w| w[0] == b"--date" && says(w[1]));
     let until = [&b"--since"[..], b"--after", b"--until", b"--before", b"--expire"];
@@ -227,24 +278,39 @@ fn git(argv: &[Vec<u8>]) -> Option<&'static str> {
         })
     };
     match command {
-        b"commit" | b"commit-tree" | b"am" | b"rebase" | b"cherry-pick" | b"revert" | b"merge" | b"stash" | b"pull" | b"clone"
-        | b"fetch" | b"checkout" | b"switch" | b"reset" | b"notes" | b"gc" | b"var" => Some("it notes the time"),
+        b"commit" | b"commit-tree" | b"am" | b"rebase" | b"cherry-pick" | b"revert" | b"merge" | b"stash" | b"pull"
+        | b"clone" | b"fetch" | b"checkout" | b"switch" | b"reset" | b"notes" | b"gc" | b"var" => {
+            Some("it notes the time")
+        }
         // Neither looks into a file whose state is that of the index.
         b"diff-index" | b"diff-files" => Some("it compares inode numbers and times of change"),
-        b"tag" if any(&|w| [&b"-a"[..], b"-s", b"-u", b"-m", b"-F", b"--annotate", b"--sign", b"--message", b"--file"].contains(w)) => {
+        b"tag"
+            if any(&|w| {
+                [&b"-a"[..], b"-s", b"-u", b"-m", b"-F", b"--annotate", b"--sign", b"--message", b"--file"].contains(w)
+            }) =>
+        {
             Some("it notes the time")
         }
         // Of a tree, not of a commit, and what is a hash may be either.
-        b"archive" if any(&|w| w.contains(&b':') || w.contains_str("^{tree") || w.len() > 6 && w.iter().all(u8::is_ascii_hexdigit)) => {
+        b"archive"
+            if any(&|w| {
+                w.contains(&b':') || w.contains_str("^{tree") || w.len() > 6 && w.iter().all(u8::is_ascii_hexdigit)
+            }) =>
+        {
             Some("it notes the time in archives of trees")
         }
-        _ if separate || settings.iter().any(sets) || any(&|w| shows(w) || dated(w) || until.iter().any(|u| w.starts_with(u))) => COMPARES,
+        _ if separate
+            || settings.iter().any(sets)
+            || any(&|w| shows(w) || dated(w) || until.iter().any(|u| w.starts_with(u))) =>
+        {
+            COMPARES
+        }
         _ => None,
     }
 }
 
-/// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of the build's own may
-/// have the name of another.
+/// Why the result of this program is never the same twice; `name` is what it is called, `path` where it is: a tool of
+/// the build's own may have the name of another.
 pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
     let named = VOLATILE.iter().find(|(n, _)| n.as_bytes() == base_name(name)).map(|(_, why)| *why);
     named.filter(|_| crate::scripts::is_foreign(path, b""))
@@ -253,8 +319,12 @@ pub fn volatile(path: &[u8], name: &[u8]) -> Option<&'static str> {
 /// The format that `stat` is given.
 fn stat_format(argv: &[Vec<u8>]) -> Option<&[u8]> {
     let next = |a: &[u8]| matches!(a, b"--format" | b"--printf") || a.ends_with(b"c") && short_flag(a, b"c", b"");
-    let own = |a: &'_ [u8]| [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| Some(a.len() - a.strip_prefix(*p)?.len()));
-    argv.iter().enumerate().find_map(|(i, a)| if next(a) { argv.get(i + 1).map(Vec::as_slice) } else { a.get(own(a)?..) })
+    let own = |a: &'_ [u8]| {
+        [&b"--format="[..], b"--printf=", b"-c"].iter().find_map(|p| Some(a.len() - a.strip_prefix(*p)?.len()))
+    };
+    argv.iter()
+        .enumerate()
+        .find_map(|(i, a)| if next(a) { argv.get(i + 1).map(Vec::as_slice) } else { a.get(own(a)?..) })
 }
 
 #[cfg(test)]

@@ -20,11 +20,12 @@ pub struct Listing {
     pub at: Moment,
 }
 
-/// What the pip's own calls have made of a name. Whatever else becomes of it is somebody else's doing: another pip's, the build tool's, a
-/// user's. Such a name is no temporary of the pip, and what it finds there is none of its making.
+/// What the pip's own calls have made of a name. Whatever else becomes of it is somebody else's doing: another pip's,
+/// the build tool's, a user's. Such a name is no temporary of the pip, and what it finds there is none of its making.
 ///
-/// *Nothing* → the name is as it was at the first look. A call that may create it → *Open*: anything may be there, until a look of the same
-/// process → *Made*: this file. A call that changes a file → *Made*. A removal → *Removed*: nothing, or what was there, if the call failed.
+/// *Nothing* → the name is as it was at the first look. A call that may create it → *Open*: anything may be there,
+/// until a look of the same process → *Made*: this file. A call that changes a file → *Made*. A removal → *Removed*:
+/// nothing, or what was there, if the call failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Doing {
     #[default]
@@ -58,7 +59,8 @@ impl Doing {
         let made = |s: &FileStat| Self::Made(s.dev, s.ino);
         match (op, state) {
             // Fails.
-            (Op::OpenWrite { exclusive: true, .. } | Op::Create { exclusive: true, .. }, Some(_)) | (Op::Remove, None) => self,
+            (Op::OpenWrite { exclusive: true, .. } | Op::Create { exclusive: true, .. }, Some(_))
+            | (Op::Remove, None) => self,
             (Op::Create { .. }, _) | (Op::OpenWrite { creates: true, .. }, None) => Self::Open(pid),
             (Op::Remove, Some(s)) => Self::Removed(*s),
             (Op::OpenWrite { .. } | Op::SetMeta | Op::SetTimes { .. } | Op::Truncate, Some(s)) => made(s),
@@ -168,7 +170,9 @@ impl Record {
         Self {
             first: state,
             looked_first: looks,
-            target: link.and_then(|_| Some((cache::collect::read_link(&access.path.path).ok()?, leads_to_directory(&access.path.path)))),
+            target: link.and_then(|_| {
+                Some((cache::collect::read_link(&access.path.path).ok()?, leads_to_directory(&access.path.path)))
+            }),
             search: true,
             seen: access.late.map_or_else(cache::file_stat::coarse_now, |l| l.time),
             late: access.late.is_some(),
@@ -178,7 +182,8 @@ impl Record {
         }
     }
 
-    /// Process `pid` is about to do this to the name, which is in this state. Returns whether somebody else has changed it meanwhile.
+    /// Process `pid` is about to do this to the name, which is in this state. Returns whether somebody else has changed
+    /// it meanwhile.
     pub fn does(&mut self, op: &Op, state: Option<&FileStat>, pid: i32) -> bool {
         let foreign = !self.doing.explains(self.first.as_ref(), state);
         self.doing = self.doing.next(op, state, pid);
@@ -190,8 +195,9 @@ impl Record {
         self.doing != Doing::Nothing && !self.doing.explains(self.first.as_ref(), now)
     }
 
-    /// Has the pip made sure that this is a directory, so that it makes no difference whether it was one before? `now`: its state at the end.
-    /// What is special of it (set-group-id, another owner) would be handed on to what is made in it.
+    /// Has the pip made sure that this is a directory, so that it makes no difference whether it was one before? `now`:
+    /// its state at the end. What is special of it (set-group-id, another owner) would be handed on to what is made in
+    /// it.
     pub fn is_ensured(&self, now: Option<&FileStat>) -> bool {
         let plain = |s: &FileStat| s.is_dir() && s.mode & 0o7000 == 0 && is_own(s);
         let same = |a: &FileStat, b: &FileStat| (a.dev, a.ino, a.mode) == (b.dev, b.ino, b.mode);
@@ -199,13 +205,14 @@ impl Record {
         self.ensured && kept && !self.times && !self.dated
     }
 
-    /// Somebody of whom nothing is known looked at it and did not read it: perhaps at its time, to see whether there is something to do.
+    /// Somebody of whom nothing is known looked at it and did not read it: perhaps at its time, to see whether there is
+    /// something to do.
     pub fn judged(&self) -> bool {
         !self.executed && self.lookers.iter().any(|i| !self.readers.contains(i))
     }
 
-    /// Is this what `now` is there when a tool replaced what it had looked at: a file or link, instead of a file, a link, or nothing? What
-    /// was there makes no difference then; a directory would have made one.
+    /// Is this what `now` is there when a tool replaced what it had looked at: a file or link, instead of a file, a
+    /// link, or nothing? What was there makes no difference then; a directory would have made one.
     pub fn only_replaced(&self, now: Option<&FileStat>) -> bool {
         let plain = |s: &FileStat| matches!(s.kind, Kind::File | Kind::Symlink);
         let leads = self.target.as_ref().is_some_and(|(_, to_directory)| *to_directory);
@@ -239,17 +246,24 @@ mod tests {
         let write = Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false };
         let exclusive = Op::Create { exclusive: true, private: false };
         let modify = Op::OpenWrite { keeps: true, creates: false, exclusive: false, private: false };
-        // What it does, one after the other, in which state it finds the name, and in which of them somebody else is seen.
+        // What it does, one after the other, in which state it finds the name, and in which of them somebody else is
+        // seen.
         type Steps<'a> = &'a [(&'a Op, Option<FileStat>, bool)];
         let cases: [(&str, Steps<'_>); 11] = [
             ("made by the other", &[(&Op::Stat, None, false), (&Op::Stat, a, true)]),
             ("made by the other, removed by the pip", &[(&Op::Stat, None, false), (&Op::Remove, a, true)]),
             ("replaced by the other", &[(&Op::Stat, a, false), (&Op::Stat, b, true)]),
             ("removed by the other", &[(&Op::Stat, a, false), (&write, None, true)]),
-            ("its own", &[(&write, None, false), (&Op::Stat, a, false), (&Op::Remove, a, false), (&Op::Stat, None, false)]),
+            (
+                "its own",
+                &[(&write, None, false), (&Op::Stat, a, false), (&Op::Remove, a, false), (&Op::Stat, None, false)],
+            ),
             ("its own, replaced", &[(&write, None, false), (&Op::Stat, a, false), (&Op::LinkSource, b, true)]),
             ("its own, removed", &[(&write, None, false), (&Op::Stat, a, false), (&Op::Stat, None, true)]),
-            ("its own, replaced by itself", &[(&write, None, false), (&Op::Stat, a, false), (&write, a, false), (&Op::Stat, a, false)]),
+            (
+                "its own, replaced by itself",
+                &[(&write, None, false), (&Op::Stat, a, false), (&write, a, false), (&Op::Stat, a, false)],
+            ),
             ("removed, and made by the other", &[(&Op::Remove, a, false), (&Op::Stat, b, true)]),
             ("not removed", &[(&Op::Remove, a, false), (&Op::Stat, a, false)]),
             ("not made, for it is there", &[(&exclusive, a, false), (&Op::Stat, None, true), (&modify, a, false)]),

@@ -30,8 +30,8 @@ pub struct Accesses {
     pub left: FxHashSet<PathBytes>,
     pub facts: BTreeSet<Fact>,
     pub stdin: Stdin,
-    /// An interpreter has asked what standard input is, as bash, perl and Python do at their start, or a shell has put it aside: whether it
-    /// matters, the scripts tell.
+    /// An interpreter has asked what standard input is, as bash, perl and Python do at their start, or a shell has put
+    /// it aside: whether it matters, the scripts tell.
     pub met_stdin: bool,
     /// A shell has put a live one aside.
     pub saved_live: bool,
@@ -42,8 +42,8 @@ pub struct Accesses {
     pub own_sources: OwnSources,
     /// Files on standard inputs whose times are written down.
     pub timed: FxHashSet<PathBytes>,
-    /// A program of which nothing is known, or one that moves files to another file system, set times that are not the present: perhaps
-    /// those of what it read.
+    /// A program of which nothing is known, or one that moves files to another file system, set times that are not the
+    /// present: perhaps those of what it read.
     pub sets_times: bool,
     /// Files that were there before and are meant to have another name, by device and inode.
     pub moved: FxHashMap<(u64, u64), PathBytes>,
@@ -256,7 +256,9 @@ impl Recorder {
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
-        if special::process(&access.path.path).is_some_and(|other| !self.running.lock().expect("running").contains_key(&other)) {
+        if special::process(&access.path.path)
+            .is_some_and(|other| !self.running.lock().expect("running").contains_key(&other))
+        {
             a.problem("it looks at another process".to_owned());
             return None;
         }
@@ -345,7 +347,8 @@ impl Accesses {
         }
     }
 
-    /// Notes the links that a path led through. One that leads elsewhere than before has been turned, if the pip has not done so.
+    /// Notes the links that a path led through. One that leads elsewhere than before has been turned, if the pip has
+    /// not done so.
     fn cross(&mut self, links: &[tracer::Crossed], late: Option<Late>) {
         for c in links {
             let known = self.links.entry(c.link.clone()).or_insert_with(|| Link {
@@ -359,8 +362,9 @@ impl Accesses {
         }
     }
 
-    /// Has somebody else made, replaced or removed a name that the pip has come near before, or a member of a directory that it has listed?
-    /// What it finds then is an input, whatever becomes of it, and not one that the next run can be asked for.
+    /// Has somebody else made, replaced or removed a name that the pip has come near before, or a member of a directory
+    /// that it has listed? What it finds then is an input, whatever becomes of it, and not one that the next run can be
+    /// asked for.
     fn notice_others(&mut self, access: &Access, state: Option<FileStat>, ensures: bool, pid: i32) {
         let path = &access.path.path;
         if access.call.starts_with("rename") && state.is_none_or(|s| s.is_dir()) {
@@ -368,8 +372,8 @@ impl Accesses {
         }
         let Some(r) = self.names.get_mut(path) else { return };
         let directory = state.is_some_and(|s| s.is_dir());
-        // Who makes sure that a directory is there does not mind who made it; what lies below a directory that the pip has renamed has
-        // come or gone with it.
+        // Who makes sure that a directory is there does not mind who made it; what lies below a directory that the pip
+        // has renamed has come or gone with it.
         let minds = !(directory && (ensures || r.ensured)) && !below_any(path, &self.renamed);
         let mut who = (r.does(&access.op, state.as_ref(), pid) && minds).then(|| path.clone());
         let r = &self.names[path];
@@ -385,15 +389,21 @@ impl Accesses {
             who = who.or_else(|| differs(&now, &l.members).or_else(|| differs(&l.members, &now)));
         }
         if let Some(path) = who {
-            self.problem(format!("somebody else made, changed or removed `{}` while it ran", String::from_utf8_lossy(&path)));
+            self.problem(format!(
+                "somebody else made, changed or removed `{}` while it ran",
+                String::from_utf8_lossy(&path)
+            ));
         }
     }
 
-    /// `ensures`: this access is part of making sure that a directory is there. Returns whether the old content must be hashed before the call goes on.
+    /// `ensures`: this access is part of making sure that a directory is there. Returns whether the old content must be
+    /// hashed before the call goes on.
     fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, ensures: bool, pid: i32) -> bool {
         let op = &access.op;
-        let looks =
-            !matches!(op, Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove);
+        let looks = !matches!(
+            op,
+            Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove
+        );
         let new = !self.names.contains_key(&access.path.path);
         self.now += 1;
         self.notice_others(access, state, ensures, pid);
@@ -405,7 +415,9 @@ impl Accesses {
         let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
         r.ensured = ensures && (new || r.ensured) || r.ensured && r.intent && looks_only;
         // A directory's times change with its members: it is another one only if it was replaced.
-        let same = |a: &FileStat, b: &FileStat| if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b };
+        let same = |a: &FileStat, b: &FileStat| {
+            if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b }
+        };
         let own = r.intent
             && match (&state, &r.first) {
                 (Some(a), Some(b)) => !same(a, b),
@@ -421,10 +433,19 @@ impl Accesses {
             }
         }
         r.reuses |= r.doing != Doing::Nothing
-            && matches!(op, Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::List | Op::OpenWrite { keeps: true, .. });
+            && matches!(
+                op,
+                Op::OpenRead { content: true }
+                    | Op::Exec
+                    | Op::LinkSource
+                    | Op::List
+                    | Op::OpenWrite { keeps: true, .. }
+            );
         let is_file = r.first.is_some_and(|s| s.is_file());
         // Who writes into a file keeps its owner and extended attributes; who changes only these keeps its time.
-        let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first));
+        let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| {
+            is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first))
+        };
         let rest_is_left = !own || !r.anew && is_left(&|s, first| (s.dev, s.ino) == (first.dev, first.ino));
         let time_is_left = !own || rest_is_left && is_left(&|s, first| (s.mtime, s.size) == (first.mtime, first.size));
         let directory = state.is_some_and(|s| s.is_dir());
@@ -432,7 +453,8 @@ impl Accesses {
         let compares = running.interprets && Times::Elsewhere.of(&access.path.path, directory, &running.cwd);
         r.may_compare |= time_is_left && compares && !op.writes();
         // Who gives a directory's name away, or moves something into its place, finds out whether it is empty.
-        let gives_away = matches!(op, Op::Remove) || matches!(op, Op::Create { .. }) && access.call.starts_with("rename");
+        let gives_away =
+            matches!(op, Op::Remove) || matches!(op, Op::Create { .. }) && access.call.starts_with("rename");
         if directory && r.listing.is_none() && !own && gives_away {
             let members = cache::collect::list(&access.path.path).unwrap_or_default();
             r.listing = Some(Listing { members, at: self.now });
@@ -477,7 +499,9 @@ impl Accesses {
                 }
                 // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
                 if !own {
-                    let looks = matches!(op, Op::Stat) && running.times.of_unread() && running.main.as_ref() != Some(&access.path.path);
+                    let looks = matches!(op, Op::Stat)
+                        && running.times.of_unread()
+                        && running.main.as_ref() != Some(&access.path.path);
                     if looks && !r.lookers.contains(&running.image) {
                         r.lookers.push(running.image);
                     }
@@ -499,7 +523,8 @@ impl Accesses {
             Op::List => {
                 r.search &= running.searches;
                 if !own && r.listing.is_none() && directory {
-                    r.listing = cache::collect::list(&access.path.path).ok().map(|members| Listing { members, at: self.now });
+                    r.listing =
+                        cache::collect::list(&access.path.path).ok().map(|members| Listing { members, at: self.now });
                 }
             }
             Op::OpenWrite { keeps, creates, exclusive, private } => {
@@ -562,8 +587,8 @@ impl Accesses {
             r.intent = true;
         }
         // Whoever learns the time of a file that was moved learns that of the file that it was.
-        let looks_at_time =
-            matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource) && (times || running.times.of_unread());
+        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource)
+            && (times || running.times.of_unread());
         if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| *p != access.path.path) {
             self.names.get_mut(&from).expect("what was moved was accessed").times = true;
         }

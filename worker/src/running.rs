@@ -1,8 +1,8 @@
-//! What is known of the program that a process runs, from its name, its arguments and who runs it, by the tables of [`crate::tools`] and
-//! [`crate::times`].
+//! What is known of the program that a process runs, from its name, its arguments and who runs it, by the tables of
+//! [`crate::tools`] and [`crate::times`].
 //!
-//! Settled once, when the process becomes that program, so that each of its accesses costs no lookup. Knows nothing of what it accesses:
-//! that is [`crate::recorder`].
+//! Settled once, when the process becomes that program, so that each of its accesses costs no lookup. Knows nothing of
+//! what it accesses: that is [`crate::recorder`].
 
 use crate::record::Image;
 use crate::recorder::Stdin;
@@ -72,8 +72,16 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// `program`, a `#!` file if there is an `interpreter`, started in `cwd` by a process that ran `before`. What is below `root` is the build's own.
-    pub(crate) fn of(program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8], before: &Self, root: &[u8]) -> Self {
+    /// `program`, a `#!` file if there is an `interpreter`, started in `cwd` by a process that ran `before`. What is
+    /// below `root` is the build's own.
+    pub(crate) fn of(
+        program: &[u8],
+        argv: &[Vec<u8>],
+        interpreter: Option<&[u8]>,
+        cwd: &[u8],
+        before: &Self,
+        root: &[u8],
+    ) -> Self {
         let image = interpreter.unwrap_or(program);
         let known = tools::is_what_it_is_called(image, root, before.is_compiler());
         let is_program = interpreter.is_none() && known;

@@ -1,9 +1,9 @@
-//! What the text of a build's own scripts and tools gives away of what no system call shows: that they ask for the time or for random
-//! numbers (both come from the vDSO or from a seed of the interpreter's) or for the state of the machine, and which variables of a session or
-//! CI job they name.
+//! What the text of a build's own scripts and tools gives away of what no system call shows: that they ask for the time
+//! or for random numbers (both come from the vDSO or from a seed of the interpreter's) or for the state of the machine,
+//! and which variables of a session or CI job they name.
 //!
-//! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not searched; those whose
-//! point is the time are in [`crate::present::VOLATILE`].
+//! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not
+//! searched; those whose point is the time are in [`crate::present::VOLATILE`].
 
 use crate::environment::shell_text;
 use crate::recorder::{Program, Stdin};
@@ -19,7 +19,11 @@ struct Language {
 
 const LANGUAGES: &[Language] = &[
     // Its variables are another matter: [`shell_asks`].
-    Language { interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"], endings: &[".sh"], words: &[" -ef ", "[ -N ", "test -N "] },
+    Language {
+        interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"],
+        endings: &[".sh"],
+        words: &[" -ef ", "[ -N ", "test -N "],
+    },
     Language {
         interpreters: &["python", "pypy"],
         endings: &[".py"],
@@ -67,9 +71,25 @@ const LANGUAGES: &[Language] = &[
     Language {
         interpreters: &["perl"],
         endings: &[".pl", ".pm"],
-        words: &["localtime", "gmtime", "time()", "= time;", "print time", "rand(", "rand;", "rand ", "-M $", "-M \"", "-M '"],
+        words: &[
+            "localtime",
+            "gmtime",
+            "time()",
+            "= time;",
+            "print time",
+            "rand(",
+            "rand;",
+            "rand ",
+            "-M $",
+            "-M \"",
+            "-M '",
+        ],
     },
-    Language { interpreters: &["ruby"], endings: &[".rb"], words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"] },
+    Language {
+        interpreters: &["ruby"],
+        endings: &[".rb"],
+        words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"],
+    },
     Language { interpreters: &["awk", "gawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
     // It seeds itself (mawk(1), `srand`).
     Language { interpreters: &["mawk"], endings: &[".awk"], words: &["systime(", "rand()", "strftime("] },
@@ -81,11 +101,16 @@ const LANGUAGES: &[Language] = &[
         words: &["Date.now(", "new Date()", "Math.random(", "ctime", "atime", "birthtime", "statfs"],
     },
     Language { interpreters: &["tclsh"], endings: &[".tcl"], words: &["clock seconds", "clock format", "rand()"] },
-    Language { interpreters: &["lua", "luajit"], endings: &[".lua"], words: &["os.time()", "os.date(", "os.clock(", "math.random("] },
+    Language {
+        interpreters: &["lua", "luajit"],
+        endings: &[".lua"],
+        words: &["os.time()", "os.date(", "os.clock(", "math.random("],
+    },
     Language { interpreters: &["php"], endings: &[".php"], words: &["time()", "date(", "rand(", "uniqid("] },
 ];
 
-/// Files that say what the machine does at the moment. Allocators and run-time libraries look into them, to no effect on what is made.
+/// Files that say what the machine does at the moment. Allocators and run-time libraries look into them, to no effect
+/// on what is made.
 const STATE: &[&str] = &[
     "/proc/loadavg",
     "/proc/meminfo",
@@ -103,7 +128,8 @@ const STATE: &[&str] = &[
     "/sys/fs/cgroup",
 ];
 
-/// What `./configure` scripts take the size of pages and of the memory from: that counts, and not how much of it is free.
+/// What `./configure` scripts take the size of pages and of the memory from: that counts, and not how much of it is
+/// free.
 pub const MEMORY: &str = "/proc/meminfo";
 
 /// Where machines and package managers put the scripts of others.
@@ -143,9 +169,16 @@ impl Language {
         // mawk's numbers follow a seed that it is given.
         let seeded = || text.find_iter("srand(").any(|i| !text[i + 6..].trim_start().starts_with(b")"));
         let means = |w: &str| !(w == "rand()" && self.interpreters.contains(&"mawk") && seeded());
-        let found = |w: &&&str| text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
+        let found = |w: &&&str| {
+            text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l))
+        };
         let cmake = || if self.interpreters.contains(&"cmake") { cmake_asks(text) } else { None };
-        self.words.iter().find(found).copied().or_else(cmake).or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
+        self.words
+            .iter()
+            .find(found)
+            .copied()
+            .or_else(cmake)
+            .or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
     }
 }
 
@@ -159,7 +192,9 @@ fn own_variables<'a>(shells: impl Iterator<Item = &'a [u8]>) -> &'static [&'stat
 fn places<'a>(line: &'a [u8], variable: &'a str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let halves = move |i: usize| (&line[..i], &line[i + variable.len()..]);
     let is_set = |after: &[u8]| after.starts_with(b"=") && !after.starts_with(b"==");
-    let whole = move |(before, after): &(&[u8], &[u8])| !part_of_name(before.last()) && !part_of_name(after.first()) && !is_set(after);
+    let whole = move |(before, after): &(&[u8], &[u8])| {
+        !part_of_name(before.last()) && !part_of_name(after.first()) && !is_set(after)
+    };
     line.find_iter(variable).map(halves).filter(whole)
 }
 
@@ -172,9 +207,9 @@ fn prints_time(line: &[u8]) -> bool {
 /// Where a shell takes names for values.
 const VALUES: &[&str] = &["((", "$[", "[[", "let ", "declare", "typeset"];
 
-/// The variable by which a shell's script asks for time or chance: with `$`, or any mention where names have values without one (bash(1),
-/// "Arithmetic evaluation"). But a number for the name of a scratch file is lost with it: what is glued to a process number in an assignment to
-/// something of that name (`tmp=conf$$-$RANDOM`) is one.
+/// The variable by which a shell's script asks for time or chance: with `$`, or any mention where names have values
+/// without one (bash(1), "Arithmetic evaluation"). But a number for the name of a scratch file is lost with it: what is
+/// glued to a process number in an assignment to something of that name (`tmp=conf$$-$RANDOM`) is one.
 fn shell_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static str> {
     let arithmetic = VALUES.iter().any(|w| text.contains_str(w));
     let uses = |(before, after): (&[u8], &[u8])| {
@@ -202,7 +237,8 @@ fn shell_text_asks(text: &[u8], variables: &[&'static str]) -> Option<&'static s
     variables.iter().find(asks).copied().or_else(|| prints_time(text).then_some("printf %(…)T"))
 }
 
-/// `string(TIMESTAMP …)` and `string(RANDOM …)` of cmake's, in any layout; a random string with a seed is no random one.
+/// `string(TIMESTAMP …)` and `string(RANDOM …)` of cmake's, in any layout; a random string with a seed is no random
+/// one.
 fn cmake_asks(text: &[u8]) -> Option<&'static str> {
     let code: Vec<u8> = text.lines_with_terminator().filter(|l| !is_comment(l)).flatten().copied().collect();
     let word = |i: usize| {
@@ -236,7 +272,8 @@ fn is_comment(line: &[u8]) -> bool {
     line.starts_with(b"#") || line.starts_with(b"//")
 }
 
-/// Does it come with the machine, or from a package manager? What is below the workspace `root` does not, wherever that is.
+/// Does it come with the machine, or from a package manager? What is below the workspace `root` does not, wherever that
+/// is.
 pub fn is_foreign(path: &[u8], root: &[u8]) -> bool {
     let below = root.len() > 1 && path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"));
     !below && FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d))
@@ -247,8 +284,8 @@ pub fn interprets(program: &[u8]) -> bool {
     LANGUAGES.iter().any(|l| l.runs(program))
 }
 
-/// GNU libtool? It makes the directory of its objects if it is not there (`func_mkdir_p`), and asks for the directory itself for nothing
-/// else. Its name alone does not tell.
+/// GNU libtool? It makes the directory of its objects if it is not there (`func_mkdir_p`), and asks for the directory
+/// itself for nothing else. Its name alone does not tell.
 pub fn is_libtool(script: &[u8]) -> bool {
     const TITLE: &[u8] = b"Provide generalized library-building support services.";
     let beginning = |f: std::fs::File| {
@@ -267,7 +304,8 @@ pub fn is_shell_program(program: &[u8]) -> bool {
 /// Words by which scripts find out what standard input is.
 const STDIN: &[&str] = &["stdin", "STDIN", "isatty", "-t 0", "-t)", "(-t", "-t;", "tty(", "fstat(0", "fd/0"];
 /// Those of shells: whatever else they ask goes through a name or another program, which is seen.
-const STDIN_OF_SHELLS: &[&str] = &["-t 0", "-t \"", "-t '", "-t $", "-t 3", "-t 4", "-t 5", "-t 6", "-t 7", "-t 8", "-t 9"];
+const STDIN_OF_SHELLS: &[&str] =
+    &["-t 0", "-t \"", "-t '", "-t $", "-t 3", "-t 4", "-t 5", "-t 6", "-t 7", "-t 8", "-t 9"];
 /// Files by which they, or what they start, get at a descriptor by its number.
 const DESCRIPTORS: &[&str] = &["/dev/fd", "/self/fd", "/$$/fd"];
 
@@ -290,20 +328,24 @@ const KIND_OF_STDIN: &[&str] = &[
     "fd/0",
 ];
 
-/// Is this an option of `read` that names a descriptor or a time to wait, maybe after others without arguments (`-ru3`)?
+/// Is this an option of `read` that names a descriptor or a time to wait, maybe after others without arguments
+/// (`-ru3`)?
 fn names_descriptor_or_wait(word: &[u8]) -> bool {
     word.strip_prefix(b"-").and_then(|w| w.iter().find(|b| !b"ers".contains(b))).is_some_and(|b| b"ut".contains(b))
 }
 
-/// What may the text of a script ask about standard input? Shells may also read it by another number (`read -u 10`), or ask whether there is
-/// something to read (`read -t 0`).
+/// What may the text of a script ask about standard input? Shells may also read it by another number (`read -u 10`), or
+/// ask whether there is something to read (`read -t 0`).
 pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
     let reads = |l: &[u8]| {
         let mut words = l.split(|b| b" \t;|&(){}`\"'\\".contains(b));
         words.any(|w| matches!(w, b"read" | b"mapfile" | b"readarray")) && words.any(names_descriptor_or_wait)
     };
     // Tests of perl's on a handle: `-p STDIN`, `-s(STDIN)`.
-    let tests = || text.find_iter("STDIN").any(|i| matches!(text[..i].trim_end_with(|c| " (*\\".contains(c)), [.., b'-', t] if *t != b't'));
+    let tests = || {
+        text.find_iter("STDIN")
+            .any(|i| matches!(text[..i].trim_end_with(|c| " (*\\".contains(c)), [.., b'-', t] if *t != b't'))
+    };
     match () {
         () if shell && (text.lines().any(reads) || DESCRIPTORS.iter().any(|w| text.contains_str(w))) => Stdin::Used,
         () if shell => STDIN_OF_SHELLS.iter().find(|w| text.contains_str(w)).map_or(Stdin::Unused, |_| Stdin::Asked),
@@ -313,8 +355,8 @@ pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
     }
 }
 
-/// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an interpreter has
-/// touched it (`interpreted`).
+/// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an
+/// interpreter has touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
     let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
     programs.iter().any(|p| p.path == path) || (interpreted && module()) || is_given(path, programs)
@@ -328,21 +370,23 @@ pub fn is_given(path: &[u8], programs: &[Program]) -> bool {
 /// Is it a script for a shell, by its name or first line?
 pub fn is_shell(path: &[u8], text: &[u8]) -> bool {
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
-    path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES.iter().any(|l| l.is_shell() && l.runs(w)))
+    path.ends_with(b".sh")
+        || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES.iter().any(|l| l.is_shell() && l.runs(w)))
 }
 
 /// The name in our table of a file below `/proc` or `/sys` that says what the machine does at the moment.
 pub fn state(path: &[u8]) -> Option<&'static str> {
-    let own = path
-        .strip_prefix(b"/proc/")
-        .and_then(|p| p.iter().position(|b| *b == b'/').filter(|n| p[..*n].iter().all(u8::is_ascii_digit)).map(|n| &p[n..]));
+    let own = path.strip_prefix(b"/proc/").and_then(|p| {
+        p.iter().position(|b| *b == b'/').filter(|n| p[..*n].iter().all(u8::is_ascii_digit)).map(|n| &p[n..])
+    });
     let name = own.map_or_else(|| path.to_vec(), |rest| [b"/proc/self", rest].concat());
     STATE.iter().find(|s| name == s.as_bytes() || (s.starts_with("/sys") && name.starts_with(s.as_bytes()))).copied()
 }
 
 /// Does a command line name it? Compilers are told of names to write them down.
 pub fn says(program: &Program, state: &str) -> bool {
-    program.tool.is_none_or(|t| t.class != Class::Toolchain) && program.argv.iter().skip(1).any(|a| has_word(a, state.as_bytes(), false))
+    program.tool.is_none_or(|t| t.class != Class::Toolchain)
+        && program.argv.iter().skip(1).any(|a| has_word(a, state.as_bytes(), false))
 }
 
 /// The scripts that an interpreter may be given: what is no option. What follows `-c`, `-e` or `-m` is none.
@@ -362,8 +406,8 @@ fn is_name_of(word: &[u8], path: &[u8]) -> bool {
     path.strip_suffix(tail).is_some_and(|rest| rest.ends_with(b"/"))
 }
 
-/// The word by which a file that these programs ran, or might have, asks for time or chance. With `SOURCE_DATE_EPOCH` in its text and in the
-/// environment (`dated`) it is taken to use that.
+/// The word by which a file that these programs ran, or might have, asks for time or chance. With `SOURCE_DATE_EPOCH`
+/// in its text and in the environment (`dated`) it is taken to use that.
 pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Option<&'static str> {
     if text.starts_with(b"\x7fELF") || dated && text.contains_str("SOURCE_DATE_EPOCH") {
         return None;
@@ -373,18 +417,31 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
     let ran = |l: &&Language| programs.iter().any(|p| runs(l, p));
     let named = |l: &&Language| l.endings.iter().any(|e| path.ends_with(e.as_bytes()));
     let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| l.runs(w));
-    let given =
-        |l: &&Language| programs.iter().filter(|p| l.runs(&p.path)).flat_map(|p| scripts_of(&p.path, &p.argv)).any(|s| is_name_of(s, path));
+    let given = |l: &&Language| {
+        programs
+            .iter()
+            .filter(|p| l.runs(&p.path))
+            .flat_map(|p| scripts_of(&p.path, &p.argv))
+            .any(|s| is_name_of(s, path))
+    };
     let all = || LANGUAGES.iter().filter(ran);
     let language = all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given))?;
-    let shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(|p| language.runs(p));
+    let shells = programs
+        .iter()
+        .flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()])
+        .flatten()
+        .filter(|p| language.runs(p));
     let shell = || if language.is_shell() { shell_asks(text, own_variables(shells)) } else { None };
     language.asks(text).or_else(shell)
 }
 
 /// The same of a text that a shell among these programs has opened: it may have been sourced.
 pub fn asks_if_sourced(text: &[u8], programs: &[Program]) -> Option<&'static str> {
-    let shells = programs.iter().flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()]).flatten().filter(|p| is_shell_program(p));
+    let shells = programs
+        .iter()
+        .flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()])
+        .flatten()
+        .filter(|p| is_shell_program(p));
     shell_asks(text, own_variables(shells))
 }
 
@@ -412,7 +469,9 @@ mod tests {
 
     #[test]
     fn times_of_libraries_and_lists() {
-        for text in ["python3 -m zipapp d", "use Archive::Tar;", "s = os.stat(f)\nprint(s[8])", "-M($f) < 1", "newer('a', 'b')"] {
+        for text in
+            ["python3 -m zipapp d", "use Archive::Tar;", "s = os.stat(f)\nprint(s[8])", "-M($f) < 1", "newer('a', 'b')"]
+        {
             assert!(crate::times::compares(text.as_bytes()), "{text}");
         }
         for text in ["argv[8]", "-Mstrict", "a newer one"] {
@@ -422,22 +481,34 @@ mod tests {
 
     #[test]
     fn what_standard_input_is_matters_to_whom_asks() {
-        for (text, of_a_shell) in
-            [("[ -t 0 ]", true), ("if test -t \"$fd\"; then", true), ("if sys.stdin.isatty():", false), ("-t STDIN", false)]
-        {
+        for (text, of_a_shell) in [
+            ("[ -t 0 ]", true),
+            ("if test -t \"$fd\"; then", true),
+            ("if sys.stdin.isatty():", false),
+            ("-t STDIN", false),
+        ] {
             assert_eq!(asks_stdin(text.as_bytes(), of_a_shell), Stdin::Asked, "{text}");
         }
-        for text in
-            ["read -r -u $n x", "mapfile -u 11 lines", "if read -t 0; then", "eval \"read -ru3 x\"", "cat /dev/fd/5", "a=`read -t\"$n\"`"]
-        {
+        for text in [
+            "read -r -u $n x",
+            "mapfile -u 11 lines",
+            "if read -t 0; then",
+            "eval \"read -ru3 x\"",
+            "cat /dev/fd/5",
+            "a=`read -t\"$n\"`",
+        ] {
             assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Used, "{text}");
         }
         for text in ["os.fstat(0)", "print if -p STDIN", "-s(\\*STDIN)", "select([sys.stdin], [], [])"] {
             assert_eq!(asks_stdin(text.as_bytes(), false), Stdin::Used, "{text}");
         }
-        for text in
-            ["func_quote_arg pretty \"$2\"", "# redirects stdin", "while read x; do sort; done < f", "read -r x", "gcc -pthread -mt"]
-        {
+        for text in [
+            "func_quote_arg pretty \"$2\"",
+            "# redirects stdin",
+            "while read x; do sort; done < f",
+            "read -r x",
+            "gcc -pthread -mt",
+        ] {
             assert_eq!(asks_stdin(text.as_bytes(), true), Stdin::Unused, "{text}");
         }
         assert_eq!(asks_stdin(b"print('-to-')", false), Stdin::Unused);
@@ -459,7 +530,8 @@ mod tests {
         let python = [program("/usr/bin/python3.11", &["python3", "gen"])];
         let shell = [program("/usr/bin/bash", &["bash", "configure"])];
         let dash = [program("/usr/bin/dash", &["sh", "configure"])];
-        let asks = |path: &str, text: &str, programs: &[Program]| asks(path.as_bytes(), text.as_bytes(), programs, false);
+        let asks =
+            |path: &str, text: &str, programs: &[Program]| asks(path.as_bytes(), text.as_bytes(), programs, false);
         assert_eq!(asks("/w/gen", "import datetime\nprint(datetime.datetime.now())", &python), Some(".now("));
         assert_eq!(asks("/w/lib/util.py", "t = time.time()", &python), Some("time.time("));
         assert_eq!(asks("/w/gen", "x = operand(1); my_random.randint(2)", &python), None);
@@ -493,24 +565,41 @@ mod tests {
         }
         assert_eq!(asks("/w/configure", "x=${RANDOM_SEED:-5}; RANDOM=1", &shell), None);
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "gcc -DRANDOM -DMY_SECONDS=$X a.c"])), None);
-        assert_eq!(super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true), None);
-        assert_eq!(command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])), Some("rand()"));
+        assert_eq!(
+            super::asks(b"/w/gen", b"e = os.environ.get('SOURCE_DATE_EPOCH', time.time())", &python, true),
+            None
+        );
+        assert_eq!(
+            command_asks(&program("/usr/bin/mawk", &["awk", "BEGIN { srand(); print rand() }"])),
+            Some("rand()")
+        );
         assert_eq!(asks("/w/gen", "open('/proc/loadavg')", &python), Some("/proc/loadavg"));
         let own = [Program { interpreter: Some(b"/usr/bin/python3".to_vec()), ..program("/w/t.py", &["./t.py"]) }];
         assert_eq!(asks("/w/lib.py", "datetime.now()", &own), Some(".now("));
         assert_eq!(command_asks(&program("/usr/bin/sh", &["sh", "-c", "echo $RANDOM"])), Some("RANDOM"));
-        assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "printf -v d 'at %(%s)T' -1"])), Some("printf %(…)T"));
+        assert_eq!(
+            command_asks(&program("/usr/bin/bash", &["bash", "-c", "printf -v d 'at %(%s)T' -1"])),
+            Some("printf %(…)T")
+        );
         assert_eq!(asks("/w/configure", "id=$PPID", &dash), Some("PPID"));
         assert_eq!(command_asks(&program("/usr/bin/bash", &["bash", "-c", "grep -i SECONDS f"])), None);
         let cmake = [program("/usr/bin/cmake", &["cmake", "-P", "stamp.cmake"])];
         assert_eq!(asks("/w/stamp.cmake", "STRING(\n  TIMESTAMP T \"%s\" UTC)", &cmake), Some("string(TIMESTAMP"));
-        for text in ["set(TIMESTAMP 0)", "find_package(UUID REQUIRED)", "string(RANDOM LENGTH 4 RANDOM_SEED 3 v)", "# string(TIMESTAMP x)"]
-        {
+        for text in [
+            "set(TIMESTAMP 0)",
+            "find_package(UUID REQUIRED)",
+            "string(RANDOM LENGTH 4 RANDOM_SEED 3 v)",
+            "# string(TIMESTAMP x)",
+        ] {
             assert_eq!(asks("/w/stamp.cmake", text, &cmake), None, "{text}");
         }
-        for text in
-            ["echo waiting 5 SECONDS", "#define MODE RANDOM", "case $1 in RANDOM) ;; esac", "grep '\\D{1}'", "printf '%(x)s' '(a)T'"]
-        {
+        for text in [
+            "echo waiting 5 SECONDS",
+            "#define MODE RANDOM",
+            "case $1 in RANDOM) ;; esac",
+            "grep '\\D{1}'",
+            "printf '%(x)s' '(a)T'",
+        ] {
             assert_eq!(asks("/w/configure", text, &shell), None, "{text}");
         }
         assert_eq!(asks_if_sourced(b"echo $RANDOM", &shell), Some("RANDOM"));
@@ -541,13 +630,19 @@ mod tests {
             (Some("/proc/self/limits"), Some("/proc/loadavg"), None)
         );
         assert!(says(&program("/usr/bin/cat", &["cat", "/proc/loadavg"]), "/proc/loadavg"));
-        let gcc = Program { tool: crate::tools::tool(b"gcc"), ..program("/usr/bin/gcc", &["gcc", "-DX=\"/proc/loadavg\""]) };
+        let gcc =
+            Program { tool: crate::tools::tool(b"gcc"), ..program("/usr/bin/gcc", &["gcc", "-DX=\"/proc/loadavg\""]) };
         assert!(!says(&gcc, "/proc/loadavg"));
     }
 
     #[test]
     fn whole_names() {
         let has = |text: &str, prefix| has_word(text.as_bytes(), b"BUILD_ID", prefix);
-        assert!(has("os.environ['BUILD_ID']", false) && !has("MY_BUILD_ID", true) && !has("BUILD_IDS", false) && has("BUILD_IDS", true));
+        assert!(
+            has("os.environ['BUILD_ID']", false)
+                && !has("MY_BUILD_ID", true)
+                && !has("BUILD_IDS", false)
+                && has("BUILD_IDS", true)
+        );
     }
 }

@@ -1,12 +1,13 @@
-//! Does what a program made show the time of a file that it looked at? Then it depends on that time, whoever made it and however it asked: by
-//! name, or through a file that it had open (`fstat`), which nobody sees.
+//! Does what a program made show the time of a file that it looked at? Then it depends on that time, whoever made it
+//! and however it asked: by name, or through a file that it had open (`fstat`), which nobody sees.
 //!
-//! A search for the forms in which programs write a modification time: seconds since 1970 and thousandths, millionths, billionths of them, in
-//! decimal and as binary numbers of 4 or 8 bytes in both orders (also since 1904 and 1601, and as zip has them), in octal as in archives, a time of
-//! day, a date. It finds nothing in what
-//! is compressed: programs that put times there are rows of [`crate::times`]. One pass over the bytes with look-ups in sets, however
-//! many files there are: for each byte a bit that tells whether a number may begin there is all that is looked at. Binary numbers are not
-//! looked for in texts, where four letters are a number, too. What is found by chance costs a needless miss when that time changes.
+//! A search for the forms in which programs write a modification time: seconds since 1970 and thousandths, millionths,
+//! billionths of them, in decimal and as binary numbers of 4 or 8 bytes in both orders (also since 1904 and 1601, and
+//! as zip has them), in octal as in archives, a time of day, a date. It finds nothing in what is compressed: programs
+//! that put times there are rows of [`crate::times`]. One pass over the bytes with look-ups in sets, however many files
+//! there are: for each byte a bit that tells whether a number may begin there is all that is looked at. Binary numbers
+//! are not looked for in texts, where four letters are a number, too. What is found by chance costs a needless miss
+//! when that time changes.
 
 use crate::record::{Image, Record};
 use crate::recorder::{Accesses, Program};
@@ -20,7 +21,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// Dates of so many days are looked for, the newest: each has some forty forms.
 const DAYS: usize = 16;
 
-/// Seconds before 1970 from which others count: QuickTime and OpenType from 1904, Windows, in tenths of microseconds, from 1601.
+/// Seconds before 1970 from which others count: QuickTime and OpenType from 1904, Windows, in tenths of microseconds,
+/// from 1601.
 const SINCE_1904: i64 = 2_082_844_800;
 const SINCE_1601: i64 = 11_644_473_600;
 
@@ -51,7 +53,8 @@ impl Sought {
         let mut days: Vec<(i64, Vec<i64>)> = Vec::new();
         for ns in times.collect::<FxHashSet<i128>>() {
             let Ok(whole) = i64::try_from(ns.div_euclid(1_000_000_000)) else { continue };
-            // Archives that are to be the same each time have the epoch, or the second after it, and many a number is that small.
+            // Archives that are to be the same each time have the epoch, or the second after it, and many a number is
+            // that small.
             if whole < stamps::DAY * 365 {
                 continue;
             }
@@ -64,7 +67,9 @@ impl Sought {
                 s.number(n as u64, Some((n >> 32) as u32), whole);
             }
             for zone in [&TimeZone::UTC, &here] {
-                let Ok(time) = Timestamp::from_second(whole).map(|t| t.to_zoned_datetime(zone.clone())) else { continue };
+                let Ok(time) = Timestamp::from_second(whole).map(|t| t.to_zoned_datetime(zone.clone())) else {
+                    continue;
+                };
                 for form in ["%Y%m%d%H%M%S", "%Y%m%d%H%M"] {
                     s.decimals.extend(time.strftime(form).to_string().parse::<u64>().map(|n| (n, whole)));
                 }
@@ -101,7 +106,8 @@ impl Sought {
         self.binaries.entry(low).or_default().push((high, time));
     }
 
-    /// The times that these bytes show. `told` says whether a word comes from somewhere else: it is asked about dates, of which there are few.
+    /// The times that these bytes show. `told` says whether a word comes from somewhere else: it is asked about dates,
+    /// of which there are few.
     pub(crate) fn shown(&self, made: &[u8], told: &dyn Fn(&[u8]) -> bool) -> FxHashSet<i64> {
         let mut found = FxHashSet::default();
         if made.len() < SHORT || !is_text(made) {
@@ -119,14 +125,17 @@ impl Sought {
         };
         for i in 0..made.len().saturating_sub(3) {
             let bytes: [u8; 4] = made[i..i + 4].try_into().expect("four bytes");
-            let orders = [(u32::from_le_bytes as fn([u8; 4]) -> u32, Some(i + 4)), (u32::from_be_bytes, i.checked_sub(4))];
+            let orders =
+                [(u32::from_le_bytes as fn([u8; 4]) -> u32, Some(i + 4)), (u32::from_be_bytes, i.checked_sub(4))];
             for (parse, other) in orders {
                 let low = parse(bytes);
                 if !begins(low) {
                     continue;
                 }
                 let all = self.binaries.get(&low).into_iter().flatten();
-                found.extend(all.filter(|(high, _)| high.is_none() || *high == word(other, parse)).map(|(_, time)| *time));
+                found.extend(
+                    all.filter(|(high, _)| high.is_none() || *high == word(other, parse)).map(|(_, time)| *time),
+                );
             }
         }
     }
@@ -140,7 +149,8 @@ impl Sought {
             if len == 2 && made.get(i) == Some(&b':') {
                 self.time_of_day(made, start, found);
             }
-            let number = |digits: &[u8], base| u64::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), base).ok();
+            let number =
+                |digits: &[u8], base| u64::from_str_radix(std::str::from_utf8(digits).unwrap_or_default(), base).ok();
             let decimal = |n: u64| self.decimals.get(&n).copied();
             let value = number(run, 10).unwrap_or(0);
             found.extend(match len {
@@ -151,7 +161,10 @@ impl Sought {
                     .and_then(|t| number(t, 10))
                     .and_then(|t| decimal(value * 1_000_000 + t)),
                 9 | 10 | 14 => decimal(value),
-                11 | 12 => number(run, 8).and_then(|n| self.seconds(n)).or_else(|| decimal(value)).or_else(|| self.seconds(value / 1_000)),
+                11 | 12 => number(run, 8)
+                    .and_then(|n| self.seconds(n))
+                    .or_else(|| decimal(value))
+                    .or_else(|| self.seconds(value / 1_000)),
                 13 => self.seconds(value / 1_000),
                 15 | 16 => self.seconds(value / 1_000_000),
                 18 | 19 => self.seconds(value / 1_000_000_000),
@@ -168,10 +181,13 @@ impl Sought {
     /// `HH:MM:SS` from here on.
     fn time_of_day(&self, made: &[u8], at: usize, found: &mut FxHashSet<i64>) {
         let number = |i: usize| {
-            made.get(i..i + 2).filter(|d| d.iter().all(u8::is_ascii_digit)).map(|d| i64::from(d[0] - b'0') * 10 + i64::from(d[1] - b'0'))
+            made.get(i..i + 2)
+                .filter(|d| d.iter().all(u8::is_ascii_digit))
+                .map(|d| i64::from(d[0] - b'0') * 10 + i64::from(d[1] - b'0'))
         };
         let parts = (number(at), number(at + 3), number(at + 6));
-        let whole = made.get(at + 5) == Some(&b':') && !made.get(at + 8).is_some_and(|b| b.is_ascii_digit() || *b == b':');
+        let whole =
+            made.get(at + 5) == Some(&b':') && !made.get(at + 8).is_some_and(|b| b.is_ascii_digit() || *b == b':');
         // Not a part of a hardware address.
         if let (Some(h), Some(m), Some(s)) = parts
             && whole
@@ -222,7 +238,8 @@ pub(crate) fn count(
     // What the loader maps says nothing of its time.
     let library = |p: &[u8]| crate::tools::base_name(p).contains_str(".so");
     let looked = |(p, r): (&PathBytes, &Record)| {
-        let counts = !r.times && !outputs.contains(p) && !library(p) && r.lookers.iter().chain(&r.readers).any(is_unknown);
+        let counts =
+            !r.times && !outputs.contains(p) && !library(p) && r.lookers.iter().chain(&r.readers).any(is_unknown);
         r.first.filter(|_| counts).map(|s| s.mtime)
     };
     let sought = Sought::new(names.iter().filter_map(looked), c.env);
@@ -283,9 +300,14 @@ mod tests {
             assert!(found(deep.as_bytes()), "{text} among others");
         }
         let (s, ms, ns) = (1_717_237_230u32, 1_717_237_230_123u64, 1_717_237_230_123_456_789u64);
-        for binary in
-            [&s.to_le_bytes()[..], &s.to_be_bytes(), &u64::from(s).to_be_bytes(), &ms.to_le_bytes(), &ms.to_be_bytes(), &ns.to_le_bytes()]
-        {
+        for binary in [
+            &s.to_le_bytes()[..],
+            &s.to_be_bytes(),
+            &u64::from(s).to_be_bytes(),
+            &ms.to_le_bytes(),
+            &ms.to_be_bytes(),
+            &ns.to_le_bytes(),
+        ] {
             for before in 0..9 {
                 assert!(found(&[&b"\0abcdefgh\xff"[..before], binary, b"z"].concat()), "{binary:?} after {before}");
             }

@@ -107,14 +107,18 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
             if matches!(what, b"cwd" | b"root") && !below.is_empty() || what == b"fd" && below.contains(&b'/') {
                 return Special::Volatile("it looks through another process's directory");
             }
-            if what == b"task" && [&b"/cwd/"[..], b"/root/", b"/fd/"].iter().any(|d| bstr::ByteSlice::contains_str(below, d)) {
+            if what == b"task"
+                && [&b"/cwd/"[..], b"/root/", b"/fd/"].iter().any(|d| bstr::ByteSlice::contains_str(below, d))
+            {
                 return Special::Volatile("it looks through a directory of a task");
             }
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
             return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
         }
     }
-    if below(path, "/proc/sys/kernel") && matches!(crate::tools::base_name(path), b"osrelease" | b"ostype" | b"version" | b"hostname") {
+    if below(path, "/proc/sys/kernel")
+        && matches!(crate::tools::base_name(path), b"osrelease" | b"ostype" | b"version" | b"hostname")
+    {
         return Special::Fact(Fact::Uname);
     }
     if path == b"/proc" && reads {
@@ -133,7 +137,8 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
         return if reads { Special::Volatile("it uses the terminal by its name") } else { Special::Ignore };
     }
     // Whether there is such a device may be the question.
-    if !reads && below(path, "/dev") && !IGNORED.iter().any(|i| path == i.as_bytes() || *i != "/dev" && below(path, i)) {
+    if !reads && below(path, "/dev") && !IGNORED.iter().any(|i| path == i.as_bytes() || *i != "/dev" && below(path, i))
+    {
         return Special::No;
     }
     if !reads || IGNORED.iter().any(|i| path == i.as_bytes() || (*i != "/dev" && below(path, i))) {

@@ -1,9 +1,9 @@
-//! Does what a program made show when it ran? The clock is read without a system call (vdso(7)), so that nobody sees who asks for it; but
-//! what a generator writes down of it is in its result.
+//! Does what a program made show when it ran? The clock is read without a system call (vdso(7)), so that nobody sees
+//! who asks for it; but what a generator writes down of it is in its result.
 //!
-//! A search for the forms in which programs write the present: the time of day, seconds since 1970, the date. It finds no binary forms and
-//! no parts of a date. Knows no files: whose result is searched, and what else the words may come from, is the business of
-//! [`crate::hidden`].
+//! A search for the forms in which programs write the present: the time of day, seconds since 1970, the date. It finds
+//! no binary forms and no parts of a date. Knows no files: whose result is searched, and what else the words may come
+//! from, is the business of [`crate::hidden`].
 
 use bstr::ByteSlice;
 use jiff::tz::TimeZone;
@@ -45,7 +45,10 @@ pub(crate) const DAY: i64 = 86_400;
 
 /// The time zone that the environment names: `TZ`, or that of the machine.
 pub(crate) fn zone(env: &[Vec<u8>]) -> TimeZone {
-    let name = env.iter().find_map(|v| v.strip_prefix(b"TZ=")).map(|n| String::from_utf8_lossy(n.strip_prefix(b":").unwrap_or(n)));
+    let name = env
+        .iter()
+        .find_map(|v| v.strip_prefix(b"TZ="))
+        .map(|n| String::from_utf8_lossy(n.strip_prefix(b":").unwrap_or(n)));
     match name {
         Some(n) => TimeZone::get(&n).or_else(|_| TimeZone::posix(&n)).unwrap_or(TimeZone::UTC),
         None => TimeZone::system(),
@@ -94,7 +97,11 @@ impl Run {
             let end = i + d.len() + if d.iter().all(u8::is_ascii_digit) && [4, 6].contains(&time) { time } else { 0 };
             is_whole(text, i..end, u8::is_ascii_digit)
         };
-        let date = || self.dates.iter().find_map(|d| Some(&text[text.find_iter(d).find(|i| whole(*i, d) && new(d))?..][..d.len()]));
+        let date = || {
+            self.dates
+                .iter()
+                .find_map(|d| Some(&text[text.find_iter(d).find(|i| whole(*i, d) && new(d))?..][..d.len()]))
+        };
         self.seconds(text, new).or_else(|| self.time_of_day(text, new)).or_else(|| if dates { date() } else { None })
     }
 
@@ -105,8 +112,8 @@ impl Run {
         text.find_iter(&from[..common]).find_map(|i| {
             let digits = text[i..].iter().take_while(|b| b.is_ascii_digit()).count();
             // Seconds, or thousandths, millionths, billionths of them.
-            let whole =
-                i.checked_sub(1).is_none_or(|b| !text[b].is_ascii_alphanumeric()) && [0, 3, 6, 9].map(|n| n + from.len()).contains(&digits);
+            let whole = i.checked_sub(1).is_none_or(|b| !text[b].is_ascii_alphanumeric())
+                && [0, 3, 6, 9].map(|n| n + from.len()).contains(&digits);
             let word = text.get(i..i + from.len()).filter(|_| whole)?;
             ((from.as_slice()..=to.as_slice()).contains(&word) && new(word)).then_some(word)
         })
@@ -192,15 +199,22 @@ mod tests {
         assert_eq!(run(1).shown(b"2026-11-29", false, &|_| true), None);
         // One word that something else accounts for hides no other.
         assert_eq!(run(1).shown(b"11:42:03 11:42:04", true, &|word| word != b"11:42:03"), Some(&b"11:42:04"[..]));
-        assert!(run(1).shown(b"11:42:04", false, &|_| true).is_some() && run(100).shown(b"11:42:04", false, &|_| true).is_none());
+        assert!(
+            run(1).shown(b"11:42:04", false, &|_| true).is_some()
+                && run(100).shown(b"11:42:04", false, &|_| true).is_none()
+        );
     }
 
     #[test]
     fn days() {
         let midnight = NOW - NOW.rem_euclid(DAY);
-        for (time, is) in
-            [(midnight, true), (midnight - 1, true), (midnight - 5401, false), (midnight + DAY - 1, true), (midnight + DAY, false)]
-        {
+        for (time, is) in [
+            (midnight, true),
+            (midnight - 1, true),
+            (midnight - 5401, false),
+            (midnight + DAY - 1, true),
+            (midnight + DAY, false),
+        ] {
             assert_eq!(run(1).is_of_its_day(time), is, "{}", time - midnight);
         }
         assert!(Run::new(midnight - 1, midnight, &[]).shown(b"2026-11-28", true, &|_| true).is_some());

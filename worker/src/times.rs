@@ -1,8 +1,9 @@
-//! To which programs file times matter, and of which files: as data, by names and command lines, and for what a pip looked at.
+//! To which programs file times matter, and of which files: as data, by names and command lines, and for what a pip
+//! looked at.
 //!
 //! What only a script's text tells is found out when the pip has ended, over all texts that it ran: who runs scripts is
-//! [`Times::Elsewhere`] here, and what that looked at counts if one of them compares times ([`compares`]). Of a compiled program that nobody knows,
-//! what it looks at counts if it does not read all of it: [`Times::Unread`].
+//! [`Times::Elsewhere`] here, and what that looked at counts if one of them compares times ([`compares`]). Of a
+//! compiled program that nobody knows, what it looks at counts if it does not read all of it: [`Times::Unread`].
 
 use crate::finish::{Context, Look};
 use crate::record::{Image, Record};
@@ -48,7 +49,10 @@ pub fn compares(text: &[u8]) -> bool {
     // cmake's `file(TIMESTAMP …)`, and no name of an option that has the word in it.
     let of_cmake = || scripts::has_word(text, b"TIMESTAMP", false);
     let of_list = || text.contains_str("stat") && (text.contains_str("[8]") || text.contains_str("[9]"));
-    WORDS.iter().any(|w| text.contains_str(w)) || of_list() || of_cmake() || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
+    WORDS.iter().any(|w| text.contains_str(w))
+        || of_list()
+        || of_cmake()
+        || text.fields().any(|w| matches!(w, b"-nt" | b"-ot"))
 }
 
 /// Of which names a program reads the modification time.
@@ -60,12 +64,13 @@ pub enum Times {
     Modules,
     /// Files, but directories only to find their way.
     Files,
-    /// Files and directories, but not the directories that it is in: a script, or cmake, goes through those to get anywhere.
+    /// Files and directories, but not the directories that it is in: a script, or cmake, goes through those to get
+    /// anywhere.
     Elsewhere,
     /// Whatever it looks at (archivers and copiers).
     All,
-    /// Nothing is known of it: perhaps of what it looks at and does not read, to see whether there is something to do; and then of all that
-    /// it looks at.
+    /// Nothing is known of it: perhaps of what it looks at and does not read, to see whether there is something to do;
+    /// and then of all that it looks at.
     Unread,
 }
 
@@ -76,12 +81,15 @@ impl Times {
             Self::None | Self::Unread => false,
             Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
             Self::Files => !directory,
-            Self::Elsewhere => !(directory && cwd.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))),
+            Self::Elsewhere => {
+                !(directory && cwd.strip_prefix(path).is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))))
+            }
             Self::All => true,
         }
     }
 
-    /// Does the time count of what is looked at and then not read, and that of what is read where times are set on what it makes?
+    /// Does the time count of what is looked at and then not read, and that of what is read where times are set on what
+    /// it makes?
     pub fn of_unread(self) -> bool {
         matches!(self, Self::Modules | Self::Unread)
     }
@@ -105,16 +113,22 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
             when(arg(&words) || prints(argv, b"tTn"), Times::All)
         }
         b"tar" | b"bsdtar" | b"rsync" | b"cpio" | b"zip" | b"7z" | b"jar" | b"stat" => Times::All,
-        // Their names and programs: Debian's packages of archivers and makers of file systems; what they compress shows no times.
-        b"star" | b"bsdcpio" | b"7za" | b"7zr" | b"7zz" | b"rar" | b"lha" | b"arj" | b"dpkg-deb" | b"mksquashfs" | b"gensquashfs" => {
+        // Their names and programs: Debian's packages of archivers and makers of file systems; what they compress shows
+        // no times.
+        b"star" | b"bsdcpio" | b"7za" | b"7zr" | b"7zz" | b"rar" | b"lha" | b"arj" | b"dpkg-deb" | b"mksquashfs"
+        | b"gensquashfs" => Times::All,
+        b"genisoimage" | b"mkisofs" | b"xorriso" | b"xorrisofs" | b"mkfs.erofs" | b"mkfs.jffs2" | b"mkfs.ubifs" => {
             Times::All
         }
-        b"genisoimage" | b"mkisofs" | b"xorriso" | b"xorrisofs" | b"mkfs.erofs" | b"mkfs.jffs2" | b"mkfs.ubifs" => Times::All,
         // The time of each resource, in milliseconds, as the text of its bytes.
         b"rcc" | b"rcc-qt5" | b"rcc-qt6" | b"rcc6" | b"pyrcc5" | b"pyside2-rcc" | b"pyside6-rcc" => Times::Files,
-        b"cmake" if argv.get(1).is_some_and(|a| a == b"-E") => when(arg(&|a| a == b"tar" || a == b"copy_if_different"), Times::Elsewhere),
+        b"cmake" if argv.get(1).is_some_and(|a| a == b"-E") => {
+            when(arg(&|a| a == b"tar" || a == b"copy_if_different"), Times::Elsewhere)
+        }
         b"ls" => {
-            let long = |a: &[u8]| [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l));
+            let long = |a: &[u8]| {
+                [&b"--full"[..], b"--sort", b"--time", b"--format", b"--author"].iter().any(|l| a.starts_with(l))
+            };
             when(arg(&|a| long(a) || short_flag(a, b"lgnot", b"ITw")), Times::All)
         }
         // What it prints before each file shows the time.
@@ -125,8 +139,10 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
         b"unzip" => when(arg(&|a| short_flag(a, b"uf", b"dPx")), Times::Files),
         name if is_or_for(name, "gcov") => Times::Files,
         b"busybox" | b"toybox" => {
-            let applet =
-                argv.iter().take(2).any(|a| matches!(base_name(a), b"tar" | b"cpio" | b"ls" | b"stat" | b"find" | b"cp" | b"touch"));
+            let applet = argv
+                .iter()
+                .take(2)
+                .any(|a| matches!(base_name(a), b"tar" | b"cpio" | b"ls" | b"stat" | b"find" | b"cp" | b"touch"));
             if applet { Times::All } else { Times::Unread }
         }
         b"pax" | b"mke2fs" | b"mkfs.ext2" | b"mkfs.ext3" | b"mkfs.ext4" | b"genext2fs" => Times::All,
@@ -137,10 +153,12 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
             let asks = words.iter().any(|w| matches!(*w, b"-nt" | b"-ot"));
             if asks && compares_directories(&words) { Times::All } else { when(asks, Times::Elsewhere) }
         }
-        // Debian's `ar` is a link to `x86_64-linux-gnu-ar`. (ar(1): operation and modifiers, with or without a dash, in one word or several.)
-        name if is_or_for(name, "ar") => {
-            when(arg(&|a| a.contains(&b'U') && a.iter().all(|b| b"-dmpqrstxabcDfhilNoOPsSTuUvV".contains(b))), Times::Files)
-        }
+        // Debian's `ar` is a link to `x86_64-linux-gnu-ar`. (ar(1): operation and modifiers, with or without a dash, in
+        // one word or several.)
+        name if is_or_for(name, "ar") => when(
+            arg(&|a| a.contains(&b'U') && a.iter().all(|b| b"-dmpqrstxabcDfhilNoOPsSTuUvV".contains(b))),
+            Times::Files,
+        ),
         name if is_or_for(name, "strip") || is_or_for(name, "objcopy") => {
             when(arg(&|a| a == b"--preserve-dates" || short_flag(a, b"p", b"FIOBjRKNGWLbo")), Times::Files)
         }
@@ -153,7 +171,8 @@ pub fn reads_times(path: &[u8], argv: &[Vec<u8>]) -> Times {
 
 /// Does it write down the time of the file on its standard input? (gzip(1), `--name`)
 pub fn keeps_time_of_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
-    const NOT: &[&[u8]] = &[b"--no-name", b"--decompress", b"--uncompress", b"--test", b"--list", b"--version", b"--help", b"--license"];
+    const NOT: &[&[u8]] =
+        &[b"--no-name", b"--decompress", b"--uncompress", b"--test", b"--list", b"--version", b"--help", b"--license"];
     let has_value = |a: &[u8]| [&b"-S"[..], b"-b", b"-p", b"--suffix", b"--blocksize", b"--processes"].contains(&a);
     let words = argv.windows(2).filter(|w| !has_value(&w[0])).map(|w| &w[1][..]);
     let not = |a: &[u8]| NOT.contains(&a) || short_flag(a, b"ndtlVLh", b"bSp") || !a.starts_with(b"-");
@@ -162,24 +181,30 @@ pub fn keeps_time_of_stdin(path: &[u8], argv: &[Vec<u8>]) -> bool {
 
 /// Might `-nt` or `-ot` be asked about a directory on the way: `.`, `..`, a variable's value?
 fn compares_directories(words: &[&[u8]]) -> bool {
-    let plain = |w: Option<&&[u8]>| w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)));
-    words
-        .iter()
-        .enumerate()
-        .any(|(i, w)| matches!(*w, b"-nt" | b"-ot") && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1))))
+    let plain = |w: Option<&&[u8]>| {
+        w.is_some_and(|w| w.iter().any(|b| !b"./".contains(b)) && !w.iter().any(|b| b"$`\"'*?[~".contains(b)))
+    };
+    words.iter().enumerate().any(|(i, w)| {
+        matches!(*w, b"-nt" | b"-ot")
+            && !(plain(i.checked_sub(1).and_then(|i| words.get(i))) && plain(words.get(i + 1)))
+    })
 }
 
 /// Decides of which names the time counts, where that could not be told when they were accessed.
 pub(crate) fn count(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look: &impl Look, c: &Context<'_>) {
     // A script of the machine's counts if it is what was to be run; what it loads does not.
     let is_script = |(p, r): &(&PathBytes, &Record)| {
-        let told = || scripts::is_given(p, &a.programs) || a.programs.iter().any(|x| x.interpreter.is_some() && x.path[..] == p[..]);
+        let told = || {
+            scripts::is_given(p, &a.programs)
+                || a.programs.iter().any(|x| x.interpreter.is_some() && x.path[..] == p[..])
+        };
         r.interpreted && r.first.is_some_and(|s| s.is_file()) && (!scripts::is_foreign(p, c.root) || told())
     };
     let runs = |p: &Program| scripts::interprets(p.interpreter.as_ref().unwrap_or(&p.path));
     let compares = a.compares
         || a.programs.iter().filter(|p| runs(p)).any(|p| p.argv.iter().any(|w| compares(w)))
-        || a.programs.iter().any(runs) && names.iter().filter(is_script).any(|(p, _)| look.source(p).is_some_and(|text| compares(&text)));
+        || a.programs.iter().any(runs)
+            && names.iter().filter(is_script).any(|(p, _)| look.source(p).is_some_and(|text| compares(&text)));
     // Python writes down the time of a module in its compiled form, and compares it.
     let compiled: FxHashSet<Vec<u8>> = names
         .iter()
@@ -187,7 +212,8 @@ pub(crate) fn count(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look
         .filter_map(|(p, _)| base_name(p).split(|b| *b == b'.').next().map(<[u8]>::to_vec))
         .collect();
     // Who knows of a file that it does not read compares times, if it does at all, with those of whatever it looks at.
-    let is_opaque = |i: &Image| (*i as usize).checked_sub(1).and_then(|i| a.programs.get(i)).is_none_or(|p| p.is_opaque);
+    let is_opaque =
+        |i: &Image| (*i as usize).checked_sub(1).and_then(|i| a.programs.get(i)).is_none_or(|p| p.is_opaque);
     let unread = |r: &Record| r.first.is_some_and(|s| s.is_file()) && r.judged();
     let comparing: FxHashSet<Image> = names
         .values()
@@ -205,7 +231,11 @@ pub(crate) fn count(names: &mut FxHashMap<PathBytes, Record>, a: &Accesses, look
 }
 
 /// Who compares the times of all files of which it knows, or hands them on: they are observed with the rest.
-pub(crate) fn observe_all(all: &mut Vec<(Observation, Value)>, names: &FxHashMap<PathBytes, Record>, but: Option<&PathBytes>) {
+pub(crate) fn observe_all(
+    all: &mut Vec<(Observation, Value)>,
+    names: &FxHashMap<PathBytes, Record>,
+    but: Option<&PathBytes>,
+) {
     let file = |p: &PathBytes| names.get(p).and_then(|r| r.first).filter(|s| s.kind == Kind::File && but != Some(p));
     let more = |(o, _): &(Observation, Value)| match o {
         Observation::FileContent(p) | Observation::FileProbe { path: p, times: false } => {
@@ -266,13 +296,24 @@ mod tests {
         let of = |t: Times, path: &str, directory| t.of(path.as_bytes(), directory, b"/d/e");
         assert!(of(Times::Modules, "/a/b.py", false) && !of(Times::Modules, "/a/b.h", false));
         assert!(of(Times::All, "/d", true) && !of(Times::Files, "/d", true));
-        assert!(!of(Times::Elsewhere, "/d", true) && !of(Times::Elsewhere, "/d/e", true) && of(Times::Elsewhere, "/d/ee", true));
+        assert!(
+            !of(Times::Elsewhere, "/d", true)
+                && !of(Times::Elsewhere, "/d/e", true)
+                && of(Times::Elsewhere, "/d/ee", true)
+        );
         assert!(of(Times::Elsewhere, "/d/e/f", true) && of(Times::Elsewhere, "/d/e", false));
     }
 
     #[test]
     fn words_that_compare() {
-        for text in ["[ a -nt\tb ]", "test a -ot b", "os.stat(f)[8]", "(stat $f)[9]", "if(a IS_NEWER_THAN b)", "find . -newermt x"] {
+        for text in [
+            "[ a -nt\tb ]",
+            "test a -ot b",
+            "os.stat(f)[8]",
+            "(stat $f)[9]",
+            "if(a IS_NEWER_THAN b)",
+            "find . -newermt x",
+        ] {
             assert!(compares(text.as_bytes()), "{text}");
         }
         for text in ["gcc foo-nt.c", "echo -ntx", "x[9]"] {

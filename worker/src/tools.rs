@@ -1,8 +1,8 @@
-//! What is known of common programs, as data: which environment variables they read, whether they look at their output before they
-//! replace it. To which of them file times matter is the business of [`crate::times`].
+//! What is known of common programs, as data: which environment variables they read, whether they look at their output
+//! before they replace it. To which of them file times matter is the business of [`crate::times`].
 //!
-//! A program that is not here is treated with full suspicion: every variable counts, every probe counts. So is one that only has the name
-//! of another: builds make programs called `test` or `size`.
+//! A program that is not here is treated with full suspicion: every variable counts, every probe counts. So is one that
+//! only has the name of another: builds make programs called `test` or `size`.
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub const EVERY_PROGRAM: &[&str] = &[
 ];
 
 const GCC: &[&str] = &[
-    // Of clang, for other targets: MSVC, HIP and consoles. The names are in its library; that `INCLUDE` counts was tried.
+    // Of clang, for other targets: MSVC, HIP and consoles. The names are in its library; that `INCLUDE` counts was
+    // tried.
     "INCLUDE",
     "EXTERNAL_INCLUDE",
     "LIB",
@@ -136,14 +137,24 @@ pub const TOOLS: &[Tool] = &[
         ],
         probes_output: false,
     },
-    Tool { names: &["cp", "install"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
+    Tool {
+        names: &["cp", "install"],
+        class: Class::Utility,
+        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
+        probes_output: true,
+    },
     Tool { names: &["rm"], class: Class::Utility, env: &[], probes_output: true },
-    Tool { names: &["mv", "ln"], class: Class::Utility, env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"], probes_output: true },
+    Tool {
+        names: &["mv", "ln"],
+        class: Class::Utility,
+        env: &["SIMPLE_BACKUP_SUFFIX", "VERSION_CONTROL"],
+        probes_output: true,
+    },
     Tool {
         names: &[
-            "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr", "head", "tail", "wc",
-            "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq", "sleep", "pwd", "paste", "join", "fold",
-            "nl", "od",
+            "rmdir", "mkdir", "chmod", "cat", "echo", "true", "false", "basename", "dirname", "expr", "cut", "tr",
+            "head", "tail", "wc", "tee", "uniq", "comm", "cmp", "test", "[", "printf", "readlink", "realpath", "seq",
+            "sleep", "pwd", "paste", "join", "fold", "nl", "od",
         ],
         class: Class::Utility,
         env: &["TMPDIR", "PWD"],
@@ -153,10 +164,25 @@ pub const TOOLS: &[Tool] = &[
     Tool { names: &["sort"], class: Class::Utility, env: &["TMPDIR"], probes_output: false },
     Tool { names: &["touch"], class: Class::Utility, env: &[], probes_output: false },
     Tool { names: &["sed"], class: Class::Utility, env: &["COLS"], probes_output: false },
-    Tool { names: &["grep", "egrep", "fgrep"], class: Class::Utility, env: &["GREP_*", "DEB_GREP_*"], probes_output: false },
+    Tool {
+        names: &["grep", "egrep", "fgrep"],
+        class: Class::Utility,
+        env: &["GREP_*", "DEB_GREP_*"],
+        probes_output: false,
+    },
     Tool { names: &["m4"], class: Class::Utility, env: &["M4PATH", "TMPDIR"], probes_output: false },
-    Tool { names: &["bison", "yacc"], class: Class::Utility, env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
-    Tool { names: &["flex", "lex"], class: Class::Utility, env: &["M4", "PATH", "TMPDIR", "M4PATH"], probes_output: false },
+    Tool {
+        names: &["bison", "yacc"],
+        class: Class::Utility,
+        env: &["M4", "BISON_*", "PATH", "TMPDIR", "M4PATH"],
+        probes_output: false,
+    },
+    Tool {
+        names: &["flex", "lex"],
+        class: Class::Utility,
+        env: &["M4", "PATH", "TMPDIR", "M4PATH"],
+        probes_output: false,
+    },
 ];
 
 /// File name of a path.
@@ -274,14 +300,16 @@ const DISTINCT: &[&str] = &[
     "rustc",
 ];
 
-/// Is a program what it is called? One that comes with the machine is. One of the build's own may be a compiler (its name is distinct, or
-/// has a target before it: `arm-none-eabi-ld`), or be started by one `by_compiler`; but a program called `test` is anything.
+/// Is a program what it is called? One that comes with the machine is. One of the build's own may be a compiler (its
+/// name is distinct, or has a target before it: `arm-none-eabi-ld`), or be started by one `by_compiler`; but a program
+/// called `test` is anything.
 pub fn is_what_it_is_called(path: &[u8], root: &[u8], by_compiler: bool) -> bool {
     let name = || std::str::from_utf8(base_name(path)).unwrap_or_default();
     let known = |n: &str| DISTINCT.contains(&n) || DISTINCT.contains(&unversioned(n));
     let row = || tool(path);
     // What is in a directory of programs only is; elsewhere a `join` may be anything.
-    let small = || row().is_some_and(|t| t.class != Class::Toolchain) && !SYSTEM.iter().any(|d| path.starts_with(d.as_bytes()));
+    let small =
+        || row().is_some_and(|t| t.class != Class::Toolchain) && !SYSTEM.iter().any(|d| path.starts_with(d.as_bytes()));
     crate::scripts::is_foreign(path, root) && !small()
         || by_compiler && row().is_some()
         || known(name())
@@ -291,7 +319,8 @@ pub fn is_what_it_is_called(path: &[u8], root: &[u8], by_compiler: bool) -> bool
 /// Where the machine's own small programs are.
 const SYSTEM: &[&str] = &["/usr/", "/bin/", "/sbin/", "/nix/store/", "/gnu/store/"];
 
-/// Does this run make directories if they are not there, so that it makes no difference whether they are (mkdir(1), cmake(1))?
+/// Does this run make directories if they are not there, so that it makes no difference whether they are (mkdir(1),
+/// cmake(1))?
 pub fn ensures_directories(path: &[u8], argv: &[Vec<u8>]) -> bool {
     let options = || argv.iter().skip(1).filter(|a| a.starts_with(b"-"));
     match base_name(path) {
@@ -335,7 +364,15 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
         // Without -f an old name is an error.
         b"ln" if !argv.iter().skip(1).any(|a| a == b"--force" || short_flag(a, b"f", b"tS")) => false,
         b"cp" | b"mv" | b"ln" | b"install" => !options.any(|a| {
-            let long = [&b"--no-clobber"[..], b"--update", b"--backup", b"--interactive", b"--suffix", b"--link", b"--symbolic-link"];
+            let long = [
+                &b"--no-clobber"[..],
+                b"--update",
+                b"--backup",
+                b"--interactive",
+                b"--suffix",
+                b"--link",
+                b"--symbolic-link",
+            ];
             let links = base_name(path) == b"cp" && short_flag(a, b"ls", b"tS");
             long.iter().any(|l| a.starts_with(l)) || short_flag(a, b"nubiS", b"gmot") || links
         }),
@@ -345,8 +382,9 @@ pub fn probes_output(tool: &Tool, path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Does it matter to this run of a known tool whether its standard input is a terminal? Compilers ask for its width; `rm` and `mv` ask back
-/// on one. Nothing else of it matters to them: gnulib's `close_stdin` asks for the place in a file that was read.
+/// Does it matter to this run of a known tool whether its standard input is a terminal? Compilers ask for its width;
+/// `rm` and `mv` ask back on one. Nothing else of it matters to them: gnulib's `close_stdin` asks for the place in a
+/// file that was read.
 pub fn minds_terminal(path: &[u8], argv: &[Vec<u8>]) -> bool {
     match base_name(path) {
         b"test" | b"[" => true,
@@ -355,13 +393,14 @@ pub fn minds_terminal(path: &[u8], argv: &[Vec<u8>]) -> bool {
     }
 }
 
-/// How often a program may read random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace; see `PERL_HASH_SEED` in
-/// perlrun), names of scratch files (LLVM's `createUniqueFile`, cmake's `try_compile`, sqlite, rsync), names of symbols and sections that
-/// must differ from those of other files (gcc, once, with `-flto`: see `-frandom-seed` in its manual). The machine's own scripts of perl's use
-/// them for scratch names, too (autom4te).
+/// How often a program may read random bytes for its own needs: hash seeds (perl 5.36: twice at its start, by strace;
+/// see `PERL_HASH_SEED` in perlrun), names of scratch files (LLVM's `createUniqueFile`, cmake's `try_compile`, sqlite,
+/// rsync), names of symbols and sections that must differ from those of other files (gcc, once, with `-flto`: see
+/// `-frandom-seed` in its manual). The machine's own scripts of perl's use them for scratch names, too (autom4te).
 pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
     const ONCE: &[&str] = &["cc1", "cc1plus", "cc1obj", "lto1", "f951", "gnat1", "d21", "go1"];
-    const OFTEN: &[&str] = &["lld", "ld.lld", "rust-lld", "clang", "clang++", "wasm-ld", "cmake", "ctest", "sqlite3", "rsync"];
+    const OFTEN: &[&str] =
+        &["lld", "ld.lld", "rust-lld", "clang", "clang++", "wasm-ld", "cmake", "ctest", "sqlite3", "rsync"];
     let name = std::str::from_utf8(base_name(path)).unwrap_or_default();
     match unversioned(name) {
         "perl" if runs_foreign_script => u8::MAX,
@@ -372,8 +411,8 @@ pub fn own_seeds(path: &[u8], runs_foreign_script: bool) -> u8 {
     }
 }
 
-/// How often may it open `/dev/tty` for its own needs? bash does once, at its start, and closes it again; rustc asks how wide it is whenever it
-/// has something to say and no stream is a terminal (both by strace).
+/// How often may it open `/dev/tty` for its own needs? bash does once, at its start, and closes it again; rustc asks
+/// how wide it is whenever it has something to say and no stream is a terminal (both by strace).
 pub fn knocks(path: &[u8]) -> u8 {
     match base_name(path) {
         name if name.starts_with(b"bash") => 1,
@@ -401,10 +440,12 @@ pub fn names_libraries_exactly(argv: &[Vec<u8>]) -> bool {
 }
 
 /// Crates that rustc adds by itself, by name alone.
-const INJECTED: &[&[u8]] = &[b"std", b"core", b"alloc", b"proc_macro", b"test", b"compiler_builtins", b"profiler_builtins", b"panic_"];
+const INJECTED: &[&[u8]] =
+    &[b"std", b"core", b"alloc", b"proc_macro", b"test", b"compiler_builtins", b"profiler_builtins", b"panic_"];
 
-/// How the names begin under which a library like this one would be found: `lib`, the crate's name, a dash; all of it if
-/// names are `exact` (cargo starts a dependent while the `.rlib` beside the `.rmeta` is being made). `None`: not a library.
+/// How the names begin under which a library like this one would be found: `lib`, the crate's name, a dash; all of it
+/// if names are `exact` (cargo starts a dependent while the `.rlib` beside the `.rmeta` is being made). `None`: not a
+/// library.
 pub fn library_stem(name: &[u8], exact: bool) -> Option<Vec<u8>> {
     let rest = name.strip_prefix(b"lib")?;
     let dot = rest.iter().position(|b| *b == b'.')?;
@@ -496,9 +537,13 @@ mod tests {
         ] {
             assert!(!is(p), "{p}");
         }
-        assert!(is_what_it_is_called(b"/src/libexec/as", b"/src", true) && !is_what_it_is_called(b"/src/gen", b"/src", true));
+        assert!(
+            is_what_it_is_called(b"/src/libexec/as", b"/src", true)
+                && !is_what_it_is_called(b"/src/gen", b"/src", true)
+        );
         assert_eq!(
-            [&b"/usr/bin/perlin"[..], b"/src/clang-gen", b"/usr/bin/perl5.36", b"/usr/bin/clang-14"].map(|p| own_seeds(p, false)),
+            [&b"/usr/bin/perlin"[..], b"/src/clang-gen", b"/usr/bin/perl5.36", b"/usr/bin/clang-14"]
+                .map(|p| own_seeds(p, false)),
             [0, 0, 2, u8::MAX]
         );
     }

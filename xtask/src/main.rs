@@ -48,10 +48,10 @@ fn step_with(vars: &[(&str, &str)], name: &str, program: &str, args: &[&str]) ->
     }
 }
 
-/// What depends on how calls are held and told of, and so runs with each backend: how programs behave, end, die and are killed, their streams
-/// and terminals, who else changes files, builds that behave oddly. `contract` (each call) and `backends` (what one stores is what the others
-/// would) try all three themselves; what an access then means is the same code for all, and the rest of the suite tries it with the best one,
-/// and with the others in `long`.
+/// What depends on how calls are held and told of, and so runs with each backend: how programs behave, end, die and are
+/// killed, their streams and terminals, who else changes files, builds that behave oddly. `contract` (each call) and
+/// `backends` (what one stores is what the others would) try all three themselves; what an access then means is the
+/// same code for all, and the rest of the suite tries it with the best one, and with the others in `long`.
 const EACH_BACKEND_TELLS: &[&str] = &[
     "behaviour::",
     "crash::",
@@ -77,7 +77,11 @@ fn ci(full: bool) -> bool {
     let mut ok = step("format", &cargo, &["fmt", "--all", "--check"]);
     eprintln!("== tidy");
     ok &= tidy::run();
-    ok &= step("lints", &cargo, &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    ok &= step(
+        "lints",
+        &cargo,
+        &["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
+    );
     ok &= step("tests", &cargo, &["test", "--release", "--workspace", "--quiet"]);
     for other in OTHERS {
         ok &= with_backend(&cargo, other, EACH_BACKEND_TELLS);
@@ -88,12 +92,14 @@ fn ci(full: bool) -> bool {
 /// The backends that `auto` does not choose where eBPF works.
 const OTHERS: [&str; 2] = ["seccomp", "ptrace"];
 
-/// The checks that take minutes: real archives, hundreds of kills, hundreds of generated commands, everything with the other backends.
+/// The checks that take minutes: real archives, hundreds of kills, hundreds of generated commands, everything with the
+/// other backends.
 fn long() -> bool {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let e2e = ["test", "--release", "--test", "e2e", "--"];
     let ignored = [&e2e[..], &["--ignored", "--test-threads", "1"]].concat();
     let generated = [&e2e[..], &["property"]].concat();
-    let ok = step("long tests", &cargo, &ignored) & step_with(&[("XL_LONG_TESTS", "1")], "generated commands", &cargo, &generated);
+    let ok = step("long tests", &cargo, &ignored)
+        & step_with(&[("XL_LONG_TESTS", "1")], "generated commands", &cargo, &generated);
     OTHERS.iter().fold(ok, |ok, other| ok & with_backend(&cargo, other, &[]))
 }

@@ -1,8 +1,9 @@
-//! `cargo xtask package`: `xl` for machines that have nothing of it, as one file and as a Debian package, in `target/package`.
+//! `cargo xtask package`: `xl` for machines that have nothing of it, as one file and as a Debian package, in
+//! `target/package`.
 //!
-//! The binary is linked statically against everything, glibc included (`crt-static`), so it asks for a kernel and nothing else; only the name
-//! service of glibc is out of reach (`engine/src/home.rs`). RocksDB and
-//! what it compresses with are Debian's archives: the copy in the crate takes twelve minutes to compile. The linker finds them in a
+//! The binary is linked statically against everything, glibc included (`crt-static`), so it asks for a kernel and
+//! nothing else; only the name service of glibc is out of reach (`engine/src/home.rs`). RocksDB and what it compresses
+//! with are Debian's archives: the copy in the crate takes twelve minutes to compile. The linker finds them in a
 //! directory of their own, in which there is no shared library that it would prefer.
 
 use std::fs;
@@ -64,7 +65,9 @@ fn archives(dir: &Path) -> io::Result<Vec<PathBuf>> {
         let file = format!("lib{name}.a");
         let found = PathBuf::from(said("g++", &[&format!("-print-file-name={file}")])?.trim());
         if !found.is_absolute() {
-            return Err(io::Error::other(format!("`{file}` is not installed; `./setup package` installs what is needed")));
+            return Err(io::Error::other(format!(
+                "`{file}` is not installed; `./setup package` installs what is needed"
+            )));
         }
         if *name != "c" {
             symlink(fs::canonicalize(&found)?, dir.join(file))?;
@@ -75,7 +78,8 @@ fn archives(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn build(dir: &Path) -> io::Result<()> {
-    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|h| h + "/.cargo")).unwrap_or_default();
+    let home =
+        std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|h| h + "/.cargo")).unwrap_or_default();
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned(), format!("-Lnative={}", text(dir)?)];
     flags.extend(STATIC.iter().skip(1).map(|name| format!("-Clink-arg=-l{name}")));
     // Where it was built is nobody's business, and makes two builds differ.
@@ -118,10 +122,14 @@ fn lay(root: &Path, xl: &Path, archives: &[PathBuf]) -> io::Result<()> {
 
 /// Whose the parts of the binary are. Of an archive that is what its own package says.
 fn copyright(archives: &[PathBuf]) -> io::Result<String> {
-    let mut out =
-        format!("{}\n{}", fs::read_to_string("LICENSE-MIT")?, "or the Apache License 2.0: /usr/share/common-licenses/Apache-2.0\n");
+    let mut out = format!(
+        "{}\n{}",
+        fs::read_to_string("LICENSE-MIT")?,
+        "or the Apache License 2.0: /usr/share/common-licenses/Apache-2.0\n"
+    );
     out += "\nThe binary contains these crates, under the licences named:\n\n";
-    let tree = ["tree", "--package", "xl", "--edges", "normal", "--target", TARGET, "--prefix", "none", "--format", "{p} {l}"];
+    let tree =
+        ["tree", "--package", "xl", "--edges", "normal", "--target", TARGET, "--prefix", "none", "--format", "{p} {l}"];
     let crates = said("cargo", &tree)?;
     let mut crates: Vec<&str> = crates.lines().filter(|l| !l.contains(" (/") && !l.ends_with("(*)")).collect();
     crates.sort_unstable();

@@ -69,7 +69,8 @@ fn check(file: &Path, text: &str, wrong: &mut Vec<String>) {
     if lines > MAX_LINES {
         wrong.push(format!("{path}: {lines} lines; split it"));
     }
-    let may_be_unsafe = path.starts_with("tracer/src/sys/") || path.starts_with("tracer-ebpf/") || path.starts_with("xtask/");
+    let may_be_unsafe =
+        path.starts_with("tracer/src/sys/") || path.starts_with("tracer-ebpf/") || path.starts_with("xtask/");
     let may_print = path.starts_with("xtask/") || path.starts_with("tests/") || path.ends_with("build.rs");
     for (n, l) in text.lines().enumerate() {
         let code = l.split("//").next().unwrap_or_default();
@@ -81,7 +82,10 @@ fn check(file: &Path, text: &str, wrong: &mut Vec<String>) {
             wrong.push(format!("{path}:{}: the static binary cannot ask the name service", n + 1));
         }
         if !may_print && (code.contains("println!(") || code.contains("print!(")) {
-            wrong.push(format!("{path}:{}: printing panics when nobody reads: see engine/cli/output.rs and messages.rs", n + 1));
+            wrong.push(format!(
+                "{path}:{}: printing panics when nobody reads: see engine/cli/output.rs and messages.rs",
+                n + 1
+            ));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The data base: RocksDB, opened to read, and for as long as it takes to put the log's changes into it.
 //!
-//! One key space, in which a table is a first byte: opening it to read costs a few files. Without a log of its own, for ours is removed only
-//! when everything is in files of the data base. It is created when the first log is full; a small project has none.
+//! One key space, in which a table is a first byte: opening it to read costs a few files. Without a log of its own, for
+//! ours is removed only when everything is in files of the data base. It is created when the first log is full; a small
+//! project has none.
 //!
-//! RocksDB 7 does not survive a full disk: closing a file after a write that failed is an assertion of its own. So nothing is put into it
-//! unless there is room for what it does then, and after a write that failed it is never closed.
+//! RocksDB 7 does not survive a full disk: closing a file after a write that failed is an assertion of its own. So
+//! nothing is put into it unless there is room for what it does then, and after a write that failed it is never closed.
 
 use super::table::{Fresh, Row, Table};
 use super::usage::Usage;
@@ -67,7 +68,8 @@ const ROOM: u64 = 6 << 20;
 /// Files that must be possible.
 const ROOM_FILES: u64 = 16;
 
-/// Is there room for `bytes` on the file system of `dir`? One that does not count its files says that it has none at all.
+/// Is there room for `bytes` on the file system of `dir`? One that does not count its files says that it has none at
+/// all.
 fn has_room(dir: &Path, bytes: u64) -> bool {
     rustix::fs::statvfs(dir).is_ok_and(|s| {
         let files = s.f_files == 0 || s.f_favail >= ROOM_FILES;
@@ -115,7 +117,8 @@ impl Base {
         Ok(Self { db, path: path.to_owned(), inode: inode(path) })
     }
 
-    /// Is it damaged, or did it only look so while another process merged files? `found`: where reading found it damaged.
+    /// Is it damaged, or did it only look so while another process merged files? `found`: where reading found it
+    /// damaged.
     pub fn is_damaged(path: &Path, found: Option<&Self>) -> Result<bool> {
         match Self::write(path) {
             Ok(_) => Ok(found.is_some_and(|b| b.inode == inode(path))),
@@ -124,7 +127,8 @@ impl Base {
         }
     }
 
-    /// Puts all of `fresh` into it, so that it survives whatever happens to this process. It may be merging files still: [`Base::settle`].
+    /// Puts all of `fresh` into it, so that it survives whatever happens to this process. It may be merging files
+    /// still: [`Base::settle`].
     pub fn absorb(path: &Path, fresh: &Fresh, bytes: u64) -> Result<Self> {
         let parent = path.parent().unwrap_or(path);
         if !has_room(parent, bytes) {
@@ -173,6 +177,7 @@ impl Base {
         let prefix = t.key(prefix);
         let rows = self.db.iterator(IteratorMode::From(&prefix, rocksdb::Direction::Forward));
         let rows = rows.map(|r| r.map(|(k, v)| (k.into_vec(), v.into_vec())).map_err(|e| trouble(&self.path, &e)));
-        rows.take_while(move |r| r.as_ref().map_or(true, |(k, _)| k.starts_with(&prefix))).map(|r| r.map(|(k, v)| (k[1..].to_vec(), v)))
+        rows.take_while(move |r| r.as_ref().map_or(true, |(k, _)| k.starts_with(&prefix)))
+            .map(|r| r.map(|(k, v)| (k[1..].to_vec(), v)))
     }
 }

@@ -1,11 +1,12 @@
 //! What is newer than the data base: one append-only file, to which every process adds and which every process follows.
 //!
-//! A frame is length, checksum, changes. Whoever appends holds the file's lock, has read all that others appended before, and cuts off what a
-//! killed process left of its last frame: the frames of all processes have one order. Reading needs no lock: a frame that is not whole yet ends
-//! it. When its frames are in the data base the log is removed, under the lock, and whoever notices opens the next one.
+//! A frame is length, checksum, changes. Whoever appends holds the file's lock, has read all that others appended
+//! before, and cuts off what a killed process left of its last frame: the frames of all processes have one order.
+//! Reading needs no lock: a frame that is not whole yet ends it. When its frames are in the data base the log is
+//! removed, under the lock, and whoever notices opens the next one.
 //!
-//! Tried before: one writer for as long as a build takes, and a file of its own for everybody else; what was in those nobody saw until the writer
-//! had gone.
+//! Tried before: one writer for as long as a build takes, and a file of its own for everybody else; what was in those
+//! nobody saw until the writer had gone.
 
 use super::table::{Change, Table};
 use crate::{Digest, IoResultExt, Result};
@@ -29,7 +30,8 @@ pub struct Log {
 
 const HEADER: usize = 4 + 8;
 
-/// Whoever has the lock appends, or moves everything into the data base. A process that takes longer than this has been stopped.
+/// Whoever has the lock appends, or moves everything into the data base. A process that takes longer than this has been
+/// stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Log {
@@ -95,13 +97,17 @@ impl Log {
     /// Nobody else appends until [`Log::unlock`]. What is read afterwards is all there is.
     pub fn lock(&mut self) -> Result<()> {
         let refused = |e: std::io::Error| Err(e).at("lock", &self.path);
-        let Some(f) = self.file.as_ref().filter(|_| self.writable) else { return refused(std::io::ErrorKind::ReadOnlyFilesystem.into()) };
+        let Some(f) = self.file.as_ref().filter(|_| self.writable) else {
+            return refused(std::io::ErrorKind::ReadOnlyFilesystem.into());
+        };
         let deadline = Instant::now() + PATIENCE;
         while self.locks == 0 {
             match flock(f, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 // There is no lock that waits for a while only.
-                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_micros(500)),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_micros(500))
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     // Not again for every command.
                     self.writable = false;

@@ -1,7 +1,9 @@
-//! The fingerprint store: weak → path sets → strong → entry, the digest memo, history, which blobs there are, past builds.
+//! The fingerprint store: weak → path sets → strong → entry, the digest memo, history, which blobs there are, past
+//! builds.
 //!
-//! Records are postcard values under binary keys. Any number of processes read and write them at once: what is new is in a log that they
-//! share ([`log`]), the rest in RocksDB ([`base`]), of which nothing shows outside this module. What one publishes the others find from then on.
+//! Records are postcard values under binary keys. Any number of processes read and write them at once: what is new is
+//! in a log that they share ([`log`]), the rest in RocksDB ([`base`]), of which nothing shows outside this module. What
+//! one publishes the others find from then on.
 
 mod base;
 mod builds;
@@ -20,7 +22,8 @@ use std::path::{Path, PathBuf};
 use table::{Change, Table};
 use view::View;
 
-/// Format of the directory. A directory with a higher number is left alone, the results of one with a lower number are dropped.
+/// Format of the directory. A directory with a higher number is left alone, the results of one with a lower number are
+/// dropped.
 pub const DIRECTORY_FORMAT: u32 = 2;
 
 /// One known result of a weak fingerprint and path set.
@@ -83,7 +86,8 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Self, Vec<Notice>)> {
         // A data base that may not grow on ends the process.
         const LEAST: u64 = 256 << 20;
-        if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.filter(|n| *n < LEAST) {
+        if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.filter(|n| *n < LEAST)
+        {
             return Err(crate::Error::FileSize { most });
         }
         let mut notices = Vec::new();
@@ -135,9 +139,12 @@ impl Store {
         if self.access() != Access::ReadOnly {
             let scratch = self.dir.join(format!("key.{}", std::process::id()));
             std::fs::write(&scratch, k).at("write", &scratch)?;
-            // The first one stays: another process may have been faster. Some file systems know no links; there the last one stays.
+            // The first one stays: another process may have been faster. Some file systems know no links; there the
+            // last one stays.
             match std::fs::hard_link(&scratch, &path) {
-                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => std::fs::rename(&scratch, &path).at("store", &path)?,
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    std::fs::rename(&scratch, &path).at("store", &path)?
+                }
                 _ => std::fs::remove_file(&scratch).at("remove", &scratch)?,
             }
             if let Ok(b) = std::fs::read(&path)
@@ -183,8 +190,8 @@ impl Store {
         self.get(Table::Entries, &strong.0)
     }
 
-    /// Publishes a result: path set, entry, link and what is new in the content store in one atomic batch. The first entry of a strong fingerprint
-    /// stays, unless its blobs are gone; the result is that one if it was there already.
+    /// Publishes a result: path set, entry, link and what is new in the content store in one atomic batch. The first
+    /// entry of a strong fingerprint stays, unless its blobs are gone; the result is that one if it was there already.
     pub fn publish(
         &self,
         cas: &Cas,
@@ -216,7 +223,8 @@ impl Store {
         self.view.write(blob_changes(cas)?)
     }
 
-    /// Makes the notes about blobs say what is there: `found` and their sizes, and what has come since they were looked for.
+    /// Makes the notes about blobs say what is there: `found` and their sizes, and what has come since they were looked
+    /// for.
     pub fn count_blobs(&self, found: &HashMap<Digest, u64>, cas: &Cas) -> Result<()> {
         let mut batch = vec![(Table::Blobs, usage::SUMS.to_vec(), None)];
         let mut noted = HashSet::new();
@@ -353,7 +361,8 @@ impl Store {
         self.view.write(batch)
     }
 
-    /// Drops what no result needs any more: path sets without a link, files of results that are gone, old notes about files and commands.
+    /// Drops what no result needs any more: path sets without a link, files of results that are gone, old notes about
+    /// files and commands.
     pub fn drop_leftovers(&self) -> Result<()> {
         let linked: HashSet<Vec<u8>> =
             self.view.scan(Table::Links, b"")?.into_iter().filter_map(|(k, _)| Some(k.get(32..64)?.to_vec())).collect();
@@ -413,7 +422,9 @@ impl Store {
 }
 
 fn blob_changes(cas: &Cas) -> Result<Vec<Change>> {
-    let row = |(d, size): (Digest, Option<u64>)| Ok((Table::Blobs, d.0.to_vec(), size.map(|n| postcard::to_stdvec(&n)).transpose()?));
+    let row = |(d, size): (Digest, Option<u64>)| {
+        Ok((Table::Blobs, d.0.to_vec(), size.map(|n| postcard::to_stdvec(&n)).transpose()?))
+    };
     cas.take_changes().into_iter().map(row).collect()
 }
 

@@ -18,8 +18,16 @@ pub enum Table {
 }
 
 impl Table {
-    pub const ALL: [Self; 8] =
-        [Self::PathSets, Self::Links, Self::Entries, Self::Uses, Self::Memo, Self::History, Self::Products, Self::Blobs];
+    pub const ALL: [Self; 8] = [
+        Self::PathSets,
+        Self::Links,
+        Self::Entries,
+        Self::Uses,
+        Self::Memo,
+        Self::History,
+        Self::Products,
+        Self::Blobs,
+    ];
 
     /// The key of a record in the data base.
     pub fn key(self, key: &[u8]) -> Vec<u8> {
@@ -47,7 +55,11 @@ impl Fresh {
     }
 
     /// Changes of the records whose keys begin with `prefix`, in their order.
-    pub fn range<'a>(&'a self, table: Table, prefix: &'a [u8]) -> impl Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> {
+    pub fn range<'a>(
+        &'a self,
+        table: Table,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> {
         self.0[table as usize].range(prefix.to_vec()..).take_while(move |(k, _)| k.starts_with(prefix))
     }
 

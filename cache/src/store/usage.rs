@@ -1,8 +1,9 @@
 //! How much is in the cache, without looking at it: sums that are kept with the rows that they count.
 //!
-//! The data base has the sums as they were when the last log went into it, in the same batch as its rows; the log's changes are added for whoever
-//! asks. So the sums are those of the rows, at any instant. The rows may differ from the content store (a blob of a process that was killed before
-//! it could tell, one that somebody removed): collections and verifications compare them.
+//! The data base has the sums as they were when the last log went into it, in the same batch as its rows; the log's
+//! changes are added for whoever asks. So the sums are those of the rows, at any instant. The rows may differ from the
+//! content store (a blob of a process that was killed before it could tell, one that somebody removed): collections and
+//! verifications compare them.
 
 use super::base::{Base, Result};
 use super::table::{Fresh, Row, Table};

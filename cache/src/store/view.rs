@@ -1,8 +1,9 @@
 //! The records as they are now: the data base, and over it the log, which all processes share.
 //!
-//! Everybody reads both and holds neither: to append takes the log's lock for microseconds. Whoever makes the log too long puts it into the data
-//! base, and from then on the log is another file; everybody who notices opens the data base anew. That is opened when the first record
-//! is wanted that the log does not have: a run that launches nothing never does.
+//! Everybody reads both and holds neither: to append takes the log's lock for microseconds. Whoever makes the log too
+//! long puts it into the data base, and from then on the log is another file; everybody who notices opens the data base
+//! anew. That is opened when the first record is wanted that the log does not have: a run that launches nothing never
+//! does.
 
 use super::base::{self, Base, Trouble};
 use super::log::Log;
@@ -64,7 +65,8 @@ impl View {
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("db");
         if path.to_str().is_none() {
-            let message = "RocksDB takes no name that is not UTF-8: choose another directory (--cache-dir, XL_CACHE_DIR)".into();
+            let message =
+                "RocksDB takes no name that is not UTF-8: choose another directory (--cache-dir, XL_CACHE_DIR)".into();
             return Err(Error::Store { path, message });
         }
         let log = dir.join("log");
@@ -72,7 +74,10 @@ impl View {
         let (log, access) = match Log::open(log.clone(), true) {
             Ok(log) => (log, Access::ReadWrite),
             Err(e) => {
-                notices.push(format!("the cache in `{}` cannot be written to: nothing new is stored ({e})", dir.display()));
+                notices.push(format!(
+                    "the cache in `{}` cannot be written to: nothing new is stored ({e})",
+                    dir.display()
+                ));
                 (Log::open(log, false)?, Access::ReadOnly)
             }
         };
@@ -125,7 +130,12 @@ impl View {
     }
 
     /// Asks the data base. What is damaged has nothing: it is moved away, and all of it misses once.
-    fn ask<T: Default>(&self, s: &mut State, base: Option<&Base>, f: impl FnOnce(&Base) -> base::Result<T>) -> Result<T> {
+    fn ask<T: Default>(
+        &self,
+        s: &mut State,
+        base: Option<&Base>,
+        f: impl FnOnce(&Base) -> base::Result<T>,
+    ) -> Result<T> {
         match base.map(f) {
             None => Ok(T::default()),
             Some(Ok(found)) => Ok(found),
@@ -148,7 +158,9 @@ impl View {
             let aside = self.path.with_file_name(format!("db.damaged-{}", super::now_ms()));
             std::fs::rename(&self.path, &aside).at("move aside", &self.path)?;
             let aside = aside.display();
-            self.notice(format!("the fingerprint store was damaged ({why}); it was moved to `{aside}` and a new one begun"));
+            self.notice(format!(
+                "the fingerprint store was damaged ({why}); it was moved to `{aside}` and a new one begun"
+            ));
             Ok(())
         })
     }
@@ -219,7 +231,8 @@ impl View {
         if changes.is_empty() { Ok(()) } else { self.update(|_| Ok((changes, ()))) }
     }
 
-    /// Applies what `f` makes of the records as they are, while nobody else changes them. Without changes nothing is written.
+    /// Applies what `f` makes of the records as they are, while nobody else changes them. Without changes nothing is
+    /// written.
     pub fn update<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<(Vec<Change>, T)>) -> Result<T> {
         let mut s = self.now()?;
         if self.access == Access::ReadOnly {

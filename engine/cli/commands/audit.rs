@@ -20,7 +20,10 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
     let baseline = a.baseline.clone().or_else(|| config.audit.baseline.clone());
     // What is wrong with the command line should not cost a build.
     if a.write_baseline && baseline.is_none() {
-        return Err(CommandError::new(exit_code::USAGE, "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml"));
+        return Err(CommandError::new(
+            exit_code::USAGE,
+            "--write-baseline needs --baseline FILE, or `baseline` in `[audit]` of xl.toml",
+        ));
     }
     let known = baseline.as_deref().map(|path| known(path, a)).transpose()?.flatten();
     let mut out = open(a)?;
@@ -44,14 +47,18 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
 
 /// Runs the command, and compares.
 fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandError> {
-    let done =
-        run::build(&a.options, cmd, config(&a.options.common)?, Want { mode: Mode::Build, audit: true, enforce: false, heal: false })?;
+    let done = run::build(
+        &a.options,
+        cmd,
+        config(&a.options.common)?,
+        Want { mode: Mode::Build, audit: true, enforce: false, heal: false },
+    )?;
     summary::show(&done.record, Mode::Build, a.options.summary());
     Ok((compare(&done), done.ending(a.options.strict)))
 }
 
-/// What an enforced run has to answer for that no single command could be failed for. The result is how many errors there are, and with
-/// `--strict` what could not be compared.
+/// What an enforced run has to answer for that no single command could be failed for. The result is how many errors
+/// there are, and with `--strict` what could not be compared.
 pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
     let config = done.engine.config();
     let mut report = compare(done);
@@ -65,7 +72,8 @@ pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
     if errors > 0 {
         messages::write(&text::text(&report, Severity::Error));
         if summary::here(o.summary()) == Summary::Github {
-            let bad = report.findings.violations.iter().filter(|v| v.severity == Severity::Error && v.allowed.is_none());
+            let bad =
+                report.findings.violations.iter().filter(|v| v.severity == Severity::Error && v.allowed.is_none());
             for v in bad {
                 let fix = v.fix.as_ref().map(|f| format!("; add `{}`", f.text)).unwrap_or_default();
                 let place = v.fix.as_ref().map_or("", |f| &f.place);
@@ -113,16 +121,21 @@ fn settle(report: &mut Report, config: &Config) {
 }
 
 fn last(a: &AuditArgs, config: &Config) -> Result<(Report, Exited), CommandError> {
-    let none =
-        || CommandError::new(exit_code::USAGE, "no build was audited here yet, or by another version of xl").hint("xl audit -- make");
+    let none = || {
+        CommandError::new(exit_code::USAGE, "no build was audited here yet, or by another version of xl")
+            .hint("xl audit -- make")
+    };
     if a.options.recheck > 0 || a.options.json.is_some() || a.options.log.is_some() || a.options.junit.is_some() {
-        return Err(
-            CommandError::new(exit_code::USAGE, "these options are for running a build, and no command is given").hint("xl audit -- make")
-        );
+        return Err(CommandError::new(
+            exit_code::USAGE,
+            "these options are for running a build, and no command is given",
+        )
+        .hint("xl audit -- make"));
     }
     let file = config.kept("audits");
     let unreadable = |e: std::io::Error| {
-        CommandError::new(exit_code::CACHE, format!("the last audit cannot be read from `{}`", file.display())).cause(e.to_string())
+        CommandError::new(exit_code::CACHE, format!("the last audit cannot be read from `{}`", file.display()))
+            .cause(e.to_string())
     };
     let report = Report::last(&file).map_err(unreadable)?.ok_or_else(none)?;
     let exited = Exited::Code(report.exit_code);
@@ -154,19 +167,30 @@ fn apply(report: &mut Report, path: &Path, known: Option<Baseline>, write: bool)
         warning("a build that failed is no measure: the baseline stays as it is");
     }
     let write = write && report.exit_code == 0;
-    let now = if write { Some(Baseline::write(path, known.as_ref(), &report.findings).map_err(baseline_error)?) } else { known };
+    let now = if write {
+        Some(Baseline::write(path, known.as_ref(), &report.findings).map_err(baseline_error)?)
+    } else {
+        known
+    };
     let gone = now.map(|b| b.apply(&mut report.findings)).unwrap_or_default();
-    report.unused.extend(gone.iter().map(|k| format!("in the baseline, and gone: {} `{}` ← `{}`", k.code.about().code, k.target, k.file)));
+    report.unused.extend(
+        gone.iter()
+            .map(|k| format!("in the baseline, and gone: {} `{}` ← `{}`", k.code.about().code, k.target, k.file)),
+    );
     Ok(())
 }
 
 /// Tries a finding out, and says whether it is so.
 fn try_out(report: &Report, n: usize) -> Result<i32, CommandError> {
-    let none = || CommandError::new(exit_code::USAGE, format!("there is no finding {n}")).hint("`xl audit` lists them, with their numbers");
+    let none = || {
+        CommandError::new(exit_code::USAGE, format!("there is no finding {n}"))
+            .hint("`xl audit` lists them, with their numbers")
+    };
     let v = n.checked_sub(1).and_then(|i| report.findings.violations.get(i)).ok_or_else(none)?;
     print(format!("{} {}: {}\n", v.code.about().code, v.name, v.message))?;
     let base = std::env::temp_dir();
-    let experiment = prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
+    let experiment =
+        prove::Experiment { command: &report.command, cwd: Path::new(&report.cwd), root: Path::new(&report.root) };
     let (verdict, steps) = experiment.run(v, &base);
     print(steps.iter().map(|s| format!("  {s}\n")).collect::<String>() + &format!("{verdict}\n"))?;
     Ok(i32::from(match verdict {
@@ -176,7 +200,8 @@ fn try_out(report: &Report, n: usize) -> Result<i32, CommandError> {
     }))
 }
 
-/// Opened before anything starts. What the build prints must not be mixed with a document: it goes to standard error then.
+/// Opened before anything starts. What the build prints must not be mixed with a document: it goes to standard error
+/// then.
 fn open(a: &AuditArgs) -> Result<Document, CommandError> {
     let runs = !a.cmd.is_empty();
     match &a.output {
@@ -186,7 +211,9 @@ fn open(a: &AuditArgs) -> Result<Document, CommandError> {
 }
 
 fn write(out: &mut Document, report: &Report, a: &AuditArgs) -> Result<(), CommandError> {
-    let json = |v: serde_json::Result<String>| v.map(|s| s + "\n").map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()));
+    let json = |v: serde_json::Result<String>| {
+        v.map(|s| s + "\n").map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()))
+    };
     out.write(match a.format {
         Format::Text => text::text(report, if a.notes { Severity::Note } else { Severity::Warning }),
         Format::Json => json(serde_json::to_string_pretty(report))?,

@@ -20,7 +20,12 @@ pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
 
 fn stats(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
     let usage = cache.store.usage()?;
-    let mut text = format!("directory  {}\nresults    {}\nblobs      {}\n", config.cache_dir.display(), usage.results, usage.blobs);
+    let mut text = format!(
+        "directory  {}\nresults    {}\nblobs      {}\n",
+        config.cache_dir.display(),
+        usage.results,
+        usage.blobs
+    );
     text.push_str(&format!(
         "bytes      {} of {} ({} of {})\nbuilds     {}\n",
         usage.bytes,
@@ -37,16 +42,27 @@ fn stats(cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
 
 fn gc(cache: &CacheHandle, config: &Config, max_bytes: Option<Size>) -> Result<i32, CommandError> {
     let limits = engine::gc::Limits::of(config);
-    let done = engine::gc::collect(cache, engine::gc::Limits { bytes: max_bytes.map_or(limits.bytes, |s| s.0), ..limits })?;
-    let text =
-        format!("removed {} results and {} blobs ({}); {} stay\n", done.entries, done.blobs, Size(done.bytes), Size(done.kept_bytes));
+    let done =
+        engine::gc::collect(cache, engine::gc::Limits { bytes: max_bytes.map_or(limits.bytes, |s| s.0), ..limits })?;
+    let text = format!(
+        "removed {} results and {} blobs ({}); {} stay\n",
+        done.entries,
+        done.blobs,
+        Size(done.bytes),
+        Size(done.kept_bytes)
+    );
     print(text).map(|()| 0)
 }
 
 fn verify(cache: &CacheHandle) -> Result<i32, CommandError> {
     let found = engine::gc::verify(cache)?;
     let damaged: String = found.damaged.iter().map(|d| format!("damaged, dropped: {d}\n")).collect();
-    print(format!("{damaged}{} blobs and {} records checked, {} damaged\n", found.blobs, found.records, found.damaged.len()))?;
+    print(format!(
+        "{damaged}{} blobs and {} records checked, {} damaged\n",
+        found.blobs,
+        found.records,
+        found.damaged.len()
+    ))?;
     let of_records = cache.store.notices();
     of_records.iter().for_each(|n| warning(n));
     Ok(i32::from(!found.damaged.is_empty() || !of_records.is_empty()))

@@ -32,10 +32,12 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
     let (command, cwd) = if a.cmd.is_empty() { last(cache, config)? } else { (a.cmd.clone(), here()?) };
     let declared = declared(&command, &cwd, config);
     let (all, unknown) = products::stale(cache, config, declared.as_ref())?;
-    let plan = Plan::new(&all, declared.as_ref(), cache, config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
+    let plan =
+        Plan::new(&all, declared.as_ref(), cache, config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
     let fates = if all.is_empty() { Vec::new() } else { fates(&all, &plan, &command, &cwd, config) };
     let of = |fate| all.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(s, _)| s);
-    let (stale, unmade): (Vec<&Stale>, Vec<&Stale>) = (of(Fate::Healed).collect(), of(Fate::Unmade).filter(|s| s.is_untouched()).collect());
+    let (stale, unmade): (Vec<&Stale>, Vec<&Stale>) =
+        (of(Fate::Healed).collect(), of(Fate::Unmade).filter(|s| s.is_untouched()).collect());
     let name = |s: &Stale| {
         let path = shown(&s.path);
         path.strip_prefix(&format!("{}/", config.root.display())).map(str::to_owned).unwrap_or(path)
@@ -43,17 +45,22 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
     let argv: Vec<Vec<u8>> = command.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
     let words = redact(&argv, &products::own_environment());
     if a.json {
-        let rows = |all: &[&Stale]| -> Vec<_> { all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect() };
-        let document =
-            serde_json::json!({"version": 1, "command": words, "stale": rows(&stale), "unmade": rows(&unmade), "unknown": unknown});
+        let rows = |all: &[&Stale]| -> Vec<_> {
+            all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect()
+        };
+        let document = serde_json::json!({"version": 1, "command": words, "stale": rows(&stale), "unmade": rows(&unmade), "unknown": unknown});
         print(format!("{document:#}\n"))?;
     } else {
         print(stale.iter().map(|s| format!("{}: {}\n", name(s), s.why)).collect::<String>())?;
         let words = words.join(" ");
         match stale.len() {
             0 => say(&format!("nothing is stale that `{words}` would leave alone")),
-            1 => say(&format!("1 stale file that `{words}` would leave alone; `xl run --heal -- {words}` makes it again")),
-            n => say(&format!("{n} stale files that `{words}` would leave alone; `xl run --heal -- {words}` makes them again")),
+            1 => say(&format!(
+                "1 stale file that `{words}` would leave alone; `xl run --heal -- {words}` makes it again"
+            )),
+            n => say(&format!(
+                "{n} stale files that `{words}` would leave alone; `xl run --heal -- {words}` makes them again"
+            )),
         }
         if let Some(first) = unmade.first() {
             let others = if unmade.len() > 1 { format!(" and {} more", unmade.len() - 1) } else { String::new() };
@@ -66,13 +73,16 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
     Ok(i32::from(if stale.is_empty() { 0 } else { exit_code::VIOLATIONS }))
 }
 
-/// Command and directory of the last successful build of this workspace. A build tool is asked rather than what only looks at what it made
-/// (`ctest`).
+/// Command and directory of the last successful build of this workspace. A build tool is asked rather than what only
+/// looks at what it made (`ctest`).
 fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf), CommandError> {
     let builds = cache.store.builds()?;
     let records = builds.iter().rev().filter_map(|(_, b)| serde_json::from_slice::<BuildRecord>(b).ok());
-    let here = |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && Path::new(&r.cwd).starts_with(&config.root);
-    let none = || CommandError::new(exit_code::USAGE, "no successful build of this workspace is known").hint("xl check -- make");
+    let here =
+        |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && Path::new(&r.cwd).starts_with(&config.root);
+    let none = || {
+        CommandError::new(exit_code::USAGE, "no successful build of this workspace is known").hint("xl check -- make")
+    };
     let words = |r: &BuildRecord| r.command.iter().map(OsString::from).collect::<Vec<_>>();
     let mut past: Vec<BuildRecord> = records.filter(here).collect();
     let by_tool = past.iter().position(|r| build_tool(&words(r), Path::new(&r.cwd)).is_some());
@@ -106,7 +116,9 @@ fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
     let after = |flag: &str| command.iter().position(|w| w == flag).and_then(|i| command.get(i + 1));
     let dir = match name {
         b"cmake" => after("--build")?.clone(),
-        b"meson" if command.get(1).is_some_and(|w| w == "compile") => after("-C").cloned().unwrap_or_else(|| ".".into()),
+        b"meson" if command.get(1).is_some_and(|w| w == "compile") => {
+            after("-C").cloned().unwrap_or_else(|| ".".into())
+        }
         _ => return None,
     };
     let tool = if cwd.join(&dir).join("build.ninja").exists() { "ninja" } else { "make" };
@@ -116,12 +128,15 @@ fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
 /// What becomes of each. Where it cannot be tried, everything that healing could help with is listed.
 fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Fate> {
     trial::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
-        warning(&format!("whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"));
+        warning(&format!(
+            "whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"
+        ));
         plan.ways.iter().map(|way| if *way == Way::Leave { Fate::Unmade } else { Fate::Healed }).collect()
     })
 }
 
-/// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an open cache.
+/// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an
+/// open cache.
 pub fn heal_first(o: &RunOptions, cmd: &[OsString], aside: &Aside) -> Result<(), CommandError> {
     let healed = std::env::current_exe().and_then(|me| {
         let mut c = std::process::Command::new(me);
@@ -165,9 +180,13 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
             (Way::Age, Ok(())) => say(&format!("made older, to be made again: `{path}` ({why})")),
             (Way::Leave, Ok(())) => {
                 let made_by = all.iter().find(|s| s.path == *h.path).map_or("", |s| &s.product.command);
-                say(&format!("stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {made_by}"));
+                say(&format!(
+                    "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {made_by}"
+                ));
             }
-            (_, Err(e)) => warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}")),
+            (_, Err(e)) => {
+                warning(&format!("`{path}` is stale ({why}), and could be neither removed nor made older: {e}"))
+            }
         }
     }
     cache.store.close();
@@ -193,7 +212,8 @@ pub fn put_back(aside: &Aside) {
 
 /// Brings back what a healing that was killed has taken away and nothing has made since.
 fn restore(config: &Config) -> Result<i32, CommandError> {
-    let unreadable = |e: std::io::Error| CommandError::new(exit_code::CACHE, "what was removed is not known").cause(e.to_string());
+    let unreadable =
+        |e: std::io::Error| CommandError::new(exit_code::CACHE, "what was removed is not known").cause(e.to_string());
     let all = Aside::of(config).bring_back().map_err(unreadable)?;
     let mut lost = 0;
     for u in &all {

@@ -1,7 +1,8 @@
-//! What CI systems show of a run: GitHub's job summary and annotations, a section of GitLab's job log, JUnit's test cases.
+//! What CI systems show of a run: GitHub's job summary and annotations, a section of GitLab's job log, JUnit's test
+//! cases.
 //!
-//! Knows the build record, and the texts of commands that failed. Sources: GitHub, "Workflow commands" and "Adding a job summary"; GitLab,
-//! "Custom collapsible sections"; the JUnit schema of Ant, which both read.
+//! Knows the build record, and the texts of commands that failed. Sources: GitHub, "Workflow commands" and "Adding a
+//! job summary"; GitLab, "Custom collapsible sections"; the JUnit schema of Ant, which both read.
 
 use crate::messages::write;
 use crate::shorten::shorten;
@@ -45,8 +46,8 @@ pub fn reasons<'a>(r: &'a BuildRecord, of: &[Outcome]) -> Vec<(String, u32, &'a 
     reasons
 }
 
-/// GitHub's job summary (Markdown, appended to the file that `$GITHUB_STEP_SUMMARY` names), and an annotation for each warning, each
-/// failure and each violation.
+/// GitHub's job summary (Markdown, appended to the file that `$GITHUB_STEP_SUMMARY` names), and an annotation for each
+/// warning, each failure and each violation.
 pub fn github(r: &BuildRecord, line: &str) -> std::io::Result<()> {
     r.warnings.iter().take(MOST).for_each(|w| annotation("warning", "", w));
     let mut errors: Vec<String> = r.items.iter().flat_map(|i| i.violations.iter().cloned()).collect();
@@ -115,7 +116,11 @@ pub fn details(r: &BuildRecord) -> Vec<String> {
         lines.extend(shown.map(|(why, n, example)| format!("  {n} {what}: {why} — `{}`", shorten(example, WIDTH))));
     }
     if lines.is_empty() {
-        lines.push(if r.pips.total == 0 { "  no command was launched".into() } else { "  nothing: every command was skipped".into() });
+        lines.push(if r.pips.total == 0 {
+            "  no command was launched".into()
+        } else {
+            "  nothing: every command was skipped".into()
+        });
     }
     lines
 }
@@ -136,7 +141,8 @@ pub fn junit(r: &BuildRecord) -> String {
             let _ = write!(text, "<failure message=\"exit code {}\">{}</failure>", i.exit_code, xml(&said));
         }
         let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string));
-        let outcome = serde_json::to_value(i.outcome).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        let outcome =
+            serde_json::to_value(i.outcome).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
         let _ = writeln!(
             text,
             "<system-out>{}</system-out></testcase>",

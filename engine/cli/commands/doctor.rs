@@ -41,7 +41,10 @@ impl Report {
             Ok(p) => {
                 let took = p.took.as_secs_f64();
                 let by = if what.contains(&p.backend) { String::new() } else { format!("takes {}: ", p.backend) };
-                self.ok(what, &format!("{by}a tiny build ran, was known, and ran again with another input ({took:.2} s)"));
+                self.ok(
+                    what,
+                    &format!("{by}a tiny build ran, was known, and ran again with another input ({took:.2} s)"),
+                );
             }
             Err(f) => {
                 let mut why = f.why.clone();
@@ -67,7 +70,11 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     let near: &Path = if cache.is_ok() { &config.cache_dir } else { &temporary };
     if let Err(e) = tracer::prove() {
         let e = CommandError::from(tracer::SpawnError::from(e));
-        let why = [e.causes, vec!["no backend can work without that".into()], e.hint.map(|h| format!("hint: {h}")).into_iter().collect()];
+        let why = [
+            e.causes,
+            vec!["no backend can work without that".into()],
+            e.hint.map(|h| format!("hint: {h}")).into_iter().collect(),
+        ];
         report.failed(false, "backends", &why.concat());
     } else if super::run::is_supervised() {
         // Its own results would be those of the outer one.

@@ -18,25 +18,37 @@ pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
         None => config.root.clone(),
     };
     let builds = with_cache(&config, |cache| Ok(cache.store.builds()?))?;
-    let parsed = builds.iter().filter_map(|(id, bytes)| Some((*id, serde_json::from_slice::<BuildRecord>(bytes).ok()?)));
+    let parsed =
+        builds.iter().filter_map(|(id, bytes)| Some((*id, serde_json::from_slice::<BuildRecord>(bytes).ok()?)));
     let builds: Vec<(u64, BuildRecord)> = parsed.collect();
     let is_here = |r: &BuildRecord| a.all || Path::new(&r.cwd).starts_with(&place);
     let which = a.build.or_else(|| a.asks_for_commands().then_some(WhichBuild::Last));
     let Some(which) = which else {
         let shown: Vec<&(u64, BuildRecord)> = builds.iter().filter(|(_, r)| is_here(r)).collect();
         if shown.is_empty() {
-            say(&format!("no build in `{}` is known; `xl log --all` shows those of all directories ({})", place.display(), builds.len()));
+            say(&format!(
+                "no build in `{}` is known; `xl log --all` shows those of all directories ({})",
+                place.display(),
+                builds.len()
+            ));
         }
-        return print(shown.iter().map(|(id, r)| if a.json { row(*id, r) } else { line(*id, r) }).collect::<String>()).map(|()| 0);
+        return print(shown.iter().map(|(id, r)| if a.json { row(*id, r) } else { line(*id, r) }).collect::<String>())
+            .map(|()| 0);
     };
     let found = match which {
         WhichBuild::Number(n) => builds.into_iter().find(|(id, _)| *id == n),
         // Of a directory that is asked for, commands are wanted; the build may have been started above it.
-        WhichBuild::Last if a.dir.is_some() => builds.into_iter().rev().find(|(_, r)| Path::new(&r.cwd).starts_with(&config.root)),
+        WhichBuild::Last if a.dir.is_some() => {
+            builds.into_iter().rev().find(|(_, r)| Path::new(&r.cwd).starts_with(&config.root))
+        }
         WhichBuild::Last => builds.into_iter().rev().find(|(_, r)| is_here(r)),
     };
     let missing = || {
-        let what = if let WhichBuild::Number(n) = which { format!("no build {n} is known") } else { "no build is known here".into() };
+        let what = if let WhichBuild::Number(n) = which {
+            format!("no build {n} is known")
+        } else {
+            "no build is known here".into()
+        };
         CommandError::new(exit_code::USAGE, what).hint("`xl log --all` lists all that are known")
     };
     let (id, mut record) = found.ok_or_else(missing)?;
@@ -46,7 +58,8 @@ pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
         record.items.sort_by(|x, y| y.wall_ms.total_cmp(&x.wall_ms));
     }
     if a.json {
-        let text = serde_json::to_string_pretty(&record).map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(&record).map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()))?;
         return print(text + "\n").map(|()| 0);
     }
     let mut text = line(id, &record);
@@ -107,7 +120,8 @@ fn tilde(dir: &str) -> String {
 /// When it began, in local time.
 fn date(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-    time.map(|t| t.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
+    time.map(|t| t.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string())
+        .unwrap_or_default()
 }
 
 /// A build in one line.

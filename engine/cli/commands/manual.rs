@@ -1,4 +1,5 @@
-//! `xl man` and `xl completions`: the command line as manual pages and as what shells complete, both made from its definition.
+//! `xl man` and `xl completions`: the command line as manual pages and as what shells complete, both made from its
+//! definition.
 
 use crate::app::{self, CompletionsArgs, ManArgs};
 use crate::exit_code;
@@ -14,13 +15,17 @@ pub fn man(a: &ManArgs) -> Result<i32, CommandError> {
     let mut top = app::definition().disable_help_subcommand(true);
     if let Some(dir) = &a.dir.as_deref().map(home::expand) {
         let failed = |e: std::io::Error| {
-            CommandError::new(exit_code::CACHE, format!("the pages cannot be written to `{}`", dir.display())).cause(e.to_string())
+            CommandError::new(exit_code::CACHE, format!("the pages cannot be written to `{}`", dir.display()))
+                .cause(e.to_string())
         };
         std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(top, dir)).map_err(failed)?;
         return Ok(0);
     }
     top.build();
-    let none = |name| CommandError::new(exit_code::USAGE, format!("there is no command `{name}`")).hint("`xl --help` lists the commands");
+    let none = |name| {
+        CommandError::new(exit_code::USAGE, format!("there is no command `{name}`"))
+            .hint("`xl --help` lists the commands")
+    };
     let command = a.command.iter().try_fold(&top, |c, name| c.find_subcommand(name).ok_or_else(|| none(name)))?;
     let mut page = Vec::new();
     Man::new(command.clone()).render(&mut page).map_err(|e| CommandError::new(exit_code::INTERNAL, e.to_string()))?;

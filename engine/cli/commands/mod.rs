@@ -29,7 +29,9 @@ pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
 
 /// The current directory. Somebody may have removed it.
 pub fn here() -> Result<PathBuf, CommandError> {
-    let gone = |e: std::io::Error| CommandError::new(exit_code::CACHE, "the current directory cannot be used").cause(e.to_string());
+    let gone = |e: std::io::Error| {
+        CommandError::new(exit_code::CACHE, "the current directory cannot be used").cause(e.to_string())
+    };
     std::env::current_dir().map_err(|e| gone(e).hint("cd to a directory that is there"))
 }
 
@@ -112,7 +114,9 @@ pub fn launch(
         needs_entry,
     })?;
     if backend == Backend::Ebpf && session.backend() != tracer::Backend::Ebpf {
-        warning("`[[deny]]`, --local-jobs and blocked outside-reads need to know of reads before they happen: the backend is seccomp");
+        warning(
+            "`[[deny]]`, --local-jobs and blocked outside-reads need to know of reads before they happen: the backend is seccomp",
+        );
     }
     if let (Some(m), tracer::Backend::Ebpf, false) = (memo, session.backend(), ebpf_works) {
         m.keep();

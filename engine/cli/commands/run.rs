@@ -51,7 +51,8 @@ pub fn is_supervised() -> bool {
     outer().supervises()
 }
 
-/// The configuration. A build does not fail because there is no place for a cache, or because its directory was removed.
+/// The configuration. A build does not fail because there is no place for a cache, or because its directory was
+/// removed.
 fn config_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<Config, CommandError> {
     match config(&o.common) {
         Err(e) if e.code == exit_code::CACHE && !o.strict && !needed => {
@@ -75,7 +76,9 @@ impl Done {
     /// As the command ended; with `strict`, what went wrong although it ended well shows in the exit code.
     pub fn ending(&self, strict: bool) -> Exited {
         match self.exited {
-            Exited::Code(0) if strict && !self.record.rechecks.different.is_empty() => Exited::Code(exit_code::VIOLATIONS.into()),
+            Exited::Code(0) if strict && !self.record.rechecks.different.is_empty() => {
+                Exited::Code(exit_code::VIOLATIONS.into())
+            }
             Exited::Code(0) if strict && self.unwritten => Exited::Code(exit_code::CACHE.into()),
             other => other,
         }
@@ -102,7 +105,8 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
 
 pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let config = config_for(&a.options, &a.cmd, false)?;
-    let done = build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
+    let done =
+        build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary());
     Ok(done.ending(a.options.strict))
 }
@@ -112,7 +116,8 @@ const LEAST_ADDRESS_SPACE: u64 = 1 << 30;
 
 /// Why this process cannot do its work: a limit that the build may well live with.
 fn cramped() -> Option<String> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current.filter(|l| *l < LEAST_ADDRESS_SPACE)?;
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::As).current.filter(|l| *l < LEAST_ADDRESS_SPACE)?;
     Some(format!("`ulimit -v` leaves {} MiB of address space, and xl needs {}", limit >> 20, LEAST_ADDRESS_SPACE >> 20))
 }
 
@@ -123,7 +128,8 @@ pub struct Want {
     pub audit: bool,
     /// Commands with errors fail.
     pub enforce: bool,
-    /// What is stale is taken away before the command starts. Whoever wants that puts back afterwards what is still missing.
+    /// What is stale is taken away before the command starts. Whoever wants that puts back afterwards what is still
+    /// missing.
     pub heal: bool,
 }
 
@@ -133,15 +139,21 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let outer = outer();
     if a.summary == Summary::Junit && a.junit.is_none() {
         // Not in the tree that is built, unless the user says so.
-        return Err(CommandError::new(exit_code::USAGE, "`--summary junit` needs the name of a file").hint("--junit xl-junit.xml"));
+        return Err(CommandError::new(exit_code::USAGE, "`--summary junit` needs the name of a file")
+            .hint("--junit xl-junit.xml"));
     }
     if is_disabled() || outer.supervises() {
         match (audit, enforce) {
             (true, _) => {
-                return Err(CommandError::new(exit_code::USAGE, "this runs below another xl, or with XL_DISABLE=1: there is no audit"));
+                return Err(CommandError::new(
+                    exit_code::USAGE,
+                    "this runs below another xl, or with XL_DISABLE=1: there is no audit",
+                ));
             }
             (_, true) => warning("this runs below another xl, or with XL_DISABLE=1: it enforces nothing itself"),
-            _ if outer == Outer::Perhaps => warning(&format!("{SESSION} is set and something supervises this: it is taken for another xl")),
+            _ if outer == Outer::Perhaps => {
+                warning(&format!("{SESSION} is set and something supervises this: it is taken for another xl"))
+            }
             _ => {}
         }
         return Err(become_command(cmd));
@@ -165,23 +177,29 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let junit = a.junit.as_deref().map(|path| Document::at(path, true)).transpose()?;
     // The slots of a make further out are nobody's input, and what is read from /dev/null comes from nobody.
     let slots = job_slots(&std::env::var("MAKEFLAGS").unwrap_or_default());
-    let inherited: Vec<_> = tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
+    let inherited: Vec<_> =
+        tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
     let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || engine::block::Block::needs_reads(&config);
     let progress = Progress::new(a.summary() == Summary::Off);
-    let session = match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry, progress.screen()) {
-        // Whoever asks for a backend wants that one or none; everybody else wants the build.
-        Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict && !audit && !enforce => {
-            warning(&format!("{}; the command runs without xl", e.line()));
-            drop((log, json, junit));
-            return Err(become_command(cmd));
-        }
-        other => other?,
-    };
+    let session =
+        match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry, progress.screen()) {
+            // Whoever asks for a backend wants that one or none; everybody else wants the build.
+            Err(e) if e.code == exit_code::BACKEND && a.backend == Backend::Auto && !a.strict && !audit && !enforce => {
+                warning(&format!("{}; the command runs without xl", e.line()));
+                drop((log, json, junit));
+                return Err(become_command(cmd));
+            }
+            other => other?,
+        };
     let can_read = session.can_hit();
     if !can_read && a.strict && !a.no_cache_read {
         session.abandon();
-        return Err(CommandError::new(exit_code::BACKEND, "ptrace is forbidden here, so that no command can be skipped").hint(ALLOW_PTRACE));
+        return Err(CommandError::new(
+            exit_code::BACKEND,
+            "ptrace is forbidden here, so that no command can be skipped",
+        )
+        .hint(ALLOW_PTRACE));
     }
     let pid = session.pid();
     tracer::forward_signals(pid);
@@ -258,14 +276,19 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         warning(&format!("a recheck made something else than the cache holds: {what}"));
     }
     if a.strict && exited == tracer::Exited::Code(0) && record.is_blind() {
-        return Err(CommandError::new(exit_code::BACKEND, "programs were executed, and none of them could be looked into")
-            .hint("`xl doctor` shows what works on this machine"));
+        return Err(CommandError::new(
+            exit_code::BACKEND,
+            "programs were executed, and none of them could be looked into",
+        )
+        .hint("`xl doctor` shows what works on this machine"));
     }
     Ok(Done { exited, record, engine, unwritten: !unwritten.is_empty() })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").
 fn job_slots(makeflags: &str) -> Vec<i32> {
-    let found = makeflags.split(' ').filter_map(|w| w.strip_prefix("--jobserver-auth=").or_else(|| w.strip_prefix("--jobserver-fds=")));
+    let found = makeflags
+        .split(' ')
+        .filter_map(|w| w.strip_prefix("--jobserver-auth=").or_else(|| w.strip_prefix("--jobserver-fds=")));
     found.flat_map(|pair| pair.split(',')).filter_map(|n| n.parse().ok()).collect()
 }

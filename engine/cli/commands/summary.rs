@@ -20,7 +20,10 @@ pub fn show(r: &BuildRecord, mode: Mode, form: Summary) {
         Summary::Gitlab => ci::gitlab(&ci::details(r)),
         form => {
             let reasons = ci::reasons(r, &[Outcome::Uncacheable]);
-            reasons.iter().take(5).for_each(|(why, n, of)| say(&format!("  {n} uncacheable: {why} — `{}`", shorten(of, EXAMPLE))));
+            reasons
+                .iter()
+                .take(5)
+                .for_each(|(why, n, of)| say(&format!("  {n} uncacheable: {why} — `{}`", shorten(of, EXAMPLE))));
             if form == Summary::Github
                 && let Err(e) = ci::github(r, &line)
             {
@@ -64,7 +67,8 @@ fn line(r: &BuildRecord, mode: Mode) -> String {
 /// How many pips have one of these outcomes, and, in parentheses, how many of those failed or cannot be stored.
 fn group(r: &BuildRecord, of: &[Outcome]) -> (u64, String) {
     let count = |what: fn(&Item) -> bool| r.items.iter().filter(|i| of.contains(&i.outcome) && what(i)).count() as u64;
-    let special = [(count(|i| i.exit_code != 0), "failed"), (count(|i| i.outcome == Outcome::Uncacheable), "uncacheable")];
+    let special =
+        [(count(|i| i.exit_code != 0), "failed"), (count(|i| i.outcome == Outcome::Uncacheable), "uncacheable")];
     let special: Vec<String> = special.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     (count(|_| true), if special.is_empty() { String::new() } else { format!(" ({})", special.join(", ")) })
 }
@@ -79,7 +83,9 @@ const EXAMPLE: usize = 60;
 
 /// The last commands that failed, of a build that failed.
 fn failures(r: &BuildRecord) -> impl Iterator<Item = String> {
-    ci::failures(r).take(3).map(|i| format!("  failed with exit code {}: `{}`", i.exit_code, shorten(&i.command, EXAMPLE)))
+    ci::failures(r)
+        .take(3)
+        .map(|i| format!("  failed with exit code {}: `{}`", i.exit_code, shorten(&i.command, EXAMPLE)))
 }
 
 /// `0.43 s`, `11.8 s`, `3 m 02 s`.
@@ -117,7 +123,9 @@ mod tests {
     #[test]
     fn each_pip_is_counted_once() {
         use Outcome as O;
-        let check = |pips: &[(Outcome, i32)], skipped, expected| assert_eq!(line(&record(pips, skipped, 0), Mode::Build), expected);
+        let check = |pips: &[(Outcome, i32)], skipped, expected| {
+            assert_eq!(line(&record(pips, skipped, 0), Mode::Build), expected)
+        };
         check(&[], 0, "0 pips: 0 hits, 0 ran · 0.43 s · ebpf");
         check(&[(O::Uncacheable, 0)], 0, "1 pip: 0 hits, 1 ran (1 uncacheable) · 0.43 s · ebpf");
         check(&[(O::Hit, 0), (O::Miss, 0)], 7_480, "2 pips: 1 hit, 1 ran · 0.43 s · 7.48 s of commands skipped · ebpf");
@@ -129,7 +137,10 @@ mod tests {
     #[test]
     fn failures_are_named_if_the_build_failed() {
         let pips = [(Outcome::Miss, 0), (Outcome::Failed, 7)];
-        assert_eq!(failures(&record(&pips, 0, 2)).collect::<Vec<_>>(), ["  failed with exit code 7: `tool --fails-with 7`"]);
+        assert_eq!(
+            failures(&record(&pips, 0, 2)).collect::<Vec<_>>(),
+            ["  failed with exit code 7: `tool --fails-with 7`"]
+        );
         assert_eq!(failures(&record(&pips, 0, 0)).count(), 0);
     }
 }

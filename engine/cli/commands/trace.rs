@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
-    // As always, the report comes after what the command prints; asked for by its name, standard output is the report's alone.
+    // As always, the report comes after what the command prints; asked for by its name, standard output is the report's
+    // alone.
     let mut to = match &a.output {
         Some(path) => Document::at(path, true)?,
         None => Document::stdout(false)?,
@@ -23,7 +24,9 @@ pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
     let mut trace = t.finish();
     if stats.lost > 0 {
-        trace.escapes.insert(format!("{} accesses came faster than they could be recorded, and are missing here", stats.lost));
+        trace
+            .escapes
+            .insert(format!("{} accesses came faster than they could be recorded, and are missing here", stats.lost));
     }
     if stats.unobserved {
         super::forget_ebpf();

@@ -1,9 +1,10 @@
-//! Runs a build tool where it changes no file: the tree is covered by a throw-away layer, everything else is read-only. Only files are kept
-//! from harm: the network and other processes are as near as ever.
+//! Runs a build tool where it changes no file: the tree is covered by a throw-away layer, everything else is read-only.
+//! Only files are kept from harm: the network and other processes are as near as ever.
 //!
-//! `make -n` is not harmless: it runs `$(shell …)`, lines with `+` and lines with `$(MAKE)`, and remakes included files. So it
-//! gets a mount namespace of its own, in which writes to the tree go to memory (overlayfs) and are forgotten. util-linux's `unshare`
-//! and `mount` do it, as root or in a user namespace; where neither is allowed, nobody is asked, and the report says so.
+//! `make -n` is not harmless: it runs `$(shell …)`, lines with `+` and lines with `$(MAKE)`, and remakes included
+//! files. So it gets a mount namespace of its own, in which writes to the tree go to memory (overlayfs) and are
+//! forgotten. util-linux's `unshare` and `mount` do it, as root or in a user namespace; where neither is allowed,
+//! nobody is asked, and the report says so.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Prepares the namespace and becomes the command: SCRATCH, the same as an option of overlayfs has it, CWD COUNT, then the covered
-/// directories, each with its name as such an option too, then the command.
+/// Prepares the namespace and becomes the command: SCRATCH, the same as an option of overlayfs has it, CWD COUNT, then
+/// the covered directories, each with its name as such an option too, then the command.
 const SCRIPT: &str = r#"set -e
 scratch=$1 option=$2 cwd=$3 count=$4; shift 4
 while read -r _ at kind options _; do
@@ -52,12 +53,14 @@ impl Drop for Sandbox {
 }
 
 impl Sandbox {
-    /// Finds out what is allowed. `base` is a directory to make a mount point in, unless it is below `root`, which will be covered.
+    /// Finds out what is allowed. `base` is a directory to make a mount point in, unless it is below `root`, which will
+    /// be covered.
     pub fn new(base: &Path, root: &Path) -> Result<Self, String> {
         let name = format!("xl-ask-{}", std::process::id());
         let places = [base.to_owned(), std::env::temp_dir(), "/dev/shm".into(), "/run".into()];
         let mut places = places.iter().filter(|p| !p.starts_with(root)).map(|p| p.join(&name));
-        let scratch = places.find(|p| std::fs::create_dir_all(p).is_ok()).ok_or("there is no place for a mount point")?;
+        let scratch =
+            places.find(|p| std::fs::create_dir_all(p).is_ok()).ok_or("there is no place for a mount point")?;
         let mut s = Self { unshare: &[], scratch, root: root.to_owned() };
         let mut why = String::new();
         for way in [&["--mount"][..], &["--user", "--map-root-user", "--mount"]] {
@@ -70,8 +73,8 @@ impl Sandbox {
         Err(format!("a mount namespace is needed to ask without touching the tree, and is not permitted here ({why})"))
     }
 
-    /// Standard output of a command that runs in `cwd`, and may seem to change the tree and the directory `also`. Its exit code is not
-    /// looked at.
+    /// Standard output of a command that runs in `cwd`, and may seem to change the tree and the directory `also`. Its
+    /// exit code is not looked at.
     ///
     /// # Errors
     /// No namespace, no command, or no answer in time.
@@ -83,7 +86,8 @@ impl Sandbox {
         env: impl Iterator<Item = (OsString, OsString)>,
         limit: Option<Duration>,
     ) -> Result<Vec<u8>, String> {
-        let covered: Vec<&Path> = [Some(&*self.root), (!also.starts_with(&self.root)).then_some(also)].into_iter().flatten().collect();
+        let covered: Vec<&Path> =
+            [Some(&*self.root), (!also.starts_with(&self.root)).then_some(also)].into_iter().flatten().collect();
         self.enter(argv, cwd, &covered, env, limit)
     }
 
@@ -98,7 +102,9 @@ impl Sandbox {
         let seconds = limit.map_or(0, |l| l.as_secs());
         let mut c = Command::new("timeout");
         // No seconds: no limit (timeout(1)).
-        c.args(["-k", "1", &seconds.to_string(), "unshare"]).args(self.unshare).args(["--", "sh", "-c", SCRIPT, "xl-ask"]);
+        c.args(["-k", "1", &seconds.to_string(), "unshare"])
+            .args(self.unshare)
+            .args(["--", "sh", "-c", SCRIPT, "xl-ask"]);
         c.arg(&self.scratch).arg(option_text(&self.scratch)).arg(cwd).arg(covered.len().to_string());
         for dir in covered {
             c.arg(dir).arg(option_text(dir));
@@ -150,7 +156,11 @@ mod tests {
         let out = s.run(&["sh".into(), "-c".into(), text.into()], &tree, &tree, std::env::vars_os(), PATIENCE).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), "new\nrefused\nt\n");
         assert_eq!(std::fs::read(tree.join("f")).unwrap(), b"old");
-        assert!(!tree.join("g").exists() && !Path::new("/etc/xl-was-here").exists() && !Path::new("/dev/shm/xl-was-here").exists());
+        assert!(
+            !tree.join("g").exists()
+                && !Path::new("/etc/xl-was-here").exists()
+                && !Path::new("/dev/shm/xl-was-here").exists()
+        );
         drop(s);
         assert_eq!(std::fs::read_dir(&base).unwrap().count(), 0);
         // A place below the tree would be covered with it.

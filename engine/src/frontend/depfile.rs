@@ -1,7 +1,7 @@
 //! Dependency files: the makefile fragments that compilers write (`gcc -MD`).
 //!
-//! Names are separated by blanks; `\ ` is a blank in a name, `\#` a `#`, `$$` a `$`, a backslash before the end of a line joins
-//! it with the next (GCC's `mkdeps.cc`; ninja reads the same). A line that is no rule is passed over.
+//! Names are separated by blanks; `\ ` is a blank in a name, `\#` a `#`, `$$` a `$`, a backslash before the end of a
+//! line joins it with the next (GCC's `mkdeps.cc`; ninja reads the same). A line that is no rule is passed over.
 
 /// Targets, and what they depend on.
 pub type Rule = (Vec<Vec<u8>>, Vec<Vec<u8>>);
@@ -69,8 +69,10 @@ mod tests {
                 (s(t), s(i))
             })
             .collect();
-        let want: Vec<(Vec<String>, Vec<String>)> =
-            want.iter().map(|(t, i)| (t.iter().map(ToString::to_string).collect(), i.iter().map(ToString::to_string).collect())).collect();
+        let want: Vec<(Vec<String>, Vec<String>)> = want
+            .iter()
+            .map(|(t, i)| (t.iter().map(ToString::to_string).collect(), i.iter().map(ToString::to_string).collect()))
+            .collect();
         assert_eq!(shown, want, "{text:?}");
     }
 

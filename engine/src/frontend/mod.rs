@@ -69,7 +69,8 @@ pub struct Declared {
     pub files: Vec<PathBytes>,
     /// It is a generator's: dependency files that a compiler writes are read at the next start, into files of its own.
     pub collects_depfiles: bool,
-    /// Where configure says that the sources of this directory, and of the whole, are: make's `$(srcdir)` and `$(top_srcdir)`.
+    /// Where configure says that the sources of this directory, and of the whole, are: make's `$(srcdir)` and
+    /// `$(top_srcdir)`.
     pub srcdir: Option<PathBytes>,
     pub top_srcdir: Option<PathBytes>,
 }
@@ -112,8 +113,8 @@ pub fn directory(program: &[u8], argv: &[Vec<u8>], cwd: &[u8]) -> PathBytes {
     }
 }
 
-/// What a build tool declares that is started so; `None` for other commands. `scratch` is a directory for a mount point, `root` the
-/// workspace.
+/// What a build tool declares that is started so; `None` for other commands. `scratch` is a directory for a mount
+/// point, `root` the workspace.
 pub fn declared(
     argv: &[Vec<u8>],
     cwd: &[u8],
@@ -123,7 +124,8 @@ pub fn declared(
 ) -> Result<Option<Declared>, FrontendError> {
     match argv.first().map(|p| worker::tools::base_name(p)) {
         Some(name) if is_make(name) => {
-            let ask = |why| FrontendError::Ask { command: crate::redact::one_line(&crate::redact::redact(argv, env)), why };
+            let ask =
+                |why| FrontendError::Ask { command: crate::redact::one_line(&crate::redact::redact(argv, env)), why };
             let sandbox = ask::Sandbox::new(scratch, root).map_err(ask)?;
             make::declared(argv, cwd, env, &sandbox, &Default::default()).map(Some)
         }
@@ -189,7 +191,9 @@ mod tests {
 
     #[test]
     fn names_are_made_absolute() {
-        for (dir, name, want) in [("/a/b", "c", "/a/b/c"), ("/a", "../x/./y", "/x/y"), ("/a", "/b//c", "/b/c"), ("/", "..", "/")] {
+        for (dir, name, want) in
+            [("/a/b", "c", "/a/b/c"), ("/a", "../x/./y", "/x/y"), ("/a", "/b//c", "/b/c"), ("/", "..", "/")]
+        {
             assert_eq!(&*absolute(dir.as_bytes(), name.as_bytes()), want.as_bytes());
         }
     }

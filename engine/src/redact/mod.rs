@@ -1,13 +1,14 @@
 //! Secrets in commands: what people and files get to see of one.
 //!
-//! A command goes through [`redact`] before anything of it is shown *or written*: records, products, logs, reports, messages. What has to be
-//! compared is kept as a keyed digest ([`cache::Digest::keyed`]), never as itself. What is a secret is in [`table`]; besides, whatever a
-//! variable with such a name holds, wherever it turns up (`tool $TOKEN` of a makefile). A secret that has neither name nor shape nor
-//! variable (`login me hunter2`) is not known for one: then only the digests protect it, and what shows the command shows it.
+//! A command goes through [`redact`] before anything of it is shown *or written*: records, products, logs, reports,
+//! messages. What has to be compared is kept as a keyed digest ([`cache::Digest::keyed`]), never as itself. What is a
+//! secret is in [`table`]; besides, whatever a variable with such a name holds, wherever it turns up (`tool $TOKEN` of
+//! a makefile). A secret that has neither name nor shape nor variable (`login me hunter2`) is not known for one: then
+//! only the digests protect it, and what shows the command shows it.
 //!
-//! A text for a shell is taken apart as a shell does, so that a quoted value is one word; what contains blanks is taken for such a text.
-//! Tried first: word by word at blanks, which leaves the tail of each quoted secret; and regular expressions over the line joined by
-//! blanks, which cannot tell where an argument ends.
+//! A text for a shell is taken apart as a shell does, so that a quoted value is one word; what contains blanks is taken
+//! for such a text. Tried first: word by word at blanks, which leaves the tail of each quoted secret; and regular
+//! expressions over the line joined by blanks, which cannot tell where an argument ends.
 
 mod table;
 
@@ -18,8 +19,8 @@ use table::How;
 /// What stands for a secret.
 const BLANK: &str = "***";
 
-/// Arguments as text, secrets blanked. `env` is the environment of the command, `NAME=value`: what variables with telling names hold is blanked
-/// wherever it is a word.
+/// Arguments as text, secrets blanked. `env` is the environment of the command, `NAME=value`: what variables with
+/// telling names hold is blanked wherever it is a word.
 pub fn redact(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Vec<String> {
     let texts: Vec<_> = argv.iter().map(|a| String::from_utf8_lossy(a)).collect();
     let shell = argv.first().is_some_and(|p| crate::policy::is_shell(p));
@@ -71,7 +72,8 @@ fn is_secret(name: &str) -> bool {
         ends(&so_far)
     });
     let whole = || table::WHOLE_NAMES.iter().any(|(n, _)| *n == low(name)) && name != "PWD";
-    (within && (ends(&low(name).replace(['_', '-', '.'], "")) || !is(table::HARMLESS_LAST, words().next_back()))) || whole()
+    (within && (ends(&low(name).replace(['_', '-', '.'], "")) || !is(table::HARMLESS_LAST, words().next_back())))
+        || whole()
 }
 
 /// Is this value none, or the name of a file?
@@ -138,7 +140,8 @@ fn in_script(text: &str) -> String {
     let (mut out, mut last, mut command) = (String::with_capacity(text.len()), 0, Command::default());
     let mut all = words(text);
     if matches!(&all[..], [(at, _)] if at.len() == text.len()) {
-        // One word with blanks in it (`-H'Name: value'`, `$(a b)`): what they keep together is looked at piece by piece.
+        // One word with blanks in it (`-H'Name: value'`, `$(a b)`): what they keep together is looked at piece by
+        // piece.
         let cuts = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '(' | ')' | '\\');
         let piece = |p: &str| p.as_ptr().addr() - text.as_ptr().addr();
         all = text.split(cuts).filter(|p| !p.is_empty()).map(|p| (piece(p)..piece(p) + p.len(), false)).collect();
@@ -186,7 +189,8 @@ impl Command {
 
     /// The next word of the command; in a script with its quotes.
     fn word(&mut self, word: &str, script: bool) -> String {
-        let quote = word.chars().next().filter(|c| script && matches!(c, '"' | '\'') && word.len() > 1 && word.ends_with(*c));
+        let quote =
+            word.chars().next().filter(|c| script && matches!(c, '"' | '\'') && word.len() > 1 && word.ends_with(*c));
         let (open, inner) = quote.map_or(("", word), |_| (&word[..1], &word[1..word.len() - 1]));
         format!("{open}{}{open}", self.inner(inner, script))
     }
@@ -270,10 +274,12 @@ impl Command {
     }
 }
 
-/// `name:password` with the password blanked; `None` if it is none: a number (`1000:1000`), a path (`host:/dir`), an address.
+/// `name:password` with the password blanked; `None` if it is none: a number (`1000:1000`), a path (`host:/dir`), an
+/// address.
 fn behind(word: &str, c: char) -> Option<String> {
     let (name, value) = word.split_once(c)?;
-    let no = name.contains('/') || value.is_empty() || value.starts_with('/') || value.bytes().all(|b| b.is_ascii_digit());
+    let no =
+        name.contains('/') || value.is_empty() || value.starts_with('/') || value.bytes().all(|b| b.is_ascii_digit());
     (!no && !is_reference(value)).then(|| format!("{name}{c}{BLANK}"))
 }
 
@@ -317,8 +323,9 @@ fn everywhere(text: String, values: &[&str]) -> String {
     let mut text = text;
     for v in values {
         let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
-        while let Some((i, _)) =
-            text.match_indices(v).find(|(i, _)| ends(text[..*i].chars().next_back()) && ends(text[i + v.len()..].chars().next()))
+        while let Some((i, _)) = text
+            .match_indices(v)
+            .find(|(i, _)| ends(text[..*i].chars().next_back()) && ends(text[i + v.len()..].chars().next()))
         {
             text.replace_range(i..i + v.len(), BLANK);
         }
@@ -332,7 +339,8 @@ fn shapes(text: &str) -> String {
     let begins = |i: usize| i == 0 || !(b[i - 1].is_ascii_alphanumeric() || b[i - 1] == b'_');
     let mut i = 0;
     while i < b.len() {
-        let shape = begins(i).then(|| table::SHAPES.iter().find(|(start, ..)| b[i..].starts_with(start.as_bytes()))).flatten();
+        let shape =
+            begins(i).then(|| table::SHAPES.iter().find(|(start, ..)| b[i..].starts_with(start.as_bytes()))).flatten();
         if let Some((start, least, others, _)) = shape {
             let from = i + start.len();
             let n = b[from..].iter().take_while(|b| b.is_ascii_alphanumeric() || others.as_bytes().contains(b)).count();
@@ -363,13 +371,15 @@ fn in_addresses(text: &str) -> String {
         if from < last {
             continue;
         }
-        let whole = &text[from..from + text[from..].find([' ', '\t', '\n', '"', '\'', '`', '<', '>']).unwrap_or(text.len() - from)];
+        let whole = &text
+            [from..from + text[from..].find([' ', '\t', '\n', '"', '\'', '`', '<', '>']).unwrap_or(text.len() - from)];
         let host = &whole[..whole.find(['/', '?', '#']).unwrap_or(whole.len())];
         let at = host.rfind('@').or_else(|| {
             // A password with a `/` in it; but `host:80/x@y` has none.
             let at = whole.find('@')?;
             let (_, behind) = whole[..at].split_once(':')?;
-            (!whole[..whole.find(':')?].contains('/') && !behind.starts_with(|c: char| c.is_ascii_digit())).then_some(at)
+            (!whole[..whole.find(':')?].contains('/') && !behind.starts_with(|c: char| c.is_ascii_digit()))
+                .then_some(at)
         });
         let Some(at) = at else { continue };
         if whole[..at].contains(':') || at >= LONG {

@@ -1,11 +1,12 @@
 //! What looks like a secret, as data: names, options of tools, shapes of tokens, each with its reason.
 //!
-//! Sources: the rules of gitleaks (shapes, names), what npm, git and cargo take out of what they log (passwords in addresses, tokens), manuals
-//! of the tools. A row that would blank what is no secret costs readability, a missing row costs a secret: in doubt there is a row, and
-//! [`HARMLESS_LAST`] takes back what is only *about* a secret.
+//! Sources: the rules of gitleaks (shapes, names), what npm, git and cargo take out of what they log (passwords in
+//! addresses, tokens), manuals of the tools. A row that would blank what is no secret costs readability, a missing row
+//! costs a secret: in doubt there is a row, and [`HARMLESS_LAST`] takes back what is only *about* a secret.
 
-/// Names whose value is a secret, in lower case, without `-`, `_` and `.`. A name that ends so counts (`PGPASSWORD`, `-DMY_API_KEY`,
-/// `_authToken`), and one that has it further in front, unless its last word says that the value is something else.
+/// Names whose value is a secret, in lower case, without `-`, `_` and `.`. A name that ends so counts (`PGPASSWORD`,
+/// `-DMY_API_KEY`, `_authToken`), and one that has it further in front, unless its last word says that the value is
+/// something else.
 pub(super) const NAMES: &[(&str, &str)] = &[
     ("password", "`--password`, PGPASSWORD, AWS and mail tools"),
     ("passwd", "the same, shorter"),
@@ -85,8 +86,8 @@ pub(super) enum How {
     Behind(char),
 }
 
-/// An option of certain tools that has no telling name. `after` is a word that must have come before, if not empty: `docker login -p` is a
-/// password, `docker run -p` a port.
+/// An option of certain tools that has no telling name. `after` is a word that must have come before, if not empty:
+/// `docker login -p` is a password, `docker run -p` a port.
 pub(super) struct Row {
     pub tools: &'static [&'static str],
     pub after: &'static str,
@@ -133,7 +134,8 @@ pub(super) const OPTIONS: &[Row] = &[
 pub(super) const NO_PASSWORD_AFTER_U: &str = "buildah chroot cp date diff docker env git id install mv nerdctl patch podman python python3 rsync setpriv \
     sort sudo tar unzip zip";
 
-/// Tokens that are known by themselves: how they begin, how many letters and digits follow at least, and what else may be among them.
+/// Tokens that are known by themselves: how they begin, how many letters and digits follow at least, and what else may
+/// be among them.
 pub(super) const SHAPES: &[(&str, usize, &str, &str)] = &[
     ("ghp_", 30, "", "GitHub, personal"),
     ("gho_", 30, "", "GitHub, OAuth"),

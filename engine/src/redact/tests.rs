@@ -51,8 +51,14 @@ fn arguments() {
         assert_eq!(done, want);
         assert!(!is_whole(&[done]));
     }
-    let whole =
-        shown(&["curl", "-H", "Authorization: Basic aHVudGVyMg==", "-HX-Api-Key: hunter2", "--password=hun ter2", "Cookie: a=b; c=d"]);
+    let whole = shown(&[
+        "curl",
+        "-H",
+        "Authorization: Basic aHVudGVyMg==",
+        "-HX-Api-Key: hunter2",
+        "--password=hun ter2",
+        "Cookie: a=b; c=d",
+    ]);
     assert_eq!(whole[2..], ["Authorization: Basic ***", "-HX-Api-Key: ***", "--password=***", "Cookie: ***"]);
 }
 
@@ -61,7 +67,10 @@ fn texts_for_a_shell() {
     for (given, want) in [
         ("API_TOKEN=hunter2 gen -o x", "API_TOKEN=*** gen -o x"),
         ("PGPASSWORD='hun ter2' psql; ls", "PGPASSWORD=*** psql; ls"),
-        ("curl --token hunter2 -H 'Authorization: Bearer hunter2' u", "curl --token *** -H 'Authorization: Bearer ***' u"),
+        (
+            "curl --token hunter2 -H 'Authorization: Bearer hunter2' u",
+            "curl --token *** -H 'Authorization: Bearer ***' u",
+        ),
         ("curl -u \"me:hun ter2\" u | sort -u a:b", "curl -u \"me:***\" u | sort -u a:b"),
         ("cd x && ssh h 'TOKEN=hunter2 ./run --password hunter2'", "cd x && ssh h 'TOKEN=***'"),
         ("bash -c \"./run --password hunter2 -v\"", "bash -c \"./run --password *** -v\""),
@@ -105,7 +114,11 @@ fn what_is_no_secret_stays() {
     ] {
         assert_eq!(line(given), given);
     }
-    for given in ["for t in token secret; do echo $t; done", "test -f password.h && cc -c x.c", "echo 'it is' \"a token: is\" > x"] {
+    for given in [
+        "for t in token secret; do echo $t; done",
+        "test -f password.h && cc -c x.c",
+        "echo 'it is' \"a token: is\" > x",
+    ] {
         assert!(!script(given).starts_with(BLANK), "{given}");
     }
     assert_eq!(script("for t in token secret; do echo $t; done"), "for t in token secret; do echo $t; done");
@@ -114,7 +127,8 @@ fn what_is_no_secret_stays() {
 
 #[test]
 fn what_a_variable_holds_is_blanked_wherever_it_is_a_word() {
-    let env = ["DEPLOY_TOKEN=hunter2", "PATH=/bin", "SIGNING_KEY=/etc/k.pem", "A_TOKEN=true"].map(|v| v.as_bytes().to_vec());
+    let env =
+        ["DEPLOY_TOKEN=hunter2", "PATH=/bin", "SIGNING_KEY=/etc/k.pem", "A_TOKEN=true"].map(|v| v.as_bytes().to_vec());
     let of = |argv: &[&str]| redact(&argv.iter().map(|a| a.as_bytes().to_vec()).collect::<Vec<_>>(), &env);
     assert_eq!(
         of(&["deploy", "hunter2", "a/hunter2.x", "hunter22", "/bin", "/etc/k.pem"])[1..],
@@ -138,7 +152,11 @@ fn any_text_comes_to_an_end() {
     const PIECES: [&str; 11] = ["a", "token", "=", " ", "'", "\"", "$(", ")", "`", "\\", ": "];
     let mut texts = vec![String::new()];
     for n in 0..4 {
-        let longer = texts.iter().filter(|t| n == 0 || !t.is_empty()).flat_map(|t| PIECES.map(|p| t.clone() + p)).collect::<Vec<_>>();
+        let longer = texts
+            .iter()
+            .filter(|t| n == 0 || !t.is_empty())
+            .flat_map(|t| PIECES.map(|p| t.clone() + p))
+            .collect::<Vec<_>>();
         longer.iter().for_each(|t| drop((shown(&["sh", "-c", t]), shown(&[t, t]))));
         texts = longer;
     }
@@ -146,7 +164,17 @@ fn any_text_comes_to_an_end() {
 
 #[test]
 fn any_bytes_will_do() {
-    for text in ["é=ü: \"'`$(", "\\", "--token", "--token=", "'", "a\u{fffd}b=://@", "Authorization:", "?token=é&", "\"token\":"] {
+    for text in [
+        "é=ü: \"'`$(",
+        "\\",
+        "--token",
+        "--token=",
+        "'",
+        "a\u{fffd}b=://@",
+        "Authorization:",
+        "?token=é&",
+        "\"token\":",
+    ] {
         for argv in [vec![text], vec!["sh", "-c", text], vec!["curl", "-u", text], vec![text, text, text]] {
             shown(&argv);
         }

@@ -1,7 +1,7 @@
 //! The report as one page that needs nothing else: data, style and script are inside.
 //!
-//! The page itself is `page.html`, written by hand and without a framework; it gets the JSON form of the report. What a browser shows is
-//! set as text, never as markup, so no file name can do harm.
+//! The page itself is `page.html`, written by hand and without a framework; it gets the JSON form of the report. What a
+//! browser shows is set as text, never as markup, so no file name can do harm.
 
 use super::Report;
 

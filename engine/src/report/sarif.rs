@@ -1,4 +1,5 @@
-//! SARIF 2.1.0 (OASIS, "Static Analysis Results Interchange Format"): what code hosts show beside the lines of build files.
+//! SARIF 2.1.0 (OASIS, "Static Analysis Results Interchange Format"): what code hosts show beside the lines of build
+//! files.
 
 use super::Report;
 use crate::violation::{KINDS, Severity, Violation};
@@ -56,7 +57,8 @@ fn result(v: &Violation) -> Value {
         } else {
             json!({"uri": uri(file), "uriBaseId": "ROOT"})
         };
-        out["locations"] = json!([{"physicalLocation": {"artifactLocation": place, "region": {"startLine": line.max(1)}}}]);
+        out["locations"] =
+            json!([{"physicalLocation": {"artifactLocation": place, "region": {"startLine": line.max(1)}}}]);
     }
     if let Some(why) = &v.allowed {
         out["suppressions"] = json!([{"kind": "external", "justification": why}]);
@@ -79,6 +81,7 @@ fn pascal(name: &str) -> String {
 
 /// A path with everything escaped that has a meaning in a URI (RFC 3986).
 fn uri(path: &str) -> String {
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'/' | b'+' | b'=' | b',');
+    let plain =
+        |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~' | b'/' | b'+' | b'=' | b',');
     path.bytes().map(|b| if plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

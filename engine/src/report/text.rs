@@ -14,7 +14,10 @@ pub fn text(r: &Report, least: Severity) -> String {
     let numbered = r.findings.violations.iter().enumerate().map(|(i, v)| (i + 1, v));
     let mut groups: BTreeMap<_, Vec<Numbered<'_>>> = BTreeMap::new();
     for (n, v) in numbered.filter(|(_, v)| v.severity >= least && v.allowed.is_none()) {
-        groups.entry((std::cmp::Reverse(v.severity), v.code, v.target.as_str(), v.other.as_ref().map(|o| o.id))).or_default().push((n, v));
+        groups
+            .entry((std::cmp::Reverse(v.severity), v.code, v.target.as_str(), v.other.as_ref().map(|o| o.id)))
+            .or_default()
+            .push((n, v));
     }
     for ((severity, code, target, _), all) in &groups {
         group(&mut out, severity.0, code.about().code, target, all);

@@ -1,4 +1,5 @@
-//! The ratchet: violations that are known today are kept in a file; later runs complain of new ones only, and the file only shrinks.
+//! The ratchet: violations that are known today are kept in a file; later runs complain of new ones only, and the file
+//! only shrinks.
 
 use super::{Findings, Kind, Severity, Violation};
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,8 @@ impl Baseline {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(BaselineError::Read { path: shown, source }),
         };
-        let b: Self = serde_json::from_slice(&bytes).map_err(|source| BaselineError::Parse { path: shown.clone(), source })?;
+        let b: Self =
+            serde_json::from_slice(&bytes).map_err(|source| BaselineError::Parse { path: shown.clone(), source })?;
         if b.version == VERSION { Ok(Some(b)) } else { Err(BaselineError::Version { path: shown, found: b.version }) }
     }
 
@@ -127,7 +129,11 @@ mod tests {
             control: None,
             allowed: None,
         };
-        Findings { violations: files.iter().map(one).collect(), targets: ["t".to_owned()].into(), ..Findings::default() }
+        Findings {
+            violations: files.iter().map(one).collect(),
+            targets: ["t".to_owned()].into(),
+            ..Findings::default()
+        }
     }
 
     #[test]
@@ -140,7 +146,10 @@ mod tests {
         let mut now = finding(&["y", "z"]);
         assert_eq!(b.apply(&mut now).iter().map(|k| k.file.as_str()).collect::<Vec<_>>(), ["x"]);
         assert_eq!(now.count(Severity::Error), 1);
-        assert!(matches!(Baseline::write(&path, Some(&b), &finding(&["z"])), Err(BaselineError::Grows { count: 1, .. })));
+        assert!(matches!(
+            Baseline::write(&path, Some(&b), &finding(&["z"])),
+            Err(BaselineError::Grows { count: 1, .. })
+        ));
         assert_eq!(Baseline::write(&path, Some(&b), &finding(&["y"])).unwrap().known.len(), 1);
         let elsewhere = Findings::default();
         assert_eq!(Baseline::write(&path, Some(&b), &elsewhere).unwrap().known.len(), 2, "nothing was built");

@@ -1,8 +1,8 @@
 //! The checks: each compares what pips did with what their steps declare, and accuses only with a reason.
 //!
-//! First every question is collected (is A made before B? does a change of F reach S?), then all are answered in two walks over the graph
-//! ([`super::links`]), then the answers are judged. Which pip happened to be first does not matter: only between the build
-//! tools that a script runs is there no other order than what was seen.
+//! First every question is collected (is A made before B? does a change of F reach S?), then all are answered in two
+//! walks over the graph ([`super::links`]), then the answers are judged. Which pip happened to be first does not
+//! matter: only between the build tools that a script runs is there no other order than what was seen.
 
 use super::declared::{Declarations, StepId};
 use super::links::{Answers, Asked, Links};
@@ -48,8 +48,8 @@ enum Case<'a> {
     Written { path: PathBytes, first: usize, second: usize, same: bool, orders: (Asked, Asked) },
 }
 
-/// Another pip that made a name: is it before, is it after? One answer that says so is enough: several targets of one rule are
-/// several steps to make.
+/// Another pip that made a name: is it before, is it after? One answer that says so is enough: several targets of one
+/// rule are several steps to make.
 struct Maker {
     pip: usize,
     before: Vec<Asked>,
@@ -240,7 +240,8 @@ impl<'a> Checker<'a> {
             return None;
         }
         let links = &mut self.links;
-        let levels = declared.steps[pip].iter().filter(|s| !(declared.always(**s) || **s == step && named.contains(&path)));
+        let levels =
+            declared.steps[pip].iter().filter(|s| !(declared.always(**s) || **s == step && named.contains(&path)));
         let levels: Vec<_> = levels.map(|s| (*s, links.ask_change(*s, &path))).collect();
         if levels.is_empty() {
             return None;
@@ -311,8 +312,11 @@ impl<'a> Checker<'a> {
                 }
                 if self.declared.discovered(step).next().is_some() {
                     v.message.push_str(", not even its dependency file");
-                    let message =
-                        format!("the dependency file of `{}` does not name `{}`, which it reads", self.target(step), self.shown(&path));
+                    let message = format!(
+                        "the dependency file of `{}` does not name `{}`, which it reads",
+                        self.target(step),
+                        self.shown(&path)
+                    );
                     let omits = self.violation(Kind::StaleDepfile, pip, Some(step), &path, message);
                     self.accuse(omits, &[(pip, used)]);
                 }
@@ -324,8 +328,12 @@ impl<'a> Checker<'a> {
                 let Some((other, name, ..)) = unordered.next() else { return };
                 let more = unordered.count();
                 let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let message =
-                    format!("`{}` lists `{}`, in which `{}`{and} is made", self.name(pip), self.shown(&used.path), self.shown(name));
+                let message = format!(
+                    "`{}` lists `{}`, in which `{}`{and} is made",
+                    self.name(pip),
+                    self.shown(&used.path),
+                    self.shown(name)
+                );
                 let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
                 // An import lists directories for the names of modules only.
                 let program = &self.seen.launches[self.seen.pips[pip].launch].program;
@@ -345,8 +353,9 @@ impl<'a> Checker<'a> {
                 let message = format!("`{}` is written by two commands, {how}", self.shown(&path));
                 let mut v = self.violation(Kind::DoubleWrite, second, None, &path, message);
                 // Members of an archive: make writes one after the other, unless it is told to hurry.
-                let declares =
-                    |pip: usize| self.innermost(pip).filter(|s| self.declared.step(*s).outputs.contains(&path)).map(|s| s.driver);
+                let declares = |pip: usize| {
+                    self.innermost(pip).filter(|s| self.declared.step(*s).outputs.contains(&path)).map(|s| s.driver)
+                };
                 let members = declares(first).is_some() && declares(first) == declares(second);
                 v.severity = if ordered || members { Severity::Note } else { v.severity };
                 if same && !ordered {
@@ -360,7 +369,14 @@ impl<'a> Checker<'a> {
     }
 
     /// A name that others make was read, or missed.
-    fn generated(&mut self, pip: usize, used: &Use, makers: &[Maker], noticed: Option<(StepId, Vec<Asked>)>, a: &Answers) {
+    fn generated(
+        &mut self,
+        pip: usize,
+        used: &Use,
+        makers: &[Maker],
+        noticed: Option<(StepId, Vec<Asked>)>,
+        a: &Answers,
+    ) {
         let before = makers.iter().find(|m| m.is_before(a)).map(|m| m.pip);
         let unordered = makers.iter().find(|m| !m.is_before(a) && !a.ordered(m.after)).map(|m| m.pip);
         let (target, file) = (self.name(pip), self.shown(&used.path));
@@ -445,7 +461,8 @@ impl<'a> Checker<'a> {
         let l = &self.seen.launches[self.seen.pips[pip].launch];
         let step = self.innermost(pip);
         let place = step.map(|s| &self.declared.step(s).place).filter(|p| !p.file.is_empty());
-        let place = place.map(|p| if p.line > 0 { format!("{}:{}", self.shown(&p.file), p.line) } else { self.shown(&p.file) });
+        let place =
+            place.map(|p| if p.line > 0 { format!("{}:{}", self.shown(&p.file), p.line) } else { self.shown(&p.file) });
         PipRef {
             id: u32::try_from(pip + 1).unwrap_or(u32::MAX),
             command: self.command(pip),
@@ -457,7 +474,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn violation(&self, code: Kind, pip: usize, step: Option<StepId>, file: &PathBytes, message: String) -> Violation {
+    pub(super) fn violation(
+        &self,
+        code: Kind,
+        pip: usize,
+        step: Option<StepId>,
+        file: &PathBytes,
+        message: String,
+    ) -> Violation {
         let about = code.about();
         Violation {
             code,
@@ -486,7 +510,11 @@ impl<'a> Checker<'a> {
                 How::Missed => "looked for, absent",
                 How::Listed => "listed",
             };
-            let what = if self.seen.pips[*pip].hit { format!("{what}, by the recorded run of this hit") } else { what.to_owned() };
+            let what = if self.seen.pips[*pip].hit {
+                format!("{what}, by the recorded run of this hit")
+            } else {
+                what.to_owned()
+            };
             let e = u.evidence.as_ref();
             v.evidence.push(Proof {
                 path: text(&u.path),

@@ -45,11 +45,14 @@ impl Checker<'_> {
                 .made
                 .iter()
                 .filter(|m| !m.is_dir && !m.deleted && self.inside(&m.path))
-                .filter(|m| !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d"))
+                .filter(|m| {
+                    !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d")
+                })
                 .filter(|m| os_path(&m.path).symlink_metadata().is_ok())
                 .collect();
             for m in undeclared {
-                let message = format!("`{}` also writes `{}`, which it does not declare", self.target(s), self.shown(&m.path));
+                let message =
+                    format!("`{}` also writes `{}`, which it does not declare", self.target(s), self.shown(&m.path));
                 let v = self.violation(Kind::UndeclaredOutput, i, Some(s), &m.path, message);
                 self.out.push(v);
             }
@@ -84,19 +87,28 @@ impl Checker<'_> {
     }
 
     pub(super) fn unused(&mut self, s: StepId, step: &Step, pips: &[usize]) {
-        let used: FxHashSet<&PathBytes> = pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
+        let used: FxHashSet<&PathBytes> =
+            pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
         // A link stands for the file behind it, which is an input too.
         let is_file = |i: &&PathBytes| std::fs::symlink_metadata(os_path(i)).is_ok_and(|m| m.is_file());
         let discovered: Vec<&PathBytes> = self.declared.discovered(s).collect();
         for (list, kind) in [(step.inputs.iter().collect(), Kind::UnusedInput), (discovered, Kind::StaleDepfile)] {
-            let idle: Vec<&PathBytes> = list.into_iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
+            let idle: Vec<&PathBytes> =
+                list.into_iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
             // Whoever names everything that there is means it.
             let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
             for i in &idle[..shown] {
-                let more = if idle.len() > shown { format!(" and {} more files", idle.len() - shown) } else { String::new() };
+                let more =
+                    if idle.len() > shown { format!(" and {} more files", idle.len() - shown) } else { String::new() };
                 let message = match kind {
-                    Kind::UnusedInput => format!("`{}` declares `{}`{more} and never reads it", self.target(s), self.shown(i)),
-                    _ => format!("the dependency file of `{}` names `{}`{more}, which it does not read", self.target(s), self.shown(i)),
+                    Kind::UnusedInput => {
+                        format!("`{}` declares `{}`{more} and never reads it", self.target(s), self.shown(i))
+                    }
+                    _ => format!(
+                        "the dependency file of `{}` names `{}`{more}, which it does not read",
+                        self.target(s),
+                        self.shown(i)
+                    ),
                 };
                 let v = self.violation(kind, pips[0], Some(s), i, message);
                 self.out.push(v);
@@ -123,7 +135,10 @@ impl Checker<'_> {
                 // Without git: a build file takes it for a source, and the step that writes it found it there.
                 None => {
                     let found = |u: &crate::observed::Use| u.path == path && matches!(u.how, How::Read | How::Probed);
-                    !declared() && sources.contains(&path) && self.innermost(pip).is_some() && self.seen.pips[pip].uses.iter().any(found)
+                    !declared()
+                        && sources.contains(&path)
+                        && self.innermost(pip).is_some()
+                        && self.seen.pips[pip].uses.iter().any(found)
                 }
             };
             if changed {
@@ -138,11 +153,19 @@ impl Checker<'_> {
     pub(super) fn faults(&mut self, pip: usize, p: &Seen) {
         for f in &p.faults {
             let (kind, file, message) = match f {
-                Fault::Network(to) => (Kind::Network, to.clone(), format!("`{}` uses the network ({to})", self.name(pip))),
-                Fault::Survivor => {
-                    (Kind::SurvivingProcess, String::new(), format!("a process that `{}` started outlives it", self.name(pip)))
+                Fault::Network(to) => {
+                    (Kind::Network, to.clone(), format!("`{}` uses the network ({to})", self.name(pip)))
                 }
-                Fault::Time => (Kind::Environment, String::new(), format!("a source of `{}` asks for date or time", self.name(pip))),
+                Fault::Survivor => (
+                    Kind::SurvivingProcess,
+                    String::new(),
+                    format!("a process that `{}` started outlives it", self.name(pip)),
+                ),
+                Fault::Time => (
+                    Kind::Environment,
+                    String::new(),
+                    format!("a source of `{}` asks for date or time", self.name(pip)),
+                ),
                 Fault::Asks { who, word } => (
                     Kind::Environment,
                     String::new(),
@@ -153,14 +176,19 @@ impl Checker<'_> {
                     self.shown(path),
                     format!("`{}` made `{}` anew with other content", self.name(pip), self.shown(path)),
                 ),
-                Fault::Different(what) => {
-                    (Kind::NonDeterministic, String::new(), format!("`{}` was made anew, and {what} is another one", self.name(pip)))
-                }
+                Fault::Different(what) => (
+                    Kind::NonDeterministic,
+                    String::new(),
+                    format!("`{}` was made anew, and {what} is another one", self.name(pip)),
+                ),
             };
             let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
             v.file = file;
             if *f == Fault::Time {
-                v.fix = Some(Fix { place: String::new(), text: "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into() });
+                v.fix = Some(Fix {
+                    place: String::new(),
+                    text: "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
+                });
             }
             self.out.push(v);
         }

@@ -1,8 +1,8 @@
 //! What the build tools of a run declare, and which of their steps each pip is.
 //!
-//! A pip of ninja is the edge with its command; a pip of make is known by its command too, and by the targets that it wrote where several
-//! have the same. What a script launches belongs to the step that launched the script. A pip that is no step (a `$(shell …)` of a
-//! makefile, a command of a manifest that has changed since) is compared with nothing.
+//! A pip of ninja is the edge with its command; a pip of make is known by its command too, and by the targets that it
+//! wrote where several have the same. What a script launches belongs to the step that launched the script. A pip that
+//! is no step (a `$(shell …)` of a makefile, a command of a manifest that has changed since) is compared with nothing.
 
 use crate::frontend::ask::Sandbox;
 use crate::frontend::{self, Declared, Step, Tool, absolute, depfile, executed_key, make, ninja, os_path};
@@ -46,7 +46,8 @@ pub struct Declarations {
     extra: FxHashMap<StepId, Vec<PathBytes>>,
     /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
     pub around: Vec<Vec<StepId>>,
-    /// For each driver, whether it was launched by another one in a step that is not declared (any more): nothing is known of its order.
+    /// For each driver, whether it was launched by another one in a step that is not declared (any more): nothing is
+    /// known of its order.
     adrift: Vec<bool>,
 }
 
@@ -114,8 +115,8 @@ pub fn ancestors(seen: &Observed, launch: usize) -> Vec<usize> {
     out
 }
 
-/// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had ended is all that
-/// there is to see of its order.
+/// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had
+/// ended is all that there is to see of its order.
 fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, usize>) -> Vec<(usize, usize)> {
     // The scripts around each driver, up to the next build tool.
     let scripts = |mut at: usize| {
@@ -140,7 +141,9 @@ fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, u
     let mut out = Vec::new();
     for later in 0..drivers.len() {
         let begins = seen.launches[drivers[later].launch].start_ms;
-        out.extend((0..later).filter(|e| ends[*e] <= begins && !around[later].is_disjoint(&around[*e])).map(|e| (later, e)));
+        out.extend(
+            (0..later).filter(|e| ends[*e] <= begins && !around[later].is_disjoint(&around[*e])).map(|e| (later, e)),
+        );
     }
     out
 }
@@ -186,7 +189,8 @@ pub fn answers(
 impl Declarations {
     /// Asks every build tool of the run. `root` is the workspace, `scratch` a directory for a mount point.
     pub fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
-        let generated: FxHashSet<PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
+        let generated: FxHashSet<PathBytes> =
+            seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
         let tools: Vec<usize> = (0..seen.launches.len()).filter(|i| asks(seen, *i)).collect();
         let mut drivers: FxHashMap<usize, Arc<Driver>> = FxHashMap::default();
         let mut gaps: Vec<String> = Vec::new();
@@ -204,8 +208,8 @@ impl Declarations {
         d
     }
 
-    /// The same of answers that are already there, by launch. `any_depfile`: whatever dependency file a pip has made counts, although nobody
-    /// has read it yet.
+    /// The same of answers that are already there, by launch. `any_depfile`: whatever dependency file a pip has made
+    /// counts, although nobody has read it yet.
     pub fn of(seen: &Observed, drivers: &FxHashMap<usize, Arc<Driver>>, any_depfile: bool) -> Self {
         let mut d = Self::default();
         let mut number: FxHashMap<usize, usize> = FxHashMap::default();
@@ -263,10 +267,15 @@ impl Declarations {
     fn collected(&mut self, seen: &Observed, any: bool) {
         let mut real = RealNames::default();
         for (p, steps) in seen.pips.iter().zip(&self.steps) {
-            let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else { continue };
+            let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else {
+                continue;
+            };
             for m in p.made.iter().filter(|m| is_depfile(&m.path)) {
                 let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
-                let inputs = rules.into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(&seen.launches[p.launch].cwd, &i));
+                let inputs = rules
+                    .into_iter()
+                    .flat_map(|(_, inputs)| inputs)
+                    .map(|i| absolute(&seen.launches[p.launch].cwd, &i));
                 let mut inputs: Vec<PathBytes> = inputs.collect();
                 real.inputs(&mut inputs);
                 self.extra.entry(*s).or_default().extend(inputs);
@@ -294,8 +303,15 @@ impl Declarations {
         Vec::new()
     }
 
-    /// The steps that this launch is part of, innermost first; empty if it is no step of the build tool that launched it.
-    fn enclosing(&self, seen: &Observed, launch: usize, number: &FxHashMap<usize, usize>, made: &[PathBytes]) -> Vec<StepId> {
+    /// The steps that this launch is part of, innermost first; empty if it is no step of the build tool that launched
+    /// it.
+    fn enclosing(
+        &self,
+        seen: &Observed,
+        launch: usize,
+        number: &FxHashMap<usize, usize>,
+        made: &[PathBytes],
+    ) -> Vec<StepId> {
         let mut out: Vec<StepId> = Vec::new();
         let mut at = launch;
         while let Some(parent) = seen.launches[at].parent {
@@ -334,7 +350,8 @@ impl Declarations {
         &self.drivers[s.driver].declared.steps[s.step]
     }
 
-    /// Does it run whenever it is asked for? A name that never becomes a file is always made again, and with it what needs it.
+    /// Does it run whenever it is asked for? A name that never becomes a file is always made again, and with it what
+    /// needs it.
     pub fn always(&self, s: StepId) -> bool {
         if let Some(known) = self.always.lock().expect("always").get(&s) {
             return *known;
@@ -346,7 +363,9 @@ impl Declarations {
                 let m = &driver.declared.steps[*maker];
                 // ninja looks through a phony name at what is behind it.
                 let empty = m.inputs.is_empty() && m.order_only.is_empty();
-                (driver.declared.tool == Tool::Make && m.phony) || (m.phony && empty && !there(p)) || (!m.phony && !there(p))
+                (driver.declared.tool == Tool::Make && m.phony)
+                    || (m.phony && empty && !there(p))
+                    || (!m.phony && !there(p))
             }
             None => false,
         };
@@ -434,7 +453,11 @@ impl Driver {
     /// The steps with this command.
     fn candidates(&self, command: &Launch, tool: &Launch) -> &[usize] {
         let key = executed_key(&command.argv);
-        let key = if is_make(tool) { make::key_with_make(&key, tool.argv.first().map_or(b"make", Vec::as_slice)) } else { key };
+        let key = if is_make(tool) {
+            make::key_with_make(&key, tool.argv.first().map_or(b"make", Vec::as_slice))
+        } else {
+            key
+        };
         self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -445,7 +468,9 @@ impl Driver {
             [one] => Some(*one),
             several @ [_, _, ..] => several.iter().find(|s| wrote(s)).copied(),
             // Its text was written differently: make's own shell functions, a variable that changed.
-            [] => made.iter().find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
+            [] => made
+                .iter()
+                .find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The declared graph of a whole run, over all build tools: which step is made before which, and what a change reaches.
 //!
-//! Nodes: before and after each step, each file as each build tool names it, each file as such. A make that a step of another make
-//! launched begins after that step's inputs and ends before its outputs, so orders declared further out hold inside. What two makes
-//! call by one name is one file for changes, but gives no order: neither of them waits for the other.
+//! Nodes: before and after each step, each file as each build tool names it, each file as such. A make that a step of
+//! another make launched begins after that step's inputs and ends before its outputs, so orders declared further out
+//! hold inside. What two makes call by one name is one file for changes, but gives no order: neither of them waits for
+//! the other.
 
 use super::declared::{Declarations, Driver, StepId};
 use crate::graph::{Along, Graph, Need, Node};
@@ -97,7 +98,9 @@ impl Links {
                 }
                 let id = StepId { driver: number, step: i };
                 let inputs = s.inputs.iter().map(|p| (p, Need::Input));
-                let all = inputs.chain(d.discovered(id).map(|p| (p, Need::Noticed))).chain(s.order_only.iter().map(|p| (p, Need::Order)));
+                let all = inputs
+                    .chain(d.discovered(id).map(|p| (p, Need::Noticed)))
+                    .chain(s.order_only.iter().map(|p| (p, Need::Order)));
                 for (path, need) in all {
                     let here = l.named(&mut named, path, false);
                     l.graph.need(b, here, need);
@@ -168,6 +171,9 @@ impl Links {
 
     /// Answers everything.
     pub fn answer(&self) -> Answers {
-        Answers { orders: self.graph.reaches(&self.orders, Along::Order), changes: self.graph.reaches(&self.changes, Along::Change) }
+        Answers {
+            orders: self.graph.reaches(&self.orders, Along::Order),
+            changes: self.graph.reaches(&self.changes, Along::Change),
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Declared against observed: what the build files do not say.
 //!
-//! [`declared`] asks the front ends and finds each pip's step; [`links`] makes one graph of it; [`check`] compares and accuses, with [`conduct`]
-//! for what needs no order; [`place`] says what is whose; [`suggest`] writes the line to add; [`prove`] tries a finding out; [`policy`] is the
-//! user's word on it; [`baseline`] keeps what is known. Checks look at the whole run when it is over, so the order of arrival does not matter, nor whether a
-//! pip ran or hit. Where nothing is declared that could be compared (a script, an unknown build tool), nobody is accused.
+//! [`declared`] asks the front ends and finds each pip's step; [`links`] makes one graph of it; [`check`] compares and
+//! accuses, with [`conduct`] for what needs no order; [`place`] says what is whose; [`suggest`] writes the line to add;
+//! [`prove`] tries a finding out; [`policy`] is the user's word on it; [`baseline`] keeps what is known. Checks look at
+//! the whole run when it is over, so the order of arrival does not matter, nor whether a pip ran or hit. Where nothing
+//! is declared that could be compared (a script, an unknown build tool), nobody is accused.
 
 pub mod baseline;
 pub mod check;
@@ -82,10 +83,34 @@ use Severity as S;
 /// Every kind, in the order of the codes.
 pub const KINDS: &[About] = &[
     about(Kind::UndeclaredInput, "XL001", "undeclared-input", S::Error, "editing the file does not rebuild the target"),
-    about(Kind::MissingEdge, "XL002", "missing-edge", S::Error, "a parallel or fresh build may use the file before it is made"),
-    about(Kind::UndeclaredAbsent, "XL003", "undeclared-absent", S::Warning, "whether the file is found depends on timing"),
-    about(Kind::UndeclaredOutput, "XL004", "undeclared-output", S::Note, "clean, install and the build tool's own checks miss the file"),
-    about(Kind::MissingOutput, "XL005", "missing-output", S::Warning, "the target is made again each time, or breaks what needs it"),
+    about(
+        Kind::MissingEdge,
+        "XL002",
+        "missing-edge",
+        S::Error,
+        "a parallel or fresh build may use the file before it is made",
+    ),
+    about(
+        Kind::UndeclaredAbsent,
+        "XL003",
+        "undeclared-absent",
+        S::Warning,
+        "whether the file is found depends on timing",
+    ),
+    about(
+        Kind::UndeclaredOutput,
+        "XL004",
+        "undeclared-output",
+        S::Note,
+        "clean, install and the build tool's own checks miss the file",
+    ),
+    about(
+        Kind::MissingOutput,
+        "XL005",
+        "missing-output",
+        S::Warning,
+        "the target is made again each time, or breaks what needs it",
+    ),
     about(Kind::DoubleWrite, "XL006", "double-write", S::Error, "the last writer wins, by timing"),
     about(Kind::SourceWrite, "XL007", "source-write", S::Error, "the build changes its own sources"),
     about(Kind::ReadWriteRace, "XL008", "read-write-race", S::Error, "what is read depends on timing"),
@@ -100,11 +125,29 @@ pub const KINDS: &[About] = &[
         S::Note,
         "the dependency file is not what was read: too much or too little is rebuilt",
     ),
-    about(Kind::NonDeterministic, "XL014", "non-deterministic", S::Warning, "the same inputs give other outputs, so caches diverge"),
-    about(Kind::SurvivingProcess, "XL015", "surviving-process", S::Warning, "what the process writes later belongs to nobody"),
+    about(
+        Kind::NonDeterministic,
+        "XL014",
+        "non-deterministic",
+        S::Warning,
+        "the same inputs give other outputs, so caches diverge",
+    ),
+    about(
+        Kind::SurvivingProcess,
+        "XL015",
+        "surviving-process",
+        S::Warning,
+        "what the process writes later belongs to nobody",
+    ),
     about(Kind::Cycle, "XL016", "cycle", S::Error, "no order is right"),
     about(Kind::Listing, "XL017", "listing", S::Warning, "what the listing shows depends on timing"),
-    about(Kind::Environment, "XL018", "environment", S::Warning, "the result says when it was made, so no two are equal"),
+    about(
+        Kind::Environment,
+        "XL018",
+        "environment",
+        S::Warning,
+        "the result says when it was made, so no two are equal",
+    ),
 ];
 
 const fn about(kind: Kind, code: &'static str, name: &'static str, severity: Severity, why: &'static str) -> About {
@@ -212,7 +255,8 @@ pub struct Findings {
     pub violations: Vec<Violation>,
     /// What could not be compared, and why.
     pub gaps: Vec<String>,
-    /// Every name under which something of this run may have been accused: a known violation of one of these that was not found is gone.
+    /// Every name under which something of this run may have been accused: a known violation of one of these that was
+    /// not found is gone.
     #[serde(default)]
     pub targets: BTreeSet<String>,
     /// Pips that were held against a declaration.

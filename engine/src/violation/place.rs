@@ -8,8 +8,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 /// Where every machine has its own tools and nobody keeps sources.
-const SYSTEM: &[&str] =
-    &["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
+const SYSTEM: &[&str] = &[
+    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix",
+    "/var",
+];
 
 /// Where anybody may leave scratch files.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
@@ -40,9 +42,12 @@ impl Surroundings {
     fn scratch(&self) -> &[PathBytes] {
         self.scratch.get_or_init(|| {
             // What a compiler's cache keeps for the user is no trace of the build.
-            let own = crate::config::user_cache_dir(|v| std::env::var_os(v)).and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
+            let own = crate::config::user_cache_dir(|v| std::env::var_os(v))
+                .and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
             let all = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own);
-            all.filter(|d| d.as_bytes().starts_with(b"/")).map(|d| crate::frontend::absolute(b"/", d.as_bytes())).collect()
+            all.filter(|d| d.as_bytes().starts_with(b"/"))
+                .map(|d| crate::frontend::absolute(b"/", d.as_bytes()))
+                .collect()
         })
     }
 
@@ -110,7 +115,12 @@ pub(crate) fn tracked(root: &Path) -> Result<Option<FxHashSet<PathBytes>>, Strin
         return Ok(None);
     }
     let git = |words: &[&str]| {
-        let out = std::process::Command::new("git").arg("-C").arg(root).args(words).output().map_err(|e| format!("git: {e}"))?;
+        let out = std::process::Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(words)
+            .output()
+            .map_err(|e| format!("git: {e}"))?;
         let said = || String::from_utf8_lossy(&out.stderr).lines().next().unwrap_or("git failed").to_owned();
         if out.status.success() { Ok(out.stdout) } else { Err(said()) }
     };

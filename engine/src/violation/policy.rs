@@ -119,7 +119,13 @@ impl Policy {
         }
         for e in s.allow {
             let (kind, path) = (e.kind.0, glob(&e.path, root)?);
-            self.exceptions.push(Exception { kind, path, shown: e.path, reason: e.reason, used: AtomicBool::new(false) });
+            self.exceptions.push(Exception {
+                kind,
+                path,
+                shown: e.path,
+                reason: e.reason,
+                used: AtomicBool::new(false),
+            });
         }
         Ok(())
     }

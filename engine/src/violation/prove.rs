@@ -1,9 +1,11 @@
-//! Proof on demand: does a finding bite? Tried with the user's own build command, in a layer over the tree that is thrown away.
+//! Proof on demand: does a finding bite? Tried with the user's own build command, in a layer over the tree that is
+//! thrown away.
 //!
-//! *Stale*: build until nothing is to be done, touch the file, build again: is the target still the old one? As a control an input that is
-//! declared is touched too; if that does not rebuild the target either, the experiment says nothing. *Race*: take away the generated
-//! file, the target and what dependency files tell, and ask for the target alone, as an unlucky order would: is it made without the file,
-//! or not at all? *Missing*: is the output there after a build? Other kinds are matters of timing or of policy, and cannot be tried so.
+//! *Stale*: build until nothing is to be done, touch the file, build again: is the target still the old one? As a
+//! control an input that is declared is touched too; if that does not rebuild the target either, the experiment says
+//! nothing. *Race*: take away the generated file, the target and what dependency files tell, and ask for the target
+//! alone, as an unlucky order would: is it made without the file, or not at all? *Missing*: is the output there after a
+//! build? Other kinds are matters of timing or of policy, and cannot be tried so.
 
 use super::{Kind, Violation};
 use crate::frontend::ask::Sandbox;
@@ -79,7 +81,12 @@ impl Experiment<'_> {
             return (Verdict::Untried("its name is no UTF-8".into()), Vec::new());
         }
         if !crate::redact::is_whole(self.command) || !crate::redact::is_whole(&v.pip.tool) {
-            return (Verdict::Untried("the build command held a secret, or a byte that is no UTF-8, which is not kept".into()), Vec::new());
+            return (
+                Verdict::Untried(
+                    "the build command held a secret, or a byte that is no UTF-8, which is not kept".into(),
+                ),
+                Vec::new(),
+            );
         }
         let tried = match v.code {
             Kind::UndeclaredInput => self.stale(v, base),
@@ -101,14 +108,21 @@ impl Experiment<'_> {
         }
     }
 
-    fn ask(&self, base: &Path, script: &str, arguments: &[&str], command: &[String]) -> Result<(String, Vec<String>), String> {
+    fn ask(
+        &self,
+        base: &Path,
+        script: &str,
+        arguments: &[&str],
+        command: &[String],
+    ) -> Result<(String, Vec<String>), String> {
         let sandbox = Sandbox::new(base, self.root)?;
         let mut words: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).into();
         words.extend(arguments.iter().map(OsString::from));
         words.extend(command.iter().map(OsString::from));
         let out = sandbox.run(&words, self.cwd, self.cwd, std::env::vars_os(), None)?;
         let mut lines: Vec<String> = String::from_utf8_lossy(&out).lines().map(str::to_owned).collect();
-        let seen = lines.pop().and_then(|l| l.strip_prefix("= ").map(str::to_owned)).ok_or("the experiment ended early")?;
+        let seen =
+            lines.pop().and_then(|l| l.strip_prefix("= ").map(str::to_owned)).ok_or("the experiment ended early")?;
         Ok((seen, lines))
     }
 
@@ -135,7 +149,9 @@ impl Experiment<'_> {
         let (seen, steps) = self.ask(base, RACE, &[&v.pip.tool_dir, &full(&v.file), &target], &command)?;
         let verdict = match seen.split_once(' ') {
             Some(("fails", "")) => Verdict::Untried(format!("`{}` fails for another reason", command.join(" "))),
-            Some(("fails", said)) => Verdict::Proven(format!("without `{}` first, `{}` fails: {said}", v.file, v.target)),
+            Some(("fails", said)) => {
+                Verdict::Proven(format!("without `{}` first, `{}` fails: {said}", v.file, v.target))
+            }
             _ if seen == "without" => Verdict::Proven(format!("`{}` is made without `{}`", v.target, v.file)),
             _ => Verdict::NotProven(format!("`{}` is made before `{}` all the same", v.file, v.target)),
         };

@@ -1,4 +1,5 @@
-//! The edit that repairs a violation, in the syntax of the file that a person would edit: the makefile, the manifest, or what generated it.
+//! The edit that repairs a violation, in the syntax of the file that a person would edit: the makefile, the manifest,
+//! or what generated it.
 
 use super::Fix;
 use super::declared::{Declarations, Driver, StepId};
@@ -71,8 +72,8 @@ fn is_object(s: &Step) -> bool {
     s.outputs.first().is_some_and(|o| [&b".o"[..], b".obj", b".lo", b".sho", b".os"].iter().any(|e| o.ends_with(e)))
 }
 
-/// A path as a person would write it in a build file: from where the build tool works, by the variables that configure sets, else by `..`
-/// within the workspace.
+/// A path as a person would write it in a build file: from where the build tool works, by the variables that configure
+/// sets, else by `..` within the workspace.
 fn named(d: &Driver, path: &[u8], root: &Path) -> String {
     let tool = d.declared.tool;
     let near = relative(path, &d.dir);
@@ -121,7 +122,9 @@ pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) ->
             format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})")
         }
         // What the build makes has the name of its target there.
-        Author::Cmake if path.starts_with(&d.dir) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
+        Author::Cmake if path.starts_with(&d.dir) => {
+            format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir)))
+        }
         Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
         Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
         Author::Person => line(d, s, path, false, root),
@@ -156,7 +159,9 @@ pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, r
             format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir)))
         }
         (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
-        (Author::Meson, ..) => "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned(),
+        (Author::Meson, ..) => {
+            "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned()
+        }
         (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some(), root),
     };
     Some(Fix { place: place(d, s, root), text: edit })
@@ -171,7 +176,8 @@ fn place(d: &Driver, s: &Step, root: &Path) -> String {
     }
 }
 
-/// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where it works.
+/// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where
+/// it works.
 pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
     let make = d.declared.tool == Tool::Make;
     let argv = &seen.launches[d.launch].argv;
@@ -180,7 +186,9 @@ pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
     while let Some(w) = words.next() {
         match &w[..] {
             b"-C" | b"--directory" | b"-j" | b"-l" => drop(words.next()),
-            b"-f" | b"--file" | b"--makefile" | b"-I" | b"-k" | b"-d" | b"-w" if !make || !matches!(&w[..], b"-k" | b"-d" | b"-w") => {
+            b"-f" | b"--file" | b"--makefile" | b"-I" | b"-k" | b"-d" | b"-w"
+                if !make || !matches!(&w[..], b"-k" | b"-d" | b"-w") =>
+            {
                 out.push(text(w));
                 out.extend(words.next().map(|v| text(v)));
             }

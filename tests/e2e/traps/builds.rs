@@ -30,7 +30,14 @@ fn same_in(w: &World, b: &Build<'_>) {
         w.wipe();
         prepare(w);
         let r = w.run(&["sh", "build.sh"]);
-        assert_eq!((r.stdout(), r.code()), (want.0.clone(), want.1), "{} {time}: text or code\n{}\n{}", b.name, r.stderr(), r.story());
+        assert_eq!(
+            (r.stdout(), r.code()),
+            (want.0.clone(), want.1),
+            "{} {time}: text or code\n{}\n{}",
+            b.name,
+            r.stderr(),
+            r.story()
+        );
         assert_eq!(w.snapshot(), want.2, "{} {time}: tree\n{}", b.name, r.story());
     }
 }
@@ -64,11 +71,31 @@ fn shell_scripts() {
             "gcc -S a.c -o /dev/stdout | grep -c globl; sh -c 'echo x > /dev/stdout; echo y > /dev/fd/1; :'",
         ),
         build("a double fork", "echo 1 > in", "sh -c '(cat in > out &) ; while [ ! -s out ]; do :; done; :'; cat out"),
-        build("a working directory that is deleted", "", "mkdir w; (cd w; sh -c 'rmdir ../w; echo gone > ../o; :'); cat o"),
-        build("directories renamed into place", "", "sh -c 'mkdir t; echo 1 > t/f; mkdir t/e; mv t final; :'; ls -R final; cat final/f"),
-        build("several names of one file", "", "sh -c 'echo 1 > a; ln a b; ln a c; :'; stat -c %h a b c; sh -c 'cat a b c > d; :'"),
-        build("names in odd places", "", "sh -c 'mkdir -p \"a b/c\"; echo 1 > \"a b/c/$(printf \"x\\\\ny\")\"; :'; ls -R"),
-        build("a counter over steps", "echo 0 > n", "for i in 1 2 3; do sh -c 'expr $(cat n) + 1 > n2; mv n2 n; :'; done; cat n"),
+        build(
+            "a working directory that is deleted",
+            "",
+            "mkdir w; (cd w; sh -c 'rmdir ../w; echo gone > ../o; :'); cat o",
+        ),
+        build(
+            "directories renamed into place",
+            "",
+            "sh -c 'mkdir t; echo 1 > t/f; mkdir t/e; mv t final; :'; ls -R final; cat final/f",
+        ),
+        build(
+            "several names of one file",
+            "",
+            "sh -c 'echo 1 > a; ln a b; ln a c; :'; stat -c %h a b c; sh -c 'cat a b c > d; :'",
+        ),
+        build(
+            "names in odd places",
+            "",
+            "sh -c 'mkdir -p \"a b/c\"; echo 1 > \"a b/c/$(printf \"x\\\\ny\")\"; :'; ls -R",
+        ),
+        build(
+            "a counter over steps",
+            "echo 0 > n",
+            "for i in 1 2 3; do sh -c 'expr $(cat n) + 1 > n2; mv n2 n; :'; done; cat n",
+        ),
         build(
             "an archive that grows",
             "echo 'int a;' > a.c; echo 'int b;' > b.c",
@@ -80,9 +107,17 @@ fn shell_scripts() {
             "echo 'int main(void) { return 0; }' > a.c",
             "gcc --coverage -frandom-seed=1 a.c -o p; sh -c './p; ./p; :'; ls | grep -c gcda",
         ),
-        build("an unlinked log on standard output", "", "exec 3>log; sh -c 'echo to the log; :' >&3; rm log; sh -c 'echo more; :' >&3; ls"),
+        build(
+            "an unlinked log on standard output",
+            "",
+            "exec 3>log; sh -c 'echo to the log; :' >&3; rm log; sh -c 'echo more; :' >&3; ls",
+        ),
         build("terminal-less input", "", "sh -c 'cat; echo end; :' < /dev/null; echo data | sh -c 'cat; :'"),
-        build("many outputs", "", "sh -c 'mkdir d; i=0; while [ $i -lt 5000 ]; do : > d/f$i; i=$((i+1)); done'; ls d | wc -l"),
+        build(
+            "many outputs",
+            "",
+            "sh -c 'mkdir d; i=0; while [ $i -lt 5000 ]; do : > d/f$i; i=$((i+1)); done'; ls d | wc -l",
+        ),
         build("a sparse output", "", "sh -c 'truncate -s 200M s; :'; stat -c %s s; cksum s; rm s"),
         build("empty directories", "", "sh -c 'mkdir -p a/b/c d; :'; find . -type d | sort"),
         build("a read-only output", "", "sh -c 'echo 1 > r; chmod 444 r; :'; stat -c %a r; cat r"),
@@ -91,10 +126,18 @@ fn shell_scripts() {
             "",
             "sh -c 'echo 1 > a; :'; sh -c 'cp a b; :'; sh -c 'cp b c; :'; for p in 'b a' 'c b'; do set -- $p; [ $1 -ot $2 ] && echo wrong $p; done; echo ok",
         ),
-        build("ulimits", "", "(ulimit -f 1; sh -c 'head -c 9000 /dev/zero > f 2>/dev/null; stat -c %s f; :' 2>/dev/null); echo $?"),
+        build(
+            "ulimits",
+            "",
+            "(ulimit -f 1; sh -c 'head -c 9000 /dev/zero > f 2>/dev/null; stat -c %s f; :' 2>/dev/null); echo $?",
+        ),
         build("a set-uid program", "", "sh -c 'su --version > v 2>&1; test -s v && echo ran; :'"),
         build("closing standard output", "", "sh -c 'exec >&-; echo x 2>/dev/null || exit 7; :'; echo $?"),
-        build("a name that comes and goes", "", "sh -c 'echo 1 > t; :'; rm t; sh -c 'test -e t || echo gone > t2; :'; cat t2"),
+        build(
+            "a name that comes and goes",
+            "",
+            "sh -c 'echo 1 > t; :'; rm t; sh -c 'test -e t || echo gone > t2; :'; cat t2",
+        ),
         build(
             "paths beyond PATH_MAX",
             "",
@@ -105,7 +148,11 @@ fn shell_scripts() {
             "",
             "a=$(head -c 100000 /dev/zero | tr '\\0' x); sh -c 'echo $# ${#1} > n; :' x $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a; cat n",
         ),
-        build("a daemon", "", "sh -c 'sleep 300 >/dev/null 2>&1 & echo $! > pid; :'; kill $(cat pid); rm pid; echo done"),
+        build(
+            "a daemon",
+            "",
+            "sh -c 'sleep 300 >/dev/null 2>&1 & echo $! > pid; :'; kill $(cat pid); rm pid; echo done",
+        ),
     ];
     builds.iter().for_each(same);
 }
@@ -117,10 +164,14 @@ fn a_debugger() {
     w.env.insert("XL_BACKEND".into(), "seccomp".into());
     let script = "gcc -g d.c -o d; sh -c 'gdb -q -nx -batch -ex \"break f\" -ex run -ex \"print n\" -ex continue ./d > log 2>&1; \
                   grep -c \"= 6\" log; grep -o \"exited with code 07\" log; rm log; :'";
-    same_in(&w, &build("a debugger", "echo 'int f(int n) { return n + 1; } int main(void) { return f(6); }' > d.c", script));
+    same_in(
+        &w,
+        &build("a debugger", "echo 'int f(int n) { return n + 1; } int main(void) { return f(6); }' > d.c", script),
+    );
 }
 
-/// Where a command's text goes is its own affair, too: a file can be sought in, has a mode and a place, and others may write to it.
+/// Where a command's text goes is its own affair, too: a file can be sought in, has a mode and a place, and others may
+/// write to it.
 #[test]
 fn where_text_goes() {
     let python = |text: &str| format!("cat > t.py <<'E'\n{text}\nE\n");
@@ -133,7 +184,11 @@ fn where_text_goes() {
         build("a place in it", "echo 1 > a", "sh -c 'dd if=a bs=1 seek=3 status=none; :' > o; od -c o"),
         build("its mode", &mode, "python3 t.py > o; ls -l o | cut -c1-10"),
         build("text over text", "printf XX > x; printf 1234567890 > f", "sh -c 'head -c 2 x; :' 1<>f; cat f"),
-        build("other text over other text", "printf YY > x; printf abcdefghij > f", "sh -c 'head -c 2 x; :' 1<>f; cat f"),
+        build(
+            "other text over other text",
+            "printf YY > x; printf abcdefghij > f",
+            "sh -c 'head -c 2 x; :' 1<>f; cat f",
+        ),
         build("two ways to one log", &both, "exec 3>log; python3 t.py >&3; python3 t.py; cat log"),
         build(
             "copies and their times",
@@ -156,7 +211,8 @@ fn where_text_goes() {
     }
 }
 
-/// A lock that is held by somebody for the time of one run, a process that somebody looks for: never an input, always asked anew.
+/// A lock that is held by somebody for the time of one run, a process that somebody looks for: never an input, always
+/// asked anew.
 #[test]
 fn what_others_hold() {
     let w = World::new();
@@ -167,7 +223,8 @@ fn what_others_hold() {
     assert_eq!(w.sh(&text).stdout, b"busy\n");
     let asks = "kill -0 $(cat pid) 2>/dev/null && echo alive || echo gone";
     for (end, want) in [("", "alive\n"), ("kill $!; wait $!;", "gone\n")] {
-        let text = format!("sleep 60 & echo $! > pid; {end} {} exec -- sh -c '{asks}'; kill $!", env!("CARGO_BIN_EXE_xl"));
+        let text =
+            format!("sleep 60 & echo $! > pid; {end} {} exec -- sh -c '{asks}'; kill $!", env!("CARGO_BIN_EXE_xl"));
         assert_eq!(w.sh(&text).stdout, want.as_bytes());
     }
 }
@@ -176,10 +233,22 @@ fn what_others_hold() {
 fn compiled_trees() {
     let lto = "echo 'int f(void); int main(void) { return f(); }' > m.c; echo 'int f(void) { return 0; }' > f.c";
     let builds = [
-        build("link-time optimisation", lto, "gcc -O2 -flto -c m.c f.c; gcc -O2 -flto m.o f.o -o p; ./p; echo $?; rm m.o f.o"),
-        build("split debug information", lto, "gcc -g -gsplit-dwarf -c f.c; ls; rm f.dwo; gcc -g -gsplit-dwarf -c f.c; ls"),
+        build(
+            "link-time optimisation",
+            lto,
+            "gcc -O2 -flto -c m.c f.c; gcc -O2 -flto m.o f.o -o p; ./p; echo $?; rm m.o f.o",
+        ),
+        build(
+            "split debug information",
+            lto,
+            "gcc -g -gsplit-dwarf -c f.c; ls; rm f.dwo; gcc -g -gsplit-dwarf -c f.c; ls",
+        ),
         build("dependency files that are removed", lto, "gcc -MD -c f.c; cat f.d; rm f.d; gcc -MD -c f.c; cat f.d"),
-        build("notes for coverage", lto, "gcc --coverage -frandom-seed=1 -c f.c; ls; rm f.gcno; gcc --coverage -frandom-seed=1 -c f.c; ls"),
+        build(
+            "notes for coverage",
+            lto,
+            "gcc --coverage -frandom-seed=1 -c f.c; ls; rm f.gcno; gcc --coverage -frandom-seed=1 -c f.c; ls",
+        ),
         build("a static program and raw calls", lto, "gcc -static m.c f.c -o p; ./p; echo $?"),
         build("the same object twice", lto, "gcc -c f.c -o a.o; gcc -c f.c -o a.o; cksum a.o"),
         build("-march=native", lto, "gcc -march=native -c f.c; ls"),
@@ -262,8 +331,9 @@ fn an_input_edited_in_between() {
     assert_eq!(w.read("out"), "new\n");
 }
 
-/// Somebody outside the build changes what a program has just looked at, and the program does nothing that would be noticed
-/// before it ends: an observer that learns of looks afterwards must find out that it sees another file than the program did.
+/// Somebody outside the build changes what a program has just looked at, and the program does nothing that would be
+/// noticed before it ends: an observer that learns of looks afterwards must find out that it sees another file than the
+/// program did.
 #[test]
 fn what_was_seen_is_gone_before_anybody_asks() {
     use std::io::BufRead;
@@ -418,7 +488,8 @@ fn scripts_from_nowhere() {
 #[test]
 fn a_parent_that_ignores_its_children() {
     let w = World::new();
-    let start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
+    let start =
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])";
     for command in ["exit 3", "cat /etc/hostname >/dev/null; exit 4"] {
         let o = w.sh(&format!("timeout 20 python3 -c '{start}' {} run -- sh -c '{command}'", env!("CARGO_BIN_EXE_xl")));
         assert_eq!(
@@ -438,7 +509,10 @@ fn another_mount_namespace() {
     w.write("two/x.c", "int two;\n");
     w.sh("mkdir -p at");
     w.write("build.sh", "mount --bind $1 at && gcc -c at/x.c -o x.o && nm x.o | cut -c18- && echo $1 > at/made\n");
-    w.write("all.sh", "for d in one two one; do unshare -m sh build.sh $d; cat $d/made; rm $d/made; done; gcc -c one/x.c -o y.o\n");
+    w.write(
+        "all.sh",
+        "for d in one two one; do unshare -m sh build.sh $d; cat $d/made; rm $d/made; done; gcc -c one/x.c -o y.o\n",
+    );
     for time in 0..3 {
         let r = w.run(&["sh", "all.sh"]);
         assert_eq!(r.stdout(), "B one\none\nB two\ntwo\nB one\none\n", "{time}\n{}\n{}", r.stderr(), r.story());

@@ -1,4 +1,5 @@
-//! One command with several things on its standard descriptors, in one build: what it can tell apart makes another result.
+//! One command with several things on its standard descriptors, in one build: what it can tell apart makes another
+//! result.
 
 use super::builds::{build, same};
 use crate::world::World;
@@ -27,8 +28,16 @@ fn what_a_command_can_tell_of_them() {
             ask,
             "python3 -B tell.py > a; { printf xx; python3 -B tell.py; } > b; python3 -B tell.py >> b; cat a b",
         ),
-        build("a device that is full", "", "for f in o /dev/full o; do python3 -c 'print(1)' 2>/dev/null > $f; echo $?; done; cat o"),
-        build("standard input that is written to", "echo 1 > f", "for i in 1 2; do sh -c 'echo more >&0; :' 0<>f; cat f; done; cat < f"),
+        build(
+            "a device that is full",
+            "",
+            "for f in o /dev/full o; do python3 -c 'print(1)' 2>/dev/null > $f; echo $?; done; cat o",
+        ),
+        build(
+            "standard input that is written to",
+            "echo 1 > f",
+            "for i in 1 2; do sh -c 'echo more >&0; :' 0<>f; cat f; done; cat < f",
+        ),
     ];
     builds.iter().for_each(same);
 }
@@ -37,7 +46,11 @@ fn what_a_command_can_tell_of_them() {
 #[test]
 fn tools_that_ask_for_a_terminal() {
     let xl = env!("CARGO_BIN_EXE_xl");
-    for text in ["env test -t 0 && echo yes || echo no", "env [ -t 0 ] && echo yes || echo no", "[ -t 0 ] && echo yes || echo no"] {
+    for text in [
+        "env test -t 0 && echo yes || echo no",
+        "env [ -t 0 ] && echo yes || echo no",
+        "[ -t 0 ] && echo yes || echo no",
+    ] {
         let w = World::new();
         w.write("ask.sh", &format!("{text}\n"));
         for time in 0..3 {
@@ -49,8 +62,8 @@ fn tools_that_ask_for_a_terminal() {
     }
 }
 
-/// `rm` asks whether there is a terminal, and nothing else; a program that could read its standard input does not: that a build tool gives
-/// its commands an empty pipe one time and a device the other is all the same to them.
+/// `rm` asks whether there is a terminal, and nothing else; a program that could read its standard input does not: that
+/// a build tool gives its commands an empty pipe one time and a device the other is all the same to them.
 #[test]
 fn what_is_no_terminal_is_all_one() {
     let xl = env!("CARGO_BIN_EXE_xl");
@@ -73,7 +86,8 @@ fn what_is_no_terminal_is_all_one() {
     }
 }
 
-/// libtool reads the first lines of a file by putting standard input aside. To the shell that means nothing; what it starts may read there.
+/// libtool reads the first lines of a file by putting standard input aside. To the shell that means nothing; what it
+/// starts may read there.
 #[test]
 fn standard_input_that_is_put_aside() {
     let xl = env!("CARGO_BIN_EXE_xl");
@@ -167,13 +181,12 @@ fn a_pipe_beside_the_job_server() {
     }
 }
 
-/// Of the commands that `make -j` runs at once one has the terminal as its standard input, and the next time that is another one. Those
-/// that do not look at it hit all the same.
+/// Of the commands that `make -j` runs at once one has the terminal as its standard input, and the next time that is
+/// another one. Those that do not look at it hit all the same.
 #[test]
 fn who_has_the_terminal_does_not_matter() {
     let w = World::new();
-    let steps =
-        "%.o: %.c\n\t@gcc -c $<\n%.txt: %.c\n\t@sed s/int/long/ $< > $@; sort $< >> $@; cp $< $@.2\n%.list: %.c\n\t@sh list.sh $< > $@\n";
+    let steps = "%.o: %.c\n\t@gcc -c $<\n%.txt: %.c\n\t@sed s/int/long/ $< > $@; sort $< >> $@; cp $< $@.2\n%.list: %.c\n\t@sh list.sh $< > $@\n";
     w.write("Makefile", &format!("all: $(foreach n,a b c d,$n.o $n.txt $n.list)\n{steps}"));
     w.write("list.sh", "while read l; do echo $l; done < $1; perl -pe 1 $1\npython3 -B list.py $1\n");
     w.write("list.py", "import sys\nprint(open(sys.argv[1]).read())\n");
@@ -182,8 +195,14 @@ fn who_has_the_terminal_does_not_matter() {
     }
     for time in 0..4 {
         w.sh("rm -f *.o *.txt *.2 *.list");
-        let o = w.sh(&format!("script -qec '{} run --json ../r.json -- make -s -j3' /dev/null", env!("CARGO_BIN_EXE_xl")));
+        let o =
+            w.sh(&format!("script -qec '{} run --json ../r.json -- make -s -j3' /dev/null", env!("CARGO_BIN_EXE_xl")));
         let r = w.record();
-        assert_eq!(r["pips"]["hit"].as_u64(), Some(if time == 0 { 0 } else { 12 }), "{time}: {}\n{r}", String::from_utf8_lossy(&o.stdout));
+        assert_eq!(
+            r["pips"]["hit"].as_u64(),
+            Some(if time == 0 { 0 } else { 12 }),
+            "{time}: {}\n{r}",
+            String::from_utf8_lossy(&o.stdout)
+        );
     }
 }

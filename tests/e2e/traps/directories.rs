@@ -1,10 +1,11 @@
-//! Directories that a command makes if they are not there (`mkdir -p obj && gcc …`): with `make -j` it is chance which command finds one.
-//! Whether it was there makes no difference, until somebody asks.
+//! Directories that a command makes if they are not there (`mkdir -p obj && gcc …`): with `make -j` it is chance which
+//! command finds one. Whether it was there makes no difference, until somebody asks.
 
 use super::{spring, trap};
 use crate::world::World;
 
-const LIBTOOL: &str = "# Provide generalized library-building support services.\ntest -d .libs || mkdir .libs\ncp a.c .libs/x\n";
+const LIBTOOL: &str =
+    "# Provide generalized library-building support services.\ntest -d .libs || mkdir .libs\ncp a.c .libs/x\n";
 
 #[test]
 fn whether_one_was_there_does_not_matter() {

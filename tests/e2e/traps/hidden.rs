@@ -1,4 +1,5 @@
-//! What no access shows: the clock, chance, the state of the machine. Who asks for it runs each time, and for that very reason.
+//! What no access shows: the clock, chance, the state of the machine. Who asks for it runs each time, and for that very
+//! reason.
 
 use crate::world::{Run, World};
 
@@ -95,7 +96,10 @@ fn clock_of_compilers() {
     w.sh("chmod +x tcc");
     every(&w, time, &["./tcc"]);
     // Who says what the macros are does not ask.
-    hits(&w, r#"gcc -Wno-builtin-macro-redefined '-D__DATE__="x"' '-D__TIME__="x"' '-D__TIMESTAMP__="x"' -S i.c -o told.s"#);
+    hits(
+        &w,
+        r#"gcc -Wno-builtin-macro-redefined '-D__DATE__="x"' '-D__TIME__="x"' '-D__TIMESTAMP__="x"' -S i.c -o told.s"#,
+    );
     // Who is told the time does not either, but for that of the file.
     w.env.insert("SOURCE_DATE_EPOCH".into(), "1".into());
     hits(&w, "gcc -S i.c");
@@ -166,7 +170,11 @@ fn results_that_show_the_time() {
         "#include <stdio.h>\n#include <time.h>\nint main(int n, char **v) { char s[99]; time_t t = time(0); strftime(s, 99, v[1], localtime(&t)); puts(s); }\n",
     );
     w.sh("gcc now.c -o now");
-    every(&w, "what it prints shows when `now` ran", &["./now %s", "./now %H:%M:%S", "./now %c", "./now %F", "./now '%B %d, %Y'"]);
+    every(
+        &w,
+        "what it prints shows when `now` ran",
+        &["./now %s", "./now %H:%M:%S", "./now %c", "./now %F", "./now '%B %d, %Y'"],
+    );
     every(&w, "out` shows when", &["./now %T > out", "d=$(./now %s); echo \"#define T $d\" > out"]);
     every(&w, "shows when `python3", &["python3 -c 'import time as t; print(t.time_ns())'"]);
     w.env.insert("TZ".into(), "Asia/Kathmandu".into());
@@ -254,7 +262,10 @@ fn rules_hold_whoever_starts_it() {
 fn variables_of_the_job() {
     let mut w = World::new();
     w.write("n.py", "import os; print(os.environ.get('BUILD_NUMBER'))\n");
-    w.write("n.c", "#include <stdio.h>\n#include <stdlib.h>\nint main() { printf(\"%s\\n\", getenv(\"BUILD_NUMBER\")); }\n");
+    w.write(
+        "n.c",
+        "#include <stdio.h>\n#include <stdlib.h>\nint main() { printf(\"%s\\n\", getenv(\"BUILD_NUMBER\")); }\n",
+    );
     w.sh("gcc n.c -o n");
     assert_eq!(w.pip("python3 n.py").stdout(), "None\n");
     for n in ["1", "2"] {

@@ -39,7 +39,12 @@ fn compilers() {
         "g++ -std=c++20 -fmodules-ts -S a.cc -o a.s; grep -c 'long.1' a.s; rm -rf gcm.cache m.o",
         "sed -i s/1/2/ m.cc; g++ -std=c++20 -fmodules-ts -c m.cc",
     ));
-    spring(&trap("an included binary", "printf abc > b; printf '.incbin \"b\"\\n' > a.s", "as a.s -o a.o", "printf abd > b"));
+    spring(&trap(
+        "an included binary",
+        "printf abc > b; printf '.incbin \"b\"\\n' > a.s",
+        "as a.s -o a.o",
+        "printf abd > b",
+    ));
     spring(&trap(
         "a linker script",
         "echo 'int main(void) { return 0; }' > a.c; gcc -c a.c; echo 'INPUT(a.o)' > libq.so; echo 'int q = 1;' > q.c; gcc -c q.c",
@@ -52,7 +57,12 @@ fn compilers() {
         "gcc m.c -Le -Ll -lv -o m; ./m; echo $?",
         "echo 'int v(void) { return 2; }' > v.c; gcc -c v.c; ar cr e/libv.a v.o",
     ));
-    spring(&trap("a specs file", "echo 'int a;' > a.c", "gcc -specs=sp -S a.c -o a.s 2>&1; ls", "printf '*cpp:\\n-DX\\n' > sp"));
+    spring(&trap(
+        "a specs file",
+        "echo 'int a;' > a.c",
+        "gcc -specs=sp -S a.c -o a.s 2>&1; ls",
+        "printf '*cpp:\\n-DX\\n' > sp",
+    ));
     spring(&trap(
         "profile data",
         "echo 'int main(int c, char **v) { int s = 0; for (int i = 0; i < 10 * c; i++) s += i; return s & 1; }' > a.c",
@@ -91,21 +101,51 @@ fn files_and_names() {
             "test -L l && echo link || echo file",
             "rm l; echo x > l",
         ),
-        trap("an executable bit", "printf '#!/bin/sh\\necho ran\\n' > t; chmod 755 t", "./t 2>/dev/null || echo no", "chmod 644 t"),
+        trap(
+            "an executable bit",
+            "printf '#!/bin/sh\\necho ran\\n' > t; chmod 755 t",
+            "./t 2>/dev/null || echo no",
+            "chmod 644 t",
+        ),
         trap("the umask", "true", "umask; touch f; stat -c %a f", "true").with_umask(),
         trap("a glob in a deeper directory", "mkdir -p d/e; touch d/e/a", "find d -type f | sort", "touch d/e/b"),
         trap("a hidden file", "mkdir d", "ls -A d", "touch d/.h"),
         trap("a type in a listing", "mkdir d; touch d/x", "find d -type d", "rm d/x; mkdir d/x"),
         trap("a size in a listing", "mkdir d; echo 1 > d/x", "find d -size -3c -type f", "echo 12345 > d/x"),
-        trap("tar keeps times", "mkdir d; echo 1 > d/x; touch -d @1000 d/x d", "tar cf o.tar --owner=0 --group=0 d", "touch -d @2000 d/x"),
-        trap("install -p keeps times", "echo 1 > a; touch -d @1000 a", "install -p a b; stat -c %Y b", "touch -d @2000 a"),
-        trap("a creation that fails for want of a directory", "true", "sh -c 'set -C; echo 1 > no/n' 2>/dev/null; echo $?; ls", "mkdir no"),
+        trap(
+            "tar keeps times",
+            "mkdir d; echo 1 > d/x; touch -d @1000 d/x d",
+            "tar cf o.tar --owner=0 --group=0 d",
+            "touch -d @2000 d/x",
+        ),
+        trap(
+            "install -p keeps times",
+            "echo 1 > a; touch -d @1000 a",
+            "install -p a b; stat -c %Y b",
+            "touch -d @2000 a",
+        ),
+        trap(
+            "a creation that fails for want of a directory",
+            "true",
+            "sh -c 'set -C; echo 1 > no/n' 2>/dev/null; echo $?; ls",
+            "mkdir no",
+        ),
         trap("a failing mkdir", "true", "mkdir no/n 2>/dev/null; echo $?; ls", "mkdir no"),
         trap("moving without overwriting", "echo 1 > a", "cp a c; mv -n c b; cat b", "echo 2 > b"),
         trap("a loop of links", "ln -s q q", "cat q 2>/dev/null || echo loop", "rm q; echo fine > q"),
         trap("a here-document with a file", "echo 1 > v", "cat - v <<E\nhere\nE", "echo 2 > v"),
-        trap("access rights as another user sees them", "echo x > f", "test -w f && echo w; test -x f || echo nx", "chmod 777 f"),
-        trap("awk reads a second file", "echo 1 > a; echo 2 > b", "awk '{ s += $1 } END { print s }' a b", "echo 5 > b"),
+        trap(
+            "access rights as another user sees them",
+            "echo x > f",
+            "test -w f && echo w; test -x f || echo nx",
+            "chmod 777 f",
+        ),
+        trap(
+            "awk reads a second file",
+            "echo 1 > a; echo 2 > b",
+            "awk '{ s += $1 } END { print s }' a b",
+            "echo 5 > b",
+        ),
         trap(
             "git describe",
             "git init -q . && GIT_AUTHOR_DATE='@1000 +0000' GIT_COMMITTER_DATE='@1000 +0000' git -c user.name=x -c user.email=x@x commit -q --allow-empty -m 1 && git tag v1",
@@ -217,10 +257,25 @@ fn times_that_are_handed_on() {
         trap("by objcopy", source, "objcopy --preserve-dates a b; stat -c %Y b", later),
         trap("by ar", source, "ar rcUS l.a a.o; ar tv l.a", later),
         trap("by xz", source, "xz -k a; stat -c %Y a.xz", later),
-        trap("by gzip with a suffix", "echo text > a.c; touch -d @1000 a.c", "gzip -c -S .gz < a.c | od -An -tx1", "touch -d @3000 a.c"),
-        trap("by gzip from a descriptor", "echo text > a.c; touch -d @1000 a.c", "gzip -c < a.c | od -An -tx1", "touch -d @3000 a.c"),
+        trap(
+            "by gzip with a suffix",
+            "echo text > a.c; touch -d @1000 a.c",
+            "gzip -c -S .gz < a.c | od -An -tx1",
+            "touch -d @3000 a.c",
+        ),
+        trap(
+            "by gzip from a descriptor",
+            "echo text > a.c; touch -d @1000 a.c",
+            "gzip -c < a.c | od -An -tx1",
+            "touch -d @3000 a.c",
+        ),
         // Who changes only the mode leaves the time.
-        trap("after a change of mode, compared", source, "chmod 600 a.o; if [ a.o -nt a ]; then echo newer; fi", "touch -d @3000 a.o"),
+        trap(
+            "after a change of mode, compared",
+            source,
+            "chmod 600 a.o; if [ a.o -nt a ]; then echo newer; fi",
+            "touch -d @3000 a.o",
+        ),
         trap("after a change of mode, packed", source, "chmod 600 a; tar cf t.tar a", later),
         trap("after a change of mode, copied", source, "chmod 600 a; cp -p a b; stat -c %Y b", later),
         trap("after a change of mode, moved", source, "chmod 600 a; mv a b; stat -c %Y b", later),

@@ -1,8 +1,9 @@
-//! What others do while the build runs: to the names that a running pip uses, and to the files that the next hit rests on.
+//! What others do while the build runs: to the names that a running pip uses, and to the files that the next hit rests
+//! on.
 //!
-//! Others are another command of the build, the script that drives it, and somebody outside, who is a thread of the test. A pip gives
-//! them time by sleeping, since waiting for a file of theirs would be a look at it; whoever comes too late makes a case that does not bite,
-//! and those that do are counted.
+//! Others are another command of the build, the script that drives it, and somebody outside, who is a thread of the
+//! test. A pip gives them time by sleeping, since waiting for a file of theirs would be a look at it; whoever comes too
+//! late makes a case that does not bite, and those that do are counted.
 
 use crate::world::World;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,13 @@ impl Pairs {
         let mut script = String::from("read on < in\n");
         for (deed, _, act) in DEEDS {
             for (using, text) in USES {
-                if who == Who::Outside && using == "overwrite" && order.ends_with('@') && matches!(deed, "make" | "append" | "rename") {
-                    // What somebody outside writes into a command's fresh output cannot be told from the command's own writing: docs/safety.md.
+                if who == Who::Outside
+                    && using == "overwrite"
+                    && order.ends_with('@')
+                    && matches!(deed, "make" | "append" | "rename")
+                {
+                    // What somebody outside writes into a command's fresh output cannot be told from the command's own
+                    // writing: docs/safety.md.
                     continue;
                 }
                 let name = format!("{deed}-{using}");
@@ -114,7 +120,9 @@ fn do_in(dir: &Path, act: &str) {
             use std::io::Write as _;
             std::fs::OpenOptions::new().append(true).create(true).open(f).and_then(|mut o| o.write_all(b"other\n"))
         }
-        _ if act.contains("mv") => std::fs::write(dir.join("d/n"), "other\n").and_then(|()| std::fs::rename(dir.join("d/n"), f)),
+        _ if act.contains("mv") => {
+            std::fs::write(dir.join("d/n"), "other\n").and_then(|()| std::fs::rename(dir.join("d/n"), f))
+        }
         _ => std::fs::write(f, "other\n"),
     };
 }
@@ -137,8 +145,9 @@ fn pairs_in(who: Who, order: &str) {
     other.into_iter().for_each(|t| t.join().expect("who is outside"));
     let first = p.world.snapshot();
     let differs = |name: &Path| {
-        let below =
-            |t: &crate::traps::Tree| t.iter().filter(|(p, _)| p.starts_with(name)).map(|(p, x)| (p.clone(), x.clone())).collect::<Vec<_>>();
+        let below = |t: &crate::traps::Tree| {
+            t.iter().filter(|(p, _)| p.starts_with(name)).map(|(p, x)| (p.clone(), x.clone())).collect::<Vec<_>>()
+        };
         below(&first) != below(&want)
     };
     let names = p.all.iter().map(|(d, _)| PathBuf::from(d.file_name().expect("a name")));
@@ -159,7 +168,12 @@ fn pairs_in(who: Who, order: &str) {
     p.reset("no");
     let again = p.world.run(&["sh", "../build.sh"]);
     assert_eq!(p.world.snapshot(), want, "{who:?}, {order}");
-    assert_eq!(again.pips("hit"), p.all.len() as u64, "{who:?}, {order}: undisturbed, each is known\n{}", again.story());
+    assert_eq!(
+        again.pips("hit"),
+        p.all.len() as u64,
+        "{who:?}, {order}: undisturbed, each is known\n{}",
+        again.story()
+    );
 }
 
 #[test]
@@ -177,7 +191,8 @@ fn names_that_the_build_script_changes() {
     pairs(Who::Driver);
 }
 
-/// One program that looks again and again, and finds what another command made: each of its looks counts, not only the first.
+/// One program that looks again and again, and finds what another command made: each of its looks counts, not only the
+/// first.
 #[test]
 fn who_waits_for_a_file() {
     let wait = |look: &str, after: &str| {
@@ -204,7 +219,8 @@ fn who_waits_for_a_file() {
     }
 }
 
-/// What is saved between the launch of one command and that of another, and the text of the other, which puts what it saw into `out`.
+/// What is saved between the launch of one command and that of another, and the text of the other, which puts what it
+/// saw into `out`.
 struct Saved {
     name: &'static str,
     setup: &'static str,
@@ -216,7 +232,8 @@ const fn saved(name: &'static str, setup: &'static str, save: &'static str, comm
     Saved { name, setup, save, command }
 }
 
-const C: &str = "mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint a = K;\\n' > a.c; sed s/a/b/ a.c > b.c";
+const C: &str =
+    "mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint a = K;\\n' > a.c; sed s/a/b/ a.c > b.c";
 const A: &str = "gcc -S -Iinc a.c -o a.s";
 const B: &str = "gcc -S -Iinc b.c -o out";
 
@@ -237,13 +254,28 @@ fn saves(delays: fn(usize) -> Vec<&'static str>) {
     let git = "git init -q; git config user.email x@example.org; git config user.name x; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c; git add .; git commit -qm 1; git checkout -qb two; echo '#define K 2' > inc/k.h; git commit -qam 2; git checkout -q -";
     let all = [
         saved("written in place", C, "echo '#define K 2' > inc/k.h", B),
-        saved("written in place, same time", C, "touch -r inc/k.h t; echo '#define K 2' > inc/k.h; touch -r t inc/k.h; rm t", B),
+        saved(
+            "written in place, same time",
+            C,
+            "touch -r inc/k.h t; echo '#define K 2' > inc/k.h; touch -r t inc/k.h; rm t",
+            B,
+        ),
         saved("replaced by rename", C, "echo '#define K 2' > n; mv n inc/k.h", B),
         saved("deleted and made again", C, "rm inc/k.h; echo '#define K 2' > inc/k.h", B),
         saved("deleted", C, "rm inc/k.h", "cat inc/k.h > out 2>&1; :"),
-        saved("a directory above it moved", "mkdir -p x/y z/y; echo 1 > x/y/f; echo 2 > z/y/f", "mv x w; mv z x", "cat x/y/f > out; :"),
+        saved(
+            "a directory above it moved",
+            "mkdir -p x/y z/y; echo 1 > x/y/f; echo 2 > z/y/f",
+            "mv x w; mv z x",
+            "cat x/y/f > out; :",
+        ),
         saved("a link turned", "mkdir x z; echo 1 > x/f; echo 2 > z/f; ln -s x l", "ln -sfn z l", "cat l/f > out; :"),
-        saved("a link in the place of a directory", "mkdir x z; echo 1 > x/f; echo 2 > z/f", "mv x y; ln -s z x", "cat x/f > out; :"),
+        saved(
+            "a link in the place of a directory",
+            "mkdir x z; echo 1 > x/f; echo 2 > z/f",
+            "mv x y; ln -s z x",
+            "cat x/f > out; :",
+        ),
         saved(
             "a header earlier in the path",
             "mkdir new; cp /dev/null new/none.h; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c",
@@ -291,7 +323,8 @@ fn saves(delays: fn(usize) -> Vec<&'static str>) {
             w.sh("rm -f out");
             w.sh(s.command);
             assert_eq!(made, w.read("out"), "{}, {round}, after {delay} s\n{}", s.name, r.story());
-            let name = if s.command.starts_with("gcc") { "gcc -S" } else { s.command.split(' ').next().expect("a word") };
+            let name =
+                if s.command.starts_with("gcc") { "gcc -S" } else { s.command.split(' ').next().expect("a word") };
             match round {
                 "warm" => assert!(r.pips("hit") >= 2 && r.pips("miss") == 0, "{}: {name}\n{}", s.name, r.story()),
                 "saved" => assert_ne!(made, w.read("same"), "{}: this would bite nobody", s.name),

@@ -58,11 +58,14 @@ fn plain(w: &World, t: &Trap<'_>, changed: bool) -> (Tree, Outcome) {
     (begin, (String::from_utf8_lossy(&o.stdout).into_owned(), o.status.code(), w.snapshot()))
 }
 
-/// What a cache that knows no inputs would give in the second tree: text and code of the first run, and what that did to its tree.
+/// What a cache that knows no inputs would give in the second tree: text and code of the first run, and what that did
+/// to its tree.
 fn replayed(first: &Tree, (out, code, after): &Outcome, second: &Tree) -> Outcome {
     let mut tree = second.clone();
     tree.retain(|name, _| after.contains_key(name) || !first.contains_key(name));
-    tree.extend(after.iter().filter(|(name, is)| first.get(*name) != Some(*is)).map(|(name, is)| (name.clone(), is.clone())));
+    tree.extend(
+        after.iter().filter(|(name, is)| first.get(*name) != Some(*is)).map(|(name, is)| (name.clone(), is.clone())),
+    );
     (out.clone(), *code, tree)
 }
 
@@ -98,7 +101,8 @@ fn spring(t: &Trap<'_>) {
     assert_eq!(w.snapshot(), want.2, "{}: tree\n{}", t.name, second.story());
 }
 
-const GCC: &str = "mkdir -p early late; echo '#define V 1' > late/v.h; echo '#include <v.h>' > a.c; echo 'int v = V;' >> a.c";
+const GCC: &str =
+    "mkdir -p early late; echo '#define V 1' > late/v.h; echo '#include <v.h>' > a.c; echo 'int v = V;' >> a.c";
 
 #[test]
 fn inputs() {
@@ -120,7 +124,12 @@ fn inputs() {
         trap("a file removed from it", "mkdir d; touch d/a d/b", "cat d/* | wc; ls d", "rm d/a"),
         trap("empty against absent directory", "mkdir d", "ls d 2>/dev/null; echo $?", "rmdir d"),
         trap("a symlink retargeted", "echo 1 > one; echo 2 > two; ln -s one l", "cat l", "ln -sfn two l"),
-        trap("a directory symlink retargeted", "mkdir x y; echo 1 > x/f; echo 2 > y/f; ln -s x d; ln -s d e", "cat e/f", "ln -sfn y d"),
+        trap(
+            "a directory symlink retargeted",
+            "mkdir x y; echo 1 > x/f; echo 2 > y/f; ln -s x d; ln -s d e",
+            "cat e/f",
+            "ln -sfn y d",
+        ),
         trap(
             "a source edited with its time restored",
             "echo 'int a = 1;' > a.c; touch -d @1000 a.c",
@@ -129,7 +138,12 @@ fn inputs() {
         ),
         trap("permissions only", "echo x > f; chmod 644 f", "stat -c %a f", "chmod 600 f"),
         trap("size only, by a probe", "echo x > f", "stat -c %s f", "echo xx > f"),
-        trap("time only", "touch -d @1000 a; touch -d @2000 b", "test a -nt b && echo newer || echo older", "touch -d @3000 a"),
+        trap(
+            "time only",
+            "touch -d @1000 a; touch -d @2000 b",
+            "test a -nt b && echo newer || echo older",
+            "touch -d @3000 a",
+        ),
         trap(
             "times, compared by a script",
             "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf 'import os\nif os.path.getmtime(\"in\") > os.path.getmtime(\"out\"): open(\"out\", \"w\").write(open(\"in\").read())\n' > g.py",
@@ -148,8 +162,13 @@ fn inputs() {
             "./g; cat out",
             "touch -d @3000 in",
         ),
-        trap("two names of one file", "echo 1 > a; touch -d @1000 a; cp -p a b", "test a -ef b && echo same || echo other", "rm b; ln a b")
-            .unstored("two names are of one file"),
+        trap(
+            "two names of one file",
+            "echo 1 > a; touch -d @1000 a; cp -p a b",
+            "test a -ef b && echo same || echo other",
+            "rm b; ln a b",
+        )
+        .unstored("two names are of one file"),
         trap("find -newer", "touch -d @1000 a; touch -d @2000 ref", "find . -name a -newer ref", "touch -d @3000 a"),
         trap("a name below what becomes a file", "ln -s d/a l", "ls l", "echo x > d"),
         trap("a name below what the command makes itself", "true", "cat d/x 2>&1; echo 1 > d", "echo 2 > d"),
@@ -161,7 +180,12 @@ fn inputs() {
             "cat i; ./s",
             "printf '#!/bin/sh\\necho interp two\\n' > i",
         ),
-        trap("a Python module", "echo 'X = 1' > m.py; echo 'import m; print(m.X)' > p.py", "python3 -B p.py", "echo 'X = 22' > m.py"),
+        trap(
+            "a Python module",
+            "echo 'X = 1' > m.py; echo 'import m; print(m.X)' > p.py",
+            "python3 -B p.py",
+            "echo 'X = 22' > m.py",
+        ),
         trap("standard input from a file", "echo 1 > in", "cat < in", "echo 2 > in"),
         trap(
             "a descriptor at an offset",
@@ -182,7 +206,12 @@ fn inputs() {
             "gcc m.c l.a -o p; ./p; echo $?",
             "echo 'int a = 2;' > a.c; gcc -c a.c",
         ),
-        trap("the umask of a script", "printf 'umask $(cat u)\\ntouch f\\n' > s; echo 022 > u", "sh s; stat -c %a f", "echo 077 > u"),
+        trap(
+            "the umask of a script",
+            "printf 'umask $(cat u)\\ntouch f\\n' > s; echo 022 > u",
+            "sh s; stat -c %a f",
+            "echo 077 > u",
+        ),
     ];
     traps.iter().for_each(spring);
 }
@@ -217,7 +246,15 @@ fn environment() {
     // Programs that only look like compilers.
     for name in ["get-page-size", "my-gcc", "make-dist-ar", "cc65", "afl-clang-fast"] {
         let (setup, command) = (read(name), format!("tools/{name}"));
-        spring(&Trap { name, setup: &setup, command: &command, change: "true", prefix: "", env: &[("FOO", "1")], unstored: None });
+        spring(&Trap {
+            name,
+            setup: &setup,
+            command: &command,
+            change: "true",
+            prefix: "",
+            env: &[("FOO", "1")],
+            unstored: None,
+        });
     }
     let plug = "printf '#include <stdlib.h>\n#include <stdio.h>\nint plugin_is_GPL_compatible; int plugin_init(void *a, void *b) { return 0; }\n__attribute__((constructor)) void f(void) { char *s = getenv(\"FOO\"); if (s) { puts(s); fflush(stdout); } }\n' > p.c; gcc -w -shared -fPIC -o p.so p.c; echo 'int a;' > a.c";
     let old_tail = "seq 9 > f";
@@ -299,8 +336,14 @@ fn outputs_and_state() {
             "gcc -c a.c -o b.o; test -L b.o; echo $?; ls",
             "echo z > q; ln -s q b.o",
         ),
-        trap("an output that has become a hard link", "echo 1 > a", "cp a b; ls; cat c 2>/dev/null; true", "echo x > c; ln c b"),
-        trap("a hard link", "echo 1 > a", "ln a b; stat -c %h a", "echo 2 > a; ln a c").unstored("is a hard link to a file"),
+        trap(
+            "an output that has become a hard link",
+            "echo 1 > a",
+            "cp a b; ls; cat c 2>/dev/null; true",
+            "echo x > c; ln c b",
+        ),
+        trap("a hard link", "echo 1 > a", "ln a b; stat -c %h a", "echo 2 > a; ln a c")
+            .unstored("is a hard link to a file"),
     ];
     traps.iter().for_each(spring);
 }

@@ -1,5 +1,5 @@
-//! What is not the command's own: its rights, the signals that it was told to ignore, files that others write to as well, children that
-//! nobody saw being born.
+//! What is not the command's own: its rights, the signals that it was told to ignore, files that others write to as
+//! well, children that nobody saw being born.
 
 use super::builds::{build, same};
 use super::{spring, trap};
@@ -105,7 +105,8 @@ fn a_target_that_make_takes_back() {
     assert_eq!(w.read("o"), "halfwhole");
 }
 
-/// Nothing is put back before it is certain that the command will not run: what runs on its own outputs does everything twice.
+/// Nothing is put back before it is certain that the command will not run: what runs on its own outputs does everything
+/// twice.
 #[test]
 fn a_hit_that_cannot_be_served() {
     let mut w = World::new();
@@ -138,7 +139,10 @@ fn a_change_that_leaves_no_time() {
     let dir = tempfile::Builder::new().prefix("xl-mapped").tempdir_in("/dev/shm").expect("a directory");
     let w = World::new();
     let f = dir.path().join("f");
-    w.write("map.py", &format!("import mmap\nf = open('{}', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\nm[0] = m[0] + 1\n", f.display()));
+    w.write(
+        "map.py",
+        &format!("import mmap\nf = open('{}', 'r+b')\nm = mmap.mmap(f.fileno(), 0)\nm[0] = m[0] + 1\n", f.display()),
+    );
     let text = format!("cat {0}; /usr/bin/python3 -B map.py; cat {0}", f.display());
     for time in 0..3 {
         std::fs::write(&f, "0000").expect("a file");
@@ -170,8 +174,15 @@ fn outputs_that_something_is_mounted_at() {
     }
     assert!(std::fs::read_to_string(w.path("../r.json")).expect("a record").contains("\"hit\": 1"));
     w.sh("rm a; echo old > b; echo under > m");
-    let o = w.sh(&format!("unshare -m sh -c 'mount --bind m b; {xl} exec --json ../r.json -- sh make.sh; cat b'; cat a b m"));
-    assert_eq!(String::from_utf8_lossy(&o.stdout), "done\nnew\nnew\nold\nnew\n", "{}", String::from_utf8_lossy(&o.stderr));
+    let o = w.sh(&format!(
+        "unshare -m sh -c 'mount --bind m b; {xl} exec --json ../r.json -- sh make.sh; cat b'; cat a b m"
+    ));
+    assert_eq!(
+        String::from_utf8_lossy(&o.stdout),
+        "done\nnew\nnew\nold\nnew\n",
+        "{}",
+        String::from_utf8_lossy(&o.stderr)
+    );
     let r = std::fs::read_to_string(w.path("../r.json")).expect("a record");
     assert!(r.contains("something is mounted at"), "{r}");
 }
@@ -203,7 +214,8 @@ fn the_terminal_by_its_name() {
     }
 }
 
-/// The parent is killed before it has made a call that anybody sees, and the grandchild goes on after the command has ended.
+/// The parent is killed before it has made a call that anybody sees, and the grandchild goes on after the command has
+/// ended.
 #[test]
 fn a_grandchild_that_nobody_saw() {
     for backend in ["seccomp", "ptrace"] {
@@ -235,7 +247,11 @@ os._exit(0)
         );
         for _ in 0..2 {
             w.sh("rm -f late pid");
-            let r = w.run(&["sh", "-c", "/usr/bin/python3 -B orphan.py; kill -USR1 $(cat pid); while [ ! -s late ]; do :; done"]);
+            let r = w.run(&[
+                "sh",
+                "-c",
+                "/usr/bin/python3 -B orphan.py; kill -USR1 $(cat pid); while [ ! -s late ]; do :; done",
+            ]);
             assert_eq!((r.pips("uncacheable"), r.pips("hit")), (1, 0), "{backend}: {}", r.story());
         }
     }

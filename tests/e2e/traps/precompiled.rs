@@ -61,7 +61,8 @@ fn a_clock_inside_is_no_result() {
 fn clang_compares_the_times_of_sources() {
     let w = clang("");
     assert_eq!(again(&w).code(), Some(0));
-    // The header is newer, the user of the precompiled one is compiled for another reason: it must find the times that it expects.
+    // The header is newer, the user of the precompiled one is compiled for another reason: it must find the times that
+    // it expects.
     w.sh("touch -d '+2 sec' v.h; echo 'int b;' >> a.c");
     let r = w.run(&["make"]);
     assert_eq!((r.code(), r.pips("hit")), (Some(0), 0), "{}{}", r.story(), r.stderr());

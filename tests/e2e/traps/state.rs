@@ -18,11 +18,21 @@ fn what_a_name_is() {
         trap("install -D below a private directory", "echo 1 > a", "install -D a p/q", "mkdir p; chmod 700 p"),
         trap("install -d of what is there", "true", "install -d d; cat d/x; :", "mkdir -m 700 d; echo 1 > d/x"),
         trap("mv -T onto a directory that is not empty", "true", "mkdir s; mv -T s d; echo $?", "mkdir -p d/s"),
-        trap("a directory in the place of an empty one", "mkdir u", "mkdir t; touch t/x; mv -T t u; echo $?", "touch u/y"),
+        trap(
+            "a directory in the place of an empty one",
+            "mkdir u",
+            "mkdir t; touch t/x; mv -T t u; echo $?",
+            "touch u/y",
+        ),
         trap("cp -s onto a file", "echo 1 > a", "cp -s $PWD/a d; echo $?", "echo x > d"),
         trap("cp -l onto a file", "echo 1 > a", "cp a b; cp -l b d; echo $?", "echo x > d"),
         trap("cp -s of what is read by nobody", "echo 1 > a", "cp -s a b; cat b", "echo 2 > a"),
-        trap("a way through `..`", "mkdir d; echo 1 > f", "cat d/../f", "rmdir d; mkdir -p x/y; echo 2 > x/f; ln -s x/y d"),
+        trap(
+            "a way through `..`",
+            "mkdir d; echo 1 > f",
+            "cat d/../f",
+            "rmdir d; mkdir -p x/y; echo 2 > x/f; ln -s x/y d",
+        ),
         trap("a way through `..` that has gone", "mkdir d; echo 1 > f", "cat d/../f; :", "rmdir d"),
         trap("a link through `..`", "mkdir d; echo 1 > f; ln -s d/../f l", "cat l; :", "rmdir d"),
         trap(
@@ -51,8 +61,18 @@ fn what_a_name_is() {
         trap("the mode of a directory", "mkdir d; chmod 755 d", "chmod 755 d", "chmod 700 d"),
         trap("a directory whose group is inherited", "mkdir d", "mkdir d/e", "chmod g+s d"),
         trap("a directory that says who may use what is new", "mkdir d", "echo x > d/f", ACL),
-        trap("the number of a directory's names", "mkdir d; touch -d @1000 d", "stat -c %h d", "mkdir d/x; touch -d @1000 d"),
-        trap("dd without making a file", "echo 1 > a; echo 2 > f", "dd if=a of=f conv=nocreat status=none 2>&1; :", "rm f"),
+        trap(
+            "the number of a directory's names",
+            "mkdir d; touch -d @1000 d",
+            "stat -c %h d",
+            "mkdir d/x; touch -d @1000 d",
+        ),
+        trap(
+            "dd without making a file",
+            "echo 1 > a; echo 2 > f",
+            "dd if=a of=f conv=nocreat status=none 2>&1; :",
+            "rm f",
+        ),
         trap(
             "a lock in a directory for everybody",
             "mkdir t; chmod 1777 t",
@@ -215,7 +235,12 @@ E",
             "touch -d @2000000000 m.c",
         ),
         trap("the time of a link", "ln -s x l; touch -h -d 2020-01-01 l", "tar cf o.tar l", "touch -h -d 2021-01-01 l"),
-        trap("the owner of a link", "ln -s x l; touch -h -d 2020-01-01 l", "tar cf o.tar l", "chown -h 1000 l; touch -h -d 2020-01-01 l"),
+        trap(
+            "the owner of a link",
+            "ln -s x l; touch -h -d 2020-01-01 l",
+            "tar cf o.tar l",
+            "chown -h 1000 l; touch -h -d 2020-01-01 l",
+        ),
     ];
     traps.iter().for_each(spring);
 }
@@ -227,21 +252,33 @@ fn words_that_name_variables() {
         Trap { env: &[("N", "2")], ..trap("a subscript", "true", "bash -c 'a=(x y z); echo ${a[N]}'", "true") },
         Trap { env: &[("N", "2")], ..trap("an offset", "true", "bash -c 's=abcdef; echo ${s:N}'", "true") },
         Trap { env: &[("OLDPWD", "/usr")], ..trap("cd -", "true", "bash -c 'cd -; pwd'", "true") },
-        Trap { env: &[("BASH_ENV", "./rc"), ("FOO", "2")], ..trap("BASH_ENV", "echo 'echo $FOO' > rc", "bash -c 'echo hi'", "true") },
+        Trap {
+            env: &[("BASH_ENV", "./rc"), ("FOO", "2")],
+            ..trap("BASH_ENV", "echo 'echo $FOO' > rc", "bash -c 'echo hi'", "true")
+        },
         Trap { env: &[("PS4", "$FOO "), ("FOO", "2")], ..trap("PS4", "true", "sh -c 'exec 2>&1; set -x; :'", "true") },
         Trap {
             env: &[("CC_PRINT_OPTIONS", "1"), ("CC_PRINT_OPTIONS_FILE", "opts")],
             ..trap("CC_PRINT_OPTIONS", "echo 'int a;' > a.c", "clang -c a.c", "true")
         },
-        Trap { env: &[("COLUMNS", "40")], ..trap("COLUMNS", "true", "gcc --help=optimizers | head -20 | cksum", "true") },
+        Trap {
+            env: &[("COLUMNS", "40")],
+            ..trap("COLUMNS", "true", "gcc --help=optimizers | head -20 | cksum", "true")
+        },
     ];
     traps.iter().for_each(spring);
 }
 
-/// Who learns of an access afterwards does not store what went through a descriptor's directory; who is asked first does.
+/// Who learns of an access afterwards does not store what went through a descriptor's directory; who is asked first
+/// does.
 #[test]
 fn a_member_of_a_descriptors_directory() {
-    let through = trap("a member of a descriptor's directory", "mkdir d; echo 1 > d/f", "exec 3<d; cat /dev/fd/3/f", "echo 2 > d/f");
+    let through = trap(
+        "a member of a descriptor's directory",
+        "mkdir d; echo 1 > d/f",
+        "exec 3<d; cat /dev/fd/3/f",
+        "echo 2 > d/f",
+    );
     let at_once = std::env::var("XL_BACKEND").is_ok_and(|b| b != "ebpf");
     spring(&if at_once { through } else { through.unstored("changed while it ran") });
 }

@@ -1,11 +1,12 @@
-//! Text that goes to somebody with a mind of its own: a reader that leaves, a terminal that is read from, a log that is read.
+//! Text that goes to somebody with a mind of its own: a reader that leaves, a terminal that is read from, a log that is
+//! read.
 
 use crate::world::World;
 
 const XL: &str = env!("CARGO_BIN_EXE_xl");
 
-/// Ends like a member of a pipe whose reader has left: also if that is known only when a capture has taken all of the text, and if the text comes
-/// from the cache.
+/// Ends like a member of a pipe whose reader has left: also if that is known only when a capture has taken all of the
+/// text, and if the text comes from the cache.
 #[test]
 fn readers_that_leave() {
     let w = World::new();
@@ -26,7 +27,8 @@ for n in 0 80 100 300; do ./say $n | {reader}; echo $n ${{PIPESTATUS[0]}}; done
     for reader in ["cat > /dev/null", "head -c1 > /dev/null", "exec <&-"] {
         w.write("b.sh", &text(reader));
         let want = w.sh("bash b.sh");
-        let want = (String::from_utf8_lossy(&want.stdout).into_owned(), String::from_utf8_lossy(&want.stderr).into_owned());
+        let want =
+            (String::from_utf8_lossy(&want.stdout).into_owned(), String::from_utf8_lossy(&want.stderr).into_owned());
         assert_eq!(want.0.as_bytes() == all.stdout, reader.starts_with("cat"), "{reader} bites nobody: {}", want.0);
         for time in ["cold", "warm"] {
             w.sh("rm -f w.o");
@@ -40,8 +42,8 @@ for n in 0 80 100 300; do ./say $n | {reader}; echo $n ${{PIPESTATUS[0]}}; done
     }
 }
 
-/// What stands in for a terminal is only written to. Who sets its modes or reads from it has the terminal itself, in the modes that it knows,
-/// and leaves it as it was.
+/// What stands in for a terminal is only written to. Who sets its modes or reads from it has the terminal itself, in
+/// the modes that it knows, and leaves it as it was.
 #[test]
 fn more_of_a_terminal_than_its_text() {
     let w = World::new();
@@ -89,7 +91,9 @@ ask(2, 'err')
         assert_eq!(got, want, "{time}: {r}");
         let unstored = |c: &str| {
             let items = r["items"].as_array().expect("items");
-            items.iter().any(|i| i["command"].to_string().contains(c) && i["not_stored"].to_string().contains("terminal for more than"))
+            items.iter().any(|i| {
+                i["command"].to_string().contains(c) && i["not_stored"].to_string().contains("terminal for more than")
+            })
         };
         assert!(unstored("menu.py") && unstored("ask.sh") && !unstored("say.sh"), "{r}");
     }

@@ -38,8 +38,8 @@ pub const STDIN_READERS: &[(i32, u8)] =
 /// Calls that read from the descriptor that is their first argument, as far as terminals are read: read, readv.
 pub const READERS: &[i32] = &[0, 19];
 
-/// Calls that tell what standard input is, with the index of the descriptor argument: fstat, lseek, ioctl (`isatty`), newfstatat and statx
-/// with an empty path.
+/// Calls that tell what standard input is, with the index of the descriptor argument: fstat, lseek, ioctl (`isatty`),
+/// newfstatat and statx with an empty path.
 pub const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
 
 /// Calls that give a descriptor another name, a number that is their second argument: dup2, dup3.
@@ -47,15 +47,17 @@ pub const DUPLICATORS: &[i32] = &[33, 292];
 
 pub const IOCTL: i32 = 16;
 
-/// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2, TIOCGWINSZ (`isatty` of
-/// musl), TIOCGPGRP.
+/// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2,
+/// TIOCGWINSZ (`isatty` of musl), TIOCGPGRP.
 pub const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
 
 /// Those of [`TERMINAL_SETTERS`] that are given a `struct termio`: TCSETA, TCSETAW, TCSETAF.
 pub const TERMINAL_SETTERS_OLD: &[u32] = &[0x5406, 0x5407, 0x5408];
 
-/// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF, TCSETS2, TCSETSW2, TCSETSF2.
-pub const TERMINAL_SETTERS: &[u32] = &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
+/// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF,
+/// TCSETS2, TCSETSW2, TCSETSF2.
+pub const TERMINAL_SETTERS: &[u32] =
+    &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
 /// Requests by which a terminal becomes somebody's own: TIOCSCTTY, TIOCSPGRP, TIOCSTI, TIOCSWINSZ.
 pub const TERMINAL_OWNERS: &[u32] = &[0x540e, 0x5410, 0x5412, 0x5414];
@@ -63,8 +65,9 @@ pub const TERMINAL_OWNERS: &[u32] = &[0x540e, 0x5410, 0x5412, 0x5414];
 /// The request that asks for the process group of a terminal, which is written where its argument points.
 pub const TIOCGPGRP: u32 = 0x540f;
 
-/// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv, writev,
-/// preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom, recvmsg, sendto, sendmsg.
+/// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv,
+/// writev, preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom,
+/// recvmsg, sendto, sendmsg.
 pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
     (0, 0),
     (1, 0),
@@ -105,7 +108,8 @@ pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
     regs.rdi = code as u64;
 }
 
-/// Turns the registers of a task stopped at the entry of a system call into "about to make it", from the exit of another.
+/// Turns the registers of a task stopped at the entry of a system call into "about to make it", from the exit of
+/// another.
 pub fn call_again(regs: &mut libc::user_regs_struct) {
     regs.rip -= 2;
     regs.rax = regs.orig_rax;

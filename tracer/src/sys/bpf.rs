@@ -1,5 +1,5 @@
-//! The raw side of eBPF: loading what [`crate::programs`] has prepared, the ring that the programs write, the page of counters that
-//! they share, the state of a task.
+//! The raw side of eBPF: loading what [`crate::programs`] has prepared, the ring that the programs write, the page of
+//! counters that they share, the state of a task.
 //!
 //! Each structure is the part of `union bpf_attr` that its command reads. Sources: bpf(2), `linux/bpf.h`, and
 //! `kernel/bpf/ringbuf.c` for the layout and the order of loads and stores.
@@ -43,7 +43,8 @@ impl Mapping {
         let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
         let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a new mapping of a descriptor that is open; nothing of ours is replaced.
-        let p = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
+        let p =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
         if p == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
@@ -155,7 +156,8 @@ pub fn is_permitted() -> bool {
 }
 
 /// # Safety
-/// `attributes` must be what `command` reads, and what it points to must live and be as large as the kernel takes it to be.
+/// `attributes` must be what `command` reads, and what it points to must live and be as large as the kernel takes it to
+/// be.
 unsafe fn call<T>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
     // SAFETY: as the caller promises; the structure itself lives until the call returns.
     let r = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
@@ -236,7 +238,8 @@ pub fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u
 /// Sets the only element of a map that has values of this size.
 pub fn fill(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
     let key = 0u32;
-    let a = Element { map: number(map), padding: 0, key: &raw const key as u64, value: value.as_ptr() as u64, flags: 0 };
+    let a =
+        Element { map: number(map), padding: 0, key: &raw const key as u64, value: value.as_ptr() as u64, flags: 0 };
     // SAFETY: the key is of the size that such maps have, the value as the caller says.
     unsafe { call(MAP_UPDATE_ELEM, &a).map(drop) }
 }
@@ -337,7 +340,8 @@ struct Element {
 /// `value` points to what the map has of it: `command` reads or writes as many bytes.
 fn element<K>(command: libc::c_long, map: BorrowedFd<'_>, key: &K, value: u64) -> io::Result<()> {
     let a = Element { map: number(map), padding: 0, key: std::ptr::from_ref(key) as u64, value, flags: 0 };
-    // SAFETY: the structure, the key and the value live until the call returns; the callers below give them the map's sizes.
+    // SAFETY: the structure, the key and the value live until the call returns; the callers below give them the map's
+    // sizes.
     unsafe { call(command, &a).map(drop) }
 }
 

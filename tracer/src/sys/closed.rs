@@ -1,7 +1,7 @@
 //! Which of the standard descriptors were closed when this process was started.
 //!
-//! Rust's runtime opens `/dev/null` in their place before `main`; the build must find them as the user left them. So they
-//! are looked at earlier, by a function that the loader runs before the runtime.
+//! Rust's runtime opens `/dev/null` in their place before `main`; the build must find them as the user left them. So
+//! they are looked at earlier, by a function that the loader runs before the runtime.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -16,8 +16,8 @@ extern "C" fn look() {
     }
 }
 
-// SAFETY: `.init_array` holds functions of this type, which the C library's start-up calls once (ELF gABI, "Initialization
-// and Termination Functions"); `look` uses nothing that the Rust runtime has to set up first.
+// SAFETY: `.init_array` holds functions of this type, which the C library's start-up calls once (ELF gABI,
+// "Initialization and Termination Functions"); `look` uses nothing that the Rust runtime has to set up first.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;

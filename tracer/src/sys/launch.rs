@@ -58,8 +58,8 @@ pub struct Replace<'a> {
     pub targets: &'a [i32],
 }
 
-/// Forks, installs `filter` in the child and lets it `execve` `program`; without a filter, the child waits to be told to.
-/// Must be called while the process has one thread.
+/// Forks, installs `filter` in the child and lets it `execve` `program`; without a filter, the child waits to be told
+/// to. Must be called while the process has one thread.
 pub fn launch(
     program: &Path,
     argv: &[&OsStr],
@@ -129,7 +129,8 @@ pub fn launch(
                 send_status(socket, b'n', -1);
                 libc::_exit(EXEC_FAILED);
             }
-            let mut fd = libc::syscall(libc::SYS_seccomp, 1, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE, &raw const program_p);
+            let mut fd =
+                libc::syscall(libc::SYS_seccomp, 1, FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE, &raw const program_p);
             if fd < 0 && *libc::__errno_location() == libc::EINVAL {
                 fd = libc::syscall(libc::SYS_seccomp, 1, FLAG_NEW_LISTENER, &raw const program_p);
             }
@@ -164,7 +165,8 @@ pub fn launch(
 }
 
 impl Launched {
-    /// Ends it before it has executed anything. Who has no listener any more fails in every call, and dies of that, if not of the signal.
+    /// Ends it before it has executed anything. Who has no listener any more fails in every call, and dies of that, if
+    /// not of the signal.
     pub fn abandon(self) {
         crate::sys::signals::send(self.pid, libc::SIGKILL);
         drop(self.way);
@@ -244,7 +246,8 @@ pub fn fork_helper(keep: &[BorrowedFd<'_>], body: impl FnOnce()) -> io::Result<i
         for fd in 0..3 {
             libc::dup2(null, fd);
         }
-        // close_range(2) is younger than some profiles of containers: they refuse it. What stayed open would look to others as if we lived.
+        // close_range(2) is younger than some profiles of containers: they refuse it. What stayed open would look to
+        // others as if we lived.
         for fd in crate::task_files::fds(libc::getpid()).into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
             libc::close(fd);
         }
@@ -298,5 +301,9 @@ pub fn wait(pid: i32) -> crate::session::Exited {
             return Exited::Code(EXEC_FAILED);
         }
     }
-    if libc::WIFSIGNALED(status) { Exited::Signal(libc::WTERMSIG(status)) } else { Exited::Code(libc::WEXITSTATUS(status)) }
+    if libc::WIFSIGNALED(status) {
+        Exited::Signal(libc::WTERMSIG(status))
+    } else {
+        Exited::Code(libc::WEXITSTATUS(status))
+    }
 }

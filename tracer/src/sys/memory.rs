@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Longest path that a system call accepts (`PATH_MAX`, with its NUL).
 const PATH_MAX: usize = 4096;
 
-/// Profiles of containers refuse process_vm_readv(2) and process_vm_writev(2) by number, whatever the task. The file in `/proc` asks for the
-/// same rights (proc(5), `/proc/pid/mem`) and costs three calls instead of one.
+/// Profiles of containers refuse process_vm_readv(2) and process_vm_writev(2) by number, whatever the task. The file in
+/// `/proc` asks for the same rights (proc(5), `/proc/pid/mem`) and costs three calls instead of one.
 static BY_FILE: AtomicBool = AtomicBool::new(false);
 
 /// Copies up to `buf.len()` bytes from `addr` of task `tid`; returns how many could be read.
@@ -22,19 +22,26 @@ pub fn read(tid: i32, addr: u64, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Tries the call, then the file. Once the file has given what the call was refused, it is asked first.
-fn by_call_or_file(tid: i32, access: OFlags, mut copy: impl FnMut(Option<&OwnedFd>) -> io::Result<usize>) -> io::Result<usize> {
+fn by_call_or_file(
+    tid: i32,
+    access: OFlags,
+    mut copy: impl FnMut(Option<&OwnedFd>) -> io::Result<usize>,
+) -> io::Result<usize> {
     if !BY_FILE.load(Ordering::Relaxed) {
         match copy(None) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EPERM | libc::ENOSYS)) => {}
             done => return done,
         }
     }
-    let file = rustix::fs::open(format!("/proc/{tid}/mem"), access | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from);
+    let file =
+        rustix::fs::open(format!("/proc/{tid}/mem"), access | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from);
     let done = file.and_then(|f| copy(Some(&f)));
     match &done {
         Ok(_) => BY_FILE.store(true, Ordering::Relaxed),
         // What is not mapped, and what cannot be an address, is one thing to the call.
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL)) => return Err(io::Error::from_raw_os_error(libc::EFAULT)),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EIO | libc::EINVAL)) => {
+            return Err(io::Error::from_raw_os_error(libc::EFAULT));
+        }
         Err(_) => {}
     }
     done
@@ -136,7 +143,8 @@ pub fn write(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<()> {
 fn write_by_call(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: `local` covers exactly `bytes`, which is only read; the remote range is another process's, checked by the kernel.
+    // SAFETY: `local` covers exactly `bytes`, which is only read; the remote range is another process's, checked by the
+    // kernel.
     let n = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
@@ -162,8 +170,8 @@ pub fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
     (r >= 0).then_some(r == 0)
 }
 
-/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2), `KCMP_VM`)? `None` where the
-/// kernel will not say.
+/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2),
+/// `KCMP_VM`)? `None` where the kernel will not say.
 pub fn shares_memory(a: i32, b: i32) -> Option<bool> {
     const KCMP_VM: i32 = 1;
     // SAFETY: plain integers only.

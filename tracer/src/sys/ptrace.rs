@@ -8,13 +8,13 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Tries whether tasks can be ended here, by attaching to one, and whether the kernel tells in which call one has stopped
-/// (Linux 5.3). Must be called while the process has one thread.
+/// Tries whether tasks can be ended here, by attaching to one, and whether the kernel tells in which call one has
+/// stopped (Linux 5.3). Must be called while the process has one thread.
 pub fn probe() -> io::Result<()> {
     crate::loader::stay_visible();
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    // SAFETY: one thread (promised); the child makes async-signal-safe calls only, and ends when our end of the pipe is closed: it
-    // needs no signal for that.
+    // SAFETY: one thread (promised); the child makes async-signal-safe calls only, and ends when our end of the pipe is
+    // closed: it needs no signal for that.
     let child = unsafe {
         let child = libc::fork();
         if child == 0 {
@@ -48,7 +48,8 @@ fn attach_once(child: i32) -> io::Result<()> {
     const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
     let done = |r: libc::c_long| if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     let mut info = [0u64; 16];
-    // SAFETY: SEIZE, INTERRUPT and DETACH take no pointers; of `info` the kernel writes at most the size that it is told.
+    // SAFETY: SEIZE, INTERRUPT and DETACH take no pointers; of `info` the kernel writes at most the size that it is
+    // told.
     unsafe {
         done(libc::ptrace(libc::PTRACE_SEIZE, child, 0usize, 0usize))?;
         done(libc::ptrace(libc::PTRACE_INTERRUPT, child, 0usize, 0usize))?;
@@ -63,7 +64,11 @@ fn attach_once(child: i32) -> io::Result<()> {
 fn waited(child: i32) -> io::Result<i32> {
     let mut status = 0;
     // SAFETY: `status` is writable.
-    if unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } < 0 { Err(io::Error::last_os_error()) } else { Ok(status) }
+    if unsafe { libc::waitpid(child, &raw mut status, libc::__WALL) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(status)
+    }
 }
 
 /// Is somebody attached to this task already?

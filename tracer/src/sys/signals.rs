@@ -28,7 +28,8 @@ extern "C" fn note_suspension(_: libc::c_int) {
     note(&SUSPENDED);
 }
 
-/// An eventfd that becomes readable when somebody types Ctrl-Z: then [`suspend`] is to be called. `None` if that is ignored. To be asked for once.
+/// An eventfd that becomes readable when somebody types Ctrl-Z: then [`suspend`] is to be called. `None` if that is
+/// ignored. To be asked for once.
 pub fn on_suspension() -> rustix::io::Result<Option<std::os::fd::OwnedFd>> {
     use rustix::event::{EventfdFlags, eventfd};
     use std::os::fd::IntoRawFd;
@@ -48,7 +49,8 @@ pub fn on_suspension() -> rustix::io::Result<Option<std::os::fd::OwnedFd>> {
 
 /// Stops this process as Ctrl-Z would have; returns when it is continued.
 pub fn suspend() {
-    // SAFETY: SIG_DFL is a valid disposition; raise(3) takes a plain integer, and a signal to the calling thread is acted on before it returns.
+    // SAFETY: SIG_DFL is a valid disposition; raise(3) takes a plain integer, and a signal to the calling thread is
+    // acted on before it returns.
     unsafe {
         libc::signal(libc::SIGTSTP, libc::SIG_DFL);
         libc::raise(libc::SIGTSTP);
@@ -90,8 +92,8 @@ pub fn forward_signals(pid: i32) {
     }
 }
 
-/// A closed pipe is an error to handle, not a reason to die; nor is a file that may grow no more (`ulimit -f`). What the build gets of the
-/// latter is not changed: a handler does not outlive `execve`.
+/// A closed pipe is an error to handle, not a reason to die; nor is a file that may grow no more (`ulimit -f`). What
+/// the build gets of the latter is not changed: a handler does not outlive `execve`.
 pub fn survive_failed_writes() {
     // SAFETY: SIG_IGN is a valid disposition.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
@@ -102,13 +104,15 @@ pub fn survive_failed_writes() {
     }
 }
 
-/// Ends this process as a child of it ended that died of `signal`: whoever waits for us sees a death by this signal, as if the child had been
-/// its own. A core has been dumped by the child, if any: there is no second one (core(5): neither to a file nor to a program).
+/// Ends this process as a child of it ended that died of `signal`: whoever waits for us sees a death by this signal, as
+/// if the child had been its own. A core has been dumped by the child, if any: there is no second one (core(5): neither
+/// to a file nor to a program).
 ///
-/// Returns only if the signal does not end us: to the first process of a namespace the kernel does not do that (pid_namespaces(7)).
+/// Returns only if the signal does not end us: to the first process of a namespace the kernel does not do that
+/// (pid_namespaces(7)).
 pub fn die_of(signal: i32) {
-    // SAFETY: prctl with integers only; a zeroed set is valid, and `sigemptyset` and `sigaddset` fill it; SIG_DFL is a valid disposition;
-    // raise(3) takes a plain integer, and ends us before it returns.
+    // SAFETY: prctl with integers only; a zeroed set is valid, and `sigemptyset` and `sigaddset` fill it; SIG_DFL is a
+    // valid disposition; raise(3) takes a plain integer, and ends us before it returns.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         let mut only: libc::sigset_t = std::mem::zeroed();

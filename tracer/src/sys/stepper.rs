@@ -87,13 +87,21 @@ fn registers(tid: i32) -> io::Result<libc::user_regs_struct> {
     // SAFETY: a zeroed `user_regs_struct` is valid and GETREGS fills it.
     unsafe {
         let mut r: libc::user_regs_struct = std::mem::zeroed();
-        if libc::ptrace(libc::PTRACE_GETREGS, tid, 0usize, &raw mut r) < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+        if libc::ptrace(libc::PTRACE_GETREGS, tid, 0usize, &raw mut r) < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(r)
+        }
     }
 }
 
 fn set_registers(tid: i32, r: &libc::user_regs_struct) -> io::Result<()> {
     // SAFETY: SETREGS only reads the structure.
-    if unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0usize, &raw const *r) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0usize, &raw const *r) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// The call in which a task is stopped, if it is stopped at an entry.
@@ -135,8 +143,8 @@ impl Stepper {
         })
     }
 
-    /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of the
-    /// root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
+    /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of
+    /// the root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
     pub fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         /// Whoever still waits for an answer learns that there is no task left to give one to.
         struct Close<'a>(&'a Stepper);
@@ -151,8 +159,8 @@ impl Stepper {
 
     fn serve_all(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         let _ = self.thread.set(std::thread::current().id());
-        let attached =
-            request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize).and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0));
+        let attached = request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize)
+            .and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0));
         if let Err(e) = attached {
             return ended(Err(e));
         }
@@ -210,7 +218,8 @@ impl Stepper {
             }
             (s, 0) => resume(tid, s),
             (_, libc::PTRACE_EVENT_EXEC) => {
-                // A thread may have taken over the number of its process's first one, whose call nobody waits for any more.
+                // A thread may have taken over the number of its process's first one, whose call nobody waits for any
+                // more.
                 self.forget(tid);
                 resume(tid, 0);
             }
@@ -247,7 +256,11 @@ impl Stepper {
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
         let tid = {
             let mut asked = self.asked.lock().expect("asked");
-            let tid = if let Answer::Install(..) | Answer::Restore(_) = answer { asked.get(&id).copied() } else { asked.remove(&id) };
+            let tid = if let Answer::Install(..) | Answer::Restore(_) = answer {
+                asked.get(&id).copied()
+            } else {
+                asked.remove(&id)
+            };
             tid.ok_or_else(gone)?
         };
         match answer {
@@ -282,8 +295,8 @@ impl Stepper {
         entry(tid).is_some_and(|c| c.nr == arch::EXECVE as u64 || c.nr == arch::EXECVEAT as u64)
     }
 
-    /// The task opens our descriptor through `/proc` and puts it in place; what was there goes to a high number that the
-    /// `execve` closes; if it is about to make another call, nothing is kept of it.
+    /// The task opens our descriptor through `/proc` and puts it in place; what was there goes to a high number that
+    /// the `execve` closes; if it is about to make another call, nothing is kept of it.
     fn install(&self, tid: i32, fd: &OwnedFd, target: i32, close_on_exec: bool) -> io::Result<()> {
         let flags = rustix::fs::fcntl_getfl(fd)?.bits() & libc::O_ACCMODE.cast_unsigned();
         let path = format!("/proc/{}/fd/{}\0", std::process::id(), fd.as_raw_fd());
@@ -350,8 +363,8 @@ impl Stepper {
     }
 }
 
-/// Does this call fail, or work differently, because we are attached? One tracer per task is all that there is; LeakSanitizer
-/// makes itself an untraced helper first.
+/// Does this call fail, or work differently, because we are attached? One tracer per task is all that there is;
+/// LeakSanitizer makes itself an untraced helper first.
 fn hindered(tid: i32, nr: i32, call: &SyscallInfo) -> bool {
     const SEIZE: u64 = 0x4206;
     let attaches = matches!(call.args[0], 0 | 16 | SEIZE);
@@ -360,7 +373,8 @@ fn hindered(tid: i32, nr: i32, call: &SyscallInfo) -> bool {
             arch::PTRACE => attaches,
             arch::CLONE => call.args[0] & libc::CLONE_UNTRACED as u64 != 0,
             // `struct clone_args` begins with the flags.
-            arch::CLONE3 => super::memory::read_u64(tid, call.args[0]).map_or(true, |flags| flags & libc::CLONE_UNTRACED as u64 != 0),
+            arch::CLONE3 => super::memory::read_u64(tid, call.args[0])
+                .map_or(true, |flags| flags & libc::CLONE_UNTRACED as u64 != 0),
             _ => false,
         }
 }
@@ -374,9 +388,11 @@ fn fail(tid: i32, errno: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Blocks SIGCHLD in this thread, and those that it starts, and makes a descriptor that becomes readable when a child stops or ends.
+/// Blocks SIGCHLD in this thread, and those that it starts, and makes a descriptor that becomes readable when a child
+/// stops or ends.
 fn children_changed() -> io::Result<OwnedFd> {
-    // SAFETY: a signal set that is filled before it is used; only this process's mask changes; a non-negative result is a fresh descriptor.
+    // SAFETY: a signal set that is filled before it is used; only this process's mask changes; a non-negative result is
+    // a fresh descriptor.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
@@ -406,8 +422,8 @@ impl Inside {
         Ok(Self { tid, original: registers(tid)?, signals: Vec::new() })
     }
 
-    /// Writes `bytes` where nobody's data are: below the red zone of the stack (System V ABI, 3.2.2). A task under `vfork`
-    /// is deeper in the shared stack than its parent.
+    /// Writes `bytes` where nobody's data are: below the red zone of the stack (System V ABI, 3.2.2). A task under
+    /// `vfork` is deeper in the shared stack than its parent.
     fn scratch(&self, bytes: &[u8]) -> io::Result<u64> {
         let at = (self.original.rsp - 512 - bytes.len() as u64) & !15;
         super::memory::write(self.tid, at, bytes)?;
@@ -426,7 +442,11 @@ impl Inside {
         arch::call_again(&mut again);
         set_registers(self.tid, &again)?;
         self.step(true)?;
-        if (-4095..0).contains(&result) { Err(io::Error::from_raw_os_error(-result as i32)) } else { Ok(result.cast_unsigned()) }
+        if (-4095..0).contains(&result) {
+            Err(io::Error::from_raw_os_error(-result as i32))
+        } else {
+            Ok(result.cast_unsigned())
+        }
     }
 
     /// Goes on to the next entry or exit.

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Size of `struct termios` of the kernel (asm-generic/termbits.h): four words of flags, the line discipline, 19 control characters.
-/// `struct termios2` begins with the same.
+/// Size of `struct termios` of the kernel (asm-generic/termbits.h): four words of flags, the line discipline, 19
+/// control characters. `struct termios2` begins with the same.
 pub const MODES: usize = 36;
 
 /// `TCGETS` (ioctl_tty(2)).

@@ -1,7 +1,8 @@
-//! What one observed call costs: `stat` in a loop, under each observer and under strace, and unobserved while somebody else is observed.
+//! What one observed call costs: `stat` in a loop, under each observer and under strace, and unobserved while somebody
+//! else is observed.
 //!
-//! Costs are per call, after what an empty loop costs in the same way: the slow observers are given fewer calls, since nobody waits
-//! for a hundred thousand stops.
+//! Costs are per call, after what an empty loop costs in the same way: the slow observers are given fewer calls, since
+//! nobody waits for a hundred thousand stops.
 
 use super::{Bench, Costs, medians, timed};
 use serde_json::{Value, json};

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: what `xl` costs and saves on builds that nobody here wrote, against the plain build, ccache and strace.
+//! `cargo xtask bench`: what `xl` costs and saves on builds that nobody here wrote, against the plain build, ccache and
+//! strace.
 //!
-//! Sources come from Debian's archive (`examples/fetch.sh`). In every round each way of building is run once, in turn, so that
-//! a machine that gets slower is slower for all; every build starts from a copy of the configured tree at the same path. CPU is
-//! that of all processes together, `xl` included, as the shell's `time` tells it. Medians are printed, and written as JSON.
-//! This measures; it tests nothing.
+//! Sources come from Debian's archive (`examples/fetch.sh`). In every round each way of building is run once, in turn,
+//! so that a machine that gets slower is slower for all; every build starts from a copy of the configured tree at the
+//! same path. CPU is that of all processes together, `xl` included, as the shell's `time` tells it. Medians are
+//! printed, and written as JSON. This measures; it tests nothing.
 
 mod calls;
 mod size;
@@ -68,8 +69,14 @@ pub fn run(args: &[&str]) -> bool {
         eprintln!("bench: build xl first: cargo build --release");
         return false;
     };
-    let has =
-        |tool: &str| Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let has = |tool: &str| {
+        Command::new(tool)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
+    };
     let b = Bench { xl, dir, ccache: has("ccache") && Path::new("/usr/lib/ccache").is_dir(), strace: has("strace") };
     for (there, tool) in [(b.ccache, "ccache"), (b.strace, "strace")] {
         if !there {
@@ -101,7 +108,8 @@ pub fn run(args: &[&str]) -> bool {
         }
     }
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let text = serde_json::to_string_pretty(&json!({ "rounds": rounds, "kernel": kernel.trim(), "results": results })).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&json!({ "rounds": rounds, "kernel": kernel.trim(), "results": results }))
+        .unwrap_or_default();
     match value("--json") {
         Some(file) => std::fs::write(file, text).map_err(|e| eprintln!("bench: cannot write `{file}`: {e}")).is_ok(),
         None => true,
@@ -159,7 +167,8 @@ impl Bench {
             }
             std::fs::create_dir_all(&base).map_err(|e| e.to_string())?;
             eprintln!("bench: {}: preparing ({kind})", w.name);
-            let fetch = Command::new("examples/fetch.sh").arg(w.package).arg(&tree).status().map_err(|e| e.to_string())?;
+            let fetch =
+                Command::new("examples/fetch.sh").arg(w.package).arg(&tree).status().map_err(|e| e.to_string())?;
             if !fetch.success() {
                 return Err("its sources cannot be had".into());
             }
@@ -204,7 +213,8 @@ impl Bench {
             }
             if self.strace {
                 reset("plain")?;
-                let command = format!("strace -f --seccomp-bpf -qq -e trace=%file,getdents64 -o /dev/null sh -c '{}'", w.build);
+                let command =
+                    format!("strace -f --seccomp-bpf -qq -e trace=%file,getdents64 -o /dev/null sh -c '{}'", w.build);
                 all.add("strace".into(), timed(&command, &[], &tree)?);
             }
         }
@@ -215,7 +225,10 @@ impl Bench {
         for (what, costs) in &all.0 {
             let (wall, cpu) = medians(costs);
             println!("| {what} | {cpu:.2} | {:.3} | {wall:.2} | {:.3} |", cpu / plain.1, wall / plain.0);
-            out.insert(what.clone(), json!({ "cpu_s": cpu, "cpu_ratio": cpu / plain.1, "wall_s": wall, "wall_ratio": wall / plain.0 }));
+            out.insert(
+                what.clone(),
+                json!({ "cpu_s": cpu, "cpu_ratio": cpu / plain.1, "wall_s": wall, "wall_ratio": wall / plain.0 }),
+            );
         }
         Ok(Value::Object(out))
     }

@@ -1,5 +1,5 @@
-//! Whether a run that stores something costs more where much is stored already: a short command that misses, beside a thousand blobs and beside a
-//! million.
+//! Whether a run that stores something costs more where much is stored already: a short command that misses, beside a
+//! thousand blobs and beside a million.
 
 use super::{Bench, Costs, medians, timed};
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ const SIZES: [u32; 2] = [1_000, 1_000_000];
 /// Times are short: this many for one of the longer builds.
 const TIMES: usize = 5;
 
-/// A cache with so many blobs. They are empty, for only their number matters; nothing names them, so they count as just coming.
+/// A cache with so many blobs. They are empty, for only their number matters; nothing names them, so they count as just
+/// coming.
 fn plant(cache: &Path, blobs: u32) -> std::io::Result<()> {
     let fan = |i: u32| cache.join(format!("cas/{:02x}", i % 256));
     for i in 0..256 {
@@ -37,7 +38,11 @@ impl Bench {
             plant(&cache, blobs).map_err(|e| format!("`{}`: {e}", cache.display()))?;
             let cache = cache.display().to_string();
             // A collection tells the store of blobs that nobody told it of.
-            timed(&format!("{xl} cache gc && {xl} cache stats | grep -q '^blobs *{blobs}$'"), &[("XL_CACHE_DIR", &cache)], &dir)?;
+            timed(
+                &format!("{xl} cache gc && {xl} cache stats | grep -q '^blobs *{blobs}$'"),
+                &[("XL_CACHE_DIR", &cache)],
+                &dir,
+            )?;
             caches.push((blobs, cache));
         }
         let mut all = Costs::default();

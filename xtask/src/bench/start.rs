@@ -1,5 +1,5 @@
-//! What `xl` costs where there is little to do: starting and ending, one edit, one trivial command. Beside it the same of another
-//! accelerator, if the words are given that are put before a command for it (`--peer 'firebuild --'`).
+//! What `xl` costs where there is little to do: starting and ending, one edit, one trivial command. Beside it the same
+//! of another accelerator, if the words are given that are put before a command for it (`--peer 'firebuild --'`).
 
 use super::{Bench, Cost, Costs, medians, timed};
 use serde_json::{Value, json};
@@ -36,7 +36,12 @@ struct Row {
 
 const ROWS: &[Row] = &[
     Row { name: "nothing to do", edits: |_, _| Ok(()), command: "make", is_build: true },
-    Row { name: "one edit in 100 files", edits: |d, n| std::fs::write(d.join("f50.c"), source(50, n)), command: "make", is_build: true },
+    Row {
+        name: "one edit in 100 files",
+        edits: |d, n| std::fs::write(d.join("f50.c"), source(50, n)),
+        command: "make",
+        is_build: true,
+    },
     Row { name: "a trivial command, hit", edits: |_, _| Ok(()), command: "sh -c 'cat in >out'", is_build: false },
     Row {
         name: "a trivial command, missed",
@@ -54,7 +59,9 @@ impl Bench {
             // The first time there is none.
             drop(std::fs::remove_dir_all(old));
         }
-        plant(&dir).and_then(|()| std::fs::write(dir.join("in"), "0")).map_err(|e| format!("`{}`: {e}", dir.display()))?;
+        plant(&dir)
+            .and_then(|()| std::fs::write(dir.join("in"), "0"))
+            .map_err(|e| format!("`{}`: {e}", dir.display()))?;
         let xl = |what: &str, backend: &str| format!("{} {what} --backend {backend} --", self.xl.display());
         let mut ways = vec![("plain".to_owned(), String::new(), String::new())];
         for backend in ["ebpf", "seccomp"] {
@@ -66,7 +73,10 @@ impl Bench {
         let mut edits = 0;
         let mut out = serde_json::Map::new();
         timed("make -j2", &[], &dir)?;
-        println!("\nlittle to do ({} rounds)\n\n| | wall ms | more than plain | CPU ms |\n|---|---|---|---|", rounds * TIMES);
+        println!(
+            "\nlittle to do ({} rounds)\n\n| | wall ms | more than plain | CPU ms |\n|---|---|---|---|",
+            rounds * TIMES
+        );
         for row in ROWS {
             let mut all = Costs::default();
             // The first time, everybody learns.
@@ -86,7 +96,10 @@ impl Bench {
             for (way, costs) in &all.0 {
                 let (wall, cpu) = ms(medians(costs));
                 println!("| {}, {way} | {wall:.1} | {:+.1} | {cpu:.1} |", row.name, wall - plain);
-                out.insert(format!("{}, {way}", row.name), json!({ "wall_ms": wall, "more_ms": wall - plain, "cpu_ms": cpu }));
+                out.insert(
+                    format!("{}, {way}", row.name),
+                    json!({ "wall_ms": wall, "more_ms": wall - plain, "cpu_ms": cpu }),
+                );
             }
         }
         Ok(Value::Object(out))

@@ -1,6 +1,7 @@
 //! Builds that nobody here wrote, for the benchmark and for the long tests. Sources are fetched by `examples/fetch.sh`.
 
-/// A build: what `examples/fetch.sh` calls it, how it is configured and built, and what two plain builds of it make differently.
+/// A build: what `examples/fetch.sh` calls it, how it is configured and built, and what two plain builds of it make
+/// differently.
 pub struct Workload {
     pub name: &'static str,
     pub package: &'static str,

@@ -1,7 +1,8 @@
 //! What GNU make prints for `-n -B -p --trace`: commands by target, then the data base.
 //!
-//! Written against the output of 4.3 and 4.4 (`file.c: print_file`, `remake.c`, `job.c` of GNU make say what is printed). The data base
-//! has one paragraph a file: `target: inputs | order-only` between comments that tell what make knows of it.
+//! Written against the output of 4.3 and 4.4 (`file.c: print_file`, `remake.c`, `job.c` of GNU make say what is
+//! printed). The data base has one paragraph a file: `target: inputs | order-only` between comments that tell what make
+//! knows of it.
 
 use crate::frontend::{Declared, Place, Step, Tool, absolute, command_key};
 use rustc_hash::FxHashMap;
@@ -60,8 +61,11 @@ fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
     let mut all: FxHashMap<Vec<u8>, Vec<Vec<u8>>> = FxHashMap::default();
     let mut target: Option<Vec<u8>> = None;
     let mut text: Vec<u8> = Vec::new();
-    for l in lines.iter().filter(|l| !(l.starts_with(b"# GNU Make ") || l.starts_with(b"make: ") || l.starts_with(b"make["))) {
-        let traced = quoted(l, b": update target '", b"' due to:").or_else(|| quoted(l, b": target '", b"' does not exist"));
+    for l in
+        lines.iter().filter(|l| !(l.starts_with(b"# GNU Make ") || l.starts_with(b"make: ") || l.starts_with(b"make[")))
+    {
+        let traced =
+            quoted(l, b": update target '", b"' due to:").or_else(|| quoted(l, b": target '", b"' does not exist"));
         if let (Some(t), true) = (traced, text.is_empty()) {
             target = Some(t.to_vec());
             continue;
@@ -114,7 +118,12 @@ impl Existing<'_> {
 }
 
 /// One paragraph of the data base, and whether it is a rule with `::`.
-fn file(paragraph: &[&[u8]], dir: &[u8], commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>, there: &mut Existing<'_>) -> Option<(Step, bool)> {
+fn file(
+    paragraph: &[&[u8]],
+    dir: &[u8],
+    commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>,
+    there: &mut Existing<'_>,
+) -> Option<(Step, bool)> {
     // Before it may stand the variables of the target: `target: NAME := value`.
     let sets = |w: &[u8]| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!=");
     let assigns = |l: &[u8]| words(l).skip(1).take(2).any(sets);
@@ -237,13 +246,21 @@ odd:: b
     fn targets_commands_and_places() {
         use cache::PathBytes;
         let d = parse(ANSWER.as_bytes(), b"/w").unwrap();
-        let text = |v: &[PathBytes]| v.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>().join(" ");
+        let text =
+            |v: &[PathBytes]| v.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>().join(" ");
         let got: Vec<String> = d
             .steps
             .iter()
             .map(|s| {
                 let commands: Vec<_> = s.commands.iter().map(|c| String::from_utf8_lossy(c)).collect();
-                format!("{}: {} | {} {commands:?} {} {}", text(&s.outputs), text(&s.inputs), text(&s.order_only), s.phony, s.place)
+                format!(
+                    "{}: {} | {} {commands:?} {} {}",
+                    text(&s.outputs),
+                    text(&s.inputs),
+                    text(&s.order_only),
+                    s.phony,
+                    s.place
+                )
             })
             .collect();
         assert_eq!(

@@ -1,9 +1,10 @@
 //! GNU make: its data base, and which command belongs to which target, as the next `make` would have them.
 //!
-//! Each make process of a build is asked again, by itself, with its own words, directory and environment, in a throw-away layer
-//! ([`super::ask`]): `-n -B` says every command, `--trace` of which target, `-p` the data base after implicit rules were searched.
-//! `MAKE=:` keeps it from running the makes below, which are asked in turn. `MAKE_RESTARTS=1` keeps `-B` from remaking included
-//! makefiles. The run itself cannot be asked: its data base lacks what the dependency files say that it has just made.
+//! Each make process of a build is asked again, by itself, with its own words, directory and environment, in a
+//! throw-away layer ([`super::ask`]): `-n -B` says every command, `--trace` of which target, `-p` the data base after
+//! implicit rules were searched. `MAKE=:` keeps it from running the makes below, which are asked in turn.
+//! `MAKE_RESTARTS=1` keeps `-B` from remaking included makefiles. The run itself cannot be asked: its data base lacks
+//! what the dependency files say that it has just made.
 
 mod database;
 mod origin;
@@ -31,11 +32,13 @@ pub fn directory(argv: &[Vec<u8>], cwd: &[u8]) -> Vec<u8> {
                 continue;
             }
             _ if w.starts_with(b"--directory=") => &w[12..],
-            // Letters of options without values may come before one with a value (make(1)); of `-j`, `-l` and `-O` it is attached.
+            // Letters of options without values may come before one with a value (make(1)); of `-j`, `-l` and `-O` it
+            // is attached.
             [b'-', letters @ ..] if !letters.starts_with(b"-") => {
                 let Some(at) = letters.iter().position(|b| b"CfIoWEjlO".contains(b)) else { continue };
                 let (option, rest) = (letters[at], &letters[at + 1..]);
-                let value = if rest.is_empty() && !b"jlO".contains(&option) { words.next().unwrap_or_default() } else { rest };
+                let value =
+                    if rest.is_empty() && !b"jlO".contains(&option) { words.next().unwrap_or_default() } else { rest };
                 if option != b'C' {
                     continue;
                 }
@@ -57,11 +60,18 @@ pub fn declared(
     s: &Sandbox,
     generated: &FxHashSet<PathBytes>,
 ) -> Result<Declared, FrontendError> {
-    if argv.windows(2).any(|w| matches!(&w[0][..], b"-f" | b"--file" | b"--makefile") && matches!(&w[1][..], b"-" | b"/dev/stdin")) {
-        return Err(FrontendError::Ask { command: one_line(&redact(argv, env)), why: "its makefile came from standard input".into() });
+    if argv
+        .windows(2)
+        .any(|w| matches!(&w[0][..], b"-f" | b"--file" | b"--makefile") && matches!(&w[1][..], b"-" | b"/dev/stdin"))
+    {
+        return Err(FrontendError::Ask {
+            command: one_line(&redact(argv, env)),
+            why: "its makefile came from standard input".into(),
+        });
     }
     let now = ask(argv, cwd, env, s, &[])?;
-    let fragments: Vec<PathBytes> = now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
+    let fragments: Vec<PathBytes> =
+        now.files.iter().filter(|f| generated.contains(*f) && is_fragment(f)).cloned().collect();
     if fragments.is_empty() {
         return Ok(now);
     }
@@ -78,7 +88,8 @@ pub fn declared(
     for step in &mut d.steps {
         let known = |i: &PathBytes| step.outputs.iter().any(|o| inputs.get(o).is_none_or(|all| all.contains(i)));
         let (kept, discovered) = std::mem::take(&mut step.inputs).into_iter().partition(|i| known(i));
-        // What is named in both ways is an ordinary prerequisite to make, and was order-only without the dependency file.
+        // What is named in both ways is an ordinary prerequisite to make, and was order-only without the dependency
+        // file.
         let lost = step.outputs.iter().filter_map(|o| order_only.get(o)).flatten().map(|p| (*p).clone());
         let lost: Vec<PathBytes> = lost.filter(|p| !step.order_only.contains(p)).collect();
         step.order_only.extend(lost);
@@ -96,7 +107,13 @@ fn is_fragment(path: &[u8]) -> bool {
 }
 
 /// One question; the files `emptied` are empty for it.
-fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, emptied: &[PathBytes]) -> Result<Declared, FrontendError> {
+fn ask(
+    argv: &[Vec<u8>],
+    cwd: &[u8],
+    env: &[Vec<u8>],
+    s: &Sandbox,
+    emptied: &[PathBytes],
+) -> Result<Declared, FrontendError> {
     let failed = |why: String| FrontendError::Ask { command: one_line(&redact(argv, env)), why };
     let mut words: Vec<OsString> = Vec::new();
     if !emptied.is_empty() {
@@ -125,11 +142,13 @@ fn ask(argv: &[Vec<u8>], cwd: &[u8], env: &[Vec<u8>], s: &Sandbox, emptied: &[Pa
     Ok(d)
 }
 
-/// The key of a command that was executed by a make that was started as `name`, in the words of an answer, where `$(MAKE)` is `:`.
+/// The key of a command that was executed by a make that was started as `name`, in the words of an answer, where
+/// `$(MAKE)` is `:`.
 pub fn key_with_make(key: &[u8], name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len());
     let mut i = 0;
-    let ends_word = |b: Option<&u8>| b.is_none_or(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'.')));
+    let ends_word =
+        |b: Option<&u8>| b.is_none_or(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'/' | b'.')));
     while i < key.len() {
         let begins = i == 0 || ends_word(key.get(i - 1));
         if begins && !name.is_empty() && key[i..].starts_with(name) && ends_word(key.get(i + name.len())) {

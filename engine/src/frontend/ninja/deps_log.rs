@@ -1,8 +1,9 @@
 //! `.ninja_deps`: what ninja remembers of dependency files that it has read and removed.
 //!
-//! The format is ninja's (`src/deps_log.h`): a signature, a version, then records of a size word and that many bytes. A path record
-//! ends in the complement of its number; a dependency record (high bit of the size) holds output, time (4 bytes in version 3, 8 in
-//! version 4) and inputs as numbers. A record for an output replaces an earlier one. A torn end is dropped, as ninja does.
+//! The format is ninja's (`src/deps_log.h`): a signature, a version, then records of a size word and that many bytes. A
+//! path record ends in the complement of its number; a dependency record (high bit of the size) holds output, time (4
+//! bytes in version 3, 8 in version 4) and inputs as numbers. A record for an output replaces an earlier one. A torn
+//! end is dropped, as ninja does.
 
 use rustc_hash::FxHashMap;
 

@@ -1,7 +1,7 @@
 //! Ninja's syntax below the level of statements: words, texts with variables, line ends.
 //!
-//! After ninja's manual ("Lexical syntax") and what ninja itself accepts: `$` before a line end continues the line and swallows
-//! the blanks that begin the next one; in a path `$ ` and `$:` stand for the character.
+//! After ninja's manual ("Lexical syntax") and what ninja itself accepts: `$` before a line end continues the line and
+//! swallows the blanks that begin the next one; in a path `$ ` and `$:` stand for the character.
 
 /// A text with variables in it, not yet expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,7 +205,11 @@ impl<'a> Lexer<'a> {
                 }
                 Some(b'{') => {
                     let rest = &self.bytes[self.pos + 2..];
-                    let end = rest.iter().position(|b| !is_name(*b)).filter(|e| rest[*e] == b'}' && *e > 0).ok_or("bad `${`")?;
+                    let end = rest
+                        .iter()
+                        .position(|b| !is_name(*b))
+                        .filter(|e| rest[*e] == b'}' && *e > 0)
+                        .ok_or("bad `${`")?;
                     t.0.push(Piece::Variable(rest[..end].to_vec()));
                     self.pos += end + 3;
                 }

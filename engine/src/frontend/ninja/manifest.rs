@@ -1,14 +1,16 @@
 //! `build.ninja`: statements, scopes, rules and edges.
 //!
-//! As ninja's manual has it: variables are expanded where they are set, those of a rule where they are used; a name on an edge is
-//! looked up in `in`/`out`, the edge, the rule, then the file's scope outwards; `include` shares the scope, `subninja` has one below.
+//! As ninja's manual has it: variables are expanded where they are set, those of a rule where they are used; a name on
+//! an edge is looked up in `in`/`out`, the edge, the rule, then the file's scope outwards; `include` shares the scope,
+//! `subninja` has one below.
 
 use super::lexer::{Lexer, Text, Wrong};
 use crate::frontend::{FrontendError, absolute, os_path};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
-/// A `build` statement. Paths as ninja has them: relative to its directory, without `.` and `..` where that is possible.
+/// A `build` statement. Paths as ninja has them: relative to its directory, without `.` and `..` where that is
+/// possible.
 #[derive(Clone, Debug, Default)]
 pub struct Edge {
     pub rule: Vec<u8>,
@@ -60,7 +62,8 @@ impl Manifest {
 
     fn read(&mut self, file: &[u8], scope: usize, depth: usize) -> Result<(), FrontendError> {
         let shown = || String::from_utf8_lossy(&absolute(&self.dir, file)).into_owned();
-        let bytes = std::fs::read(os_path(&absolute(&self.dir, file))).map_err(|source| FrontendError::Read { path: shown(), source })?;
+        let bytes = std::fs::read(os_path(&absolute(&self.dir, file)))
+            .map_err(|source| FrontendError::Read { path: shown(), source })?;
         self.files.push(file.to_vec());
         let mut l = Lexer::new(&bytes);
         let name: Arc<[u8]> = file.into();
@@ -85,7 +88,12 @@ impl Manifest {
     }
 
     /// One statement; the result is a file to read, and its scope.
-    fn statement(&mut self, l: &mut Lexer<'_>, scope: usize, file: &Arc<[u8]>) -> Result<Option<(Vec<u8>, usize)>, Wrong> {
+    fn statement(
+        &mut self,
+        l: &mut Lexer<'_>,
+        scope: usize,
+        file: &Arc<[u8]>,
+    ) -> Result<Option<(Vec<u8>, usize)>, Wrong> {
         let line = l.line;
         match l.name()? {
             b"build" => self.edge(l, scope, file.clone(), line)?,
@@ -174,7 +182,8 @@ impl Manifest {
         let all = |m: &Self, texts: Vec<Text>| -> Vec<Vec<u8>> {
             texts.iter().map(|t| canonical(&t.expand(|n| m.own(&e, n).unwrap_or_else(|| m.lookup(scope, n))))).collect()
         };
-        let (outputs, inputs, implicit, order_only) = (all(self, outputs), all(self, inputs), all(self, implicit), all(self, order_only));
+        let (outputs, inputs, implicit, order_only) =
+            (all(self, outputs), all(self, inputs), all(self, implicit), all(self, order_only));
         (e.outputs, e.inputs, e.implicit, e.order_only) = (outputs, inputs, implicit, order_only);
         if e.rule == b"phony" {
             // A name for itself, as some generators write: ninja drops it.
@@ -358,9 +367,15 @@ mod tests {
         ])
         .unwrap();
         let commands: Vec<String> = m.edges.iter().map(|e| text(&m.value(e, b"command"))).collect();
-        assert_eq!(commands, ["do 5 [5] 'b c' 'd'\\''e' > a", "do 3 [3] i/k > o", "do 4 [4] in > sub", "l", "do 5 [5] 5 > w"]);
+        assert_eq!(
+            commands,
+            ["do 5 [5] 'b c' 'd'\\''e' > a", "do 3 [3] i/k > o", "do 4 [4] in > sub", "l", "do 5 [5] 5 > w"]
+        );
         let e = &m.edges[1];
-        assert_eq!((&e.implicit[..], &e.order_only[..], e.outputs.len()), (&[b"l".to_vec()][..], &[b"m".to_vec()][..], 2));
+        assert_eq!(
+            (&e.implicit[..], &e.order_only[..], e.outputs.len()),
+            (&[b"l".to_vec()][..], &[b"m".to_vec()][..], 2)
+        );
         assert_eq!(m.files.len(), 3);
     }
 
@@ -381,7 +396,9 @@ mod tests {
             ("include build.ninja\n", 1, "without end"),
         ] {
             match load(&[("build.ninja", manifest)]) {
-                Err(FrontendError::Syntax { line: l, what, .. }) => assert!(l == line && what.contains(says), "{l} {what}"),
+                Err(FrontendError::Syntax { line: l, what, .. }) => {
+                    assert!(l == line && what.contains(says), "{l} {what}")
+                }
                 other => panic!("{manifest:?}: {other:?}"),
             }
         }
@@ -390,7 +407,9 @@ mod tests {
 
     #[test]
     fn paths_are_spelled_as_ninja_does() {
-        for (from, to) in [("./a", "a"), ("a/../b", "b"), ("../a", "../a"), ("a/..", "."), ("/..//x", "/x"), ("../../x/..", "../..")] {
+        for (from, to) in
+            [("./a", "a"), ("a/../b", "b"), ("../a", "../a"), ("a/..", "."), ("/..//x", "/x"), ("../../x/..", "../..")]
+        {
             assert_eq!(text(&canonical(from.as_bytes())), to);
         }
     }

@@ -42,7 +42,11 @@ pub fn declared(argv: &[Vec<u8>], cwd: &[u8]) -> Result<Declared, FrontendError>
     let builddir = manifest.builddir();
     let log = absolute(&dir, &[&builddir[..], if builddir.is_empty() { b"" } else { b"/" }, b".ninja_deps"].concat());
     let log = DepsLog::load(&log);
-    let mut d = Declared { tool: Tool::Ninja, files: manifest.files.iter().map(|f| absolute(&dir, f)).collect(), ..Declared::default() };
+    let mut d = Declared {
+        tool: Tool::Ninja,
+        files: manifest.files.iter().map(|f| absolute(&dir, f)).collect(),
+        ..Declared::default()
+    };
     let dynamic = dynamic(&manifest, &dir);
     for e in &manifest.edges {
         d.steps.push(step(&manifest, e, &dir, &log, &dynamic));
@@ -98,7 +102,8 @@ fn step(m: &Manifest, e: &Edge, dir: &[u8], log: &DepsLog, dynamic: &Dynamic) ->
         let path = absolute(dir, &file);
         if name == b"depfile" && m.value(e, b"deps").is_empty() {
             let text = std::fs::read(crate::frontend::os_path(&path)).unwrap_or_default();
-            s.discovered.extend(depfile::parse(&text).into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(dir, &i)));
+            s.discovered
+                .extend(depfile::parse(&text).into_iter().flat_map(|(_, inputs)| inputs).map(|i| absolute(dir, &i)));
         }
         s.byproducts.push(path);
     }
