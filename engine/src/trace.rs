@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor};
+use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Made, Op, Scope, Supervisor};
 
 /// Names by what was done to them. A name may be in several sets; whether its first access was a look or a change
 /// decides if it is an input.
@@ -123,17 +123,19 @@ impl Tracer {
         });
         let made = f.intent;
         f.intent |= a.op.writes();
-        f.made_dir |= a.call.starts_with("mkdir");
+        f.made_dir |= matches!(a.op, Op::Create { how: Made::Directory, .. });
         let t = &mut s.trace;
         t.symlinks.extend(a.path.links.iter().map(|c| text(&c.link)));
         let name = text(&a.path.path);
         match (&a.op, now) {
             (Op::Create { .. } | Op::OpenWrite { creates: true, .. }, None) => {}
-            (Op::Remove, None) if !new => {}
+            (Op::Remove { .. }, None) if !new => {}
             (_, None) if !made => _ = t.absent.insert(tidy(&a.path.path)),
             (_, None) => {}
             (Op::List, _) => _ = t.listed.insert(name),
             (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
+            // What moves is the file, not what is in it.
+            (Op::RenameSource, Some(n)) if n.kind != Kind::Directory => {}
             (
                 Op::OpenRead { content: true }
                 | Op::Exec
@@ -141,7 +143,7 @@ impl Tracer {
                 | Op::OpenWrite { keeps: true, exclusive: false, .. },
                 Some(n),
             ) if n.kind != Kind::Directory => {
-                if a.call.starts_with("rename") || (made && a.op == Op::LinkSource) {
+                if made && a.op == Op::LinkSource {
                     return;
                 }
                 t.read.insert(name);

@@ -125,7 +125,8 @@ pub enum Op {
         /// What is made is nobody else's to open: as mkstemp(3) makes its files.
         private: bool,
     },
-    /// stat, access: metadata of whatever is there.
+    /// stat, access: metadata of whatever is there. Also what is left of a call that can only fail, because a name that
+    /// it needs is not there.
     Stat,
     /// getxattr, listxattr: extended attributes.
     Attributes,
@@ -137,50 +138,93 @@ pub enum Op {
     List,
     /// chdir.
     Chdir,
-    /// The name disappears; a rename's source.
-    Remove,
-    /// The name is replaced by something that is made elsewhere (rename target), made new (mkdir, symlink, mknod,
-    /// link).
+    /// The file gets another name (link): its content counts as read.
+    LinkSource,
+    /// The file gets another name and loses this one (rename): its content counts as read. `Remove` follows.
+    RenameSource,
+    /// The name disappears: by unlink and rmdir, or, if `moved`, by rename.
+    Remove { moved: bool },
+    /// The name becomes that of something new.
     Create {
+        how: Made,
         /// It must not exist yet.
         exclusive: bool,
         /// It is nobody else's to open: as mkdtemp(3) makes its directories.
         private: bool,
     },
-    /// Another name for the file (link source), or a rename's source: its content counts as read.
-    LinkSource,
-    /// Metadata is written: mode, owner, extended attributes.
-    SetMeta,
+    /// Metadata other than times are written.
+    SetMeta(Meta),
     /// Times are written; `now` when they are the current time.
     SetTimes { now: bool },
     /// Content is cut.
     Truncate,
 }
 
+/// How a name comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// mkdir.
+    Directory,
+    /// symlink.
+    Symlink,
+    /// mknod: a device, a FIFO, a socket, or an empty file.
+    Node,
+    /// link: it is another name of a file that is there. Reported after [`Op::LinkSource`].
+    Linked,
+    /// rename: what is there under another name comes here. Reported after [`Op::RenameSource`] and [`Op::Remove`].
+    Renamed,
+}
+
+/// Which metadata a call writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meta {
+    /// chmod.
+    Mode,
+    /// chown: user and group.
+    Owner,
+    /// setxattr: an extended attribute gets a value.
+    Attribute,
+    /// removexattr: an extended attribute goes away.
+    NoAttribute,
+    /// file_setattr: flags of the file system, as chattr(1) sets them.
+    Flags,
+}
+
 impl Op {
     /// May the call change the file system?
     pub fn writes(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Self::OpenRead { .. }
-                | Self::Stat
-                | Self::Attributes
-                | Self::Readlink
-                | Self::Exec
-                | Self::List
-                | Self::Chdir
-                | Self::LinkSource
-        )
+            | Self::Stat
+            | Self::Attributes
+            | Self::Readlink
+            | Self::Exec
+            | Self::List
+            | Self::Chdir
+            | Self::LinkSource
+            | Self::RenameSource => false,
+            Self::OpenWrite { .. }
+            | Self::Remove { .. }
+            | Self::Create { .. }
+            | Self::SetMeta(_)
+            | Self::SetTimes { .. }
+            | Self::Truncate => true,
+        }
+    }
+
+    /// Is it one of the steps of a rename?
+    pub fn renames(&self) -> bool {
+        matches!(self, Self::RenameSource | Self::Remove { moved: true } | Self::Create { how: Made::Renamed, .. })
     }
 }
 
-/// One intent on one resolved path. A link is reported as `LinkSource`, `Create`; a rename as `LinkSource`, `Remove`,
+/// One intent on one resolved path. A link is reported as `LinkSource`, `Create`; a rename as `RenameSource`, `Remove`,
 /// `Create`.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub op: Op,
     pub path: Resolved,
-    /// Name of the system call, as evidence.
+    /// Name of the system call: evidence to show to people. What the call does is `op`.
     pub call: &'static str,
     /// Told after it happened: `path.state` is what is there now, and this is what is known of then.
     pub late: Option<Late>,

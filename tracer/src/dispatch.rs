@@ -4,7 +4,8 @@
 //! that are told of afterwards take another way here; see [`crate::late`].
 
 use crate::access::{Access, Escape, EscapeKind, Late, Op, StdinUse};
-use crate::arch::{self, At, Follow, Shape};
+use crate::arch::{self, At, Shape};
+use crate::meaning::{self, Step};
 use crate::process::{Process, Scope};
 use crate::request::ExecRequest;
 use crate::resolve::Resolved;
@@ -130,11 +131,10 @@ impl Inner {
 
     fn report(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) -> Flow {
         let reads = self.supervisor.observes_reads(scope);
-        let flag = |i: u8, bit: i32| n.args[i as usize] & u64::from(bit.cast_unsigned()) != 0;
-        let follows = |f: Follow| follows(f, |i| n.args[i as usize]);
+        let arg = |i: u8| n.args[i as usize];
         let one = |at, op, follow| self.one(n, p, scope, name, at, op, follow, reads);
-        if let Some((at, op, follow)) = look(shape, |i| n.args[i as usize]) {
-            return one(at, op, follow);
+        if let Some(s) = meaning::look(shape, arg) {
+            return one(s.at, s.op, s.follow);
         }
         match shape {
             Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
@@ -145,7 +145,7 @@ impl Inner {
                     if resolve.is_ok_and(|r| r & RESOLVE.1 != 0) {
                         self.escape(Some(scope), EscapeKind::Namespace, name);
                     }
-                    let (op, follow) = open_op(flags, 0o777);
+                    let (op, follow) = meaning::open(flags, 0o777);
                     one(at, op, follow)
                 }
                 Err(_) => {
@@ -153,15 +153,6 @@ impl Inner {
                     Flow::Go
                 }
             },
-            Shape::Creat(at) => {
-                one(at, Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false }, true)
-            }
-            Shape::Unlink(at) => one(at, Op::Remove, false),
-            Shape::Make(at) => {
-                let private = matches!(n.nr, arch::MKDIR | arch::MKDIRAT) && is_private(n.args[at.1 as usize + 1]);
-                one(at, Op::Create { exclusive: true, private }, false)
-            }
-            Shape::SetMeta(at, f) => one(at, Op::SetMeta, follows(f)),
             Shape::SetTimes(at, f, times) => {
                 let now = self.sets_now(n, n.args[times as usize]);
                 if n.args[at.1 as usize] == 0 {
@@ -174,33 +165,26 @@ impl Inner {
                         Op::SetTimes { now },
                     );
                 }
-                one(at, Op::SetTimes { now }, follows(f))
+                one(at, Op::SetTimes { now }, meaning::follows(f, arg))
             }
-            Shape::Truncate(at) => one(at, Op::Truncate, true),
-            Shape::SetMetaFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta),
+            Shape::SetMetaFd(meta) => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta(meta)),
             Shape::AttributesFd if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Attributes),
             Shape::TruncateFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Truncate),
             Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
             Shape::List | Shape::AttributesFd => Flow::Go,
-            Shape::Rename(from, to) => {
-                const RENAME_NOREPLACE: i32 = 1;
-                const RENAME_EXCHANGE: i32 = 2;
-                if n.nr == arch::RENAMEAT2 && flag(4, RENAME_EXCHANGE) {
+            Shape::Rename(.., flags) => {
+                if flags.is_some_and(|i| meaning::has(arg(i), libc::RENAME_EXCHANGE.cast_signed())) {
                     self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
                 }
-                let exclusive = n.nr == arch::RENAMEAT2 && flag(4, RENAME_NOREPLACE);
-                let steps = [
-                    (from, Op::LinkSource, false),
-                    (from, Op::Remove, false),
-                    (to, Op::Create { exclusive, private: false }, false),
-                ];
-                self.all(n, p, scope, name, steps)
+                self.all(n, p, scope, name, meaning::changes(shape, arg))
             }
-            Shape::Link(from, to, f) => {
-                let steps =
-                    [(from, Op::LinkSource, follows(f)), (to, Op::Create { exclusive: true, private: false }, false)];
-                self.all(n, p, scope, name, steps)
-            }
+            Shape::Creat(_)
+            | Shape::Unlink(_)
+            | Shape::Make(..)
+            | Shape::MakeDirectory(..)
+            | Shape::SetMeta(..)
+            | Shape::Truncate(_)
+            | Shape::Link(..) => self.all(n, p, scope, name, meaning::changes(shape, arg)),
             Shape::Chdir(at) => {
                 // It changes only after this; the next call reads it again.
                 let flow = match at {
@@ -233,7 +217,7 @@ impl Inner {
             }
             Shape::Seccomp => {
                 const NEW_LISTENER: i32 = 1 << 3;
-                if flag(1, NEW_LISTENER) {
+                if meaning::has(arg(1), NEW_LISTENER) {
                     self.escape(Some(scope), EscapeKind::Listener, "");
                 }
                 Flow::Go
@@ -451,7 +435,7 @@ impl Inner {
 
     /// Directories and links that go away make resolved paths stale, now and once the call has happened.
     fn about_to_write(&self, tid: i32, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves = matches!(op, Op::Remove | Op::Create { .. })
+        let moves = matches!(op, Op::Remove { .. } | Op::Create { .. })
             && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
         if moves {
             self.moved();
@@ -478,17 +462,10 @@ impl Inner {
         Flow::Go
     }
 
-    /// rename and link: what happens to the source, then to the target.
-    fn all<const N: usize>(
-        &self,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        steps: [(At, Op, bool); N],
-    ) -> Flow {
+    /// A call that changes names or files: what happens to a source, then to the target.
+    fn all(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, steps: Vec<Step>) -> Flow {
         let mut flows = Vec::new();
-        if let Some((at, _, follow)) = steps.first()
+        if let [Step { at, follow, .. }, _, ..] = &steps[..]
             && let Ok(Some((base, raw))) = self.operand(n, p, *at)
             && !raw.is_empty()
             && self.resolver.resolve(&base, &raw, *follow).state.is_none()
@@ -497,7 +474,7 @@ impl Inner {
             // Nothing can be moved or linked that is not there.
             return self.one(n, p, scope, name, *at, Op::Stat, *follow, true);
         }
-        for (at, op, follow) in steps {
+        for Step { at, op, follow } in steps {
             match self.one(n, p, scope, name, at, op, follow, true) {
                 Flow::Go => {}
                 Flow::After(job) => flows.push(job),
@@ -620,58 +597,4 @@ fn descriptor(rest: &[u8]) -> Option<(i32, &[u8])> {
     let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
     let fd = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
     Some((fd, rest[end..].strip_prefix(b"/").unwrap_or_default()))
-}
-
-/// What a call looks at and how, if all that it does can be told from its arguments; `arg` gives those.
-pub(crate) fn look(shape: Shape, arg: impl Fn(u8) -> u64) -> Option<(At, Op, bool)> {
-    match shape {
-        Shape::Open(at, flags) => {
-            let (op, follow) = open_op(arg(flags), arg(flags + 1));
-            Some((at, op, follow))
-        }
-        Shape::Stat(at, f) => Some((at, Op::Stat, follows(f, arg))),
-        Shape::Attributes(at, f) => Some((at, Op::Attributes, follows(f, arg))),
-        Shape::Readlink(at) => Some((at, Op::Readlink, false)),
-        _ => None,
-    }
-}
-
-fn follows(f: Follow, arg: impl Fn(u8) -> u64) -> bool {
-    let flag = |i: u8, bit: i32| arg(i) & u64::from(bit.cast_unsigned()) != 0;
-    match f {
-        Follow::Yes => true,
-        Follow::No => false,
-        Follow::UnlessFlag(i) => !flag(i, libc::AT_SYMLINK_NOFOLLOW),
-        Follow::IfFlag(i) => flag(i, libc::AT_SYMLINK_FOLLOW),
-    }
-}
-
-/// Are these the permissions of a thing that is nobody else's?
-fn is_private(mode: u64) -> bool {
-    mode & 0o077 == 0
-}
-
-/// What open(2) flags and permissions ask for, and whether the last link is followed.
-fn open_op(flags: u64, mode: u64) -> (Op, bool) {
-    let has = |bit: i32| flags & u64::from(bit.cast_unsigned()) != 0;
-    let follow = !(has(libc::O_NOFOLLOW) || has(libc::O_CREAT) && has(libc::O_EXCL));
-    if has(libc::O_PATH) {
-        return (Op::OpenRead { content: false }, follow);
-    }
-    let write = (flags & 3) != 0 || has(libc::O_TRUNC) || (has(libc::O_CREAT));
-    if flags & libc::O_TMPFILE as u64 == libc::O_TMPFILE as u64 {
-        return (Op::Stat, follow);
-    }
-    if !write {
-        // Of a file it only says that it is none.
-        return (Op::OpenRead { content: !has(libc::O_DIRECTORY) }, follow);
-    }
-    let creates = has(libc::O_CREAT);
-    let op = Op::OpenWrite {
-        keeps: !has(libc::O_TRUNC),
-        creates,
-        exclusive: creates && has(libc::O_EXCL),
-        private: creates && is_private(mode),
-    };
-    (op, follow)
 }

@@ -7,7 +7,8 @@
 
 use crate::access::{EscapeKind, Late};
 use crate::arch::Shape;
-use crate::dispatch::{Caller, TOO_DEEP, Target, look};
+use crate::dispatch::{Caller, TOO_DEEP, Target};
+use crate::meaning::{self, Step};
 use crate::observer::Observer;
 use crate::process::{Process, Scope};
 use crate::session::Inner;
@@ -82,7 +83,7 @@ impl Inner {
         if let Shape::Fact(fact) = shape {
             return self.supervisor.fact(scope, pid, fact);
         }
-        let Some((_, op, follow)) = look(shape, |_| u64::from(r.flags)) else { return };
+        let Some(Step { op, follow, .. }) = meaning::look(shape, |_| u64::from(r.flags)) else { return };
         let marked = |bit| r.marks & bit != 0;
         let unreadable = |why| self.escape(Some(scope), EscapeKind::Unreadable, why);
         if marked(layout::MARK_FAULT) {

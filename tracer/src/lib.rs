@@ -18,6 +18,7 @@ mod keeper;
 mod kernel_types;
 mod late;
 mod loader;
+mod meaning;
 mod observer;
 mod pool;
 mod process;
@@ -34,7 +35,7 @@ mod ticket;
 mod transport;
 mod watched;
 
-pub use access::{Access, Escape, EscapeKind, Late, Op};
+pub use access::{Access, Escape, EscapeKind, Late, Made, Meta, Op};
 pub use capture::{Chunk, Incomplete, Stream, write_all};
 pub use front::Screen;
 pub use observer::{RingSize, Unavailable as EbpfUnavailable};

@@ -60,10 +60,10 @@ impl Doing {
         match (op, state) {
             // Fails.
             (Op::OpenWrite { exclusive: true, .. } | Op::Create { exclusive: true, .. }, Some(_))
-            | (Op::Remove, None) => self,
+            | (Op::Remove { .. }, None) => self,
             (Op::Create { .. }, _) | (Op::OpenWrite { creates: true, .. }, None) => Self::Open(pid),
-            (Op::Remove, Some(s)) => Self::Removed(*s),
-            (Op::OpenWrite { .. } | Op::SetMeta | Op::SetTimes { .. } | Op::Truncate, Some(s)) => made(s),
+            (Op::Remove { .. }, Some(s)) => Self::Removed(*s),
+            (Op::OpenWrite { .. } | Op::SetMeta(_) | Op::SetTimes { .. } | Op::Truncate, Some(s)) => made(s),
             (_, Some(s)) if self == Self::Open(pid) => made(s),
             _ => self,
         }
@@ -233,6 +233,7 @@ fn leads_to_directory(link: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracer::Made;
 
     #[test]
     fn what_others_do_is_not_the_pips_doing() {
@@ -244,28 +245,26 @@ mod tests {
         };
         let (a, b) = (file("a"), file("bb"));
         let write = Op::OpenWrite { keeps: false, creates: true, exclusive: false, private: false };
-        let exclusive = Op::Create { exclusive: true, private: false };
+        let exclusive = Op::Create { how: Made::Directory, exclusive: true, private: false };
+        let remove = Op::Remove { moved: false };
         let modify = Op::OpenWrite { keeps: true, creates: false, exclusive: false, private: false };
         // What it does, one after the other, in which state it finds the name, and in which of them somebody else is
         // seen.
         type Steps<'a> = &'a [(&'a Op, Option<FileStat>, bool)];
         let cases: [(&str, Steps<'_>); 11] = [
             ("made by the other", &[(&Op::Stat, None, false), (&Op::Stat, a, true)]),
-            ("made by the other, removed by the pip", &[(&Op::Stat, None, false), (&Op::Remove, a, true)]),
+            ("made by the other, removed by the pip", &[(&Op::Stat, None, false), (&remove, a, true)]),
             ("replaced by the other", &[(&Op::Stat, a, false), (&Op::Stat, b, true)]),
             ("removed by the other", &[(&Op::Stat, a, false), (&write, None, true)]),
-            (
-                "its own",
-                &[(&write, None, false), (&Op::Stat, a, false), (&Op::Remove, a, false), (&Op::Stat, None, false)],
-            ),
+            ("its own", &[(&write, None, false), (&Op::Stat, a, false), (&remove, a, false), (&Op::Stat, None, false)]),
             ("its own, replaced", &[(&write, None, false), (&Op::Stat, a, false), (&Op::LinkSource, b, true)]),
             ("its own, removed", &[(&write, None, false), (&Op::Stat, a, false), (&Op::Stat, None, true)]),
             (
                 "its own, replaced by itself",
                 &[(&write, None, false), (&Op::Stat, a, false), (&write, a, false), (&Op::Stat, a, false)],
             ),
-            ("removed, and made by the other", &[(&Op::Remove, a, false), (&Op::Stat, b, true)]),
-            ("not removed", &[(&Op::Remove, a, false), (&Op::Stat, a, false)]),
+            ("removed, and made by the other", &[(&remove, a, false), (&Op::Stat, b, true)]),
+            ("not removed", &[(&remove, a, false), (&Op::Stat, a, false)]),
             ("not made, for it is there", &[(&exclusive, a, false), (&Op::Stat, None, true), (&modify, a, false)]),
         ];
         for (name, steps) in cases {

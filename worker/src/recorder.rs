@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tracer::access::StdinUse;
-use tracer::{Access, Late, Op};
+use tracer::{Access, Late, Made, Meta, Op};
 
 /// The accesses of one pip.
 #[derive(Debug, Default)]
@@ -367,7 +367,7 @@ impl Accesses {
     /// asked for.
     fn notice_others(&mut self, access: &Access, state: Option<FileStat>, ensures: bool, pid: i32) {
         let path = &access.path.path;
-        if access.call.starts_with("rename") && state.is_none_or(|s| s.is_dir()) {
+        if access.op.renames() && state.is_none_or(|s| s.is_dir()) {
             self.renamed.insert(path.clone());
         }
         let Some(r) = self.names.get_mut(path) else { return };
@@ -402,7 +402,10 @@ impl Accesses {
         let op = &access.op;
         let looks = !matches!(
             op,
-            Op::OpenWrite { keeps: false, .. } | Op::OpenWrite { exclusive: true, .. } | Op::Create { .. } | Op::Remove
+            Op::OpenWrite { keeps: false, .. }
+                | Op::OpenWrite { exclusive: true, .. }
+                | Op::Create { .. }
+                | Op::Remove { .. }
         );
         let new = !self.names.contains_key(&access.path.path);
         self.now += 1;
@@ -438,6 +441,7 @@ impl Accesses {
                 Op::OpenRead { content: true }
                     | Op::Exec
                     | Op::LinkSource
+                    | Op::RenameSource
                     | Op::List
                     | Op::OpenWrite { keeps: true, .. }
             );
@@ -453,8 +457,7 @@ impl Accesses {
         let compares = running.interprets && Times::Elsewhere.of(&access.path.path, directory, &running.cwd);
         r.may_compare |= time_is_left && compares && !op.writes();
         // Who gives a directory's name away, or moves something into its place, finds out whether it is empty.
-        let gives_away =
-            matches!(op, Op::Remove) || matches!(op, Op::Create { .. }) && access.call.starts_with("rename");
+        let gives_away = matches!(op, Op::Remove { .. } | Op::Create { how: Made::Renamed, .. });
         if directory && r.listing.is_none() && !own && gives_away {
             let members = cache::collect::list(&access.path.path).unwrap_or_default();
             r.listing = Some(Listing { members, at: self.now });
@@ -466,7 +469,7 @@ impl Accesses {
         r.interpreted |= running.interprets && runs;
         r.sourced |= running.sources && runs;
         match op {
-            Op::OpenRead { content: true } | Op::Exec | Op::LinkSource => {
+            Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::RenameSource => {
                 if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
                     self.own_sources.look_into(&access.path.path);
                 }
@@ -482,8 +485,8 @@ impl Accesses {
                     r.times |= time_is_left && times;
                 }
                 // A new name changes its state, and what is read has to be hashed before that.
-                hash = !own && is_file && r.before.is_none() && access.call.starts_with("link");
-                if *op == Op::LinkSource && time_is_left && is_file {
+                hash = !own && is_file && r.before.is_none() && *op == Op::LinkSource;
+                if matches!(op, Op::LinkSource | Op::RenameSource) && time_is_left && is_file {
                     self.moved.extend(state.map(|s| ((s.dev, s.ino), access.path.path.clone())));
                 }
             }
@@ -543,27 +546,27 @@ impl Accesses {
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
-            Op::Create { exclusive, private } => {
+            Op::Create { how, exclusive, private } => {
                 r.private |= new && *exclusive && *private;
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
                 r.exclusive |= new && *exclusive && !running.probes_output;
                 r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
                 r.any_name |= r.random || new && *exclusive && running.scratches;
                 r.created = true;
-                r.moved_in |= access.call.starts_with("rename");
+                r.moved_in |= *how == Made::Renamed;
                 r.in_place = false;
                 r.removed = false;
             }
-            Op::Remove => {
+            Op::Remove { moved } => {
                 r.in_place = false;
                 r.removed = true;
-                r.moved_away |= access.call.starts_with("rename");
+                r.moved_away |= moved;
             }
-            Op::SetMeta | Op::Truncate => {
+            Op::SetMeta(_) | Op::Truncate => {
                 r.read |= !own && is_file;
                 r.probed |= !own;
-                r.sets_owner |= access.call.contains("chown");
-                r.sets_attributes |= access.call.contains("setxattr");
+                r.sets_owner |= *op == Op::SetMeta(Meta::Owner);
+                r.sets_attributes |= *op == Op::SetMeta(Meta::Attribute);
             }
             Op::SetTimes { now } => {
                 r.read |= !own && is_file;
@@ -573,7 +576,7 @@ impl Accesses {
                 self.sets_times |= !now && (running.times.of_unread() || moves);
             }
         }
-        r.anew |= matches!(op, Op::Remove | Op::Create { .. });
+        r.anew |= matches!(op, Op::Remove { .. } | Op::Create { .. });
         if op.writes() {
             let utility = running.tool.is_some_and(|t| t.class == tools::Class::Utility);
             if running.probes_output && (!utility || r.soft_by == Some(pid)) {
@@ -587,7 +590,7 @@ impl Accesses {
             r.intent = true;
         }
         // Whoever learns the time of a file that was moved learns that of the file that it was.
-        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource)
+        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource | Op::RenameSource)
             && (times || running.times.of_unread());
         if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| *p != access.path.path) {
             self.names.get_mut(&from).expect("what was moved was accessed").times = true;

@@ -10,7 +10,7 @@ use crate::times::{self, Times};
 use crate::tools::{self, Class, Tool};
 use crate::{macros, scripts};
 use std::sync::Arc;
-use tracer::{Access, Op};
+use tracer::{Access, Made, Op};
 
 /// Which directories a program makes if they are not there, whatever the reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub(crate) enum Ensures {
 impl Ensures {
     /// Is this a look at such a directory, or the making of it?
     pub(crate) fn makes(self, a: &Access, root: &[u8]) -> bool {
-        let looks = matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. }) || a.call.starts_with("mkdir");
+        let looks =
+            matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. } | Op::Create { how: Made::Directory, .. });
         let is_meant = match self {
             Self::None => false,
             Self::Objects => tools::LIBTOOL_OBJECTS.contains(&tools::base_name(&a.path.path)),

@@ -2,12 +2,13 @@
 
 mod x86_64;
 
+use crate::access::{EscapeKind, Fact, Made, Meta};
+
 pub use x86_64::{
     AUDIT_ARCH, CLONE, CLONE3, DESCRIPTOR_USERS, DUPLICATORS, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL,
-    FOREIGN_ABI_BIT, FOREIGN_EXECS, HIGHEST_KNOWN, IO_URING_SETUP, IOCTL, MKDIR, MKDIRAT, OPEN_BY_HANDLE_AT, PTRACE,
-    READERS, RENAMEAT2, RT_SIGACTION, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_ASKERS, STDIN_READERS, TABLE,
-    TERMINAL_OWNERS, TERMINAL_REQUESTS, TERMINAL_SETTERS, TERMINAL_SETTERS_OLD, TIOCGPGRP, UTIMENSAT, call_again,
-    exit_group_registers,
+    FOREIGN_ABI_BIT, FOREIGN_EXECS, HIGHEST_KNOWN, IO_URING_SETUP, IOCTL, OPEN_BY_HANDLE_AT, PTRACE, READERS,
+    RT_SIGACTION, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_ASKERS, STDIN_READERS, TABLE, TERMINAL_OWNERS,
+    TERMINAL_REQUESTS, TERMINAL_SETTERS, TERMINAL_SETTERS_OLD, TIOCGPGRP, UTIMENSAT, call_again, exit_group_registers,
 };
 
 /// Where a call's path is, and whether its last symbolic link is followed.
@@ -44,20 +45,22 @@ pub enum Shape {
     AttributesFd,
     /// readlink.
     Readlink(At),
-    /// rename, from and to.
-    Rename(At, At),
+    /// rename, from and to, and index of the flags, if there are any.
+    Rename(At, At, Option<u8>),
     /// link, from and to.
     Link(At, At, Follow),
-    /// mkdir, mknod, symlink: a new name.
-    Make(At),
+    /// symlink, mknod: a new name.
+    Make(At, Made),
+    /// mkdir: path and index of the mode.
+    MakeDirectory(At, u8),
     /// unlink, rmdir.
     Unlink(At),
     /// chmod, chown, setxattr: metadata is written.
-    SetMeta(At, Follow),
+    SetMeta(At, Follow, Meta),
     /// utime and its like: index of the times, which may be null for "now".
     SetTimes(At, Follow, u8),
     /// fchmod, fchown, fsetxattr on the descriptor in argument 0.
-    SetMetaFd,
+    SetMetaFd(Meta),
     /// ftruncate, fallocate on the descriptor in argument 0.
     TruncateFd,
     /// truncate.
@@ -67,7 +70,7 @@ pub enum Shape {
     /// getdents on the descriptor in argument 0.
     List,
     /// getcwd, uname, …: a fact of the machine or the process.
-    Fact(super::access::Fact),
+    Fact(Fact),
     /// connect, bind, sendto with an address: index of the address and of its length.
     Socket(u8, u8),
     /// seccomp: a listener is asked for by a flag in argument 1.
@@ -79,7 +82,7 @@ pub enum Shape {
     /// setuid, setresgid and their like: how many ids there are, and whether they are groups.
     Ids(u8, bool),
     /// Something that no observation can describe.
-    Escape(super::access::EscapeKind),
+    Escape(EscapeKind),
 }
 
 /// Can a call be told of after it has happened, because it changes nothing that matters?
@@ -113,6 +116,6 @@ impl Shape {
 
     /// Does it give names to files, or take them away?
     pub fn renames(&self) -> bool {
-        matches!(self, Self::Rename(..) | Self::Link(..) | Self::Make(_) | Self::Unlink(_))
+        matches!(self, Self::Rename(..) | Self::Link(..) | Self::Make(..) | Self::MakeDirectory(..) | Self::Unlink(_))
     }
 }

@@ -1,7 +1,7 @@
 //! x86-64: numbers from `arch/x86/entry/syscalls/syscall_64.tbl` of Linux 6.18.
 
 use super::{At, Follow, Shape};
-use crate::access::{EscapeKind, Fact};
+use crate::access::{EscapeKind, Fact, Made, Meta};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`.
 pub const AUDIT_ARCH: u32 = 0xc000_003e;
@@ -17,14 +17,11 @@ pub const EXECVEAT: i32 = 322;
 pub const CLONE: i32 = 56;
 pub const CLONE3: i32 = 435;
 pub const EXIT: i32 = 60;
-pub const MKDIR: i32 = 83;
-pub const MKDIRAT: i32 = 258;
 pub const EXIT_GROUP: i32 = 231;
 pub const FCNTL: i32 = 72;
 pub const RT_SIGACTION: i32 = 13;
 pub const PTRACE: i32 = 101;
 pub const SENDMSG: i32 = 46;
-pub const RENAMEAT2: i32 = 316;
 pub const UTIMENSAT: i32 = 280;
 pub const SENDTO: i32 = 44;
 pub const IO_URING_SETUP: i32 = 425;
@@ -150,37 +147,37 @@ pub const TABLE: &[(i32, &str, Shape)] = &[
     (254, "inotify_add_watch", Shape::Stat(cwd(1), Follow::Yes)),
     (89, "readlink", Shape::Readlink(cwd(0))),
     (267, "readlinkat", Shape::Readlink(at(0, 1))),
-    (82, "rename", Shape::Rename(cwd(0), cwd(1))),
-    (264, "renameat", Shape::Rename(at(0, 1), at(2, 3))),
-    (316, "renameat2", Shape::Rename(at(0, 1), at(2, 3))),
+    (82, "rename", Shape::Rename(cwd(0), cwd(1), None)),
+    (264, "renameat", Shape::Rename(at(0, 1), at(2, 3), None)),
+    (316, "renameat2", Shape::Rename(at(0, 1), at(2, 3), Some(4))),
     (86, "link", Shape::Link(cwd(0), cwd(1), Follow::No)),
     (265, "linkat", Shape::Link(at(0, 1), at(2, 3), Follow::IfFlag(4))),
-    (88, "symlink", Shape::Make(cwd(1))),
-    (266, "symlinkat", Shape::Make(at(1, 2))),
+    (88, "symlink", Shape::Make(cwd(1), Made::Symlink)),
+    (266, "symlinkat", Shape::Make(at(1, 2), Made::Symlink)),
     (87, "unlink", Shape::Unlink(cwd(0))),
     (263, "unlinkat", Shape::Unlink(at(0, 1))),
     (84, "rmdir", Shape::Unlink(cwd(0))),
-    (83, "mkdir", Shape::Make(cwd(0))),
-    (258, "mkdirat", Shape::Make(at(0, 1))),
-    (133, "mknod", Shape::Make(cwd(0))),
-    (259, "mknodat", Shape::Make(at(0, 1))),
-    (90, "chmod", Shape::SetMeta(cwd(0), Follow::Yes)),
-    (268, "fchmodat", Shape::SetMeta(at(0, 1), Follow::Yes)),
-    (452, "fchmodat2", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(3))),
-    (92, "chown", Shape::SetMeta(cwd(0), Follow::Yes)),
-    (94, "lchown", Shape::SetMeta(cwd(0), Follow::No)),
-    (260, "fchownat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4))),
-    (188, "setxattr", Shape::SetMeta(cwd(0), Follow::Yes)),
-    (189, "lsetxattr", Shape::SetMeta(cwd(0), Follow::No)),
-    (197, "removexattr", Shape::SetMeta(cwd(0), Follow::Yes)),
-    (198, "lremovexattr", Shape::SetMeta(cwd(0), Follow::No)),
-    (463, "setxattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2))),
-    (466, "removexattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2))),
-    (469, "file_setattr", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4))),
-    (91, "fchmod", Shape::SetMetaFd),
-    (93, "fchown", Shape::SetMetaFd),
-    (190, "fsetxattr", Shape::SetMetaFd),
-    (199, "fremovexattr", Shape::SetMetaFd),
+    (83, "mkdir", Shape::MakeDirectory(cwd(0), 1)),
+    (258, "mkdirat", Shape::MakeDirectory(at(0, 1), 2)),
+    (133, "mknod", Shape::Make(cwd(0), Made::Node)),
+    (259, "mknodat", Shape::Make(at(0, 1), Made::Node)),
+    (90, "chmod", Shape::SetMeta(cwd(0), Follow::Yes, Meta::Mode)),
+    (268, "fchmodat", Shape::SetMeta(at(0, 1), Follow::Yes, Meta::Mode)),
+    (452, "fchmodat2", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(3), Meta::Mode)),
+    (92, "chown", Shape::SetMeta(cwd(0), Follow::Yes, Meta::Owner)),
+    (94, "lchown", Shape::SetMeta(cwd(0), Follow::No, Meta::Owner)),
+    (260, "fchownat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4), Meta::Owner)),
+    (188, "setxattr", Shape::SetMeta(cwd(0), Follow::Yes, Meta::Attribute)),
+    (189, "lsetxattr", Shape::SetMeta(cwd(0), Follow::No, Meta::Attribute)),
+    (197, "removexattr", Shape::SetMeta(cwd(0), Follow::Yes, Meta::NoAttribute)),
+    (198, "lremovexattr", Shape::SetMeta(cwd(0), Follow::No, Meta::NoAttribute)),
+    (463, "setxattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2), Meta::Attribute)),
+    (466, "removexattrat", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(2), Meta::NoAttribute)),
+    (469, "file_setattr", Shape::SetMeta(at(0, 1), Follow::UnlessFlag(4), Meta::Flags)),
+    (91, "fchmod", Shape::SetMetaFd(Meta::Mode)),
+    (93, "fchown", Shape::SetMetaFd(Meta::Owner)),
+    (190, "fsetxattr", Shape::SetMetaFd(Meta::Attribute)),
+    (199, "fremovexattr", Shape::SetMetaFd(Meta::NoAttribute)),
     (132, "utime", Shape::SetTimes(cwd(0), Follow::Yes, 1)),
     (235, "utimes", Shape::SetTimes(cwd(0), Follow::Yes, 1)),
     (261, "futimesat", Shape::SetTimes(at(0, 1), Follow::Yes, 2)),
