@@ -10,8 +10,10 @@ pub mod digest;
 pub mod entry;
 pub mod error;
 pub mod file_stat;
+pub mod home;
 pub mod materialise;
 pub mod observation;
+pub mod path;
 pub mod path_set;
 pub mod product;
 pub mod stable_hash;
@@ -23,10 +25,8 @@ pub use entry::{Entry, Output, OutputKind, Text, Time};
 pub use error::{Error, IoResultExt, Result};
 pub use file_stat::{FileStat, Kind};
 pub use observation::{Fact, Observation, Value};
+pub use path::{PathBytes, shown};
 pub use path_set::PathSet;
 pub use product::Product;
 pub use stable_hash::Fingerprint;
 pub use store::Store;
-
-/// A path as the kernel has it: bytes, shared.
-pub type PathBytes = std::sync::Arc<[u8]>;

@@ -16,7 +16,7 @@ pub struct EbpfMemo {
 
 impl EbpfMemo {
     pub fn new() -> Option<Self> {
-        let dir = engine::config::user_cache_dir(|v| std::env::var_os(v))?;
+        let dir = cache::home::user_cache_dir(|v| std::env::var_os(v))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let me = rustix::fs::stat("/proc/self/exe").ok()?;
         // What a sandbox takes away counts, too.

@@ -7,7 +7,7 @@
 
 use crate::exit_code;
 use crate::messages::CommandError;
-use engine::home;
+use ::cache::home;
 use rustix::fs::Access;
 use std::fs::File;
 use std::io::{ErrorKind, Write};

@@ -242,14 +242,6 @@ pub fn workspace_root(cwd: &Path) -> PathBuf {
     up("xl.toml").or_else(|| up(".git")).unwrap_or_else(|| cwd.to_owned())
 }
 
-/// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives
-/// environment variables.
-pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-    let absolute = |n: &str| var(n).map(PathBuf::from).filter(|p| p.is_absolute());
-    let home = || Some(crate::home::dir(&var)?.join(".cache"));
-    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("xl"))
-}
-
 impl Config {
     /// Where something about this workspace (`audits`, `healed`) is kept beside the cache, as JSON.
     pub fn kept(&self, what: &str) -> PathBuf {
@@ -296,7 +288,7 @@ impl Config {
             let mut note = |k: &str, v: String| c.origins.push((k.to_owned(), v, from.clone()));
             if let Some(d) = f.cache.dir {
                 note("cache.dir", d.display().to_string());
-                dir = Some(path.parent().unwrap_or(Path::new("/")).join(crate::home::expand(&d)));
+                dir = Some(path.parent().unwrap_or(Path::new("/")).join(cache::home::expand(&d)));
             }
             if let Some(n) = f.cache.max_bytes {
                 note("cache.max_bytes", n.to_string());
@@ -362,13 +354,13 @@ impl Config {
         }
         if let Some(d) = var("XL_CACHE_DIR") {
             c.origins.push(("cache.dir".into(), d.to_string_lossy().into_owned(), "XL_CACHE_DIR".into()));
-            dir = Some(crate::home::expand(Path::new(&d)));
+            dir = Some(cache::home::expand(Path::new(&d)));
         }
         if let Some(d) = &o.cache_dir {
             c.origins.push(("cache.dir".into(), d.display().to_string(), "--cache-dir".into()));
-            dir = Some(crate::home::expand(d));
+            dir = Some(cache::home::expand(d));
         }
-        c.cache_dir = cwd.join(dir.or_else(|| user_cache_dir(&var)).ok_or(ConfigError::NoHome)?);
+        c.cache_dir = cwd.join(dir.or_else(|| cache::home::user_cache_dir(&var)).ok_or(ConfigError::NoHome)?);
         c.evict_bytes = evict.unwrap_or(c.max_bytes / 10);
         Ok(c)
     }
@@ -518,7 +510,7 @@ mod tests {
         let c =
             load("[cache]\nmax_bytes = '10G'\nevict_bytes = '1 GiB'\ndir = '~/x'\n[[deny]]\npath = '~/.ssh/**'\nreason = 'x'\n").unwrap();
         assert_eq!((c.max_bytes, c.evict_bytes), (10_000_000_000, 1 << 30));
-        let home = crate::home::dir(|v| std::env::var_os(v)).unwrap();
+        let home = cache::home::dir(|v| std::env::var_os(v)).unwrap();
         assert_eq!(c.cache_dir, home.join("x"));
         assert!(c.deny.find(home.join(".ssh/id").as_os_str().as_encoded_bytes()).is_some());
         for (bad, line) in

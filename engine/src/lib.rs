@@ -17,7 +17,6 @@ pub mod frontend;
 pub mod gc;
 pub mod graph;
 pub mod heal;
-pub mod home;
 pub mod journal;
 pub mod lookup;
 pub mod observed;

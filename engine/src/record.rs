@@ -158,24 +158,3 @@ pub fn end_of<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> String {
     let start = if cut { end.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1) } else { 0 };
     String::from_utf8_lossy(&end[start..]).into_owned()
 }
-
-/// A name as text: two different ones stay different, bytes that are no UTF-8 are `\xHH`.
-pub fn shown(name: &[u8]) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.utf8_chunks() {
-        out.push_str(c.valid());
-        c.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_stay_different() {
-        assert_eq!(shown("ä b".as_bytes()), "ä b");
-        assert_eq!((shown(b"c\xff.h"), shown(b"c\xfe.h")), ("c\\xff.h".into(), "c\\xfe.h".into()));
-    }
-}

@@ -113,7 +113,7 @@ pub struct Now {
     pub elapsed: Duration,
 }
 
-pub(crate) use crate::record::shown as text;
+pub(crate) use cache::shown as text;
 
 pub(crate) fn micros(t: Instant) -> u64 {
     u64::try_from(t.elapsed().as_micros()).unwrap_or(u64::MAX)

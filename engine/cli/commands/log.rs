@@ -7,7 +7,7 @@ use crate::exit_code;
 use crate::messages::{CommandError, say};
 use crate::output::print;
 use crate::shorten::shorten;
-use engine::home;
+use ::cache::home;
 use engine::{BuildRecord, Item, Outcome};
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,8 @@ use crate::app::{self, CompletionsArgs, ManArgs};
 use crate::exit_code;
 use crate::messages::CommandError;
 use crate::output::print;
+use ::cache::home;
 use clap_mangen::Man;
-use engine::home;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 

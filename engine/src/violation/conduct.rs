@@ -6,8 +6,8 @@ use super::place::{Where, below};
 use super::{Fix, Kind, Severity, suggest};
 use crate::frontend::{Step, Tool, os_path};
 use crate::observed::{Fault, How, Made, Seen};
-use crate::record::shown;
 use cache::PathBytes;
+use cache::shown;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::os::unix::ffi::OsStrExt;
 

@@ -42,7 +42,7 @@ impl Surroundings {
     fn scratch(&self) -> &[PathBytes] {
         self.scratch.get_or_init(|| {
             // What a compiler's cache keeps for the user is no trace of the build.
-            let own = crate::config::user_cache_dir(|v| std::env::var_os(v))
+            let own = cache::home::user_cache_dir(|v| std::env::var_os(v))
                 .and_then(|d| d.parent().map(|p| p.as_os_str().to_owned()));
             let all = ["TMPDIR", "XDG_RUNTIME_DIR"].iter().filter_map(std::env::var_os).chain(own);
             all.filter(|d| d.as_bytes().starts_with(b"/"))

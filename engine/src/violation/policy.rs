@@ -2,7 +2,7 @@
 
 use super::{Kind, Severity};
 use crate::config::ToolGlob;
-use crate::home::expand;
+use cache::home::expand;
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -6,8 +6,8 @@ use super::declared::{Declarations, Driver, StepId};
 use super::place::below;
 use crate::frontend::{Step, Tool};
 use crate::observed::Observed;
-use crate::record::shown as text;
 use cache::PathBytes;
+use cache::shown as text;
 use std::path::Path;
 
 /// Who wrote the build file.

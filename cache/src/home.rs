@@ -1,4 +1,4 @@
-//! Where a user is at home.
+//! Where a user is at home, and keeps caches.
 //!
 //! Without the variable that is read from `/etc/passwd`, not asked of getpwuid(3): that loads the libraries which
 //! `nsswitch.conf` names, and a program that is linked statically dies of it (tried: glibc 2.36, libnss_systemd). Who
@@ -24,6 +24,14 @@ pub fn expand(path: &Path) -> PathBuf {
         Some(home) => home.join(rest),
         None => path.to_owned(),
     }
+}
+
+/// Where a user's caches are (XDG Base Directory Specification: what is no absolute path is ignored); `var` gives
+/// environment variables.
+pub fn user_cache_dir(var: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let absolute = |n: &str| var(n).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || Some(dir(&var)?.join(".cache"));
+    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("xl"))
 }
 
 /// passwd(5): `name:password:uid:gid:comment:home:shell`.
