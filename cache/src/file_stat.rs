@@ -1,7 +1,8 @@
 //! The state of a name: what `lstat` says, reduced to what results may depend on.
 
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, Timespec, Timestamps};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// File type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,3 +87,24 @@ pub fn seconds(time: i128) -> i64 {
 
 /// The longest tick of a kernel that stamps files (`HZ=100`): 10 ms.
 pub const TICK: i128 = 10_000_000;
+
+const SECOND: i128 = 1_000_000_000;
+
+/// Older than whatever it is made from: one second after the epoch, since ninja takes the epoch itself for "not there".
+pub const OLD: i128 = SECOND;
+
+/// Gives a name, not what a link leads to, an old time. Needs no right to write (utimensat(2): the owner may).
+pub fn age(path: &Path) -> std::io::Result<()> {
+    set_time(path, OLD)
+}
+
+/// Gives a name, not what a link leads to, this time: `ns` nanoseconds since the epoch.
+pub fn set_time(path: &Path, ns: i128) -> std::io::Result<()> {
+    let beyond = |_| std::io::Error::from(rustix::io::Errno::OVERFLOW);
+    let t = Timespec {
+        tv_sec: i64::try_from(ns.div_euclid(SECOND)).map_err(beyond)?,
+        tv_nsec: i64::try_from(ns.rem_euclid(SECOND)).map_err(beyond)?,
+    };
+    let times = Timestamps { last_access: t, last_modification: t };
+    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}

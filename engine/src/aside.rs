@@ -6,9 +6,10 @@
 
 use crate::config::Config;
 use crate::frontend::os_path;
+use cache::file_stat::{OLD, age, set_time as date};
 use cache::materialise::TEMPORARY_PREFIX;
 use cache::{Digest, FileStat, PathBytes};
-use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{CWD, RenameFlags};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -164,27 +165,6 @@ fn duplicate(from: &Path, to: &Path) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&scratch);
     }
     copied
-}
-
-const SECOND: i128 = 1_000_000_000;
-
-/// Older than whatever it is made from: one second after the epoch, since ninja takes the epoch itself for "not there".
-const OLD: i128 = SECOND;
-
-/// Gives a name, not what a link leads to, an old time. Needs no right to write (utimensat(2): the owner may).
-pub(crate) fn age(path: &Path) -> std::io::Result<()> {
-    date(path, OLD)
-}
-
-/// `ns` since the epoch.
-fn date(path: &Path, ns: i128) -> std::io::Result<()> {
-    let beyond = |_| std::io::Error::from(rustix::io::Errno::OVERFLOW);
-    let t = Timespec {
-        tv_sec: i64::try_from(ns.div_euclid(SECOND)).map_err(beyond)?,
-        tv_nsec: i64::try_from(ns.rem_euclid(SECOND)).map_err(beyond)?,
-    };
-    let times = Timestamps { last_access: t, last_modification: t };
-    Ok(rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]

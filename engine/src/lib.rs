@@ -1,7 +1,7 @@
 //! What happens to each command of a build: driver or pip, lookup, hit or run, publication, record.
 //!
 //! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is known
-//! before it runs) → [`lookup`] (candidates against [`file_state`]) → `start` (hit: materialise and replay; miss: run
+//! before it runs) → [`lookup`] (candidates against `worker::file_state`) → `start` (hit: materialise and replay; miss: run
 //! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit:
 //! [`observed`] (what pips did) → [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`],
 //! with [`enforce`] and [`block`] while it runs; for incremental builds [`products`] → [`heal`] → [`aside`], tried out
@@ -12,12 +12,10 @@ pub mod audit;
 pub mod block;
 pub mod config;
 pub mod enforce;
-pub mod file_state;
 pub mod frontend;
 pub mod gc;
 pub mod graph;
 pub mod heal;
-pub mod journal;
 pub mod lookup;
 pub mod observed;
 pub mod pip;
@@ -28,14 +26,12 @@ pub mod record;
 pub mod redact;
 pub mod report;
 pub mod run;
-mod slots;
 mod start;
 pub mod trace;
 pub mod trial;
 pub mod values;
 pub mod violation;
 pub mod weak;
-pub mod world;
 
 pub use config::Config;
 pub use record::{BuildRecord, Item, Outcome};

@@ -1,12 +1,12 @@
 //! The two-phase lookup: candidates of a weak fingerprint against the current state, newest first.
 
-use crate::world::World;
 use cache::store::{Link, short};
 use cache::{Cas, Digest, PathSet, Store, materialise};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
+use worker::world::World;
 
 /// A result that may be served.
 pub struct Found {

@@ -45,7 +45,7 @@ pub struct Pip {
     /// What a hit would have given: the result is compared with it.
     pub expected: Option<cache::Entry>,
     /// Its place among the commands that run at once.
-    pub slot: Mutex<Option<crate::slots::Slot>>,
+    pub slot: Mutex<Option<worker::slots::Slot>>,
     /// It is one unit of a build tool that knows no smaller ones: never demoted.
     pub whole: bool,
     /// Processes that run a build tool inside it.

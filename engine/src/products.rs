@@ -5,16 +5,16 @@
 //! but for the commands that a makefile has now.
 
 use crate::config::Config;
-use crate::file_state::FileStates;
 use crate::frontend::{self, Declared, executed_key};
 use crate::pip::Static;
 use crate::redact::{one_line, redact};
 use crate::run::{CacheHandle, Engine};
-use crate::world::World;
 use cache::store::short;
 use cache::{Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
 use worker::environment;
+use worker::file_state::FileStates;
+use worker::world::World;
 
 /// A file that is no longer what its inputs make.
 #[derive(Clone, Debug)]

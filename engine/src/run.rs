@@ -6,15 +6,11 @@
 use crate::block::Block;
 use crate::config::Config;
 use crate::enforce::Enforcer;
-use crate::file_state::FileStates;
-use crate::journal::Journal;
 use crate::lookup::Reason;
 use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
-use crate::slots::Slots;
-use crate::world::World;
 use cache::store::{Access as StoreAccess, History};
 use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
 use rustc_hash::FxHashMap;
@@ -24,6 +20,10 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tracer::access::StdinUse;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Scope, Supervisor};
+use worker::file_state::FileStates;
+use worker::journal::Journal;
+use worker::slots::Slots;
+use worker::world::World;
 
 /// What the root command is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

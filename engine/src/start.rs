@@ -4,7 +4,6 @@
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
 use crate::enforce::{Enforcer, Verdict};
-use crate::file_state::OURSELVES;
 use crate::lookup::{self, Reason};
 use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
@@ -23,6 +22,7 @@ use std::time::Instant;
 use tracer::request::{Credentials, Descriptors, FdKind, Inherited, Stdin};
 use tracer::{Access, Chunk, ExecTicket, Scope, Stream};
 use worker::Recorder;
+use worker::file_state::OURSELVES;
 
 /// The two ends of make's job server, where they are descriptors (GNU make's manual, "POSIX Jobserver Interaction").
 fn job_server(env: &[Vec<u8>]) -> Option<[i32; 2]> {
@@ -512,7 +512,7 @@ impl Engine {
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
             let name = crate::frontend::os_path(path);
             self.files.writing(path, OURSELVES);
-            let done = if was_there { crate::aside::age(name) } else { std::fs::remove_file(name) };
+            let done = if was_there { cache::file_stat::age(name) } else { std::fs::remove_file(name) };
             self.files.settle(path, 1, FileStat::of(path));
             if let Err(e) = done {
                 self.warn(format!("`{}` of a command that failed is still there: {e}", String::from_utf8_lossy(path)));

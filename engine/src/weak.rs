@@ -1,11 +1,11 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
-use crate::world::World;
 use cache::digest::Content;
 use cache::{Digest, Fingerprint};
 use std::os::fd::{AsFd, BorrowedFd};
 use tracer::ExecRequest;
 use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
+use worker::world::World;
 
 /// Words with these endings are source files if they exist: their content is known before the run.
 const SOURCES: &[&str] =
@@ -251,15 +251,4 @@ fn kind(k: &FdKind) -> u64 {
         FdKind::Socket => 5,
         FdKind::Device => 6,
     }
-}
-
-pub fn processor_features() -> Vec<u8> {
-    let info = std::fs::read("/proc/cpuinfo").unwrap_or_default();
-    let wanted = |l: &&[u8]| {
-        [&b"model name"[..], b"flags", b"cpu family", b"model\t", b"cache size"].iter().any(|p| l.starts_with(p))
-    };
-    let mut lines: Vec<&[u8]> = info.split(|b| *b == b'\n').filter(wanted).collect();
-    lines.sort_unstable();
-    lines.dedup();
-    lines.join(&b'\n')
 }

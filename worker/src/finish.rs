@@ -3,49 +3,17 @@
 //! What was each name before, as far as the pip looked? That is an observation. An input that changed
 //! under the pip, other than by its own doing, forbids storing. What the pip has changed is told by [`crate::outputs`].
 
+use crate::look::{Look, Problem};
 use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link, Stdin};
 use crate::{environment, hidden, shown_times, times, tools};
 use cache::collect::Written;
-use cache::digest::{Content, Traits};
+use cache::digest::Traits;
 use cache::observation::value;
 use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
-
-/// How the outside world is asked; a test may answer from a table.
-pub trait Look {
-    /// State of a name now.
-    fn stat(&self, path: &[u8]) -> Option<FileStat>;
-    /// The bytes of a file that is not too long for a script or a small tool.
-    fn source(&self, path: &[u8]) -> Option<Vec<u8>>;
-    /// What kind of file it is, by its beginning.
-    fn form(&self, path: &[u8]) -> Form;
-    /// Content of a file in this state; `Err` if it has another one by now.
-    fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
-    /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
-    /// access: was it seen `before` that? `own`: the pip changes it itself.
-    fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool;
-    /// Value of an environment observation or a fact.
-    fn value(&self, o: &Observation) -> Value;
-    fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>>;
-    fn read_link(&self, path: &[u8]) -> Option<Vec<u8>>;
-}
-
-/// What kind of file something is, for a compiler that reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Text,
-    /// A header or module in a compiler's own form: what it defines cannot be read.
-    Precompiled,
-    /// A program, a library, an object, data.
-    Binary,
-}
-
-/// Why a result is not stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem(pub String);
 
 /// What a pip did.
 #[derive(Debug)]

@@ -5,7 +5,8 @@
 //! What the words are is the business of [`crate::scripts`] and [`crate::stamps`]; the clock itself is read without a
 //! system call (vdso(7)).
 
-use crate::finish::{Context, Finished, Form, Look};
+use crate::finish::{Context, Finished};
+use crate::look::{Form, Look};
 use crate::macros::{self, Clock};
 use crate::record::Record;
 use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};

@@ -3,8 +3,11 @@
 //! Knows tools (tables of data) and special paths, but no build graphs, no drivers, no declared dependencies.
 
 pub mod environment;
+pub mod file_state;
 pub mod finish;
 mod hidden;
+pub mod journal;
+pub mod look;
 mod macros;
 pub mod outputs;
 mod present;
@@ -13,10 +16,13 @@ pub mod recorder;
 mod running;
 pub mod scripts;
 mod shown_times;
+pub mod slots;
 pub mod special;
 mod stamps;
 pub mod times;
 pub mod tools;
+pub mod world;
 
-pub use finish::{Finished, Form, Look, Problem};
+pub use finish::Finished;
+pub use look::{Form, Look, Problem};
 pub use recorder::Recorder;

@@ -3,7 +3,8 @@
 //!
 //! Knows no contents; those are collected by [`cache::collect`].
 
-use crate::finish::{Look, parent, text};
+use crate::finish::{parent, text};
+use crate::look::Look;
 use crate::record::is_own;
 use crate::recorder::Accesses;
 use cache::collect::Written;

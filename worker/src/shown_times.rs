@@ -227,7 +227,7 @@ pub(crate) fn count(
     a: &Accesses,
     problems: &[String],
     outputs: &FxHashSet<PathBytes>,
-    look: &impl crate::finish::Look,
+    look: &impl crate::look::Look,
     c: &crate::finish::Context<'_>,
 ) {
     let unknown = |p: &Program| p.tool.is_none() && !crate::hidden::is_trusted(p, c);

@@ -5,7 +5,8 @@
 //! [`Times::Elsewhere`] here, and what that looked at counts if one of them compares times ([`compares`]). Of a
 //! compiled program that nobody knows, what it looks at counts if it does not read all of it: [`Times::Unread`].
 
-use crate::finish::{Context, Look};
+use crate::finish::Context;
+use crate::look::Look;
 use crate::record::{Image, Record};
 use crate::recorder::{Accesses, Program};
 use crate::scripts;

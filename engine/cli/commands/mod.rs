@@ -96,7 +96,7 @@ pub fn launch(
     let mut env: Vec<(&OsStr, &OsStr)> = vars.iter().map(|(k, v)| (k.as_os_str(), v.as_os_str())).collect();
     env.push((OsStr::new(SESSION), &session));
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4);
-    let journal = cache_dir.map(engine::journal::Journal::place);
+    let journal = cache_dir.map(worker::journal::Journal::place);
     tracer::survive_failed_writes();
     let memo = EbpfMemo::new();
     let ebpf_works = memo.as_ref().is_some_and(EbpfMemo::is_kept);

@@ -150,7 +150,7 @@ fn recover(folder: &Path) -> usize {
             }
             let mended = match std::fs::symlink_metadata(p) {
                 Ok(m) if !m.is_dir() && is_newer(&m, last_sign) => false,
-                Ok(m) if tag == REPLACE => m.is_file() && crate::aside::age(p).is_ok(),
+                Ok(m) if tag == REPLACE => m.is_file() && cache::file_stat::age(p).is_ok(),
                 Ok(m) if m.is_dir() => std::fs::remove_dir(p).is_ok(),
                 Ok(_) => std::fs::remove_file(p).is_ok(),
                 Err(_) => false,

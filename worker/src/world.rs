@@ -4,14 +4,14 @@
 //! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it.
 //! Candidates share one look at each name, which is made after the command was launched; nothing older counts.
 
+use crate::environment;
 use crate::file_state::FileStates;
+use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, Observation, PathBytes, Store, Value};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
-use worker::environment;
-use worker::{Look, Problem};
 
 fn state_value(s: Option<FileStat>) -> Value {
     s.map_or_else(value::absent, |s| value::kind(s.kind))
@@ -44,11 +44,11 @@ impl World<'_> {
     pub fn evaluate(&self, o: &Observation) -> Option<Value> {
         Some(match o {
             Observation::Absent(p) => match self.state(p) {
-                None => worker::finish::absence(p, |dir| self.state(dir)),
+                None => crate::finish::absence(p, |dir| self.state(dir)),
                 there => state_value(there),
             },
             Observation::KindProbe(p) => state_value(self.state(p)),
-            Observation::Ensured(p, mode) => worker::finish::ensured(p, *mode, |p| self.state(p)),
+            Observation::Ensured(p, mode) => crate::finish::ensured(p, *mode, |p| self.state(p)),
             Observation::DirListing(p, own) => match cache::collect::list(p) {
                 Ok(mut members) => {
                     members.retain(|(n, _)| own.binary_search(n).is_err());
@@ -127,7 +127,7 @@ impl World<'_> {
                     .map(std::ffi::CStr::to_bytes)
                     .join(&0)
             }
-            Fact::Processor => crate::weak::processor_features(),
+            Fact::Processor => processor_features(),
             Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
             Fact::Memory => rustix::system::sysinfo().totalram.to_le_bytes().to_vec(),
         }
@@ -154,14 +154,14 @@ impl Look for World<'_> {
         Some(text)
     }
 
-    fn form(&self, path: &[u8]) -> worker::Form {
+    fn form(&self, path: &[u8]) -> Form {
         let mut head = [0; 8000];
         let n = cache::collect::open_file(path).and_then(|mut f| std::io::Read::read(&mut f, &mut head).ok());
         match &head[..n.unwrap_or(0)] {
-            head if cache::digest::is_precompiled(head) => worker::Form::Precompiled,
+            head if cache::digest::is_precompiled(head) => Form::Precompiled,
             // As git tells: a zero byte near the beginning.
-            head if head.contains(&0) => worker::Form::Binary,
-            _ => worker::Form::Text,
+            head if head.contains(&0) => Form::Binary,
+            _ => Form::Text,
         }
     }
 
@@ -180,4 +180,16 @@ impl Look for World<'_> {
     fn read_link(&self, path: &[u8]) -> Option<Vec<u8>> {
         cache::collect::read_link(path).ok()
     }
+}
+
+/// What of the processor a program may make use of.
+fn processor_features() -> Vec<u8> {
+    let info = std::fs::read("/proc/cpuinfo").unwrap_or_default();
+    let wanted = |l: &&[u8]| {
+        [&b"model name"[..], b"flags", b"cpu family", b"model\t", b"cache size"].iter().any(|p| l.starts_with(p))
+    };
+    let mut lines: Vec<&[u8]> = info.split(|b| *b == b'\n').filter(wanted).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.join(&b'\n')
 }
