@@ -116,7 +116,7 @@ impl Engine {
             t.process.cpu_us().filter(|_| accesses.programs.len() == 1).map_or(wall_us, |cpu| cpu.min(wall_us));
         // Of several nobody knows who was not heard.
         let unheard = unheard && accesses.programs.len() == 1;
-        let ran_toolchain = accesses.programs.iter().any(|p| policy::is_toolchain(&p.path));
+        let ran_toolchain = accesses.programs.iter().any(|p| worker::drivers::is_toolchain(&p.path));
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
         let written = outputs::written(&mut accesses, &world, pip.fixed.umask);
         let store = code == 0 || self.config.failures;
@@ -402,7 +402,7 @@ impl Engine {
 
     pub(crate) fn remember(&self, pip: &Pip, (wall_us, cost_us): (u64, u64), code: i32, ran_toolchain: bool) {
         let mut h = self.history(&pip.fixed.command);
-        let toolchain = policy::is_toolchain(&pip.fixed.program) || ran_toolchain;
+        let toolchain = worker::drivers::is_toolchain(&pip.fixed.program) || ran_toolchain;
         h.runs += 1;
         h.wall_us = wall_us;
         h.cheap_runs = if cost_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };

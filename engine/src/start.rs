@@ -383,15 +383,17 @@ impl Engine {
         let pid = r.process.pid;
         let mut inner = pip.inner_drivers.lock().expect("inner");
         // gcc runs a make of its own for the parts of a link (`-flto=auto`, in `lto-wrapper.cc`).
-        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) && !pip.recorder.is_of_compiler(pid) {
-            if !policy::only_asks(&r.argv) {
+        if worker::drivers::is_driver(&r.program.path, &r.argv, &self.config.drivers)
+            && !pip.recorder.is_of_compiler(pid)
+        {
+            if !worker::drivers::only_asks(&r.argv) {
                 inner.insert(pid);
                 self.note_launch(&t, true);
             }
         } else if self.switches.mode == Mode::Build
             && !pip.whole
             && !inner.is_empty()
-            && policy::worth_caching(&r.program.path, &r.argv)
+            && worker::drivers::worth_caching(&r.program.path, &r.argv)
         {
             let parent = r.process.parent().unwrap_or(0);
             if inner.contains(&pid) || inner.contains(&parent) {
@@ -422,7 +424,8 @@ impl Engine {
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
         // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is
         // nobody's business.
-        let parts = policy::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
+        let parts =
+            worker::drivers::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
         pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.config.ignores(&path.path) {
@@ -457,7 +460,7 @@ impl Engine {
 
     pub(crate) fn exec_by_driver(self: &Arc<Self>, t: ExecTicket) {
         let r = &t.request;
-        if policy::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+        if worker::drivers::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
             self.note_launch(&t, true);
             return t.enter(Scope::DRIVER, false);
         }

@@ -63,7 +63,7 @@ pub fn weak_fingerprints(
     meaning: &[u8],
 ) -> Result<Weak, String> {
     // What a compiler prints does not depend on where it goes, but for a terminal.
-    let compiles = crate::policy::is_toolchain(&r.program.path);
+    let compiles = worker::drivers::is_toolchain(&r.program.path);
     let place = |k: &FdKind| match (k, compiles) {
         (FdKind::Regular { .. } | FdKind::Socket, true) => (kind(&FdKind::Pipe), None),
         (FdKind::Regular { tells, appends, .. }, false) => (kind(k), Some((*tells, *appends))),
@@ -195,10 +195,10 @@ fn static_inputs(r: &ExecRequest) -> Vec<(&[u8], bool)> {
         .flat_map(|a| a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')))
         .filter(|w| !w.is_empty())
         .collect();
-    let shell = crate::policy::is_shell(&r.program.path);
+    let shell = worker::drivers::is_shell(&r.program.path);
     let first =
         if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program.path[..]) };
-    if !first.is_some_and(crate::policy::is_toolchain) {
+    if !first.is_some_and(worker::drivers::is_toolchain) {
         return Vec::new();
     }
     let made = |i: usize| i > 0 && words[i - 1] == b"-o";

@@ -150,7 +150,7 @@ pub fn command_key(text: &[u8]) -> Vec<u8> {
 
 /// The key of an executed command: the text of `sh -c`, else its words.
 pub fn executed_key(argv: &[Vec<u8>]) -> Vec<u8> {
-    let shell = argv.first().is_some_and(|p| crate::policy::is_shell(p));
+    let shell = argv.first().is_some_and(|p| worker::drivers::is_shell(p));
     match worker::environment::shell_text(argv).filter(|_| shell) {
         Some(text) => command_key(text),
         None => command_key(&argv.join(&b' ')),

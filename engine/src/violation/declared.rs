@@ -69,7 +69,7 @@ fn is_ninja(l: &Launch) -> bool {
 
 /// Does this run of make build nothing (`make --version`, a probe of `configure`)?
 fn only_asks(l: &Launch) -> bool {
-    crate::policy::only_asks(&l.argv)
+    worker::drivers::only_asks(&l.argv)
 }
 
 /// The run of make that started itself again as this one, having remade its makefiles.
