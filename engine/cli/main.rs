@@ -8,8 +8,8 @@ mod lines;
 mod messages;
 mod output;
 mod progress;
+mod self_test;
 mod shorten;
-mod trial;
 mod usage;
 
 fn main() -> std::process::ExitCode {

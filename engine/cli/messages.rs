@@ -82,10 +82,20 @@ impl From<engine::config::ConfigError> for CommandError {
                 }
             }
             E::Glob { message, .. } => error.cause(message),
-            E::Audit { source, .. } => error.cause(source.to_string()),
             E::Size(source) => error.cause(source.to_string()),
             E::NoHome => Self { code: exit_code::CACHE, ..error }.hint("set XL_CACHE_DIR"),
             E::Ignore { .. } => error.hint("one entry for a path, another for a tool"),
+        }
+    }
+}
+
+impl From<audit::policy::PolicyError> for CommandError {
+    fn from(e: audit::policy::PolicyError) -> Self {
+        use audit::policy::PolicyError as E;
+        let shown = e.to_string();
+        match e {
+            E::File(e) => e.into(),
+            E::Section { source, .. } => Self::new(exit_code::CONFIG, shown).cause(source.to_string()),
         }
     }
 }

@@ -4,9 +4,11 @@
 //! nearest known one. Rules that change what a result depends on are part of every fingerprint.
 
 use crate::values::{Age, NoSize, Size, nearest};
-use crate::violation::policy::{self, Policy};
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +35,12 @@ pub struct Config {
     /// Programs of which only what they write counts.
     pub ignored_tools: Vec<Rule>,
     pub deny: Hatches,
-    pub audit: Policy,
     /// Workspace root.
     pub root: PathBuf,
     /// Where each value came from, for `xl doctor`.
     pub origins: Vec<(String, String, String)>,
+    /// The files that were read, in the order in which they count, and their texts.
+    files: Vec<(PathBuf, String)>,
 }
 
 /// `[[rule]]`: commands that are treated specially.
@@ -51,11 +54,11 @@ pub struct Rule {
     /// What it makes does not depend on time or chance, although its text has words for them.
     #[serde(default)]
     pub deterministic: bool,
-    /// What it may read in the workspace, and make: globs, held against what it does by `xl audit`.
-    #[serde(default)]
-    pub inputs: Option<Vec<String>>,
-    #[serde(default)]
-    pub outputs: Option<Vec<String>>,
+    /// What it may read in the workspace, and make: read by the audit, by [`Config::sections`].
+    #[serde(default, rename = "inputs")]
+    _inputs: IgnoredAny,
+    #[serde(default, rename = "outputs")]
+    _outputs: IgnoredAny,
     /// Why; shown in reports.
     pub reason: String,
     #[serde(skip)]
@@ -99,8 +102,8 @@ impl std::fmt::Display for ToolGlob {
 impl ToolGlob {
     /// Is it about this program? By its path, or by its name alone.
     pub fn names(&self, program: &[u8]) -> bool {
-        self.matcher.is_match(crate::frontend::os_path(program))
-            || self.matcher.is_match(crate::frontend::os_path(worker::tools::base_name(program)))
+        let is_match = |name: &[u8]| self.matcher.is_match(Path::new(OsStr::from_bytes(name)));
+        is_match(program) || is_match(worker::tools::base_name(program))
     }
 }
 
@@ -127,11 +130,10 @@ impl Hatches {
 
     /// The reason of the first one that names this path.
     pub fn find(&self, path: &[u8]) -> Option<&str> {
-        use std::os::unix::ffi::OsStrExt;
         if self.is_empty() {
             return None;
         }
-        let matching = self.set.matches(Path::new(std::ffi::OsStr::from_bytes(path)));
+        let matching = self.set.matches(Path::new(OsStr::from_bytes(path)));
         matching.iter().for_each(|i| self.used[*i].store(true, Ordering::Relaxed));
         matching.first().map(|i| self.globs[*i].1.as_str())
     }
@@ -160,8 +162,9 @@ struct File {
     ignore: Vec<IgnoreEntry>,
     #[serde(default)]
     deny: Vec<PathEntry>,
-    #[serde(default)]
-    audit: policy::Section,
+    /// The audit's: see [`Config::sections`].
+    #[serde(default, rename = "audit")]
+    _audit: IgnoredAny,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -218,8 +221,6 @@ pub enum ConfigError {
     Glob { path: PathBuf, glob: String, message: String },
     #[error("an `[[ignore]]` in `{}` needs either `path` or `tool`", path.display())]
     Ignore { path: PathBuf },
-    #[error("cannot use `[audit]` of `{}`", path.display())]
-    Audit { path: PathBuf, source: policy::Wrong },
     #[error("XL_CACHE_MAX_BYTES cannot be used")]
     Size(#[source] NoSize),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
@@ -273,9 +274,9 @@ impl Config {
             ignore: Hatches::default(),
             ignored_tools: Vec::new(),
             deny: Hatches::default(),
-            audit: Policy::default(),
             root: root.clone(),
             origins: Vec::new(),
+            files: Vec::new(),
         };
         let mut dir = None;
         let mut evict = None;
@@ -283,7 +284,9 @@ impl Config {
         let files = [user.map(|u| u.join("xl/config.toml")), Some(workspace)];
         for path in files.into_iter().flatten() {
             let must_exist = o.config.as_ref() == Some(&path);
-            let Some(f) = read(&path, must_exist)? else { continue };
+            let Some(text) = read(&path, must_exist)? else { continue };
+            let f: File = parse(&path, &text)?;
+            c.files.push((path.clone(), text));
             let from = path.display().to_string();
             let mut note = |k: &str, v: String| c.origins.push((k.to_owned(), v, from.clone()));
             if let Some(d) = f.cache.dir {
@@ -317,14 +320,6 @@ impl Config {
             c.pass.extend(f.env.pass);
             c.track.extend(f.env.track);
             c.drivers.extend(f.build.drivers);
-            for r in &f.rule {
-                let lists = (r.inputs.clone().unwrap_or_default(), r.outputs.clone().unwrap_or_default());
-                if r.inputs.is_some() || r.outputs.is_some() {
-                    c.audit
-                        .grant(&r.tool, &lists.0, &lists.1, &root)
-                        .map_err(|source| ConfigError::Audit { path: path.clone(), source })?;
-                }
-            }
             c.rules.extend(f.rule);
             let mut ignored = Vec::new();
             for entry in f.ignore {
@@ -334,8 +329,8 @@ impl Config {
                         tool,
                         cache: true,
                         deterministic: false,
-                        inputs: None,
-                        outputs: None,
+                        _inputs: IgnoredAny,
+                        _outputs: IgnoredAny,
                         reason,
                         used: Arc::default(),
                     }),
@@ -344,7 +339,6 @@ impl Config {
             }
             c.ignore.add(&path, &root, ignored)?;
             c.deny.add(&path, &root, f.deny)?;
-            c.audit.add(f.audit, &root).map_err(|source| ConfigError::Audit { path, source })?;
         }
         if let Some(n) = var("XL_CACHE_MAX_BYTES") {
             let text = n.to_string_lossy().into_owned();
@@ -365,15 +359,24 @@ impl Config {
         Ok(c)
     }
 
-    /// What enters every fingerprint: settings that change the meaning of a result.
-    pub fn meaning(&self) -> Vec<u8> {
+    /// What another crate has to say in the same files, each with its file, in the order in which they count.
+    ///
+    /// # Errors
+    /// A file says something else there.
+    pub fn sections<T: DeserializeOwned>(&self) -> Result<Vec<(&Path, T)>, ConfigError> {
+        self.files.iter().map(|(path, text)| Ok((path.as_path(), parse(path, text)?))).collect()
+    }
+
+    /// What enters every fingerprint: settings that change the meaning of a result. `guarded`: what pips may do depends
+    /// on who asks.
+    pub(crate) fn meaning(&self, guarded: bool) -> Vec<u8> {
         let mut s = format!("{:?} {:?} {:?} {:?}", self.salt, self.pass, self.track, self.failures);
         for (what, hatches) in [("ignore", &self.ignore), ("deny", &self.deny)] {
             for (glob, _) in &hatches.globs {
                 s.push_str(&format!(" {what} {glob:?}"));
             }
         }
-        if self.audit.enforce == Some(policy::Enforce::Block) {
+        if guarded {
             s.push_str(" block");
         }
         self.ignored_tools.iter().for_each(|r| s.push_str(&format!(" ignore tool {:?}", r.tool.text)));
@@ -411,9 +414,9 @@ impl Config {
     }
 }
 
-fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(t) => t,
+fn read(path: &Path, must_exist: bool) -> Result<Option<String>, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(t) => Ok(Some(t)),
         Err(e)
             if !must_exist
                 && matches!(
@@ -423,11 +426,14 @@ fn read(path: &Path, must_exist: bool) -> Result<Option<File>, ConfigError> {
                         | std::io::ErrorKind::PermissionDenied
                 ) =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
-    };
-    toml::from_str(&text).map(Some).map_err(|e| {
+        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|e| {
         let line = e.span().map(|s| 1 + text[..s.start.min(text.len())].matches('\n').count());
         let message = e.message().lines().next().unwrap_or_default().to_owned();
         let unknown = message.strip_prefix("unknown field `").and_then(|m| m.split('`').next());
@@ -449,9 +455,24 @@ fn globs(path: &Path, root: &Path, all: &[(String, String)]) -> Result<GlobSet, 
     };
     let mut b = GlobSetBuilder::new();
     for (g, _) in all {
-        b.add(policy::one_glob(g, root).map_err(|e| bad(g, &e))?);
+        b.add(one_glob(g, root).map_err(|e| bad(g, &e))?);
     }
     b.build().map_err(|e| bad("*", &e))
+}
+
+/// A glob over paths of the workspace, or of the user's home (`~/`), or absolute ones. Nothing in the name of the root
+/// has a meaning.
+///
+/// # Errors
+/// It is no glob.
+pub fn one_glob(pattern: &str, root: &Path) -> Result<globset::Glob, globset::Error> {
+    let below = |dir: &Path, rest: &str| format!("{}/{rest}", globset::escape(&dir.to_string_lossy()));
+    let full = match pattern.strip_prefix("~/") {
+        Some(rest) => below(&cache::home::expand(Path::new("~")), rest),
+        None if pattern.starts_with('/') => pattern.to_owned(),
+        None => below(root, pattern),
+    };
+    globset::GlobBuilder::new(&full).literal_separator(true).build()
 }
 
 /// What may stand where serde found the unknown key `word`, from its message: the one that was probably meant, or all.
@@ -481,11 +502,6 @@ mod tests {
             assert_eq!((message.as_str(), hint.as_deref().unwrap_or_default()), (what, expected));
         };
         check("[cache]\n\nmax_byte = 1\n", "unknown key `max_byte` at line 3", "did you mean `max_bytes`?");
-        check(
-            "[audit]\nfoo = 1\n",
-            "unknown key `foo` at line 2",
-            "known there: `enforce`, `baseline`, `severity`, `allow`",
-        );
         check("[[ignore]]\npath = 'x'\nreasn = 'y'\n", "unknown key `reasn` at line 3", "did you mean `reason`?");
         check("[caches]\n", "unknown key `caches` at line 1", "did you mean `cache`?");
     }
@@ -519,12 +535,6 @@ mod tests {
             let Err(ConfigError::Parse { message, .. }) = load(bad) else { panic!("{bad}") };
             assert!(message.contains("write") && message.ends_with(&format!(" at line {line}")), "{message}");
         }
-        let Err(ConfigError::Parse { message, .. }) =
-            load("[[audit.allow]]\nkind = 'XL999'\npath = 'a'\nreason = 'r'\n")
-        else {
-            panic!()
-        };
-        assert!(message.starts_with("`XL999` is no kind of violation") && message.ends_with(" at line 2"), "{message}");
     }
 
     #[test]

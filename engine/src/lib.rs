@@ -2,35 +2,28 @@
 //!
 //! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is known
 //! before it runs) → [`lookup`] (candidates against `worker::file_state`) → `start` (hit: materialise and replay; miss: run
-//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. Besides, for the audit:
-//! [`observed`] (what pips did) → [`frontend`] (what build tools declare) → [`violation`] over [`graph`] → [`report`],
-//! with [`enforce`] and [`block`] while it runs; for incremental builds [`products`] → [`heal`] → [`aside`], tried out
-//! in [`trial`]. Knows nothing of command lines or terminals.
+//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. What happens is told as a
+//! stream of events ([`event`], with what pips were [`seen`] to do); a [`judge`] may be asked while it happens;
+//! [`products`] keeps which result each file is of. Knows nothing of command lines or terminals, nor of what build files
+//! declare.
 
-pub mod aside;
-pub mod audit;
-pub mod block;
 pub mod config;
-pub mod enforce;
-pub mod frontend;
+pub mod event;
 pub mod gc;
-pub mod graph;
-pub mod heal;
+pub mod judge;
+mod launches;
 pub mod lookup;
-pub mod observed;
 pub mod pip;
 pub mod policy;
 pub mod products;
 mod publish;
 pub mod record;
 pub mod redact;
-pub mod report;
 pub mod run;
+pub mod seen;
 mod start;
 pub mod trace;
-pub mod trial;
 pub mod values;
-pub mod violation;
 pub mod weak;
 
 pub use config::Config;

@@ -20,7 +20,7 @@ fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
     if !(is_shell(program) || base_name(program) == b"cmake") {
         return false;
     }
-    let text = crate::frontend::executed_key(argv);
+    let text = worker::command_text::executed(argv);
     let words: Vec<&[u8]> = text.split(|b| *b == b' ').collect();
     let alone = !text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'$' | b'>' | b'<'));
     let counts =

@@ -1,29 +1,16 @@
-//! Is this tree what its inputs make? What each file was observed to depend on, against what is there now.
+//! Which result each file of the workspace is of.
 //!
-//! A build tool looks at the times of what its build files name. The observations of the result that a file is of name
-//! everything: headers that nobody declares, the compiler, listed directories, variables. Knows nothing of build tools,
-//! but for the commands that a makefile has now.
+//! A run notes for each file that a pip has made, or looked at and left alone, the result of that pip, and keeps it
+//! when it is over. Who wants to know later on whether a tree is what its inputs make (the audit's `stale`) starts from
+//! there. Knows nothing of what build files declare.
 
-use crate::config::Config;
-use crate::frontend::{self, Declared, executed_key};
 use crate::pip::Static;
 use crate::redact::{one_line, redact};
 use crate::run::{CacheHandle, Engine};
 use cache::store::short;
 use cache::{Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
-use worker::environment;
-use worker::file_state::FileStates;
-use worker::world::World;
-
-/// A file that is no longer what its inputs make.
-#[derive(Clone, Debug)]
-pub struct Stale {
-    pub path: PathBytes,
-    /// What is different.
-    pub why: String,
-    pub product: Product,
-}
+use worker::{command_text, drivers, environment};
 
 /// A result that was just made or served.
 pub(crate) struct ResultOf<'a> {
@@ -160,18 +147,14 @@ impl Engine {
 
 /// The command of a product, so that it can be compared and not read.
 fn command_keys(argv: &[Vec<u8>], key: &[u8; 32]) -> [Digest; 2] {
-    let command = executed_key(argv);
-    let asked = frontend::make::key_with_make(&command, b"make");
-    [command, asked].map(|c| one_key(key, &c))
+    let command = command_text::executed(argv);
+    let asked = command_text::with_make_as_colon(&command, b"make");
+    [command, asked].map(|c| command_key(key, &c))
 }
 
-fn one_key(key: &[u8; 32], command: &[u8]) -> Digest {
+/// A normalised command, as [`Product::keys`] keep it: with the key of the store, since it may hold secrets.
+pub fn command_key(key: &[u8; 32], command: &[u8]) -> Digest {
     Digest::keyed(key, std::iter::once(command))
-}
-
-/// What [`command_keys`] may be of the commands of a step; nothing if it has none.
-pub(crate) fn step_keys(s: &frontend::Step, key: &[u8; 32]) -> FxHashSet<Digest> {
-    s.keys().iter().filter(|k| !k.is_empty()).map(|k| one_key(key, k)).collect()
 }
 
 /// What an output leaves at its name: the digest of the bytes of a file, or of the target of a symbolic link.
@@ -187,7 +170,7 @@ fn left_there(o: &Output) -> Option<Digest> {
 fn build_tool(mut process: Option<i32>) -> Vec<u8> {
     while let Some(pid) = process.filter(|p| *p > 1 && p.cast_unsigned() != std::process::id()) {
         let name = tracer::program_name(pid).unwrap_or_default();
-        if frontend::is_make(&name) || frontend::is_ninja(&name) {
+        if drivers::is_make(&name) || drivers::is_ninja(&name) {
             return name;
         }
         process = tracer::parent_of(pid);
@@ -198,139 +181,4 @@ fn build_tool(mut process: Option<i32>) -> Vec<u8> {
 /// The variables of this process.
 pub fn own_environment() -> Vec<Vec<u8>> {
     std::env::vars_os().map(|(k, v)| [k.as_encoded_bytes(), b"=", v.as_encoded_bytes()].concat()).collect()
-}
-
-/// The files below the workspace that are not what their inputs make now, and of how many this cannot be told, because
-/// the cache has forgotten their results. `declared` is what the build tool that will be used declares.
-pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) -> cache::Result<(Vec<Stale>, usize)> {
-    let files = FileStates::new(&[config.cache_dir.as_path()]);
-    let env = own_environment();
-    let mut known: FxHashMap<(Digest, Vec<u8>), Judged> = FxHashMap::default();
-    let now = declared.map(|d| Commands::new(d, cache.store.key())).unwrap_or_default();
-    let mut judge = |path: &PathBytes, p: &Product, gone: &FxHashMap<PathBytes, String>| -> cache::Result<Judged> {
-        let key = (p.strong, p.cwd.clone());
-        let judged = match known.get(&key) {
-            Some(j) => j.clone(),
-            None => {
-                let (store, secret) = (Some(&cache.store), cache.store.key());
-                let seen = std::cell::RefCell::default();
-                let world =
-                    World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };
-                let j = changed(p, cache, &world, gone)?;
-                known.insert(key, j.clone());
-                j
-            }
-        };
-        Ok(match judged {
-            Judged::Changed(why) => Judged::Changed(why),
-            _ if now.differs(path, &p.keys) => Judged::Changed("its command is another one now".to_owned()),
-            other => other,
-        })
-    };
-    let rows = cache.store.products(config.root.as_os_str().as_encoded_bytes())?;
-    // What a later command has moved or removed is not there to be stale, and what was made from it is.
-    let (there, gone): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(path, _)| FileStat::of(path).is_some());
-    let mut stale_and_gone = FxHashMap::default();
-    for (path, product) in gone {
-        if let Judged::Changed(why) = judge(&path, &product, &stale_and_gone)? {
-            stale_and_gone.insert(path, why);
-        }
-    }
-    let (mut out, mut unknown) = (Vec::new(), 0);
-    for (path, product) in there {
-        match judge(&path, &product, &stale_and_gone)? {
-            Judged::Changed(why) => out.push(Stale { path, why, product }),
-            Judged::Unknown => unknown += 1,
-            Judged::Same => {}
-        }
-    }
-    Ok((out, unknown))
-}
-
-impl Stale {
-    /// Is there what its command has left?
-    pub fn is_untouched(&self) -> bool {
-        is_untouched(&self.path, &self.product)
-    }
-}
-
-/// Is there what the command has left that made it?
-pub(crate) fn is_untouched(path: &PathBytes, product: &Product) -> bool {
-    match FileStat::of(path) {
-        Some(s) if s.is_file() => {
-            cache::collect::hash_file(path).ok().flatten().is_some_and(|(c, _)| c.digest == product.content)
-        }
-        Some(s) if !s.is_dir() => cache::collect::read_link(path).is_ok_and(|t| Digest::of(&t) == product.content),
-        _ => false,
-    }
-}
-
-#[derive(Clone)]
-enum Judged {
-    Same,
-    Changed(String),
-    /// The cache has forgotten what it depended on.
-    Unknown,
-}
-
-/// What the result depended on and is different now. `gone`: stale files that are not there any more, and why they are.
-fn changed(
-    p: &Product,
-    cache: &CacheHandle,
-    world: &World<'_>,
-    gone: &FxHashMap<PathBytes, String>,
-) -> cache::Result<Judged> {
-    let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else {
-        return Ok(Judged::Unknown);
-    };
-    let read = |o: &Observation| if let Observation::FileContent(p) = o { gone.get(p).cloned() } else { None };
-    if let Some(why) = set.observations().iter().find_map(read) {
-        return Ok(Judged::Changed(why));
-    }
-    // What it read before it changed it (`ar r`, `strip`) is not there any more.
-    let own = entry.outputs;
-    let counts = |o: &Observation| match o {
-        o if o.path().is_some_and(|p| own.iter().any(|out| *out.path == *p)) => false,
-        Observation::Env(n) => p.inherited.contains(n),
-        // The build has added to it: what is around the build is compared, below.
-        Observation::EnvAll => false,
-        _ => true,
-    };
-    let settled: FxHashMap<u32, u64> = p.settled.iter().copied().collect();
-    let mut pairs =
-        (0u32..).zip(set.observations().iter().zip(&p.values)).filter(|(i, (o, _))| counts(o) && !p.own.contains(i));
-    let now = |o: &Observation| short(&world.evaluate(o).unwrap_or(Digest([0; 32])));
-    let differs = |i: &u32, o: &Observation, v: u64| {
-        let now = now(o);
-        now != v && settled.get(i) != Some(&now)
-    };
-    let found = pairs.find(|(i, (o, v))| differs(i, o, **v)).map(|(_, (o, _))| o.describe());
-    let found = found.or_else(|| {
-        p.environment.is_some_and(|v| v != now(&Observation::EnvAll)).then(|| Observation::EnvAll.describe())
-    });
-    Ok(found.map_or(Judged::Same, Judged::Changed))
-}
-
-/// The commands that a build file has for each target.
-#[derive(Default)]
-struct Commands<'a> {
-    by_target: FxHashMap<&'a PathBytes, FxHashSet<Digest>>,
-    is_make: bool,
-}
-
-impl<'a> Commands<'a> {
-    fn new(d: &'a Declared, key: &[u8; 32]) -> Self {
-        let mut by_target: FxHashMap<&PathBytes, FxHashSet<Digest>> = FxHashMap::default();
-        for s in d.steps.iter().filter(|s| !s.phony) {
-            let keys = step_keys(s, key);
-            s.outputs.iter().for_each(|o| by_target.entry(o).or_default().extend(&keys));
-        }
-        Self { by_target, is_make: d.tool == frontend::Tool::Make }
-    }
-
-    /// Is the command that made this target none of those that it has now?
-    fn differs(&self, path: &PathBytes, [command, asked]: &[Digest; 2]) -> bool {
-        let Some(now) = self.by_target.get(path).filter(|now| !now.is_empty()) else { return false };
-        !(now.contains(command) || self.is_make && now.contains(asked))
-    }
 }

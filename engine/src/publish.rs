@@ -2,15 +2,16 @@
 //!
 //! Nothing that happens here can fail the build: a result that cannot be stored is reported and forgotten.
 
-use crate::enforce::Verdict;
+use crate::event::{Event, Fault};
+use crate::judge::Verdict;
 use crate::lookup::Reason;
-use crate::observed::{self, Fault, Seen};
 use crate::pip::Pip;
 use crate::policy;
 use crate::products::ResultOf;
 use crate::record::Outcome;
 use crate::redact::{one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
+use crate::seen::{self, Seen};
 use cache::collect::{self, Written};
 use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};
@@ -96,7 +97,7 @@ impl Engine {
         let survived = t.survivors() > 0;
         if survived {
             pip.recorder.problem("a process that it started outlives it".into());
-            self.fault(pip, Fault::Survivor);
+            self.fault(pip, &Fault::Survivor);
         }
         let tap = pip.tap.lock().expect("tap").take();
         let told = tap.map_or(Ok(Vec::new()), tracer::Tap::finish);
@@ -171,7 +172,7 @@ impl Engine {
             root: self.config.root.as_os_str().as_encoded_bytes(),
             deterministic: &deterministic,
         };
-        let evidence = self.observer.as_ref().map(|_| observed::evidence(&accesses));
+        let evidence = self.switches.audit.then(|| seen::evidence(&accesses));
         let done = finish::finish(accesses, written, &world, &c);
         drop(held);
         self.journal_ended(scope);
@@ -245,7 +246,7 @@ impl Engine {
             }
         }
         if let Some(v) = verdict {
-            item.violations = v.reasons();
+            item.violations = v.reasons;
             item.outcome = Outcome::Failed;
             item.not_stored = problem;
         } else if let Some(why) = problem {
@@ -299,40 +300,41 @@ impl Engine {
     }
 
     fn differs(&self, pip: &Pip, d: &Different) {
-        d.paths.iter().for_each(|p| self.fault(pip, Fault::DifferentFile(p.clone())));
-        d.others.iter().for_each(|what| self.fault(pip, Fault::Different(what.clone())));
+        d.paths.iter().for_each(|p| self.fault(pip, &Fault::DifferentFile(p.clone())));
+        d.others.iter().for_each(|what| self.fault(pip, &Fault::Different(what.clone())));
     }
 
-    fn fault(&self, pip: &Pip, f: Fault) {
-        if let (Some(o), Some(l)) = (&self.observer, pip.fixed.launch) {
-            o.fault(l, f);
+    /// Tells what makes the result of a pip doubtful.
+    pub(crate) fn fault(&self, pip: &Pip, fault: &Fault) {
+        if let Some(launch) = pip.fixed.launch {
+            self.tell(&Event::Fault { launch, fault });
         }
     }
 
-    /// Tells the audit what a pip that ran has looked at and made.
+    /// Tells what a pip that ran has looked at and made.
     fn note_run(
         &self,
         pip: &Pip,
         exit_code: i32,
         done: &finish::Finished,
         entry: &Entry,
-        evidence: observed::ByName,
+        evidence: seen::ByName,
     ) -> Option<Verdict> {
-        let launch = pip.fixed.launch.filter(|_| self.observer.is_some())?;
+        let launch = pip.fixed.launch.filter(|_| self.switches.audit)?;
         if done.asks_time {
-            self.fault(pip, Fault::Time);
+            self.fault(pip, &Fault::Time);
         }
         if let Some((who, word)) = &done.asks {
-            self.fault(pip, Fault::Asks { who: who.clone(), word });
+            self.fault(pip, &Fault::Asks { who: who.clone(), word });
         }
-        let mut made = observed::made(&entry.outputs);
+        let mut made = seen::made(&entry.outputs);
         if made.is_empty() {
-            made = done.written.iter().map(observed::Made::of).collect();
+            made = done.written.iter().map(seen::Made::of).collect();
         }
         let start_ms = pip.started.duration_since(self.started).as_secs_f64() * 1e3;
         let end_ms = self.started.elapsed().as_secs_f64() * 1e3;
-        let uses = observed::with_evidence(&done.observations, &made, evidence, |p| self.config.ignores(p));
-        self.seen(Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() })
+        let uses = seen::with_evidence(&done.observations, &made, evidence, |p| self.config.ignores(p));
+        self.ended(&Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() })
     }
 
     fn publish(&self, pip: &Pip, mut entry: Entry, texts: &[Chunk], done: &finish::Finished) -> Result<(), String> {

@@ -3,11 +3,11 @@
 //! Receiving threads only classify. Fingerprints, lookups, restores, hashing and publication run on the tracer's
 //! pool while the task stays blocked. A failure of the cache degrades to running the command, with one warning.
 
-use crate::block::Block;
 use crate::config::Config;
-use crate::enforce::Enforcer;
+use crate::event::{Event, Fault, Sink};
+use crate::judge::{Attempt, Judge};
+use crate::launches::Launches;
 use crate::lookup::Reason;
-use crate::observed::{Fault, Observer};
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
@@ -48,8 +48,10 @@ pub struct Switches {
     pub local_jobs: Option<usize>,
     /// Everything is observed, so that it can be held against what is declared.
     pub audit: bool,
-    /// Besides, pips with errors fail.
-    pub enforce: Option<Enforcer>,
+    /// Who is told of every event.
+    pub sinks: Vec<Arc<dyn Sink>>,
+    /// Who may refuse what pips do; it is told of every event too.
+    pub judge: Option<Arc<dyn Judge>>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<(i32, Vec<u8>)>,
 }
@@ -94,12 +96,8 @@ pub struct Engine {
     pub(crate) stored: AtomicU64,
     pub(crate) saved_us: AtomicU64,
     pub(crate) progress: Box<dyn Fn(&Item) + Send + Sync>,
-    /// What an audit needs to know.
-    pub observer: Option<Observer>,
-    /// Refuses what can be refused at the access.
-    pub(crate) block: Option<Block>,
-    /// Fails pips with errors.
-    pub(crate) enforcer: Option<Enforcer>,
+    /// Who launched whom, for the events.
+    pub(crate) launches: Launches,
 }
 
 /// How a run stands.
@@ -123,7 +121,7 @@ impl Engine {
     /// `progress` is told of every pip as it ends.
     pub fn new(
         config: Config,
-        mut switches: Switches,
+        switches: Switches,
         cache: Option<CacheHandle>,
         progress: Box<dyn Fn(&Item) + Send + Sync>,
     ) -> Self {
@@ -137,11 +135,7 @@ impl Engine {
             }
             j
         });
-        let enforcer = switches.enforce.take();
-        let audit = switches.audit || enforcer.is_some();
-        let (block, unprotected) = Block::new(&config);
-        warnings.extend(unprotected);
-        let meaning = config.meaning();
+        let meaning = config.meaning(switches.judge.as_ref().is_some_and(|j| j.guards()));
         let files = FileStates::new(&if writable { vec![config.cache_dir.as_path()] } else { vec![] });
         Self {
             config,
@@ -169,9 +163,7 @@ impl Engine {
             stored: AtomicU64::new(0),
             saved_us: AtomicU64::new(0),
             progress,
-            observer: audit.then(Observer::default),
-            block,
-            enforcer,
+            launches: Launches::default(),
         }
     }
 
@@ -192,11 +184,25 @@ impl Engine {
         Now { hits, ran, running: runs.len() as u64, longest, elapsed: self.started.elapsed() }
     }
 
+    /// Tells everybody who wants to know.
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.switches.sinks.iter().for_each(|s| s.on(event));
+        if let Some(j) = &self.switches.judge {
+            j.on(event);
+        }
+    }
+
+    /// Who is asked before accesses happen, if anybody is.
+    pub(crate) fn guard(&self) -> Option<&dyn Judge> {
+        self.switches.judge.as_deref().filter(|j| j.guards())
+    }
+
     pub(crate) fn kind(&self, s: Scope) -> ScopeKind {
         self.scopes.read().expect("scopes").get(&s).cloned().unwrap_or(ScopeKind::Driver)
     }
 
-    pub(crate) fn warn(&self, w: String) {
+    /// Notes a trouble that the user is told of when the run is over.
+    pub fn warn(&self, w: String) {
         let mut all = self.warnings.lock().expect("warnings");
         if !all.contains(&w) && all.len() < 20 {
             all.push(w);
@@ -465,13 +471,11 @@ impl Supervisor for Run {
 
     fn connects(&self, scope: Scope, escape: Escape) -> Flow {
         let kind = self.kind(scope);
-        if let (Some(o), ScopeKind::Pip(p)) = (&self.observer, &kind)
-            && let Some(l) = p.fixed.launch
-        {
-            o.fault(l, Fault::Network(escape.detail.clone()));
+        if let ScopeKind::Pip(p) = &kind {
+            self.fault(p, &Fault::Network(escape.detail.clone()));
         }
-        let refused = self.block.as_ref().filter(|_| !matches!(kind, ScopeKind::Driver));
-        let flow = match refused.and_then(|b| b.refuses_network(&escape.detail, &self.config)) {
+        let guard = self.guard().filter(|_| !matches!(kind, ScopeKind::Driver));
+        let flow = match guard.and_then(|g| g.refuses(Attempt::Network(&escape.detail))) {
             Some(why) => {
                 self.warn(format!("denied `{}`: {why}", escape.detail));
                 Flow::Refuse
@@ -545,7 +549,7 @@ impl Engine {
         }
         let path = &access.path.path;
         let by_rule = self.config.deny.find(path).map(str::to_owned);
-        by_rule.or_else(|| self.block.as_ref().and_then(|b| b.refuses(&access.op, path, &self.config)))
+        by_rule.or_else(|| self.guard()?.refuses(Attempt::Access(&access.op, path)))
     }
 
     /// Takes a pip out of the run without a result: its text is only forwarded, its slot is free.

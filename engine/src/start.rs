@@ -3,19 +3,23 @@
 //! Everything here runs on the tracer's pool, but for [`Engine::inside`] and [`Engine::exec_by_driver`], which only
 //! classify. Knows nothing of how a pip ends; see [`crate::publish`].
 
-use crate::enforce::{Enforcer, Verdict};
+use crate::event::Event;
+use crate::judge::Verdict;
 use crate::lookup::{self, Reason};
-use crate::observed;
 use crate::pip::{Bypassed, Pip, ScopeKind, Static};
 use crate::policy;
 use crate::products::ResultOf;
 use crate::record::{Item, Outcome};
 use crate::redact::{one_line, redact};
 use crate::run::{Engine, Mode, micros, text};
+use crate::seen;
 use crate::weak;
 use cache::entry::TextContent;
 use cache::store::History;
 use cache::{Digest, Entry, FileStat, materialise};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -50,7 +54,7 @@ impl Engine {
         }
         let started = Instant::now();
         // What is bypassed is not watched closely enough to deny it anything, or to tell what it looked at.
-        let closely = !self.config.deny.is_empty() || self.block.is_some() || self.observer.is_some();
+        let closely = !self.config.deny.is_empty() || self.guard().is_some() || self.switches.audit;
         if self.switches.mode == Mode::Build
             && !closely
             && policy::is_cheap(&h, &t.request.program.path, &t.request.argv)
@@ -325,7 +329,7 @@ impl Engine {
         let mut item = self.item((&fixed.argv, &fixed.env, &fixed.cwd), Outcome::Hit, None, started, e.exit_code, e);
         // What was stored without enforcement fails with it.
         if let Some(v) = self.note_hit(&fixed, &found, &item) {
-            (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons());
+            (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons.clone());
             self.take_back(&v, e.outputs.iter().map(|o| &o.path).zip(before.iter().map(Option::is_some)));
         }
         if item.exit_code != 0 {
@@ -444,8 +448,8 @@ impl Engine {
     /// The pip launches pips itself: from here on it is a driver, now and in later runs.
     pub(crate) fn demote(self: &Arc<Self>, t: ExecTicket, scope: Scope, pip: &Arc<Pip>) {
         self.scopes.write().expect("scopes").insert(scope, ScopeKind::Driver);
-        if let (Some(o), Some(l)) = (&self.observer, pip.fixed.launch) {
-            o.became_driver(l);
+        if let Some(launch) = pip.fixed.launch {
+            self.tell(&Event::BecameDriver { launch });
         }
         let h = History { driver: true, ..self.history(&pip.fixed.command) };
         self.put_history(&pip.fixed.command, &h);
@@ -468,42 +472,43 @@ impl Engine {
         t.later(move |t| me.start(t));
     }
 
-    /// Tells the audit who starts.
+    /// Tells who starts, if anybody wants to know; the result is the number of the launch.
     pub(crate) fn note_launch(&self, t: &ExecTicket, driver: bool) -> Option<usize> {
-        if let Some(b) = self.block.as_ref().filter(|_| driver) {
-            let r = &t.request;
-            b.works_in(crate::frontend::directory(&r.program.path, &r.argv, &r.cwd));
+        if !self.switches.audit && self.guard().is_none() {
+            return None;
         }
-        self.observer.as_ref().map(|o| o.launch(&t.request, driver, self.started.elapsed().as_secs_f64() * 1e3))
+        let start_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        let tell = |launch, what: &_| self.tell(&Event::Launched { launch, what });
+        Some(self.launches.add(&t.request, driver, start_ms, tell))
     }
 
-    /// Tells the audit what a hit stands for: what its recorded run had looked at.
+    /// Tells what a hit stands for: what its recorded run had looked at.
     fn note_hit(&self, fixed: &Static, found: &lookup::Found, item: &Item) -> Option<Verdict> {
-        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.observer.is_some()), &self.cache) else {
+        let (Some(launch), Some(cache)) = (fixed.launch.filter(|_| self.switches.audit), &self.cache) else {
             return None;
         };
         let set = cache.store.path_set(&found.path_set).ok().flatten().unwrap_or_else(|| {
             self.warn(format!("what `{}` looked at cannot be read from the cache: it is not judged", item.command));
             cache::PathSet::default()
         });
-        self.seen(observed::Seen {
+        self.ended(&seen::Seen {
             launch,
             hit: true,
             exit_code: found.entry.exit_code,
             start_ms: item.start_ms,
             end_ms: item.start_ms + item.wall_ms,
-            uses: observed::uses(set.observations().iter()),
-            made: observed::made(&found.entry.outputs),
+            uses: seen::uses(set.observations().iter()),
+            made: seen::made(&found.entry.outputs),
             faults: Vec::new(),
         })
     }
 
-    /// A pip has ended, for the audit. Under enforcement it may have to fail.
-    pub(crate) fn seen(&self, pip: observed::Seen) -> Option<Verdict> {
-        let o = self.observer.as_ref()?;
-        let verdict = self.enforcer.as_ref().and_then(|e| e.judge(o, &pip, &self.config));
-        self.enforcer.iter().flat_map(Enforcer::take_gaps).for_each(|g| self.warn(format!("not enforced: {g}")));
-        o.ended(pip);
+    /// A pip has ended: the judge says whether it has to fail, and everybody is told.
+    pub(crate) fn ended(&self, pip: &seen::Seen) -> Option<Verdict> {
+        let judge = self.switches.judge.as_deref();
+        let verdict = judge.and_then(|j| j.judge(pip));
+        judge.iter().flat_map(|j| j.take_gaps()).for_each(|g| self.warn(format!("not enforced: {g}")));
+        self.tell(&Event::Ended(pip));
         verdict
     }
 
@@ -513,7 +518,7 @@ impl Engine {
     pub(crate) fn take_back<'a>(&self, v: &Verdict, outputs: impl Iterator<Item = (&'a cache::PathBytes, bool)>) {
         let is_file = |p: &cache::PathBytes| FileStat::of(p).is_some_and(|s| !s.is_dir());
         for (path, was_there) in outputs.filter(|(p, was_there)| is_file(p) && (!was_there || v.outputs.contains(*p))) {
-            let name = crate::frontend::os_path(path);
+            let name = Path::new(OsStr::from_bytes(path));
             self.files.writing(path, OURSELVES);
             let done = if was_there { cache::file_stat::age(name) } else { std::fs::remove_file(name) };
             self.files.settle(path, 1, FileStat::of(path));

@@ -1,6 +1,7 @@
 //! The audit: each defect is first shown to bite, then exactly that is found; what is declared well is never accused.
 
 use crate::world::World;
+use audit::frontend::{absolute, declared};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -351,8 +352,10 @@ fn manifests_are_read_as_ninja_reads_them() {
     w.write("meson.build", "project('p', 'c')\ng = executable('gen', 'gen.c', native: true)\nh = custom_target('h', output: 'g.c', command: [g], capture: true)\nl = static_library('s', h)\nexecutable('prog', 'main.c', link_with: l)\ntest('t', g)\n");
     assert!(w.sh("cmake -G Ninja -S . -B c && CC=gcc meson setup m").status.success());
     for dir in ["c", "m"] {
-        let d = engine::frontend::ninja::declared(&[b"ninja".to_vec()], w.path(dir).as_os_str().as_encoded_bytes())
-            .expect("a manifest");
+        let cwd = w.path(dir);
+        let cwd = cwd.as_os_str().as_encoded_bytes();
+        let asked = declared(&[b"ninja".to_vec()], cwd, &[], &std::env::temp_dir(), &w.path(""));
+        let d = asked.expect("a manifest").expect("ninja");
         let list =
             |command: &str| String::from_utf8_lossy(&w.sh(&format!("cd {dir} && {command}")).stdout).into_owned();
         // It leaves out edges without inputs.
@@ -360,7 +363,7 @@ fn manifests_are_read_as_ninja_reads_them() {
         let shown = |c: &[u8]| String::from_utf8_lossy(c).into_owned();
         let ours: BTreeSet<String> = some.flat_map(|s| s.commands.iter().map(|c| shown(c))).collect();
         let theirs: Vec<Value> = serde_json::from_str(&list("ninja -t compdb")).expect("compdb");
-        let key = |v: &Value| shown(&engine::frontend::command_key(text(v, "command").as_bytes()));
+        let key = |v: &Value| shown(&worker::command_text::normalised(text(v, "command").as_bytes()));
         let theirs: BTreeSet<String> = theirs.iter().map(key).filter(|c| !c.is_empty()).collect();
         assert_eq!(ours, theirs);
         for s in d.steps.iter().filter(|s| !s.phony) {
@@ -379,7 +382,7 @@ fn manifests_are_read_as_ninja_reads_them() {
             let theirs: BTreeSet<String> = inputs
                 .iter()
                 .map(|i| i.trim_start_matches("|| ").trim_start_matches("| ").to_owned())
-                .map(|i| name(&engine::frontend::absolute(w.path(dir).as_os_str().as_encoded_bytes(), i.as_bytes())))
+                .map(|i| name(&absolute(cwd, i.as_bytes())))
                 .collect();
             let ours: BTreeSet<String> = s.inputs.iter().chain(&s.order_only).map(name).collect();
             assert_eq!(ours, theirs, "{said}");
@@ -396,7 +399,7 @@ fn manifests_are_read_as_ninja_reads_them() {
 #[test]
 fn the_guide_lists_every_kind() {
     let guide = include_str!("../../docs/audit.md");
-    for a in engine::violation::KINDS {
+    for a in audit::kinds::KINDS {
         let severity = format!("{:?}", a.severity).to_lowercase();
         let row = format!("| {} | {} | {severity} | {} |", a.code, a.name, a.why);
         assert!(guide.contains(&row), "docs/audit.md lacks: {row}");

@@ -246,6 +246,6 @@ fn each_is_found_and_bites_and_can_be_repaired() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
     FAULTS.iter().for_each(|f| try_one(f, &out, port));
     let codes: Vec<&str> = FAULTS.iter().map(|f| f.code).collect();
-    assert_eq!(codes, engine::violation::KINDS.iter().map(|k| k.code).collect::<Vec<_>>(), "a kind without a project");
+    assert_eq!(codes, audit::kinds::KINDS.iter().map(|k| k.code).collect::<Vec<_>>(), "a kind without a project");
     std::fs::remove_dir_all(&out).expect("what is outside goes");
 }

@@ -9,6 +9,16 @@ use crate::tools::{self, Class, base_name};
 const DRIVERS: &[&str] =
     &["make", "gmake", "remake", "bmake", "ninja", "ninja-build", "samu", "scons", "cargo", "bazel", "waf", "xl"];
 
+/// Is this the name of a GNU make?
+pub fn is_make(name: &[u8]) -> bool {
+    matches!(name, b"make" | b"gmake")
+}
+
+/// Is this the name of a ninja?
+pub fn is_ninja(name: &[u8]) -> bool {
+    matches!(name, b"ninja" | b"ninja-build" | b"samu")
+}
+
 /// Is this exec a build tool? `extra` are the user's own.
 pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
     let name = base_name(program);
@@ -36,7 +46,7 @@ pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
 /// Does this run of a build tool only ask something (`make --version`, `ninja -t`), or run a configure probe?
 pub fn only_asks(argv: &[Vec<u8>]) -> bool {
     // ninja's `-v` is verbose, make's is the version; ninja's `-t` is a tool, make's touches.
-    let ninja = argv.first().is_some_and(|a| matches!(base_name(a), b"ninja" | b"ninja-build" | b"samu"));
+    let ninja = argv.first().is_some_and(|a| is_ninja(base_name(a)));
     argv.iter().skip(1).any(|a| {
         matches!(&a[..], b"--version" | b"--help" | b"-h" | b"-n" | b"-q" | b"--question" | b"--dry-run" | b"-t")
             || (a == b"-v" && !ninja)

@@ -2,6 +2,7 @@
 //!
 //! Knows tools (tables of data) and special paths, but no build graphs, no drivers, no declared dependencies.
 
+pub mod command_text;
 pub mod drivers;
 pub mod environment;
 pub mod file_state;

@@ -1,14 +1,17 @@
 //! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
 
 use super::run::{Done, Want};
-use super::{ci, config, run, summary};
+use super::{ci, run, settings, summary};
 use crate::app::{AuditArgs, Format, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{self, CommandError, say, warning};
 use crate::output::{Document, print};
-use engine::report::{Report, VERSION, html, sarif, text};
-use engine::violation::baseline::{Baseline, BaselineError};
-use engine::violation::{Severity, prove};
+use audit::baseline::{Baseline, BaselineError};
+use audit::compare::compare;
+use audit::kinds::Severity;
+use audit::prove;
+use audit::report::{Report, VERSION, html, sarif, text};
+use audit::workspace::Workspace;
 use engine::{Config, Mode};
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,8 +19,8 @@ use std::time::Instant;
 use tracer::Exited;
 
 pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
-    let config = config(&a.options.common)?;
-    let baseline = a.baseline.clone().or_else(|| config.audit.baseline.clone());
+    let (config, workspace) = settings(&a.options.common)?;
+    let baseline = a.baseline.clone().or_else(|| workspace.policy.baseline.clone());
     // What is wrong with the command line should not cost a build.
     if a.write_baseline && baseline.is_none() {
         return Err(CommandError::new(
@@ -28,7 +31,7 @@ pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
     let known = baseline.as_deref().map(|path| known(path, a)).transpose()?.flatten();
     let mut out = open(a)?;
     let (mut report, exited) = if a.cmd.is_empty() { last(a, &config)? } else { audited(a, &a.cmd)? };
-    settle(&mut report, &config);
+    settle(&mut report, &workspace);
     if let Some(path) = &baseline {
         apply(&mut report, path, known, a.write_baseline)?;
     }
@@ -50,20 +53,19 @@ fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandE
     let done = run::build(
         &a.options,
         cmd,
-        config(&a.options.common)?,
+        settings(&a.options.common)?,
         Want { mode: Mode::Build, audit: true, enforce: false, heal: false },
     )?;
     summary::show(&done.record, Mode::Build, a.options.summary());
-    Ok((compare(&done), done.ending(a.options.strict)))
+    Ok((report(&done), done.ending(a.options.strict)))
 }
 
 /// What an enforced run has to answer for that no single command could be failed for. The result is how many errors
 /// there are, and with `--strict` what could not be compared.
 pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
-    let config = done.engine.config();
-    let mut report = compare(done);
-    settle(&mut report, config);
-    if let Some(path) = &config.audit.baseline
+    let mut report = report(done);
+    settle(&mut report, &done.workspace);
+    if let Some(path) = &done.workspace.policy.baseline
         && let Some(b) = Baseline::load(path).map_err(baseline_error)?
     {
         b.apply(&mut report.findings);
@@ -87,11 +89,10 @@ pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
 }
 
 /// Compares what was seen with what is declared, and keeps the result, for `xl audit` without a command.
-fn compare(done: &Done) -> Report {
+fn report(done: &Done) -> Report {
     let started = Instant::now();
     let config = done.engine.config();
-    let seen = done.engine.observer.as_ref().map(engine::observed::Observer::take).unwrap_or_default();
-    let findings = engine::audit::audit(&seen, config);
+    let findings = compare(&done.observer.take(), &done.workspace);
     let report = Report {
         version: VERSION,
         command: done.record.command.clone(),
@@ -115,9 +116,9 @@ fn compare(done: &Done) -> Report {
 }
 
 /// Judges by the configuration.
-fn settle(report: &mut Report, config: &Config) {
-    engine::audit::settle(&mut report.findings.violations, config);
-    report.unused = config.audit.unused();
+fn settle(report: &mut Report, workspace: &Workspace) {
+    workspace.settle(&mut report.findings.violations);
+    report.unused = workspace.policy.unused();
 }
 
 fn last(a: &AuditArgs, config: &Config) -> Result<(Report, Exited), CommandError> {

@@ -6,16 +6,18 @@ use crate::exit_code;
 use crate::messages::{CommandError, say, warning};
 use crate::output::print;
 use ::cache::shown;
-use engine::aside::{Aside, Done};
-use engine::frontend::{self, Declared};
-use engine::heal::{self, Plan, Way};
-use engine::products::{self, Stale};
+use audit::frontend::{self, Declared};
+use audit::stale::aside::{Aside, Done};
+use audit::stale::find::{Stale, stale};
+use audit::stale::heal::{self, Plan, Way};
+use audit::stale::outlook::{self, Fate};
+use engine::products::own_environment;
 use engine::redact::{is_whole, redact};
 use engine::run::CacheHandle;
-use engine::trial::{self, Fate};
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use worker::drivers;
 
 pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
     if !a.cmd.is_empty() {
@@ -31,7 +33,7 @@ pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
 fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
     let (command, cwd) = if a.cmd.is_empty() { last(cache, config)? } else { (a.cmd.clone(), here()?) };
     let declared = declared(&command, &cwd, config);
-    let (all, unknown) = products::stale(cache, config, declared.as_ref())?;
+    let (all, unknown) = stale(cache, config, declared.as_ref())?;
     let plan =
         Plan::new(&all, declared.as_ref(), cache, config).map_err(|why| CommandError::new(exit_code::CACHE, why))?;
     let fates = if all.is_empty() { Vec::new() } else { fates(&all, &plan, &command, &cwd, config) };
@@ -43,7 +45,7 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
         path.strip_prefix(&format!("{}/", config.root.display())).map(str::to_owned).unwrap_or(path)
     };
     let argv: Vec<Vec<u8>> = command.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
-    let words = redact(&argv, &products::own_environment());
+    let words = redact(&argv, &own_environment());
     if a.json {
         let rows = |all: &[&Stale]| -> Vec<_> {
             all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect()
@@ -97,7 +99,7 @@ fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf)
 /// What the build tool declares, if the command is one. What a script runs is not known.
 fn declared(command: &[OsString], cwd: &Path, config: &Config) -> Option<Declared> {
     let argv: Vec<Vec<u8>> = build_tool(command, cwd)?.iter().map(|w| w.as_encoded_bytes().to_vec()).collect();
-    let env = products::own_environment();
+    let env = own_environment();
     match frontend::declared(&argv, cwd.as_os_str().as_encoded_bytes(), &env, &config.cache_dir, &config.root) {
         Ok(d) => d,
         Err(e) => {
@@ -110,7 +112,7 @@ fn declared(command: &[OsString], cwd: &Path, config: &Config) -> Option<Declare
 /// A build tool, in the words of the program that starts it for the user.
 fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
     let name = Path::new(command.first()?).file_name()?.as_encoded_bytes();
-    if frontend::is_make(name) || frontend::is_ninja(name) {
+    if drivers::is_make(name) || drivers::is_ninja(name) {
         return Some(command.to_vec());
     }
     let after = |flag: &str| command.iter().position(|w| w == flag).and_then(|i| command.get(i + 1));
@@ -127,7 +129,7 @@ fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
 
 /// What becomes of each. Where it cannot be tried, everything that healing could help with is listed.
 fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Fate> {
-    trial::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
+    outlook::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
         warning(&format!(
             "whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"
         ));
@@ -171,7 +173,7 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     aside.bring_back().map_err(|e| failed(e.to_string()))?;
     let (cache, _) = open_cache(&config)?;
     let declared = declared(&a.cmd, &here()?, &config);
-    let (all, _) = products::stale(&cache, &config, declared.as_ref())?;
+    let (all, _) = stale(&cache, &config, declared.as_ref())?;
     let plan = Plan::new(&all, declared.as_ref(), &cache, &config).map_err(failed)?;
     for h in heal::heal(&all, &plan, &aside).map_err(|e| failed(format!("what is done cannot be noted: {e}")))? {
         let (path, why) = (shown(h.path), h.why);

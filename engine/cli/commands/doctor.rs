@@ -4,7 +4,7 @@ use super::{config, open_cache};
 use crate::app::CommonArgs;
 use crate::messages::CommandError;
 use crate::output::print;
-use crate::trial::{self, Failure, Proof};
+use crate::self_test::{self, Failure, Proof};
 use std::path::Path;
 
 /// The lines of the report.
@@ -80,7 +80,7 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
         // Its own results would be those of the outer one.
         report.say("--", "backends", "this runs below another xl: nothing can be tried");
     } else {
-        let auto = trial::of("auto", near);
+        let auto = self_test::of("auto", near);
         report.trial(false, "`--backend auto`", &auto);
         for backend in ["seccomp", "ptrace", "ebpf"] {
             // What was tried just now is not tried again.
@@ -88,7 +88,7 @@ pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
                 continue;
             }
             // The others see what `ebpf` sees; it is the fastest.
-            report.trial(backend == "ebpf", &format!("backend `{backend}`"), &trial::of(backend, near));
+            report.trial(backend == "ebpf", &format!("backend `{backend}`"), &self_test::of(backend, near));
         }
     }
     match cache {

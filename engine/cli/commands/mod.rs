@@ -15,6 +15,7 @@ use crate::app::{Backend, CommonArgs};
 use crate::ebpf_memo::EbpfMemo;
 use crate::exit_code;
 use crate::messages::{CommandError, warning};
+use ::audit::workspace::Workspace;
 use ::cache::home;
 use engine::config::{Config, Overrides};
 use engine::run::CacheHandle;
@@ -23,8 +24,15 @@ use std::path::PathBuf;
 
 /// Loads the configuration for the current directory.
 pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
+    Ok(settings(a)?.0)
+}
+
+/// The same, with what it says of audits.
+pub fn settings(a: &CommonArgs) -> Result<(Config, Workspace), CommandError> {
     let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.as_deref().map(home::expand) };
-    Ok(Config::load(&here()?, &o, |v| std::env::var_os(v))?)
+    let config = Config::load(&here()?, &o, |v| std::env::var_os(v))?;
+    let workspace = Workspace::new(&config)?;
+    Ok((config, workspace))
 }
 
 /// The current directory. Somebody may have removed it.

@@ -1,15 +1,19 @@
 //! `xl run` and `xl exec`.
 
-use super::{SESSION, become_command, config, launch, open_cache};
+use super::{SESSION, become_command, launch, open_cache, settings};
 use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{ALLOW_PTRACE, CommandError, cache_hint, say, warning, write};
 use crate::output::{Document, Stream};
 use crate::progress::Progress;
-use engine::aside::Aside;
-use engine::enforce::Enforcer;
+use audit::baseline::Baseline;
+use audit::enforce::Enforcer;
+use audit::observer::Observer;
+use audit::stale::aside::Aside;
+use audit::workspace::Workspace;
+use engine::event::Sink;
+use engine::judge::Judge;
 use engine::run::{Engine, Run, Switches};
-use engine::violation::baseline::Baseline;
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -53,8 +57,8 @@ pub fn is_supervised() -> bool {
 
 /// The configuration. A build does not fail because there is no place for a cache, or because its directory was
 /// removed.
-fn config_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<Config, CommandError> {
-    match config(&o.common) {
+fn settings_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<(Config, Workspace), CommandError> {
+    match settings(&o.common) {
         Err(e) if e.code == exit_code::CACHE && !o.strict && !needed => {
             warning(&format!("{}; the command runs without xl", e.line()));
             Err(become_command(cmd))
@@ -68,6 +72,9 @@ pub struct Done {
     pub exited: Exited,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
+    pub workspace: Workspace,
+    /// What was seen, if that was wanted.
+    pub observer: Arc<Observer>,
     /// The record or the log could not be written; that was said.
     unwritten: bool,
 }
@@ -87,10 +94,10 @@ impl Done {
 
 pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let o = &a.options;
-    let config = config_for(o, &a.cmd, a.heal || a.enforce)?;
-    let enforce = a.enforce || config.audit.enforce.is_some();
+    let (config, workspace) = settings_for(o, &a.cmd, a.heal || a.enforce)?;
+    let enforce = a.enforce || workspace.policy.enforce.is_some();
     let aside = a.heal.then(|| Aside::of(&config));
-    let done = build(o, &a.cmd, config, Want { mode: Mode::Build, audit: false, enforce, heal: a.heal });
+    let done = build(o, &a.cmd, (config, workspace), Want { mode: Mode::Build, audit: false, enforce, heal: a.heal });
     if let Some(aside) = aside {
         super::check::put_back(&aside);
     }
@@ -104,9 +111,9 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
 }
 
 pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
-    let config = config_for(&a.options, &a.cmd, false)?;
+    let settings = settings_for(&a.options, &a.cmd, false)?;
     let done =
-        build(&a.options, &a.cmd, config, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
+        build(&a.options, &a.cmd, settings, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
     super::summary::show(&done.record, Mode::Single, a.options.summary());
     Ok(done.ending(a.options.strict))
 }
@@ -134,8 +141,14 @@ pub struct Want {
 }
 
 /// Runs the command, and tells what went wrong with `xl` itself.
-pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Result<Done, CommandError> {
+pub fn build(
+    a: &RunOptions,
+    cmd: &[OsString],
+    settings: (Config, Workspace),
+    want: Want,
+) -> Result<Done, CommandError> {
     let Want { mode, audit, enforce, heal } = want;
+    let (config, workspace) = settings;
     let outer = outer();
     if a.summary == Summary::Junit && a.junit.is_none() {
         // Not in the tree that is built, unless the user says so.
@@ -168,7 +181,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         warning(&format!("{why}; the command runs without xl"));
         return Err(become_command(cmd));
     }
-    let known = match &config.audit.baseline {
+    let known = match &workspace.policy.baseline {
         Some(path) => Baseline::load(path).map_err(super::audit::baseline_error)?,
         None => None,
     };
@@ -180,7 +193,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     let inherited: Vec<_> =
         tracer::inherited().into_iter().filter(|(fd, to)| !slots.contains(fd) && to != b"/dev/null").collect();
     // To refuse a read, or to lend a slot before a FIFO is opened, one has to know before it happens.
-    let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || engine::block::Block::needs_reads(&config);
+    let needs_entry = !config.deny.is_empty() || a.local_jobs.is_some() || workspace.policy.refuses_reads();
     let progress = Progress::new(a.summary() == Summary::Off);
     let session =
         match launch(cmd, a.backend, inherited.clone(), Some(&config.cache_dir), needs_entry, progress.screen()) {
@@ -228,14 +241,17 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
     if !can_read {
         warning("ptrace is forbidden here, so that no command can be skipped: everything runs, results are stored");
     }
+    let observer = Arc::new(Observer::default());
+    let enforcer = Enforcer::new(&workspace, observer.clone(), enforce && !audit, known).map(Arc::new);
     let switches = Switches {
         mode,
         backend: session.backend(),
         read: can_read && !a.no_cache_read,
         write: !a.no_cache_write,
         recheck: a.recheck,
-        audit,
-        enforce: (enforce && !audit).then(|| Enforcer::new(known)),
+        audit: audit || enforce,
+        sinks: if audit || enforce { vec![observer.clone() as Arc<dyn Sink>] } else { Vec::new() },
+        judge: enforcer.clone().map(|e| e as Arc<dyn Judge>),
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
@@ -252,6 +268,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         }
     };
     let engine = Arc::new(Engine::new(config, switches, cache, Box::new(tell)));
+    enforcer.and_then(|e| e.trouble()).into_iter().for_each(|w| engine.warn(w));
     progress.watch(&engine);
     let (exited, stats) = session
         .run(Arc::new(Run(engine.clone())))
@@ -282,7 +299,7 @@ pub fn build(a: &RunOptions, cmd: &[OsString], config: Config, want: Want) -> Re
         )
         .hint("`xl doctor` shows what works on this machine"));
     }
-    Ok(Done { exited, record, engine, unwritten: !unwritten.is_empty() })
+    Ok(Done { exited, record, engine, workspace, observer, unwritten: !unwritten.is_empty() })
 }
 
 /// The descriptors of GNU make's job server (`--jobserver-auth=R,W`; make(1), "POSIX Jobserver Interaction").

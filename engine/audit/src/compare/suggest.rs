@@ -1,0 +1,233 @@
+//! The edit that repairs a violation, in the syntax of the file that a person would edit: the makefile, the manifest,
+//! or what generated it.
+
+use crate::declared::{Declarations, Driver, StepId};
+use crate::finding::Fix;
+use crate::frontend::{Step, Tool};
+use crate::observer::Observed;
+use crate::paths::{below, os_path, parent};
+use cache::PathBytes;
+use cache::shown as text;
+use engine::redact::redact;
+use std::path::Path;
+
+/// Who wrote the build file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Author {
+    Person,
+    Cmake,
+    Meson,
+}
+
+fn author(d: &Driver) -> Author {
+    let has = |name: &str| os_path(&d.dir).join(name).exists();
+    match d.declared.tool {
+        _ if d.declared.collects_depfiles || has("CMakeCache.txt") => Author::Cmake,
+        Tool::Ninja if has("meson-private") => Author::Meson,
+        _ => Author::Person,
+    }
+}
+
+/// A path as seen from where the build tool works.
+fn relative(path: &[u8], dir: &[u8]) -> Vec<u8> {
+    match path.strip_prefix(dir) {
+        Some(rest) if rest.first() == Some(&b'/') => rest[1..].to_vec(),
+        _ => path.to_vec(),
+    }
+}
+
+/// With what a makefile, or a manifest, needs before special characters.
+fn escaped(path: &[u8], tool: Tool) -> String {
+    let mut out = Vec::new();
+    for b in path {
+        match (tool, b) {
+            (Tool::Make, b'$') => out.push(b'$'),
+            (Tool::Make, b' ' | b'#' | b'%' | b':') => out.push(b'\\'),
+            (Tool::Ninja, b'$' | b' ' | b':') => out.push(b'$'),
+            _ => {}
+        }
+        out.push(*b);
+    }
+    text(&out)
+}
+
+/// A path for a shell command.
+fn quoted(path: &[u8]) -> String {
+    let lossy = text(path);
+    shlex::try_quote(&lossy).map(std::borrow::Cow::into_owned).unwrap_or(lossy)
+}
+
+/// A path as CMake or meson lists would have it, from the top of the sources.
+fn from_root(path: &[u8], root: &Path) -> String {
+    text(&relative(path, root.as_os_str().as_encoded_bytes()))
+}
+
+/// The CMake target that an output belongs to: `…/CMakeFiles/NAME.dir/…`.
+fn cmake_target(s: &Step) -> Option<String> {
+    let out = text(s.outputs.first()?);
+    let (_, rest) = out.split_once("CMakeFiles/")?;
+    Some(rest.split_once(".dir")?.0.to_owned())
+}
+
+fn is_object(s: &Step) -> bool {
+    s.outputs.first().is_some_and(|o| [&b".o"[..], b".obj", b".lo", b".sho", b".os"].iter().any(|e| o.ends_with(e)))
+}
+
+/// A path as a person would write it in a build file: from where the build tool works, by the variables that configure
+/// sets, else by `..` within the workspace.
+fn named(d: &Driver, path: &[u8], root: &Path) -> String {
+    let tool = d.declared.tool;
+    let near = relative(path, &d.dir);
+    if near.len() < path.len() {
+        return escaped(&near, tool);
+    }
+    for (variable, dir) in [("srcdir", &d.declared.srcdir), ("top_srcdir", &d.declared.top_srcdir)] {
+        if let Some(dir) = dir.as_ref().filter(|dir| below(path, dir)) {
+            return format!("$({variable})/{}", escaped(&relative(path, dir), tool));
+        }
+    }
+    let mut up = Vec::new();
+    let mut dir = &d.dir[..];
+    while below(dir, root.as_os_str().as_encoded_bytes()) {
+        if below(path, dir) {
+            up.extend(relative(path, dir));
+            return escaped(&up, tool);
+        }
+        up.extend(b"../");
+        dir = parent(dir);
+    }
+    escaped(path, tool)
+}
+
+/// `target: file`, or what comes to the same.
+fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> String {
+    let tool = d.declared.tool;
+    let name = |p: &[u8]| named(d, p, root);
+    let target = s.outputs.first().map(|o| name(o)).unwrap_or_default();
+    match tool {
+        Tool::Make if order_only => format!("{target}: | {}", name(path)),
+        Tool::Make => format!("{target}: {}", name(path)),
+        // An edge is written once: the file goes to the end of its line.
+        Tool::Ninja if order_only => format!("build {target}: … || {}", name(path)),
+        Tool::Ninja => format!("build {target}: … | {}", name(path)),
+    }
+}
+
+/// Makes `path` an input of a step.
+pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    let file = from_root(path, root);
+    let edit = match author(d) {
+        Author::Cmake if is_object(s) => {
+            let source = s.inputs.first().map(|i| from_root(i, root)).unwrap_or_default();
+            format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})")
+        }
+        // What the build makes has the name of its target there.
+        Author::Cmake if path.starts_with(&d.dir) => {
+            format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir)))
+        }
+        Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
+        Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
+        Author::Person => line(d, s, path, false, root),
+    };
+    Some(Fix { place: place(d, s, root), text: edit })
+}
+
+/// Says that a target is no file.
+pub fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    let name = escaped(&relative(s.outputs.first()?, &d.dir), Tool::Make);
+    Some(Fix { place: place(d, s, root), text: format!(".PHONY: {name}") })
+}
+
+/// Makes sure that a file is made before a step that reads it.
+pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+    let (d, s) = (&all.drivers[step.driver], all.step(step));
+    if step.driver != maker.driver {
+        // Two makes do not wait for each other: the one that launched both has to.
+        let outer = |x: StepId| all.around[x.driver].first().copied();
+        let (then, first) = (outer(step)?, outer(maker)?);
+        let (d, s) = (&all.drivers[then.driver], all.step(then));
+        if author(d) != Author::Person {
+            return None;
+        }
+        let first = all.step(first).outputs.first()?;
+        return Some(Fix { place: place(d, s, root), text: line(d, s, first, false, root) });
+    }
+    let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
+        (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
+        (Author::Cmake, Some(a), _) => {
+            format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir)))
+        }
+        (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
+        (Author::Meson, ..) => {
+            "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned()
+        }
+        (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some(), root),
+    };
+    Some(Fix { place: place(d, s, root), text: edit })
+}
+
+fn place(d: &Driver, s: &Step, root: &Path) -> String {
+    match author(d) {
+        Author::Cmake => "CMakeLists.txt".into(),
+        Author::Meson => "meson.build".into(),
+        Author::Person if s.place.line > 0 => format!("{}:{}", from_root(&s.place.file, root), s.place.line),
+        Author::Person => from_root(&s.place.file, root),
+    }
+}
+
+/// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where
+/// it works.
+pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
+    let make = d.declared.tool == Tool::Make;
+    let argv = &seen.launches[d.launch].argv;
+    let mut out = vec![text(argv.first().map_or(if make { b"make" } else { b"ninja" }, Vec::as_slice))];
+    let mut words = argv.iter().skip(1);
+    while let Some(w) = words.next() {
+        match &w[..] {
+            b"-C" | b"--directory" | b"-j" | b"-l" => drop(words.next()),
+            b"-f" | b"--file" | b"--makefile" | b"-I" | b"-k" | b"-d" | b"-w"
+                if !make || !matches!(&w[..], b"-k" | b"-d" | b"-w") =>
+            {
+                out.push(text(w));
+                out.extend(words.next().map(|v| text(v)));
+            }
+            w if w.starts_with(b"-C") || w.starts_with(b"--directory=") || w.starts_with(b"-j") => {}
+            w if w.starts_with(b"-") || (make && w.contains(&b'=')) => out.push(text(w)),
+            _ => {}
+        }
+    }
+    let argv: Vec<Vec<u8>> = out.into_iter().map(String::into_bytes).collect();
+    redact(&argv, &seen.launches[d.launch].env)
+}
+
+fn command(seen: &Observed, d: &Driver) -> String {
+    tool(seen, d).iter().map(|w| quoted(w.as_bytes())).collect::<Vec<_>>().join(" ")
+}
+
+/// A command that shows that a target is not made again.
+pub fn stale(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+    let d = &all.drivers[step.driver];
+    let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
+    Some(format!("cd {} && touch {} && {} {target}", quoted(&d.dir), quoted(&relative(path, &d.dir)), command(seen, d)))
+}
+
+/// A command that shows that a target is made before a file that it reads.
+pub fn race(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+    let d = &all.drivers[step.driver];
+    let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
+    let gone = quoted(&relative(path, &d.dir));
+    Some(format!("cd {} && rm -f {gone} {target} && {} {target}", quoted(&d.dir), command(seen, d)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_syntax_of_the_file() {
+        assert_eq!(escaped(b"a b$c#d", Tool::Make), "a\\ b$$c\\#d");
+        assert_eq!(escaped(b"a b$c:d", Tool::Ninja), "a$ b$$c$:d");
+    }
+}

@@ -1,0 +1,480 @@
+//! What the build tools of a run declare, and which of their steps each pip is.
+//!
+//! A pip of ninja is the edge with its command; a pip of make is known by its command too, and by the targets that it
+//! wrote where several have the same. What a script launches belongs to the step that launched the script. A pip that
+//! is no step (a `$(shell …)` of a makefile, a command of a manifest that has changed since) is compared with nothing.
+
+use crate::frontend::{self, Declared, Step, Tool, depfile, make, ninja};
+use crate::layer::Layer;
+use crate::observer::Observed;
+use crate::paths::{absolute, os_path};
+use cache::PathBytes;
+use engine::event::Launch;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use worker::command_text::{executed, normalised, with_make_as_colon};
+use worker::drivers;
+
+/// A build tool that could be asked.
+#[derive(Clone)]
+pub struct Driver {
+    pub launch: usize,
+    /// Where it works.
+    pub dir: PathBytes,
+    pub declared: Declared,
+    by_command: FxHashMap<Vec<u8>, Vec<usize>>,
+    pub by_output: FxHashMap<PathBytes, Vec<usize>>,
+}
+
+/// A step of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId {
+    pub driver: usize,
+    pub step: usize,
+}
+
+/// Everything that is declared, and whose.
+#[derive(Default)]
+pub struct Declarations {
+    pub drivers: Vec<Arc<Driver>>,
+    /// For each pip, its step and those around it, innermost first.
+    pub steps: Vec<Vec<StepId>>,
+    /// What could not be asked, and why.
+    pub gaps: Vec<String>,
+    /// Whether a step always runs, as far as that was asked.
+    always: Mutex<FxHashMap<StepId, bool>>,
+    /// Drivers that a script ran one after the other: the later, the earlier.
+    pub in_turn: Vec<(usize, usize)>,
+    /// Inputs from dependency files that no build tool has read yet, but will.
+    extra: FxHashMap<StepId, Vec<PathBytes>>,
+    /// For each driver, the step that launched it; several if the build file runs the same command for each of them.
+    pub around: Vec<Vec<StepId>>,
+    /// For each driver, whether it was launched by another one in a step that is not declared (any more): nothing is
+    /// known of its order.
+    adrift: Vec<bool>,
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    worker::tools::base_name(path)
+}
+
+fn is_depfile(path: &[u8]) -> bool {
+    [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
+}
+
+fn is_make(l: &Launch) -> bool {
+    l.driver && drivers::is_make(base(&l.program))
+}
+
+fn is_ninja(l: &Launch) -> bool {
+    l.driver && drivers::is_ninja(base(&l.program))
+}
+
+/// Does this run of make build nothing (`make --version`, a probe of `configure`)?
+fn only_asks(l: &Launch) -> bool {
+    drivers::only_asks(&l.argv)
+}
+
+/// The run of make that started itself again as this one, having remade its makefiles.
+fn again(seen: &Observed, i: usize) -> Option<usize> {
+    let l = &seen.launches[i];
+    l.parent.filter(|p| l.again && is_make(l) && is_make(&seen.launches[*p]) && seen.launches[*p].cwd == l.cwd)
+}
+
+/// Is this a build tool whose declarations are to be asked?
+fn asks(seen: &Observed, i: usize) -> bool {
+    let l = &seen.launches[i];
+    (is_make(l) || is_ninja(l)) && !only_asks(l) && again(seen, i).is_none() && !is_probe(seen, i)
+}
+
+/// Does a configuration step find something out with this build?
+fn is_probe(seen: &Observed, i: usize) -> bool {
+    let configures = |l: &Launch| {
+        let names = l.argv.iter().take(2).map(|a| base(a));
+        let works = |a: &Vec<u8>| matches!(&a[..], b"--build" | b"--install" | b"-E" | b"-P");
+        let cmake = base(&l.program) == b"cmake" && !l.argv.iter().any(works);
+        cmake || names.into_iter().any(|n| n == b"configure" || n == b"config.status")
+    };
+    let mut at = seen.launches[i].parent;
+    while let Some(p) = at {
+        if configures(&seen.launches[p]) {
+            return true;
+        }
+        at = seen.launches[p].parent;
+    }
+    false
+}
+
+/// The build tools, from the innermost, of which this launch is a part.
+pub fn ancestors(seen: &Observed, launch: usize) -> Vec<usize> {
+    let mut out = Vec::new();
+    let mut at = Some(launch);
+    while let Some(l) = at {
+        if asks(seen, l) {
+            out.push(l);
+        }
+        at = seen.launches[l].parent;
+    }
+    out
+}
+
+/// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had
+/// ended is all that there is to see of its order.
+fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, usize>) -> Vec<(usize, usize)> {
+    // The scripts around each driver, up to the next build tool.
+    let scripts = |mut at: usize| {
+        let mut out = FxHashSet::default();
+        while let Some(p) = seen.launches[at].parent.filter(|p| !number.contains_key(p)) {
+            out.insert(p);
+            at = p;
+        }
+        out
+    };
+    let mut ends = vec![0.0f64; drivers.len()];
+    for p in &seen.pips {
+        let mut at = Some(p.launch);
+        while let Some(l) = at {
+            if let Some(n) = number.get(&l) {
+                ends[*n] = ends[*n].max(p.end_ms);
+            }
+            at = seen.launches[l].parent;
+        }
+    }
+    let around: Vec<FxHashSet<usize>> = drivers.iter().map(|d| scripts(d.launch)).collect();
+    let mut out = Vec::new();
+    for later in 0..drivers.len() {
+        let begins = seen.launches[drivers[later].launch].start_ms;
+        out.extend(
+            (0..later).filter(|e| ends[*e] <= begins && !around[later].is_disjoint(&around[*e])).map(|e| (later, e)),
+        );
+    }
+    out
+}
+
+/// Asks these build tools, several at once: most of the time it is make that works. What cannot be asked says why.
+pub fn answers(
+    seen: &Observed,
+    tools: &[usize],
+    root: &Path,
+    scratch: &Path,
+    generated: &FxHashSet<PathBytes>,
+) -> FxHashMap<usize, Result<Driver, String>> {
+    let layer = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Layer::new(scratch, root));
+    let one = |i: usize| {
+        let l = &seen.launches[i];
+        let declared = match &layer {
+            _ if is_ninja(l) => ninja::declared(&l.argv, &l.cwd),
+            Some(Ok(s)) => make::declared(&l.argv, &l.cwd, &l.env, s, generated),
+            Some(Err(why)) => return Err(format!("make's rules are not known: {why}")),
+            None => return Err("nobody was asked".to_owned()),
+        };
+        declared.map(|d| Driver::new(i, l, d)).map_err(|e| {
+            let cause = std::error::Error::source(&e).map(|c| format!(": {c}")).unwrap_or_default();
+            format!("{e}{cause}; its commands are compared with nothing")
+        })
+    };
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let all = std::sync::Mutex::new(FxHashMap::default());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(tools.len());
+    std::thread::scope(|s| {
+        for _ in 0..threads {
+            s.spawn(|| {
+                while let Some(i) = tools.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    let answer = one(*i);
+                    all.lock().expect("answers").insert(*i, answer);
+                }
+            });
+        }
+    });
+    all.into_inner().expect("answers")
+}
+
+impl Declarations {
+    /// Asks every build tool of the run. `root` is the workspace, `scratch` a directory for a mount point.
+    pub fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
+        let generated: FxHashSet<PathBytes> =
+            seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
+        let tools: Vec<usize> = (0..seen.launches.len()).filter(|i| asks(seen, *i)).collect();
+        let mut drivers: FxHashMap<usize, Arc<Driver>> = FxHashMap::default();
+        let mut gaps: Vec<String> = Vec::new();
+        let mut answers: Vec<_> = answers(seen, &tools, root, scratch, &generated).into_iter().collect();
+        answers.sort_by_key(|(i, _)| *i);
+        for (i, a) in answers {
+            match a {
+                Ok(driver) => drop(drivers.insert(i, Arc::new(driver))),
+                Err(gap) if !gaps.contains(&gap) => gaps.push(gap),
+                Err(_) => {}
+            }
+        }
+        let mut d = Self::of(seen, &drivers, false);
+        d.gaps.splice(0..0, gaps);
+        d
+    }
+
+    /// The same of answers that are already there, by launch. `any_depfile`: whatever dependency file a pip has made
+    /// counts, although nobody has read it yet.
+    pub fn of(seen: &Observed, drivers: &FxHashMap<usize, Arc<Driver>>, any_depfile: bool) -> Self {
+        let mut d = Self::default();
+        let mut number: FxHashMap<usize, usize> = FxHashMap::default();
+        for i in 0..seen.launches.len() {
+            if let Some(n) = again(seen, i).and_then(|before| number.get(&before).copied()) {
+                number.insert(i, n);
+            } else if let Some(driver) = drivers.get(&i) {
+                number.insert(i, d.drivers.len());
+                d.drivers.push(driver.clone());
+            }
+        }
+        d.around = d.drivers.iter().map(|r| d.launching(seen, r.launch, &number)).collect();
+        let below = |r: &Driver| ancestors(seen, r.launch).iter().any(|l| *l != r.launch && number.contains_key(l));
+        d.adrift = d.drivers.iter().zip(&d.around).map(|(r, around)| around.is_empty() && below(r)).collect();
+        d.steps = seen
+            .pips
+            .iter()
+            .map(|p| {
+                let made: Vec<PathBytes> = p.made.iter().filter(|m| !m.deleted).map(|m| m.path.clone()).collect();
+                d.enclosing(seen, p.launch, &number, &made)
+            })
+            .collect();
+        d.in_turn = in_turn(seen, &d.drivers, &number);
+        d.collected(seen, any_depfile);
+        d.unmatched(seen, &number);
+        d
+    }
+
+    /// A build tool of whose commands none is declared has other build files by now than it had.
+    fn unmatched(&mut self, seen: &Observed, number: &FxHashMap<usize, usize>) {
+        let mut counts: FxHashMap<usize, (usize, usize)> = FxHashMap::default();
+        for (p, steps) in seen.pips.iter().zip(&self.steps) {
+            if let Some(driver) = seen.launches[p.launch].parent.and_then(|l| number.get(&l)) {
+                let (all, known) = counts.entry(*driver).or_default();
+                *all += 1;
+                *known += usize::from(!steps.is_empty());
+            }
+        }
+        let mut lost: Vec<_> = counts.into_iter().filter(|(_, (_, known))| *known == 0).collect();
+        lost.sort_unstable();
+        let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
+        for (driver, (all, _)) in lost {
+            let declared = &self.drivers[driver].declared;
+            let says_nothing = declared.steps.iter().all(|s| s.commands.is_empty() && s.place.file.is_empty());
+            if !says_nothing && !declared.files.is_empty() && !declared.files.iter().any(|f| made.contains(f)) {
+                // What a makefile runs while it is read belongs to no step.
+                continue;
+            }
+            let command = &seen.launches[self.drivers[driver].launch].shown;
+            self.gaps.push(format!("none of the {all} commands of `{command}` is in its build files now"));
+        }
+    }
+
+    /// Where the generator of the makefiles collects dependency files at the next start, they count.
+    fn collected(&mut self, seen: &Observed, any: bool) {
+        let mut real = RealNames::default();
+        for (p, steps) in seen.pips.iter().zip(&self.steps) {
+            let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else {
+                continue;
+            };
+            for m in p.made.iter().filter(|m| is_depfile(&m.path)) {
+                let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
+                let inputs = rules
+                    .into_iter()
+                    .flat_map(|(_, inputs)| inputs)
+                    .map(|i| absolute(&seen.launches[p.launch].cwd, &i));
+                let mut inputs: Vec<PathBytes> = inputs.collect();
+                real.inputs(&mut inputs);
+                self.extra.entry(*s).or_default().extend(inputs);
+            }
+        }
+    }
+
+    /// What dependency files say that a step reads.
+    pub fn discovered(&self, s: StepId) -> impl Iterator<Item = &PathBytes> {
+        self.step(s).discovered.iter().chain(self.extra.get(&s).into_iter().flatten())
+    }
+
+    /// The steps that may have launched a build tool.
+    fn launching(&self, seen: &Observed, launch: usize, number: &FxHashMap<usize, usize>) -> Vec<StepId> {
+        let mut at = launch;
+        while let Some(parent) = seen.launches[at].parent {
+            if let Some(driver) = number.get(&parent).copied() {
+                let found = self.drivers[driver].candidates(&seen.launches[at], &seen.launches[parent]);
+                if !found.is_empty() {
+                    return found.iter().map(|step| StepId { driver, step: *step }).collect();
+                }
+            }
+            at = parent;
+        }
+        Vec::new()
+    }
+
+    /// The steps that this launch is part of, innermost first; empty if it is no step of the build tool that launched
+    /// it.
+    fn enclosing(
+        &self,
+        seen: &Observed,
+        launch: usize,
+        number: &FxHashMap<usize, usize>,
+        made: &[PathBytes],
+    ) -> Vec<StepId> {
+        let mut out: Vec<StepId> = Vec::new();
+        let mut at = launch;
+        while let Some(parent) = seen.launches[at].parent {
+            if let Some(driver) = number.get(&parent).copied() {
+                let tool = &seen.launches[parent];
+                let outputs = if out.is_empty() { made } else { &[] };
+                match self.drivers[driver].step(&seen.launches[at], tool, outputs) {
+                    Some(step) => out.push(StepId { driver, step }),
+                    // Something that a makefile does while it is read, or that is no longer declared.
+                    None if out.is_empty() && !seen.launches[at].driver => return out,
+                    // One of several.
+                    None => {
+                        let all = self.drivers[driver].candidates(&seen.launches[at], tool);
+                        out.extend(all.iter().map(|step| StepId { driver, step: *step }));
+                    }
+                }
+            } else if is_make(&seen.launches[parent]) || is_ninja(&seen.launches[parent]) {
+                // A build tool that could not be asked.
+                return out;
+            }
+            at = parent;
+        }
+        out
+    }
+
+    /// Can anything be said about the order of these two?
+    pub fn comparable(&self, a: StepId, b: StepId) -> bool {
+        a.driver == b.driver || !(self.is_adrift(a.driver) || self.is_adrift(b.driver))
+    }
+
+    fn is_adrift(&self, driver: usize) -> bool {
+        self.adrift[driver] || self.around[driver].iter().any(|s| s.driver != driver && self.is_adrift(s.driver))
+    }
+
+    pub fn step(&self, s: StepId) -> &Step {
+        &self.drivers[s.driver].declared.steps[s.step]
+    }
+
+    /// Does it run whenever it is asked for? A name that never becomes a file is always made again, and with it what
+    /// needs it.
+    pub fn always(&self, s: StepId) -> bool {
+        if let Some(known) = self.always.lock().expect("always").get(&s) {
+            return *known;
+        }
+        let (step, driver) = (self.step(s), &self.drivers[s.driver]);
+        let there = |p: &PathBytes| std::fs::symlink_metadata(os_path(p)).is_ok();
+        let never = |p: &PathBytes| match driver.by_output.get(p).and_then(|all| all.first()) {
+            Some(maker) => {
+                let m = &driver.declared.steps[*maker];
+                // ninja looks through a phony name at what is behind it.
+                let empty = m.inputs.is_empty() && m.order_only.is_empty();
+                (driver.declared.tool == Tool::Make && m.phony)
+                    || (m.phony && empty && !there(p))
+                    || (!m.phony && !there(p))
+            }
+            None => false,
+        };
+        let found = step.phony || !step.outputs.iter().any(there) || step.inputs.iter().any(never);
+        self.always.lock().expect("always").insert(s, found);
+        found
+    }
+}
+
+/// What names really are: pips are seen to use files by their real paths.
+#[derive(Default)]
+struct RealNames {
+    dirs: FxHashMap<Vec<u8>, Vec<u8>>,
+    /// Where symbolic links lead; many steps name the same files.
+    links: FxHashMap<PathBytes, Option<PathBytes>>,
+}
+
+impl RealNames {
+    /// With every directory resolved.
+    fn of(&mut self, path: &PathBytes) -> PathBytes {
+        let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let real = self.dirs.entry(path[..cut].to_vec()).or_insert_with_key(|dir| {
+            let found = std::fs::canonicalize(os_path(if dir.is_empty() { b"/" } else { dir }));
+            found.map_or_else(|_| dir.clone(), |r| r.as_os_str().as_encoded_bytes().to_vec())
+        });
+        let real = if &real[..] == b"/" { &[][..] } else { real };
+        if real == &path[..cut] { path.clone() } else { [real, &path[cut..]].concat().into() }
+    }
+
+    /// The same, and where a symbolic link leads.
+    fn inputs(&mut self, list: &mut Vec<PathBytes>) {
+        let mut more = Vec::new();
+        for p in list.iter_mut() {
+            *p = self.of(p);
+            let to = self.links.entry(p.clone()).or_insert_with_key(|p| {
+                let link = std::fs::symlink_metadata(os_path(p)).is_ok_and(|m| m.is_symlink());
+                let to = if link { std::fs::canonicalize(os_path(p)).ok() } else { None };
+                to.map(|to| to.as_os_str().as_encoded_bytes().into())
+            });
+            more.extend(to.clone());
+        }
+        list.extend(more);
+    }
+
+    fn resolve(&mut self, d: &mut Declared) {
+        for s in &mut d.steps {
+            if !s.phony {
+                s.outputs.iter_mut().for_each(|o| *o = self.of(o));
+            }
+            for list in [&mut s.inputs, &mut s.discovered, &mut s.order_only] {
+                self.inputs(list);
+            }
+        }
+    }
+}
+
+impl Driver {
+    fn new(launch: usize, l: &Launch, mut declared: Declared) -> Self {
+        RealNames::default().resolve(&mut declared);
+        let mut by_command: FxHashMap<Vec<u8>, Vec<usize>> = FxHashMap::default();
+        let mut by_output: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
+        for (i, s) in declared.steps.iter().enumerate() {
+            for c in &s.commands {
+                let mut keys = vec![c.clone()];
+                // Executed without a shell, the words come without their quotes.
+                if c.iter().any(|b| matches!(b, b'\'' | b'"' | b'\\')) {
+                    let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
+                    keys.push(normalised(&words.join(&b' ')));
+                }
+                for k in keys {
+                    let all = by_command.entry(k).or_default();
+                    if all.last() != Some(&i) {
+                        all.push(i);
+                    }
+                }
+            }
+            for o in &s.outputs {
+                by_output.entry(o.clone()).or_default().push(i);
+            }
+        }
+        let dir = frontend::directory(&l.program, &l.argv, &l.cwd);
+        Self { launch, dir, declared, by_command, by_output }
+    }
+
+    /// The steps with this command.
+    fn candidates(&self, command: &Launch, tool: &Launch) -> &[usize] {
+        let key = executed(&command.argv);
+        let key = if is_make(tool) {
+            with_make_as_colon(&key, tool.argv.first().map_or(b"make", Vec::as_slice))
+        } else {
+            key
+        };
+        self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Which step is this command, that has made these files?
+    fn step(&self, command: &Launch, tool: &Launch, made: &[PathBytes]) -> Option<usize> {
+        let wrote = |s: &usize| self.declared.steps[*s].outputs.iter().any(|o| made.contains(o));
+        match self.candidates(command, tool) {
+            [one] => Some(*one),
+            several @ [_, _, ..] => several.iter().find(|s| wrote(s)).copied(),
+            // Its text was written differently: make's own shell functions, a variable that changed.
+            [] => made
+                .iter()
+                .find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
+        }
+    }
+}

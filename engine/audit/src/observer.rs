@@ -1,0 +1,107 @@
+//! Collects what an audited run was seen to do: who launched whom, and what each pip looked at and made.
+//!
+//! It listens to the events of a run, and is judged when the run is over, or, under enforcement, with each pip that
+//! ends. A hit counts with what its recorded run had looked at, so that a warm build tells the same as a cold one.
+
+use cache::PathBytes;
+use engine::event::{Event, Fault, Launch, Sink};
+use engine::seen::Seen;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct Log {
+    launches: Vec<Arc<Launch>>,
+    pips: Vec<Seen>,
+    faults: FxHashMap<usize, Vec<Fault>>,
+    names: FxHashSet<PathBytes>,
+    /// Pips by what they made.
+    makers: FxHashMap<PathBytes, Vec<usize>>,
+}
+
+/// Collects; shared by the threads of a run.
+#[derive(Default)]
+pub struct Observer(Mutex<Log>);
+
+/// Everything that was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    pub launches: Vec<Arc<Launch>>,
+    /// In the order in which they started.
+    pub pips: Vec<Seen>,
+}
+
+impl Observer {
+    /// A pip that is about to end, after those that made what it used.
+    pub fn around(&self, pip: &Seen) -> Observed {
+        let log = self.0.lock().expect("observed");
+        let mut makers: Vec<usize> =
+            pip.uses.iter().filter_map(|u| log.makers.get(&u.path)).flatten().copied().collect();
+        makers.sort_unstable();
+        makers.dedup();
+        let mut pips: Vec<Seen> = makers.into_iter().map(|i| log.pips[i].clone()).collect();
+        let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
+        pips.push(Seen { faults, ..pip.clone() });
+        Observed { launches: log.launches.clone(), pips }
+    }
+
+    /// The same, after all that have ended.
+    pub fn so_far(&self, pip: &Seen) -> Observed {
+        let log = self.0.lock().expect("observed");
+        let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
+        let pips = log.pips.iter().cloned().chain([Seen { faults, ..pip.clone() }]).collect();
+        Observed { launches: log.launches.clone(), pips }
+    }
+
+    /// Takes everything; the run is over.
+    pub fn take(&self) -> Observed {
+        let mut log = std::mem::take(&mut *self.0.lock().expect("observed"));
+        for p in &mut log.pips {
+            p.faults.extend(log.faults.remove(&p.launch).unwrap_or_default());
+        }
+        log.pips.sort_by(|a, b| a.start_ms.total_cmp(&b.start_ms));
+        Observed { launches: log.launches, pips: log.pips }
+    }
+}
+
+impl Sink for Observer {
+    fn on(&self, event: &Event<'_>) {
+        let mut log = self.0.lock().expect("observed");
+        match event {
+            Event::Launched { launch, what } => {
+                debug_assert_eq!(*launch, log.launches.len());
+                log.launches.push(Arc::clone(what));
+            }
+            Event::BecameDriver { launch } => {
+                if let Some(l) = log.launches.get_mut(*launch) {
+                    Arc::make_mut(l).driver = true;
+                }
+            }
+            Event::Fault { launch, fault } => {
+                let all = log.faults.entry(*launch).or_default();
+                if !all.contains(fault) {
+                    all.push((*fault).clone());
+                }
+            }
+            Event::Ended(pip) => log.ended((*pip).clone()),
+            _ => {}
+        }
+    }
+}
+
+impl Log {
+    fn ended(&mut self, mut pip: Seen) {
+        // Thousands of pips look at the same names.
+        for p in pip.uses.iter_mut().map(|u| &mut u.path).chain(pip.made.iter_mut().map(|m| &mut m.path)) {
+            match self.names.get(p) {
+                Some(known) => *p = known.clone(),
+                None => drop(self.names.insert(p.clone())),
+            }
+        }
+        let n = self.pips.len();
+        for m in pip.made.iter().filter(|m| !m.deleted) {
+            self.makers.entry(m.path.clone()).or_default().push(n);
+        }
+        self.pips.push(pip);
+    }
+}
