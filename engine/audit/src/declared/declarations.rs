@@ -1,31 +1,17 @@
 //! What the build tools of a run declare, and which of their steps each pip is.
 //!
-//! A pip of ninja is the edge with its command; a pip of make is known by its command too, and by the targets that it
-//! wrote where several have the same. What a script launches belongs to the step that launched the script. A pip that
-//! is no step (a `$(shell …)` of a makefile, a command of a manifest that has changed since) is compared with nothing.
+//! What a script launches belongs to the step that launched the script. A pip that is no step (a `$(shell …)` of a
+//! makefile, a command of a manifest that has changed since) is compared with nothing.
 
-use crate::frontend::{self, Declared, Step, Tool, depfile, make, ninja};
-use crate::layer::Layer;
+use super::driver::{Driver, RealNames, answers};
+use super::launches::{again, ancestors, asks, is_make, is_ninja};
+use crate::frontend::{Step, Tool, depfile};
 use crate::observer::Observed;
 use crate::paths::{absolute, os_path};
 use cache::PathBytes;
-use engine::event::Launch;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use worker::command_text::{executed, normalised, with_make_as_colon};
-use worker::drivers;
-
-/// A build tool that could be asked.
-#[derive(Clone)]
-pub struct Driver {
-    pub launch: usize,
-    /// Where it works.
-    pub dir: PathBytes,
-    pub declared: Declared,
-    by_command: FxHashMap<Vec<u8>, Vec<usize>>,
-    pub by_output: FxHashMap<PathBytes, Vec<usize>>,
-}
 
 /// A step of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,68 +41,8 @@ pub struct Declarations {
     adrift: Vec<bool>,
 }
 
-fn base(path: &[u8]) -> &[u8] {
-    worker::tools::base_name(path)
-}
-
 fn is_depfile(path: &[u8]) -> bool {
     [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
-}
-
-fn is_make(l: &Launch) -> bool {
-    l.driver && drivers::is_make(base(&l.program))
-}
-
-fn is_ninja(l: &Launch) -> bool {
-    l.driver && drivers::is_ninja(base(&l.program))
-}
-
-/// Does this run of make build nothing (`make --version`, a probe of `configure`)?
-fn only_asks(l: &Launch) -> bool {
-    drivers::only_asks(&l.argv)
-}
-
-/// The run of make that started itself again as this one, having remade its makefiles.
-fn again(seen: &Observed, i: usize) -> Option<usize> {
-    let l = &seen.launches[i];
-    l.parent.filter(|p| l.again && is_make(l) && is_make(&seen.launches[*p]) && seen.launches[*p].cwd == l.cwd)
-}
-
-/// Is this a build tool whose declarations are to be asked?
-fn asks(seen: &Observed, i: usize) -> bool {
-    let l = &seen.launches[i];
-    (is_make(l) || is_ninja(l)) && !only_asks(l) && again(seen, i).is_none() && !is_probe(seen, i)
-}
-
-/// Does a configuration step find something out with this build?
-fn is_probe(seen: &Observed, i: usize) -> bool {
-    let configures = |l: &Launch| {
-        let names = l.argv.iter().take(2).map(|a| base(a));
-        let works = |a: &Vec<u8>| matches!(&a[..], b"--build" | b"--install" | b"-E" | b"-P");
-        let cmake = base(&l.program) == b"cmake" && !l.argv.iter().any(works);
-        cmake || names.into_iter().any(|n| n == b"configure" || n == b"config.status")
-    };
-    let mut at = seen.launches[i].parent;
-    while let Some(p) = at {
-        if configures(&seen.launches[p]) {
-            return true;
-        }
-        at = seen.launches[p].parent;
-    }
-    false
-}
-
-/// The build tools, from the innermost, of which this launch is a part.
-pub fn ancestors(seen: &Observed, launch: usize) -> Vec<usize> {
-    let mut out = Vec::new();
-    let mut at = Some(launch);
-    while let Some(l) = at {
-        if asks(seen, l) {
-            out.push(l);
-        }
-        at = seen.launches[l].parent;
-    }
-    out
 }
 
 /// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had
@@ -150,44 +76,6 @@ fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, u
         );
     }
     out
-}
-
-/// Asks these build tools, several at once: most of the time it is make that works. What cannot be asked says why.
-pub fn answers(
-    seen: &Observed,
-    tools: &[usize],
-    root: &Path,
-    scratch: &Path,
-    generated: &FxHashSet<PathBytes>,
-) -> FxHashMap<usize, Result<Driver, String>> {
-    let layer = tools.iter().any(|i| is_make(&seen.launches[*i])).then(|| Layer::new(scratch, root));
-    let one = |i: usize| {
-        let l = &seen.launches[i];
-        let declared = match &layer {
-            _ if is_ninja(l) => ninja::declared(&l.argv, &l.cwd),
-            Some(Ok(s)) => make::declared(&l.argv, &l.cwd, &l.env, s, generated),
-            Some(Err(why)) => return Err(format!("make's rules are not known: {why}")),
-            None => return Err("nobody was asked".to_owned()),
-        };
-        declared.map(|d| Driver::new(i, l, d)).map_err(|e| {
-            let cause = std::error::Error::source(&e).map(|c| format!(": {c}")).unwrap_or_default();
-            format!("{e}{cause}; its commands are compared with nothing")
-        })
-    };
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let all = std::sync::Mutex::new(FxHashMap::default());
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(tools.len());
-    std::thread::scope(|s| {
-        for _ in 0..threads {
-            s.spawn(|| {
-                while let Some(i) = tools.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-                    let answer = one(*i);
-                    all.lock().expect("answers").insert(*i, answer);
-                }
-            });
-        }
-    });
-    all.into_inner().expect("answers")
 }
 
 impl Declarations {
@@ -376,105 +264,5 @@ impl Declarations {
         let found = step.phony || !step.outputs.iter().any(there) || step.inputs.iter().any(never);
         self.always.lock().expect("always").insert(s, found);
         found
-    }
-}
-
-/// What names really are: pips are seen to use files by their real paths.
-#[derive(Default)]
-struct RealNames {
-    dirs: FxHashMap<Vec<u8>, Vec<u8>>,
-    /// Where symbolic links lead; many steps name the same files.
-    links: FxHashMap<PathBytes, Option<PathBytes>>,
-}
-
-impl RealNames {
-    /// With every directory resolved.
-    fn of(&mut self, path: &PathBytes) -> PathBytes {
-        let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-        let real = self.dirs.entry(path[..cut].to_vec()).or_insert_with_key(|dir| {
-            let found = std::fs::canonicalize(os_path(if dir.is_empty() { b"/" } else { dir }));
-            found.map_or_else(|_| dir.clone(), |r| r.as_os_str().as_encoded_bytes().to_vec())
-        });
-        let real = if &real[..] == b"/" { &[][..] } else { real };
-        if real == &path[..cut] { path.clone() } else { [real, &path[cut..]].concat().into() }
-    }
-
-    /// The same, and where a symbolic link leads.
-    fn inputs(&mut self, list: &mut Vec<PathBytes>) {
-        let mut more = Vec::new();
-        for p in list.iter_mut() {
-            *p = self.of(p);
-            let to = self.links.entry(p.clone()).or_insert_with_key(|p| {
-                let link = std::fs::symlink_metadata(os_path(p)).is_ok_and(|m| m.is_symlink());
-                let to = if link { std::fs::canonicalize(os_path(p)).ok() } else { None };
-                to.map(|to| to.as_os_str().as_encoded_bytes().into())
-            });
-            more.extend(to.clone());
-        }
-        list.extend(more);
-    }
-
-    fn resolve(&mut self, d: &mut Declared) {
-        for s in &mut d.steps {
-            if !s.phony {
-                s.outputs.iter_mut().for_each(|o| *o = self.of(o));
-            }
-            for list in [&mut s.inputs, &mut s.discovered, &mut s.order_only] {
-                self.inputs(list);
-            }
-        }
-    }
-}
-
-impl Driver {
-    fn new(launch: usize, l: &Launch, mut declared: Declared) -> Self {
-        RealNames::default().resolve(&mut declared);
-        let mut by_command: FxHashMap<Vec<u8>, Vec<usize>> = FxHashMap::default();
-        let mut by_output: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
-        for (i, s) in declared.steps.iter().enumerate() {
-            for c in &s.commands {
-                let mut keys = vec![c.clone()];
-                // Executed without a shell, the words come without their quotes.
-                if c.iter().any(|b| matches!(b, b'\'' | b'"' | b'\\')) {
-                    let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
-                    keys.push(normalised(&words.join(&b' ')));
-                }
-                for k in keys {
-                    let all = by_command.entry(k).or_default();
-                    if all.last() != Some(&i) {
-                        all.push(i);
-                    }
-                }
-            }
-            for o in &s.outputs {
-                by_output.entry(o.clone()).or_default().push(i);
-            }
-        }
-        let dir = frontend::directory(&l.program, &l.argv, &l.cwd);
-        Self { launch, dir, declared, by_command, by_output }
-    }
-
-    /// The steps with this command.
-    fn candidates(&self, command: &Launch, tool: &Launch) -> &[usize] {
-        let key = executed(&command.argv);
-        let key = if is_make(tool) {
-            with_make_as_colon(&key, tool.argv.first().map_or(b"make", Vec::as_slice))
-        } else {
-            key
-        };
-        self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Which step is this command, that has made these files?
-    fn step(&self, command: &Launch, tool: &Launch, made: &[PathBytes]) -> Option<usize> {
-        let wrote = |s: &usize| self.declared.steps[*s].outputs.iter().any(|o| made.contains(o));
-        match self.candidates(command, tool) {
-            [one] => Some(*one),
-            several @ [_, _, ..] => several.iter().find(|s| wrote(s)).copied(),
-            // Its text was written differently: make's own shell functions, a variable that changed.
-            [] => made
-                .iter()
-                .find_map(|m| self.by_output.get(m)?.iter().find(|s| !self.declared.steps[**s].phony).copied()),
-        }
     }
 }

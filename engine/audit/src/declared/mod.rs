@@ -1,11 +1,16 @@
 //! The declared graph of a whole run: which step each pip is, which step is made before which, and what a change of a
 //! file makes run again.
 //!
-//! [`declarations`] holds what the build tools of a run declare, and finds the step of each pip; [`order`] makes one
-//! graph of it over all build tools; [`reach`] answers many questions about such a graph at once.
+//! [`launches`] finds the build tools of a run, [`driver`] asks one and knows its steps by their commands,
+//! [`declarations`] finds the step of each pip over all of them; [`graph`] makes one graph of everything that is
+//! declared; [`reach`] answers many questions about such a graph at once.
 
-pub(crate) mod declarations;
-pub(crate) mod order;
+mod declarations;
+mod driver;
+pub(crate) mod graph;
+mod launches;
 mod reach;
 
-pub(crate) use declarations::{Declarations, Driver, StepId};
+pub(crate) use declarations::{Declarations, StepId};
+pub(crate) use driver::{Driver, answers};
+pub(crate) use launches::ancestors;

@@ -7,8 +7,7 @@
 use super::access_guard::AccessGuard;
 use crate::baseline::Baseline;
 use crate::compare::check;
-use crate::declared::declarations::{ancestors, answers};
-use crate::declared::{Declarations, Driver, StepId};
+use crate::declared::{Declarations, Driver, StepId, ancestors, answers};
 use crate::finding::Violation;
 use crate::frontend;
 use crate::kinds::{Kind, Severity};

@@ -1,6 +1,6 @@
 //! What is wrong with one step, or one pip, by itself: no question about an order is needed.
 
-use super::order::Checker;
+use super::checker::Checker;
 use super::suggest;
 use crate::declared::StepId;
 use crate::finding::Fix;

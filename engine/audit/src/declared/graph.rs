@@ -5,13 +5,14 @@
 //! hold inside. What two makes call by one name is one file for changes, but gives no order: neither of them waits for
 //! the other.
 
-use super::declarations::{Declarations, Driver, StepId};
+use super::declarations::{Declarations, StepId};
+use super::driver::Driver;
 use super::reach::{Along, Graph, Need, Node};
 use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The graph, and the questions that are collected before they are answered together.
-pub struct Links {
+pub struct DeclaredGraph {
     graph: Graph,
     before: Vec<Vec<Node>>,
     after: Vec<Vec<Node>>,
@@ -55,9 +56,9 @@ fn early(d: &Driver) -> FxHashSet<usize> {
     found
 }
 
-impl Links {
-    pub fn new(d: &Declarations) -> Self {
-        let mut l = Self {
+impl DeclaredGraph {
+    pub(crate) fn new(d: &Declarations) -> Self {
+        let mut g = Self {
             graph: Graph::default(),
             before: Vec::new(),
             after: Vec::new(),
@@ -65,60 +66,69 @@ impl Links {
             orders: Vec::new(),
             changes: Vec::new(),
         };
-        let mut ends: Vec<(Node, Node)> = Vec::new();
-        for (number, driver) in d.drivers.iter().enumerate() {
-            let (entry, exit) = (l.graph.node(), l.graph.node());
-            ends.push((entry, exit));
-            let mut named: FxHashMap<PathBytes, Node> = FxHashMap::default();
-            let (mut before, mut after) = (Vec::new(), Vec::new());
-            // Included makefiles are made before anything else.
-            let ready = l.graph.node();
-            l.graph.need(ready, entry, Need::Order);
-            let early = early(driver);
-            for f in &driver.declared.files {
-                if driver.by_output.contains_key(f) {
-                    let file = l.named(&mut named, f, false);
-                    l.graph.need(ready, file, Need::Order);
-                }
-            }
-            for (i, s) in driver.declared.steps.iter().enumerate() {
-                let (b, a) = (l.graph.node(), l.graph.node());
-                before.push(b);
-                after.push(a);
-                l.graph.need(a, b, Need::Input);
-                l.graph.need(b, if early.contains(&i) { entry } else { ready }, Need::Order);
-                l.graph.need(exit, a, Need::Order);
-                for o in &s.outputs {
-                    let here = l.named(&mut named, o, s.phony);
-                    l.graph.need(here, a, Need::Input);
-                    if !s.phony {
-                        let file = l.file(o);
-                        l.graph.need(file, a, Need::Noticed);
-                    }
-                }
-                let id = StepId { driver: number, step: i };
-                let inputs = s.inputs.iter().map(|p| (p, Need::Input));
-                let all = inputs
-                    .chain(d.discovered(id).map(|p| (p, Need::Noticed)))
-                    .chain(s.order_only.iter().map(|p| (p, Need::Order)));
-                for (path, need) in all {
-                    let here = l.named(&mut named, path, false);
-                    l.graph.need(b, here, need);
-                }
-            }
-            l.before.push(before);
-            l.after.push(after);
-        }
+        let ends: Vec<(Node, Node)> = (0..d.drivers.len()).map(|number| g.add_driver(d, number)).collect();
         for (later, earlier) in &d.in_turn {
-            l.graph.need(ends[*later].0, ends[*earlier].1, Need::Order);
+            g.graph.need(ends[*later].0, ends[*earlier].1, Need::Order);
         }
         for (around, (entry, exit)) in d.around.iter().zip(ends) {
             for s in around {
-                l.graph.need(entry, l.before[s.driver][s.step], Need::Order);
-                l.graph.need(l.after[s.driver][s.step], exit, Need::Order);
+                g.graph.need(entry, g.before[s.driver][s.step], Need::Order);
+                g.graph.need(g.after[s.driver][s.step], exit, Need::Order);
             }
         }
-        l
+        g
+    }
+
+    /// Adds what one build tool declares; the result is where it begins, and where it has ended.
+    fn add_driver(&mut self, d: &Declarations, number: usize) -> (Node, Node) {
+        let driver = &d.drivers[number];
+        let (entry, exit, ready) = (self.graph.node(), self.graph.node(), self.graph.node());
+        let mut named: FxHashMap<PathBytes, Node> = FxHashMap::default();
+        // Included makefiles are made before anything else.
+        self.graph.need(ready, entry, Need::Order);
+        let early = early(driver);
+        for f in driver.declared.files.iter().filter(|f| driver.by_output.contains_key(*f)) {
+            let file = self.named(&mut named, f, false);
+            self.graph.need(ready, file, Need::Order);
+        }
+        self.before.push(Vec::new());
+        self.after.push(Vec::new());
+        for step in 0..driver.declared.steps.len() {
+            let begin = if early.contains(&step) { entry } else { ready };
+            self.add_step(d, StepId { driver: number, step }, &mut named, (begin, exit));
+        }
+        (entry, exit)
+    }
+
+    /// Adds a step after those before it, between these two.
+    fn add_step(
+        &mut self,
+        d: &Declarations,
+        id: StepId,
+        named: &mut FxHashMap<PathBytes, Node>,
+        (begin, exit): (Node, Node),
+    ) {
+        let s = d.step(id);
+        let (before, after) = (self.graph.node(), self.graph.node());
+        self.before[id.driver].push(before);
+        self.after[id.driver].push(after);
+        self.graph.need(after, before, Need::Input);
+        self.graph.need(before, begin, Need::Order);
+        self.graph.need(exit, after, Need::Order);
+        for o in &s.outputs {
+            let here = self.named(named, o, s.phony);
+            self.graph.need(here, after, Need::Input);
+            if !s.phony {
+                let file = self.file(o);
+                self.graph.need(file, after, Need::Noticed);
+            }
+        }
+        let inputs = s.inputs.iter().map(|p| (p, Need::Input));
+        let discovered = d.discovered(id).map(|p| (p, Need::Noticed));
+        for (path, need) in inputs.chain(discovered).chain(s.order_only.iter().map(|p| (p, Need::Order))) {
+            let here = self.named(named, path, false);
+            self.graph.need(before, here, need);
+        }
     }
 
     /// A name as one build tool knows it.

@@ -1,0 +1,174 @@
+//! What all checks share: the run and what is declared for it, how a report calls a pip, a step and a file, and the
+//! violations that were found so far.
+
+use super::suggest;
+use crate::declared::{Declarations, StepId};
+use crate::finding::{PipRef, Proof, Violation};
+use crate::kinds::Kind;
+use crate::observer::Observed;
+use crate::places::{Places, Surroundings, Where};
+use crate::policy::Policy;
+use crate::workspace::Workspace;
+use cache::{PathBytes, shown as text};
+use engine::seen::{How, Use};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+
+pub(super) struct Checker<'a> {
+    pub(super) seen: &'a Observed,
+    pub(super) declared: &'a Declarations,
+    pub(super) places: Places<'a>,
+    pub(super) policy: &'a Policy,
+    /// The pips that made each file, in the order in which they started.
+    pub(super) makers: FxHashMap<PathBytes, Vec<usize>>,
+    /// Directories in which build tools work, besides the workspace.
+    grounds: Vec<PathBytes>,
+    pub(super) out: Vec<Violation>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(
+        seen: &'a Observed,
+        declared: &'a Declarations,
+        workspace: &'a Workspace,
+        around: &'a Surroundings,
+    ) -> Self {
+        let mut makers: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
+        for (i, p) in seen.pips.iter().enumerate() {
+            for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
+                makers.entry(m.path.clone()).or_default().push(i);
+            }
+        }
+        let mut grounds: Vec<PathBytes> = declared.drivers.iter().map(|d| d.dir.clone()).collect();
+        grounds.sort();
+        grounds.dedup();
+        let (places, policy) = (workspace.places(around), &*workspace.policy);
+        Self { seen, declared, places, policy, makers, grounds, out: Vec::new() }
+    }
+
+    /// Every name under which something of this run may be accused.
+    pub(super) fn targets(&self) -> BTreeSet<String> {
+        let steps = self.declared.steps.iter().flatten().map(|s| self.target(*s));
+        let pips = (0..self.seen.pips.len()).map(|p| self.name(p));
+        let shared = self.makers.iter().filter(|(_, pips)| pips.len() > 1).map(|(path, _)| self.shown(path));
+        steps.chain(pips).chain(shared).collect()
+    }
+
+    /// Is it a file of this project, as far as one can tell?
+    pub(super) fn inside(&self, path: &[u8]) -> bool {
+        self.whereabouts(path) == Where::Inside
+    }
+
+    pub(super) fn whereabouts(&self, path: &[u8]) -> Where {
+        self.places.of(path, &self.grounds)
+    }
+
+    /// Is one of them part of the other's step?
+    pub(super) fn share_a_step(&self, a: usize, b: usize) -> bool {
+        a == b || self.declared.steps[a].iter().any(|s| self.declared.steps[b].contains(s))
+    }
+
+    pub(super) fn innermost(&self, pip: usize) -> Option<StepId> {
+        self.declared.steps[pip].first().copied()
+    }
+
+    /// Relative to the workspace, where it is inside.
+    pub(super) fn shown(&self, path: &[u8]) -> String {
+        let root = self.places.root.as_os_str().as_bytes();
+        match path.strip_prefix(root) {
+            Some(rest) if rest.first() == Some(&b'/') => text(&rest[1..]),
+            _ => text(path),
+        }
+    }
+
+    /// What the build file calls a step.
+    pub(super) fn target(&self, s: StepId) -> String {
+        self.declared.step(s).outputs.first().map(|o| self.shown(o)).unwrap_or_default()
+    }
+
+    /// What a pip makes, in a word.
+    pub(super) fn name(&self, pip: usize) -> String {
+        if let Some(s) = self.innermost(pip) {
+            return self.target(s);
+        }
+        let p = &self.seen.pips[pip];
+        let first = p.made.iter().filter(|m| !m.is_dir && !m.deleted).map(|m| &m.path).min().map(|m| self.shown(m));
+        first.unwrap_or_else(|| self.command(pip).chars().take(60).collect())
+    }
+
+    fn command(&self, pip: usize) -> String {
+        self.seen.launches[self.seen.pips[pip].launch].shown.clone()
+    }
+
+    /// A pip as a report shows it.
+    pub(super) fn pip(&self, pip: usize) -> PipRef {
+        let l = &self.seen.launches[self.seen.pips[pip].launch];
+        let step = self.innermost(pip);
+        let place = step.map(|s| &self.declared.step(s).place).filter(|p| !p.file.is_empty());
+        let place =
+            place.map(|p| if p.line > 0 { format!("{}:{}", self.shown(&p.file), p.line) } else { self.shown(&p.file) });
+        PipRef {
+            id: u32::try_from(pip + 1).unwrap_or(u32::MAX),
+            command: self.command(pip),
+            cwd: text(&l.cwd),
+            target: step.map(|s| self.target(s)).unwrap_or_default(),
+            declared_at: place.unwrap_or_default(),
+            tool: step.map(|s| suggest::tool(self.seen, &self.declared.drivers[s.driver])).unwrap_or_default(),
+            tool_dir: step.map(|s| text(&self.declared.drivers[s.driver].dir)).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn violation(
+        &self,
+        code: Kind,
+        pip: usize,
+        step: Option<StepId>,
+        file: &PathBytes,
+        message: String,
+    ) -> Violation {
+        let about = code.about();
+        Violation {
+            code,
+            name: about.name.to_owned(),
+            severity: about.severity,
+            message,
+            why: about.why.to_owned(),
+            target: step.map_or_else(|| self.name(pip), |s| self.target(s)),
+            file: self.shown(file),
+            pip: self.pip(pip),
+            other: None,
+            evidence: Vec::new(),
+            fix: None,
+            reproduce: None,
+            control: None,
+            allowed: None,
+        }
+    }
+
+    /// Adds what is known of how, and keeps the violation.
+    pub(super) fn accuse(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
+        for (pip, u) in uses {
+            let what = match u.how {
+                How::Read => "read",
+                How::Probed => "probed",
+                How::Missed => "looked for, absent",
+                How::Listed => "listed",
+            };
+            let what = if self.seen.pips[*pip].hit {
+                format!("{what}, by the recorded run of this hit")
+            } else {
+                what.to_owned()
+            };
+            let e = u.evidence.as_ref();
+            v.evidence.push(Proof {
+                path: text(&u.path),
+                what,
+                process: e.map(|e| format!("{} ({})", e.program, e.pid)),
+                call: e.map(|e| e.call.to_owned()),
+                time_ms: e.map(|e| e.time),
+            });
+        }
+        self.out.push(v);
+    }
+}
