@@ -5,7 +5,7 @@
 //! must be quick and must not call the engine. New kinds of events are variants of [`Event`]; sinks pass over those
 //! that they have no use for.
 
-use crate::seen::Seen;
+use crate::seen::{Fault, Seen};
 use cache::PathBytes;
 use std::sync::Arc;
 
@@ -46,22 +46,4 @@ pub struct Launch {
     pub again: bool,
     /// Milliseconds after the build's start.
     pub start_ms: f64,
-}
-
-/// What makes a result doubtful by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    Network(String),
-    Survivor,
-    /// A compiled source asks for date or time.
-    Time,
-    /// A script that it ran has a word for time, chance or the state of the machine.
-    Asks {
-        who: String,
-        word: &'static str,
-    },
-    /// The same inputs gave another content.
-    DifferentFile(PathBytes),
-    /// The same inputs gave another exit code, or another text; which.
-    Different(String),
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing that happens here can fail the build: a result that cannot be stored is reported and forgotten.
 
-use crate::event::{Event, Fault};
+use crate::event::Event;
 use crate::judge::Verdict;
 use crate::lookup::Reason;
 use crate::pip::Pip;
@@ -11,7 +11,7 @@ use crate::products::ResultOf;
 use crate::record::Outcome;
 use crate::redact::{one_line, redact};
 use crate::run::{Engine, Gate, micros, text};
-use crate::seen::{self, Seen};
+use crate::seen::{self, Fault, Seen};
 use cache::collect::{self, Written};
 use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};

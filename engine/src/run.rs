@@ -4,13 +4,14 @@
 //! pool while the task stays blocked. A failure of the cache degrades to running the command, with one warning.
 
 use crate::config::Config;
-use crate::event::{Event, Fault, Sink};
+use crate::event::{Event, Sink};
 use crate::judge::{Attempt, Judge};
 use crate::launches::Launches;
 use crate::lookup::Reason;
 use crate::pip::ScopeKind;
 use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
+use crate::seen::Fault;
 use cache::store::{Access as StoreAccess, History};
 use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
 use rustc_hash::FxHashMap;

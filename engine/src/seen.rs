@@ -3,7 +3,6 @@
 //! [`uses`] and [`made`] read it from an entry, so that a hit counts with what its recorded run had looked at;
 //! [`with_evidence`] reads it from the accesses of a pip that ran. Knows nothing of what anybody declares.
 
-use crate::event::Fault;
 use cache::{Digest, Observation, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -45,6 +44,24 @@ pub struct Made {
     pub deleted: bool,
 }
 
+/// What makes a result doubtful by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Network(String),
+    Survivor,
+    /// A compiled source asks for date or time.
+    Time,
+    /// A script that it ran has a word for time, chance or the state of the machine.
+    Asks {
+        who: String,
+        word: &'static str,
+    },
+    /// The same inputs gave another content.
+    DifferentFile(PathBytes),
+    /// The same inputs gave another exit code, or another text; which.
+    Different(String),
+}
+
 /// One pip that has ended.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -56,6 +73,7 @@ pub struct Seen {
     pub end_ms: f64,
     pub uses: Vec<Use>,
     pub made: Vec<Made>,
+    /// Who collects events puts them here: they are told as events of their own.
     pub faults: Vec<Fault>,
 }
 

@@ -81,7 +81,7 @@ impl Baseline {
     }
 
     /// Is it one of those that are known?
-    pub fn knows(&self, v: &Violation) -> bool {
+    pub(crate) fn knows(&self, v: &Violation) -> bool {
         self.known.contains(&known(v))
     }
 

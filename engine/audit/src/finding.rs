@@ -83,7 +83,7 @@ pub struct Violation {
 
 impl Violation {
     /// What stays the same from build to build.
-    pub fn identity(&self) -> (Kind, &str, &str) {
+    pub(crate) fn identity(&self) -> (Kind, &str, &str) {
         (self.code, &self.target, &self.file)
     }
 }

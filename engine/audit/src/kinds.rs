@@ -143,7 +143,7 @@ impl Kind {
     }
 
     /// From a code (`XL001`) or a name (`undeclared-input`).
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         KINDS.iter().find(|a| a.code == text || a.name == text).map(|a| a.kind)
     }
 }

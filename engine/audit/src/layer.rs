@@ -36,10 +36,10 @@ exec "$@"
 "#;
 
 /// How long a build tool may take to answer a question. Experiments take as long as the builds that they are.
-pub const PATIENCE: Option<Duration> = Some(Duration::from_secs(120));
+pub(crate) const PATIENCE: Option<Duration> = Some(Duration::from_secs(120));
 
 /// A way to get such a namespace that works here.
-pub struct Layer {
+pub(crate) struct Layer {
     unshare: &'static [&'static str],
     scratch: PathBuf,
     /// The tree that is covered.
@@ -55,7 +55,7 @@ impl Drop for Layer {
 impl Layer {
     /// Finds out what is allowed. `base` is a directory to make a mount point in, unless it is below `root`, which will
     /// be covered.
-    pub fn new(base: &Path, root: &Path) -> Result<Self, String> {
+    pub(crate) fn new(base: &Path, root: &Path) -> Result<Self, String> {
         let name = format!("xl-ask-{}", std::process::id());
         let places = [base.to_owned(), std::env::temp_dir(), "/dev/shm".into(), "/run".into()];
         let mut places = places.iter().filter(|p| !p.starts_with(root)).map(|p| p.join(&name));
@@ -78,7 +78,7 @@ impl Layer {
     ///
     /// # Errors
     /// No namespace, no command, or no answer in time.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         argv: &[OsString],
         cwd: &Path,

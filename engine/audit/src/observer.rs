@@ -4,8 +4,8 @@
 //! ends. A hit counts with what its recorded run had looked at, so that a warm build tells the same as a cold one.
 
 use cache::PathBytes;
-use engine::event::{Event, Fault, Launch, Sink};
-use engine::seen::Seen;
+use engine::event::{Event, Launch, Sink};
+use engine::seen::{Fault, Seen};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::{Arc, Mutex};
 
@@ -33,7 +33,7 @@ pub struct Observed {
 
 impl Observer {
     /// A pip that is about to end, after those that made what it used.
-    pub fn around(&self, pip: &Seen) -> Observed {
+    pub(crate) fn around(&self, pip: &Seen) -> Observed {
         let log = self.0.lock().expect("observed");
         let mut makers: Vec<usize> =
             pip.uses.iter().filter_map(|u| log.makers.get(&u.path)).flatten().copied().collect();
@@ -46,7 +46,7 @@ impl Observer {
     }
 
     /// The same, after all that have ended.
-    pub fn so_far(&self, pip: &Seen) -> Observed {
+    pub(crate) fn so_far(&self, pip: &Seen) -> Observed {
         let log = self.0.lock().expect("observed");
         let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
         let pips = log.pips.iter().cloned().chain([Seen { faults, ..pip.clone() }]).collect();

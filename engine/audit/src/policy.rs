@@ -136,7 +136,7 @@ impl Policy {
     ///
     /// # Errors
     /// A file says something that the audit does not know, or holds what is no glob.
-    pub fn load(c: &Config) -> Result<Self, PolicyError> {
+    pub(crate) fn load(c: &Config) -> Result<Self, PolicyError> {
         let mut p = Self::default();
         for (path, f) in c.sections::<File>()? {
             p.add(f, &c.root).map_err(|source| PolicyError::Section { path: path.to_owned(), source })?;

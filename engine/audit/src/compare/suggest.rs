@@ -114,7 +114,7 @@ fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> Str
 }
 
 /// Makes `path` an input of a step.
-pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+pub(crate) fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     let file = from_root(path, root);
     let edit = match author(d) {
@@ -134,14 +134,14 @@ pub fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) ->
 }
 
 /// Says that a target is no file.
-pub fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
+pub(crate) fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     let name = escaped(&relative(s.outputs.first()?, &d.dir), Tool::Make);
     Some(Fix { place: place(d, s, root), text: format!(".PHONY: {name}") })
 }
 
 /// Makes sure that a file is made before a step that reads it.
-pub fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+pub(crate) fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     if step.driver != maker.driver {
         // Two makes do not wait for each other: the one that launched both has to.
@@ -179,7 +179,7 @@ fn place(d: &Driver, s: &Step, root: &Path) -> String {
 
 /// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where
 /// it works.
-pub fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
+pub(crate) fn tool(seen: &Observed, d: &Driver) -> Vec<String> {
     let make = d.declared.tool == Tool::Make;
     let argv = &seen.launches[d.launch].argv;
     let mut out = vec![text(argv.first().map_or(if make { b"make" } else { b"ninja" }, Vec::as_slice))];
@@ -207,14 +207,14 @@ fn command(seen: &Observed, d: &Driver) -> String {
 }
 
 /// A command that shows that a target is not made again.
-pub fn stale(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+pub(crate) fn stale(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
     let d = &all.drivers[step.driver];
     let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
     Some(format!("cd {} && touch {} && {} {target}", quoted(&d.dir), quoted(&relative(path, &d.dir)), command(seen, d)))
 }
 
 /// A command that shows that a target is made before a file that it reads.
-pub fn race(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
+pub(crate) fn race(seen: &Observed, all: &Declarations, step: StepId, path: &PathBytes) -> Option<String> {
     let d = &all.drivers[step.driver];
     let target = quoted(&relative(all.step(step).outputs.first()?, &d.dir));
     let gone = quoted(&relative(path, &d.dir));

@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex};
 
 /// A step of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StepId {
+pub(crate) struct StepId {
     pub driver: usize,
     pub step: usize,
 }
 
 /// Everything that is declared, and whose.
 #[derive(Default)]
-pub struct Declarations {
+pub(crate) struct Declarations {
     pub drivers: Vec<Arc<Driver>>,
     /// For each pip, its step and those around it, innermost first.
     pub steps: Vec<Vec<StepId>>,
@@ -80,7 +80,7 @@ fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, u
 
 impl Declarations {
     /// Asks every build tool of the run. `root` is the workspace, `scratch` a directory for a mount point.
-    pub fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
+    pub(crate) fn ask(seen: &Observed, root: &Path, scratch: &Path) -> Self {
         let generated: FxHashSet<PathBytes> =
             seen.pips.iter().flat_map(|p| p.made.iter().map(|m| m.path.clone())).collect();
         let tools: Vec<usize> = (0..seen.launches.len()).filter(|i| asks(seen, *i)).collect();
@@ -102,7 +102,7 @@ impl Declarations {
 
     /// The same of answers that are already there, by launch. `any_depfile`: whatever dependency file a pip has made
     /// counts, although nobody has read it yet.
-    pub fn of(seen: &Observed, drivers: &FxHashMap<usize, Arc<Driver>>, any_depfile: bool) -> Self {
+    pub(crate) fn of(seen: &Observed, drivers: &FxHashMap<usize, Arc<Driver>>, any_depfile: bool) -> Self {
         let mut d = Self::default();
         let mut number: FxHashMap<usize, usize> = FxHashMap::default();
         for i in 0..seen.launches.len() {
@@ -176,7 +176,7 @@ impl Declarations {
     }
 
     /// What dependency files say that a step reads.
-    pub fn discovered(&self, s: StepId) -> impl Iterator<Item = &PathBytes> {
+    pub(crate) fn discovered(&self, s: StepId) -> impl Iterator<Item = &PathBytes> {
         self.step(s).discovered.iter().chain(self.extra.get(&s).into_iter().flatten())
     }
 
@@ -230,7 +230,7 @@ impl Declarations {
     }
 
     /// Can anything be said about the order of these two?
-    pub fn comparable(&self, a: StepId, b: StepId) -> bool {
+    pub(crate) fn comparable(&self, a: StepId, b: StepId) -> bool {
         a.driver == b.driver || !(self.is_adrift(a.driver) || self.is_adrift(b.driver))
     }
 
@@ -238,13 +238,13 @@ impl Declarations {
         self.adrift[driver] || self.around[driver].iter().any(|s| s.driver != driver && self.is_adrift(s.driver))
     }
 
-    pub fn step(&self, s: StepId) -> &Step {
+    pub(crate) fn step(&self, s: StepId) -> &Step {
         &self.drivers[s.driver].declared.steps[s.step]
     }
 
     /// Does it run whenever it is asked for? A name that never becomes a file is always made again, and with it what
     /// needs it.
-    pub fn always(&self, s: StepId) -> bool {
+    pub(crate) fn always(&self, s: StepId) -> bool {
         if let Some(known) = self.always.lock().expect("always").get(&s) {
             return *known;
         }

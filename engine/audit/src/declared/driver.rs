@@ -18,7 +18,7 @@ use worker::command_text::{executed, normalised, with_make_as_colon};
 
 /// A build tool that could be asked.
 #[derive(Clone)]
-pub struct Driver {
+pub(crate) struct Driver {
     pub launch: usize,
     /// Where it works.
     pub dir: PathBytes,

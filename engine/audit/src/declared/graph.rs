@@ -12,7 +12,7 @@ use cache::PathBytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The graph, and the questions that are collected before they are answered together.
-pub struct DeclaredGraph {
+pub(crate) struct DeclaredGraph {
     graph: Graph,
     before: Vec<Vec<Node>>,
     after: Vec<Vec<Node>>,
@@ -23,20 +23,20 @@ pub struct DeclaredGraph {
 
 /// A question whose answer comes later.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked(usize);
+pub(crate) struct Asked(usize);
 
 /// The answers.
-pub struct Answers {
+pub(crate) struct Answers {
     orders: Vec<bool>,
     changes: Vec<bool>,
 }
 
 impl Answers {
-    pub fn ordered(&self, a: Asked) -> bool {
+    pub(crate) fn ordered(&self, a: Asked) -> bool {
         self.orders[a.0]
     }
 
-    pub fn reached(&self, a: Asked) -> bool {
+    pub(crate) fn reached(&self, a: Asked) -> bool {
         self.changes[a.0]
     }
 }
@@ -155,32 +155,32 @@ impl DeclaredGraph {
     }
 
     /// A change of `path` makes `s` act again, although it declares nothing of the kind: it always runs.
-    pub fn notices(&mut self, s: StepId, path: &PathBytes) {
+    pub(crate) fn notices(&mut self, s: StepId, path: &PathBytes) {
         let file = self.file(path);
         self.graph.need(self.before[s.driver][s.step], file, Need::Noticed);
     }
 
     /// Is `first` always done before `then` begins?
-    pub fn ask_order(&mut self, then: StepId, first: StepId) -> Asked {
+    pub(crate) fn ask_order(&mut self, then: StepId, first: StepId) -> Asked {
         self.orders.push((self.before[then.driver][then.step], self.after[first.driver][first.step]));
         Asked(self.orders.len() - 1)
     }
 
     /// Does a change of `path` make `s` run again?
-    pub fn ask_change(&mut self, s: StepId, path: &PathBytes) -> Asked {
+    pub(crate) fn ask_change(&mut self, s: StepId, path: &PathBytes) -> Asked {
         let file = self.file(path);
         self.changes.push((self.before[s.driver][s.step], file));
         Asked(self.changes.len() - 1)
     }
 
     /// Does it make `s` run again when `other` makes something new?
-    pub fn ask_rerun(&mut self, s: StepId, other: StepId) -> Asked {
+    pub(crate) fn ask_rerun(&mut self, s: StepId, other: StepId) -> Asked {
         self.changes.push((self.before[s.driver][s.step], self.after[other.driver][other.step]));
         Asked(self.changes.len() - 1)
     }
 
     /// Answers everything.
-    pub fn answer(&self) -> Answers {
+    pub(crate) fn answer(&self) -> Answers {
         Answers {
             orders: self.graph.reaches(&self.orders, Along::Order),
             changes: self.graph.reaches(&self.changes, Along::Change),

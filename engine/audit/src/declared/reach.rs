@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 /// What kind of need an edge is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub(crate) enum Need {
     /// A change there makes this run again, and that is made before.
     Input,
     /// A change there makes this run again; nobody makes it first.
@@ -22,7 +22,7 @@ pub enum Need {
 
 /// Which of them a question follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Along {
+pub(crate) enum Along {
     /// What is made before what?
     Order,
     /// What runs again if what changes?
@@ -39,24 +39,24 @@ impl Along {
 }
 
 #[derive(Default)]
-pub struct Graph {
+pub(crate) struct Graph {
     graph: DiGraph<(), Need>,
 }
 
-pub type Node = NodeIndex<u32>;
+pub(crate) type Node = NodeIndex<u32>;
 
 impl Graph {
-    pub fn node(&mut self) -> Node {
+    pub(crate) fn node(&mut self) -> Node {
         self.graph.add_node(())
     }
 
     /// `from` needs `to`.
-    pub fn need(&mut self, from: Node, to: Node, how: Need) {
+    pub(crate) fn need(&mut self, from: Node, to: Node, how: Need) {
         self.graph.add_edge(from, to, how);
     }
 
     /// For each pair: does the first need the second?
-    pub fn reaches(&self, questions: &[(Node, Node)], along: Along) -> Vec<bool> {
+    pub(crate) fn reaches(&self, questions: &[(Node, Node)], along: Along) -> Vec<bool> {
         let mut out = vec![false; questions.len()];
         if questions.is_empty() {
             return out;

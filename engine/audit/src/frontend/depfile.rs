@@ -4,10 +4,10 @@
 //! line joins it with the next (GCC's `mkdeps.cc`; ninja reads the same). A line that is no rule is passed over.
 
 /// Targets, and what they depend on.
-pub type Rule = (Vec<Vec<u8>>, Vec<Vec<u8>>);
+pub(crate) type Rule = (Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 /// Rules of a dependency file.
-pub fn parse(text: &[u8]) -> Vec<Rule> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Rule> {
     let mut out = Vec::new();
     let mut targets: Vec<Vec<u8>> = Vec::new();
     let mut inputs: Vec<Vec<u8>> = Vec::new();

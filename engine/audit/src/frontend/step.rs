@@ -27,7 +27,7 @@ pub struct Step {
 impl Step {
     /// What [`executed`](worker::command_text::executed) may be of its commands: the text, or the words if no shell was
     /// needed.
-    pub fn keys(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
         // With `.ONESHELL` all of them are one text.
         let whole = self.commands.join(&b' ');
         let texts = self.commands.iter().map(Vec::as_slice).chain([&whole[..]]);

@@ -59,7 +59,7 @@ impl Plan {
 
     /// Each file with what is done to it and why, in order: targets go before what stands behind them, so that a step
     /// is run again whenever something of it is missing.
-    pub fn actions<'a>(&'a self, all: &'a [Stale]) -> Vec<(&'a PathBytes, Way, &'a str)> {
+    pub(crate) fn actions<'a>(&'a self, all: &'a [Stale]) -> Vec<(&'a PathBytes, Way, &'a str)> {
         let besides = self.besides.iter().map(|(p, way)| (p, *way, "its step leaves something stale"));
         besides.chain(all.iter().zip(&self.ways).map(|(s, way)| (&s.path, *way, &s.why[..]))).collect()
     }

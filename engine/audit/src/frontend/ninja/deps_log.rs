@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 /// What each output was found to depend on.
 #[derive(Debug, Default)]
-pub struct DepsLog {
+pub(crate) struct DepsLog {
     paths: Vec<Vec<u8>>,
     numbers: FxHashMap<Vec<u8>, u32>,
     inputs: FxHashMap<u32, Vec<u32>>,
@@ -19,11 +19,11 @@ const SIGNATURE: &[u8] = b"# ninjadeps\n";
 
 impl DepsLog {
     /// Reads a log; one that is not there, or of another version, says nothing.
-    pub fn load(path: &[u8]) -> Self {
+    pub(crate) fn load(path: &[u8]) -> Self {
         std::fs::read(crate::paths::os_path(path)).map(|b| Self::parse(&b)).unwrap_or_default()
     }
 
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut log = Self::default();
         let word = |b: &[u8]| b.first_chunk::<4>().map(|w| u32::from_le_bytes(*w));
         let Some(rest) = bytes.strip_prefix(SIGNATURE) else { return log };
@@ -60,7 +60,7 @@ impl DepsLog {
     }
 
     /// What this output was found to depend on, as ninja spells it.
-    pub fn inputs(&self, output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn inputs(&self, output: &[u8]) -> impl Iterator<Item = &[u8]> {
         let found = self.numbers.get(output).and_then(|n| self.inputs.get(n));
         found.into_iter().flatten().map(|n| &self.paths[*n as usize][..])
     }

@@ -5,10 +5,10 @@
 
 /// A text with variables in it, not yet expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text(pub Vec<Piece>);
+pub(crate) struct Text(pub Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     Plain(Vec<u8>),
     Variable(Vec<u8>),
 }
@@ -22,7 +22,7 @@ impl Text {
     }
 
     /// With the values of its variables.
-    pub fn expand(&self, mut value: impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    pub(crate) fn expand(&self, mut value: impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
         let mut out = Vec::new();
         for p in &self.0 {
             match p {
@@ -35,7 +35,7 @@ impl Text {
 }
 
 /// A place in a manifest.
-pub struct Lexer<'a> {
+pub(crate) struct Lexer<'a> {
     bytes: &'a [u8],
     pos: usize,
     /// Of the current position, from 1.
@@ -43,14 +43,14 @@ pub struct Lexer<'a> {
 }
 
 /// What is wrong.
-pub type Wrong = String;
+pub(crate) type Wrong = String;
 
 fn is_name(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')
 }
 
 impl<'a> Lexer<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, pos: 0, line: 1 }
     }
 
@@ -58,7 +58,7 @@ impl<'a> Lexer<'a> {
         self.bytes.get(self.pos).copied()
     }
 
-    pub fn at_end(&self) -> bool {
+    pub(crate) fn at_end(&self) -> bool {
         self.pos >= self.bytes.len()
     }
 
@@ -71,7 +71,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Skips blank lines and comments.
-    pub fn skip_empty_lines(&mut self) {
+    pub(crate) fn skip_empty_lines(&mut self) {
         loop {
             let mut at = self.pos;
             while self.bytes.get(at) == Some(&b' ') {
@@ -98,7 +98,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Does the line begin with blanks? Then they are skipped.
-    pub fn indent(&mut self) -> bool {
+    pub(crate) fn indent(&mut self) -> bool {
         self.skip_empty_lines();
         let indented = self.peek() == Some(b' ');
         if indented {
@@ -108,7 +108,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Blanks, and line ends after a `$`.
-    pub fn blanks(&mut self) {
+    pub(crate) fn blanks(&mut self) {
         loop {
             match self.peek() {
                 Some(b' ') => self.pos += 1,
@@ -122,7 +122,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The longest name here, with the blanks behind it.
-    pub fn name(&mut self) -> Result<&'a [u8], Wrong> {
+    pub(crate) fn name(&mut self) -> Result<&'a [u8], Wrong> {
         let from = self.pos;
         while self.peek().is_some_and(is_name) {
             self.pos += 1;
@@ -139,7 +139,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes this mark if it is next.
-    pub fn takes(&mut self, mark: &[u8]) -> bool {
+    pub(crate) fn takes(&mut self, mark: &[u8]) -> bool {
         let found = self.bytes[self.pos.min(self.bytes.len())..].starts_with(mark);
         if found {
             self.pos += mark.len();
@@ -148,7 +148,7 @@ impl<'a> Lexer<'a> {
         found
     }
 
-    pub fn end_of_line(&mut self) -> Result<(), Wrong> {
+    pub(crate) fn end_of_line(&mut self) -> Result<(), Wrong> {
         match self.newline(self.pos) {
             Some(n) => {
                 self.pos += n;
@@ -161,14 +161,14 @@ impl<'a> Lexer<'a> {
     }
 
     /// The rest of the line.
-    pub fn value(&mut self) -> Result<Text, Wrong> {
+    pub(crate) fn value(&mut self) -> Result<Text, Wrong> {
         let t = self.text(false)?;
         self.end_of_line()?;
         Ok(t)
     }
 
     /// One path; empty if there is none. The blanks behind it are skipped.
-    pub fn path(&mut self) -> Result<Text, Wrong> {
+    pub(crate) fn path(&mut self) -> Result<Text, Wrong> {
         let t = self.text(true)?;
         self.blanks();
         Ok(t)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A `build` statement. Paths as ninja has them: relative to its directory, without `.` and `..` where that is
 /// possible.
 #[derive(Clone, Debug, Default)]
-pub struct Edge {
+pub(crate) struct Edge {
     pub rule: Vec<u8>,
     /// The explicit ones come first.
     pub outputs: Vec<Vec<u8>>,
@@ -35,7 +35,7 @@ struct Scope {
 }
 
 #[derive(Debug, Default)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     pub edges: Vec<Edge>,
     /// Everything that was read, as it is named.
     pub files: Vec<Vec<u8>>,
@@ -44,7 +44,7 @@ pub struct Manifest {
 }
 
 /// What one line of a dyndep file adds.
-pub struct DynamicEdge {
+pub(crate) struct DynamicEdge {
     /// The first names the edge, the others are added.
     pub outputs: Vec<Vec<u8>>,
     pub implicit: Vec<Vec<u8>>,
@@ -55,7 +55,7 @@ const DEEPEST: usize = 64;
 
 impl Manifest {
     /// Reads `file` and what it includes; `dir` is where ninja runs.
-    pub fn load(dir: &[u8], file: &[u8]) -> Result<Self, FrontendError> {
+    pub(crate) fn load(dir: &[u8], file: &[u8]) -> Result<Self, FrontendError> {
         let mut m = Self { scopes: vec![Scope::default()], dir: dir.to_vec(), ..Self::default() };
         m.read(file, 0, 0)?;
         Ok(m)
@@ -210,12 +210,12 @@ impl Manifest {
     }
 
     /// Top-level `builddir`.
-    pub fn builddir(&self) -> Vec<u8> {
+    pub(crate) fn builddir(&self) -> Vec<u8> {
         self.lookup(0, b"builddir")
     }
 
     /// The value of a variable for an edge. In a `command`, paths are quoted for the shell.
-    pub fn value(&self, e: &Edge, name: &[u8]) -> Vec<u8> {
+    pub(crate) fn value(&self, e: &Edge, name: &[u8]) -> Vec<u8> {
         self.for_edge(e, name, name == b"command", &mut Vec::new())
     }
 
@@ -248,7 +248,7 @@ impl Manifest {
 }
 
 /// Reads a dyndep file (ninja's manual, "Dynamic Dependencies").
-pub fn dyndep(dir: &[u8], file: &[u8]) -> Result<Vec<DynamicEdge>, FrontendError> {
+pub(crate) fn dyndep(dir: &[u8], file: &[u8]) -> Result<Vec<DynamicEdge>, FrontendError> {
     let path = absolute(dir, file);
     let shown = String::from_utf8_lossy(&path).into_owned();
     let bytes = std::fs::read(os_path(&path)).map_err(|source| FrontendError::Read { path: shown.clone(), source })?;
