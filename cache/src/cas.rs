@@ -4,15 +4,14 @@
 //! way, so a flipped bit costs a miss and never a wrong result. Blobs are never hard-linked into a build tree:
 //! builds edit files in place. Directories are made when the first blob comes.
 
-use crate::digest::{Content, Pass};
+use crate::digest::{Content, Named, copy_passing, copy_verified};
+use crate::tier::{Sink, Source, Upload};
 use crate::{Digest, Error, IoResultExt, Result};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-const BLOCK: usize = 128 << 10;
 
 #[derive(Debug)]
 pub struct Cas {
@@ -77,42 +76,61 @@ impl Cas {
         Ok((path, f))
     }
 
-    fn commit(&self, scratch: &Path, c: &Content) -> Result<()> {
-        let place = self.place(&c.digest);
-        if self.contains(&c.digest) {
+    /// Gives a scratch file that `fill` has written the name of the content which that returns.
+    fn store<T>(
+        &self,
+        fill: impl FnOnce(&mut File, &Path) -> Result<T>,
+        is: impl FnOnce(&T) -> (Digest, u64),
+    ) -> Result<T> {
+        let (scratch, mut to) = self.scratch_file()?;
+        let filled = fill(&mut to, &scratch).and_then(|c| self.commit(&scratch, is(&c)).map(|()| c));
+        filled.inspect_err(|_| drop(std::fs::remove_file(&scratch)))
+    }
+
+    fn commit(&self, scratch: &Path, (digest, size): (Digest, u64)) -> Result<()> {
+        let place = self.place(&digest);
+        if self.contains(&digest) {
             return std::fs::remove_file(scratch).at("remove", scratch);
         }
         with_directory(place.parent().unwrap_or(&self.root), || std::fs::rename(scratch, &place))
             .at("store", &place)?;
-        self.note(&c.digest, Some(c.size));
+        self.note(&digest, Some(size));
         Ok(())
     }
 
     /// Stores what `from` holds; returns its digest.
     pub fn import(&self, from: &mut impl Read, name: &Path) -> Result<Content> {
-        let (scratch, mut to) = self.scratch_file()?;
-        let r = (|| {
-            let mut pass = Pass::default();
-            let mut buf = vec![0; BLOCK];
-            loop {
-                match from.read(&mut buf) {
-                    Ok(0) => return Ok(pass.finish()),
-                    Ok(n) => {
-                        pass.update(&buf[..n]);
-                        to.write_all(&buf[..n]).at("write", &scratch)?;
-                    }
-                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(e) => return Err(e).at("read", name),
-                }
-            }
-        })();
-        match r {
-            Ok(c) => self.commit(&scratch, &c).map(|()| c),
-            Err(e) => {
-                let _ = std::fs::remove_file(&scratch);
-                Err(e)
-            }
+        let fill = |to: &mut File, scratch: &Path| copy_passing(Named(from, name), Named(to, scratch));
+        self.store(fill, |c| (c.digest, c.size))
+    }
+
+    /// Stores what `from` holds, if that is what its digest says.
+    pub fn receive(&self, digest: &Digest, from: &mut dyn Read) -> Result<()> {
+        let sender = Path::new("what is to be stored");
+        let fill = |to: &mut File, scratch: &Path| copy_verified(digest, Named(from, sender), Named(to, scratch));
+        self.store(fill, |size| (*digest, *size)).map(drop)
+    }
+
+    /// Hands a blob to `sink`. One that is found corrupt there is removed.
+    pub fn hand_to(&self, digest: &Digest, sink: &dyn Sink) -> Result<()> {
+        let place = self.place(digest);
+        let mut from = match File::open(&place) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::Absent { digest: *digest }),
+            opened => opened.at("open", &place)?,
+        };
+        self.unless_corrupt(digest, sink.receive(digest, &mut from))
+    }
+
+    /// A blob on its way into another store.
+    pub fn upload(&self, digest: &Digest) -> Upload<'static> {
+        Upload { digest: *digest, source: Source::File(self.place(digest)) }
+    }
+
+    fn unless_corrupt<T>(&self, digest: &Digest, r: Result<T>) -> Result<T> {
+        if matches!(r, Err(Error::Corrupt { .. })) {
+            let _ = self.remove(digest);
         }
+        r
     }
 
     pub fn import_bytes(&self, b: &[u8]) -> Result<Digest> {
@@ -127,25 +145,7 @@ impl Cas {
     pub fn copy_to(&self, d: &Digest, to: &mut impl Write, name: &Path) -> Result<u64> {
         let place = self.place(d);
         let mut from = File::open(&place).at("open", &place)?;
-        let mut pass = Pass::default();
-        let mut buf = vec![0; BLOCK];
-        loop {
-            match from.read(&mut buf) {
-                Ok(0) => break,
-                Ok(n) => {
-                    pass.update(&buf[..n]);
-                    to.write_all(&buf[..n]).at("write", name)?;
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e).at("read", &place),
-            }
-        }
-        let c = pass.finish();
-        if c.digest == *d {
-            return Ok(c.size);
-        }
-        let _ = self.remove(d);
-        Err(Error::Corrupt { digest: *d })
+        self.unless_corrupt(d, copy_verified(d, Named(&mut from, &place), Named(to, name)))
     }
 
     /// A whole blob in memory.

@@ -1,7 +1,12 @@
 //! BLAKE3 digests of contents, and the scan for time macros that rides on the hashing pass.
 
+use crate::{Error, IoResultExt};
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Bytes that are read at once.
+const BLOCK: usize = 128 << 10;
 
 /// BLAKE3, 256 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,17 +155,72 @@ pub fn names_any(b: &[u8], macros: &[&[u8]]) -> bool {
     b.find_iter(b"__").any(|i| macros.iter().any(|m| b[i..].starts_with(m)))
 }
 
-/// Reads `from` to its end.
-pub fn pass(from: &mut impl Read) -> std::io::Result<Content> {
-    let mut p = Pass::default();
-    let mut buf = vec![0; 128 << 10];
+/// Reads `from` to its end, block by block.
+fn each_block<E>(
+    from: &mut (impl Read + ?Sized),
+    wrong: impl Fn(std::io::Error) -> E,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut buf = vec![0; BLOCK];
     loop {
         match from.read(&mut buf) {
-            Ok(0) => return Ok(p.finish()),
-            Ok(n) => p.update(&buf[..n]),
+            Ok(0) => return Ok(()),
+            Ok(n) => each(&buf[..n])?,
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err(wrong(e)),
         }
+    }
+}
+
+/// One pass over `from` to its end.
+pub fn pass(from: &mut impl Read) -> std::io::Result<Content> {
+    let mut p = Pass::default();
+    let each = |b: &[u8]| {
+        p.update(b);
+        Ok(())
+    };
+    each_block(from, |e| e, each)?;
+    Ok(p.finish())
+}
+
+/// A stream and its name in errors.
+pub(crate) struct Named<'a, T: ?Sized>(pub &'a mut T, pub &'a Path);
+
+fn copy(
+    from: Named<'_, impl Read + ?Sized>,
+    to: Named<'_, impl Write + ?Sized>,
+    mut each: impl FnMut(&[u8]),
+) -> crate::Result<()> {
+    let wrong = |source| Error::Io { operation: "read", path: from.1.to_owned(), source };
+    each_block(from.0, wrong, |b| {
+        each(b);
+        to.0.write_all(b).at("write", to.1)
+    })
+}
+
+/// Copies a content, and tells what it is.
+pub(crate) fn copy_passing(
+    from: Named<'_, impl Read + ?Sized>,
+    to: Named<'_, impl Write + ?Sized>,
+) -> crate::Result<Content> {
+    let mut p = Pass::default();
+    copy(from, to, |b| p.update(b))?;
+    Ok(p.finish())
+}
+
+/// Copies a content, and finds it corrupt if it has another digest; then `to` holds nothing of use. Returns its size.
+pub(crate) fn copy_verified(
+    digest: &Digest,
+    from: Named<'_, impl Read + ?Sized>,
+    to: Named<'_, impl Write + ?Sized>,
+) -> crate::Result<u64> {
+    let mut hasher = blake3::Hasher::new();
+    copy(from, to, |b| {
+        hasher.update(b);
+    })?;
+    match *hasher.finalize().as_bytes() == digest.0 {
+        true => Ok(hasher.count()),
+        false => Err(Error::Corrupt { digest: *digest }),
     }
 }
 

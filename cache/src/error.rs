@@ -1,4 +1,5 @@
-//! Errors of the cache: always which operation, on which path.
+//! Errors of the cache: always which operation, on which path; and of which class, which is all that a caller may decide
+//! by.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub enum Error {
     Owner { path: PathBuf, owner: u32, you: u32 },
     #[error("files may be only {most} bytes long here (`ulimit -f`), which is too little for the cache")]
     FileSize { most: u64 },
+    #[error("blob {digest} is not there")]
+    Absent { digest: crate::Digest },
     #[error("blob {digest} is damaged")]
     Corrupt { digest: crate::Digest },
     /// Of the outputs some are in place already.
@@ -25,6 +28,19 @@ pub enum Error {
     Partly(Box<Error>),
     #[error("a record of the store cannot be decoded: {0}")]
     Decode(#[from] postcard::Error),
+}
+
+/// What an error means to whoever asked, whichever tier it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Class {
+    /// What was asked for is not there. Nothing is wrong.
+    Absent,
+    /// Nobody can tell now; the same question may be answered later.
+    Unavailable,
+    /// It is there, and is not what its name says. It has not been served.
+    Corrupt,
+    /// The other side could, and will not: no right, no room, another version. To ask again is of no use.
+    Refused,
 }
 
 /// Adds operation and path to an I/O error.
@@ -39,8 +55,52 @@ impl<T, E: Into<io::Error>> IoResultExt<T> for std::result::Result<T, E> {
 }
 
 impl Error {
+    pub fn class(&self) -> Class {
+        use io::ErrorKind as K;
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                K::NotFound => Class::Absent,
+                K::PermissionDenied | K::ReadOnlyFilesystem | K::StorageFull | K::QuotaExceeded | K::FileTooLarge => {
+                    Class::Refused
+                }
+                _ => Class::Unavailable,
+            },
+            Self::Store { .. } => Class::Unavailable,
+            Self::Version { .. } | Self::Owner { .. } | Self::FileSize { .. } => Class::Refused,
+            Self::Absent { .. } => Class::Absent,
+            Self::Corrupt { .. } | Self::Decode(_) => Class::Corrupt,
+            Self::Partly(e) => e.class(),
+        }
+    }
+
     /// Is the disk, or the quota, full?
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_means() {
+        let io = |kind: io::ErrorKind| Error::Io { operation: "open", path: "f".into(), source: kind.into() };
+        let digest = crate::Digest::of(b"");
+        for (error, class) in [
+            (io(io::ErrorKind::NotFound), Class::Absent),
+            (Error::Absent { digest }, Class::Absent),
+            (io(io::ErrorKind::TimedOut), Class::Unavailable),
+            (io(io::ErrorKind::ConnectionRefused), Class::Unavailable),
+            (Error::Store { path: "db".into(), message: String::new() }, Class::Unavailable),
+            (Error::Corrupt { digest }, Class::Corrupt),
+            (Error::Decode(postcard::Error::DeserializeUnexpectedEnd), Class::Corrupt),
+            (io(io::ErrorKind::PermissionDenied), Class::Refused),
+            (io(io::ErrorKind::StorageFull), Class::Refused),
+            (Error::Version { path: "c".into(), found: 9, known: 2 }, Class::Refused),
+            (Error::Partly(Box::new(io(io::ErrorKind::StorageFull))), Class::Refused),
+        ] {
+            assert_eq!(error.class(), class, "{error}");
+        }
     }
 }

@@ -4,8 +4,7 @@
 //! room for many runs. It compares the sums with what it finds, and so does a verification.
 
 use crate::config::Config;
-use crate::run::CacheHandle;
-use cache::Digest;
+use cache::{CacheHandle, Digest};
 use std::collections::{HashMap, HashSet};
 
 /// What a collection did.
@@ -45,7 +44,7 @@ pub fn collect(c: &CacheHandle, limits: Limits) -> cache::Result<Collected> {
         sizes.insert(b.digest, b.size);
         young.extend((b.age < YOUNG).then_some(b.digest));
     })?;
-    let mut entries = c.store.entries()?;
+    let mut entries = c.store.all_entries()?;
     entries.sort_by_key(|(_, _, used)| std::cmp::Reverse(*used));
     let mut keep: HashSet<Digest> = HashSet::new();
     let mut dropped: HashSet<Digest> = HashSet::new();

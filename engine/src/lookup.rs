@@ -1,8 +1,12 @@
 //! The two-phase lookup: candidates of a weak fingerprint against the current state, newest first.
+//!
+//! Knows nothing of where results are kept: it asks the two seams of the cache, in batches where the answer to one
+//! question does not decide whether there is another. When it has found a result, all blobs of it are in the nearest
+//! store, from which they are restored.
 
-use cache::store::{Link, short};
-use cache::{Cas, Digest, PathSet, Store, materialise};
-use rustc_hash::FxHashMap;
+use cache::tier::short;
+use cache::{Blobs, Digest, Link, PathSet, Publication, Results, materialise};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -76,10 +80,15 @@ const CROWD: usize = 5;
 const COMMON: usize = 40;
 
 /// Looks under each of these in turn. The reason of a miss is that of the first under which there was something.
-pub fn first(all: &[Digest], store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
+pub fn first(
+    all: &[Digest],
+    results: &dyn Results,
+    blobs: &dyn Blobs,
+    w: &World<'_>,
+) -> cache::Result<Result<Found, Reason>> {
     let mut reason = Reason::NoWeakMatch;
     for weak in all {
-        match lookup(weak, store, cas, w)? {
+        match lookup(weak, results, blobs, w)? {
             Ok(found) => return Ok(Ok(found)),
             Err(why) if reason == Reason::NoWeakMatch => reason = why,
             Err(_) => {}
@@ -89,10 +98,16 @@ pub fn first(all: &[Digest], store: &Store, cas: &Cas, w: &World<'_>) -> cache::
 }
 
 /// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.
-pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
-    match one_level(weak, store, cas, w)? {
-        Err(reason) => match augmented(weak, store, w)? {
-            Some(second) => Ok(match one_level(&second, store, cas, w)? {
+fn lookup(
+    weak: &Digest,
+    results: &dyn Results,
+    blobs: &dyn Blobs,
+    w: &World<'_>,
+) -> cache::Result<Result<Found, Reason>> {
+    let links = links(results, weak)?;
+    match one_level(weak, &links, results, blobs, w)? {
+        Err(reason) => match augmented(weak, &links, results, w)? {
+            Some(second) => Ok(match one_level(&second, &self::links(results, &second)?, results, blobs, w)? {
                 Err(Reason::NoWeakMatch) => Err(reason),
                 other => other,
             }),
@@ -104,25 +119,35 @@ pub fn lookup(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::
 
 /// The fingerprint under which a result with this path set is published: the number of candidates of a weak
 /// fingerprint stays bounded, and so does the time to look through them.
-pub fn publication_weak(weak: &Digest, path_set: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Digest> {
-    if store.links(weak)?.iter().any(|l| l.path_set == *path_set) {
+pub fn publication_weak(
+    weak: &Digest,
+    path_set: &Digest,
+    results: &dyn Results,
+    w: &World<'_>,
+) -> cache::Result<Digest> {
+    let links = links(results, weak)?;
+    if links.iter().any(|l| l.path_set == *path_set) {
         return Ok(*weak);
     }
-    Ok(augmented(weak, store, w)?.unwrap_or(*weak))
+    Ok(augmented(weak, &links, results, w)?.unwrap_or(*weak))
+}
+
+fn links(results: &dyn Results, weak: &Digest) -> cache::Result<Vec<Link>> {
+    Ok(results.candidates(std::slice::from_ref(weak))?.pop().unwrap_or_default())
 }
 
 /// The second-level fingerprint of a crowded weak one: what most of its path sets have in common, as it is now.
 /// `None` while there is no crowd. From then on the first level does not grow, so this is the same each time.
-fn augmented(weak: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Option<Digest>> {
-    let mut sets: Vec<Digest> = store.links(weak)?.iter().map(|l| l.path_set).collect();
+fn augmented(weak: &Digest, links: &[Link], results: &dyn Results, w: &World<'_>) -> cache::Result<Option<Digest>> {
+    let mut sets: Vec<Digest> = links.iter().map(|l| l.path_set).collect();
     sets.sort_unstable();
     sets.dedup();
     if sets.len() < CROWD {
         return Ok(None);
     }
     let mut counts: BTreeMap<cache::Observation, usize> = BTreeMap::new();
-    for d in &sets {
-        for o in store.path_set(d)?.unwrap_or_default().observations() {
+    for set in results.path_sets(&sets)?.into_iter().flatten() {
+        for o in set.observations() {
             *counts.entry(o.clone()).or_insert(0) += 1;
         }
     }
@@ -134,17 +159,45 @@ fn augmented(weak: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Optio
     Ok(Some(f.finish()))
 }
 
-fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::Result<Result<Found, Reason>> {
-    let links = store.links(weak)?;
-    if links.is_empty() {
-        return Ok(Err(Reason::NoWeakMatch));
+/// Path sets of candidates, read as the candidates are tried: the first alone, since it is most often the one, then as
+/// many again as were of no use.
+struct PathSets<'a> {
+    results: &'a dyn Results,
+    /// Those that were not read yet, in the order of the candidates.
+    ahead: std::vec::IntoIter<Digest>,
+    read: FxHashMap<Digest, Option<PathSet>>,
+}
+
+impl<'a> PathSets<'a> {
+    fn new(results: &'a dyn Results, links: &[Link]) -> Self {
+        let mut seen = FxHashSet::default();
+        let ahead: Vec<Digest> = links.iter().map(|l| l.path_set).filter(|d| seen.insert(*d)).collect();
+        Self { results, ahead: ahead.into_iter(), read: FxHashMap::default() }
     }
+
+    fn take(&mut self, d: &Digest) -> cache::Result<Option<PathSet>> {
+        while !self.read.contains_key(d) && self.ahead.len() > 0 {
+            let next: Vec<Digest> = self.ahead.by_ref().take(self.read.len().max(1)).collect();
+            self.read.extend(next.iter().copied().zip(self.results.path_sets(&next)?));
+        }
+        Ok(self.read.get_mut(d).and_then(Option::take))
+    }
+}
+
+fn one_level(
+    weak: &Digest,
+    links: &[Link],
+    results: &dyn Results,
+    blobs: &dyn Blobs,
+    w: &World<'_>,
+) -> cache::Result<Result<Found, Reason>> {
     let mut reason = None;
+    let mut sets = PathSets::new(results, links);
     let mut evaluated: FxHashMap<Digest, Option<Evaluated>> = FxHashMap::default();
-    for l in &links {
+    for l in links {
         let e = match evaluated.entry(l.path_set) {
             Entry::Occupied(e) => e.into_mut(),
-            Entry::Vacant(v) => v.insert(evaluate(weak, &l.path_set, store, w)?),
+            Entry::Vacant(v) => v.insert(sets.take(&l.path_set)?.map(|set| evaluate(weak, &l.path_set, set, w))),
         };
         let Some(e) = e else {
             reason.get_or_insert(Reason::EntryEvicted);
@@ -157,12 +210,13 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
             }
             continue;
         }
-        let Some(entry) = store.entry(&l.strong)? else {
+        let Some(entry) = results.entries(std::slice::from_ref(&l.strong))?.pop().flatten() else {
             reason = Some(Reason::EntryEvicted);
             continue;
         };
-        if let Some(d) = entry.blobs().find(|d| !cas.contains(d)) {
-            reason = Some(Reason::BlobMissing { digest: d.hex() });
+        let wanted: Vec<Digest> = entry.blobs().copied().collect();
+        if let Some(lost) = blobs.fetch(&wanted)?.first() {
+            reason = Some(Reason::BlobMissing { digest: lost.digest.hex() });
             continue;
         }
         if let Err(why) = materialise::check(&entry.outputs) {
@@ -170,6 +224,7 @@ fn one_level(weak: &Digest, store: &Store, cas: &Cas, w: &World<'_>) -> cache::R
             continue;
         }
         let set = std::mem::take(&mut e.set);
+        results.adopt(&Publication { weak, set: &set, strong: &l.strong, values: &l.values, entry: &entry });
         return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, set, values: l.values.clone() }));
     }
     Ok(Err(reason.unwrap_or(Reason::NoWeakMatch)))
@@ -181,15 +236,14 @@ struct Evaluated {
     set: PathSet,
 }
 
-fn evaluate(weak: &Digest, path_set: &Digest, store: &Store, w: &World<'_>) -> cache::Result<Option<Evaluated>> {
-    let Some(set) = store.path_set(path_set)? else { return Ok(None) };
+fn evaluate(weak: &Digest, path_set: &Digest, set: PathSet, w: &World<'_>) -> Evaluated {
     let mut values = Vec::with_capacity(set.observations().len());
     for o in set.observations() {
         // What cannot be told is no known value: it differs from every recorded one.
         values.push(w.evaluate(o).unwrap_or(Digest([0; 32])));
     }
     let strong = cache::path_set::strong_fingerprint(weak, path_set, &values);
-    Ok(Some(Evaluated { strong, values: values.iter().map(short).collect(), set }))
+    Evaluated { strong, values: values.iter().map(short).collect(), set }
 }
 
 fn first_difference(l: &Link, e: &Evaluated) -> Option<String> {

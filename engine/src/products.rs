@@ -6,9 +6,9 @@
 
 use crate::pip::Static;
 use crate::redact::{one_line, redact};
-use crate::run::{CacheHandle, Engine};
-use cache::store::short;
-use cache::{Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
+use crate::run::Engine;
+use cache::tier::short;
+use cache::{CacheHandle, Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
 use worker::{command_text, drivers, environment};
 

@@ -15,7 +15,7 @@ use crate::seen::{self, Fault, Seen};
 use cache::collect::{self, Written};
 use cache::digest::Traits;
 use cache::entry::{INLINE_TEXT, TextContent};
-use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Text};
+use cache::{Cas, Entry, FileStat, OutputKind, PathBytes, PathSet, Publication, Text};
 use rustc_hash::FxHashMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -368,10 +368,11 @@ impl Engine {
         }
         let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
         let world = self.world(&pip.fixed.env, &pip.fixed.cwd);
-        let weak = &crate::lookup::publication_weak(weak, &digest, &cache.store, &world).map_err(|e| trouble(&e))?;
+        let weak = &crate::lookup::publication_weak(weak, &digest, cache.results(), &world).map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
-        let earlier = cache.store.publish(&cache.cas, weak, &set, &strong, &values, &entry).map_err(|e| trouble(&e))?;
-        let values: Vec<u64> = values.iter().map(cache::store::short).collect();
+        let values: Vec<u64> = values.iter().map(cache::tier::short).collect();
+        let publication = Publication { weak, set: &set, strong: &strong, values: &values, entry: &entry };
+        let earlier = cache.publish(&publication).map_err(|e| trouble(&e))?;
         let result = ResultOf { strong, path_set: digest, set: &set, values: &values };
         self.note_products(&pip.fixed, &result, &entry.outputs, |path| {
             done.written.iter().any(|w| w.path == *path && w.was_there)

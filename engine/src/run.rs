@@ -13,7 +13,7 @@ use crate::policy;
 use crate::record::{BuildRecord, Bytes, Item, Outcome, Rechecks};
 use crate::seen::Fault;
 use cache::store::{Access as StoreAccess, History};
-use cache::{Cas, Digest, Entry, PathBytes, Product, Store};
+use cache::{CacheHandle, Digest, Entry, PathBytes, Product};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -55,12 +55,6 @@ pub struct Switches {
     pub judge: Option<Arc<dyn Judge>>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<(i32, Vec<u8>)>,
-}
-
-/// The cache of a run, if it could be opened.
-pub struct CacheHandle {
-    pub store: Store,
-    pub cas: Cas,
 }
 
 pub(crate) type Gate = Arc<(Mutex<bool>, Condvar)>;
@@ -218,7 +212,7 @@ impl Engine {
     pub(crate) fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8]) -> World<'a> {
         World {
             files: &self.files,
-            store: self.cache.as_ref().map(|c| &c.store),
+            store: self.cache.as_ref().map(|c| &*c.store),
             key: self.key(),
             env,
             cwd,

@@ -87,7 +87,7 @@ impl Engine {
         let reason = match (weak, &self.cache) {
             (Err(why), _) => Reason::Uncacheable { why },
             (Ok(w), Some(cache)) if self.switches.read => {
-                let found = lookup::first(&w.all(), &cache.store, &cache.cas, &world);
+                let found = lookup::first(&w.all(), cache.results(), cache.blobs(), &world);
                 fixed.weak = Some(w).filter(|_| found.is_ok());
                 match found {
                     Ok(Ok(found)) if self.samples(&found.strong) => {

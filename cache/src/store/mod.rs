@@ -20,22 +20,11 @@ mod view;
 pub use notes::History;
 pub use usage::Usage;
 
-use crate::{Digest, Result};
+use crate::Result;
 use serde::{Serialize, de::DeserializeOwned};
 use std::path::{Path, PathBuf};
 use table::Table;
 use view::View;
-
-/// One known result of a weak fingerprint and path set.
-#[derive(Clone, Debug)]
-pub struct Link {
-    pub path_set: Digest,
-    pub strong: Digest,
-    /// The first eight bytes of each observation's value, for explanations.
-    pub values: Vec<u64>,
-    /// Milliseconds since the epoch.
-    pub last_used: u64,
-}
 
 /// How the store could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +100,6 @@ impl Store {
     pub fn fold(&self) {
         self.view.tidy_up(true);
     }
-}
-
-/// The part of a value that links keep.
-pub fn short(v: &Digest) -> u64 {
-    u64::from_le_bytes(v.0[..8].try_into().expect("eight bytes"))
 }
 
 /// Milliseconds since the epoch: fine enough to order the uses of one build.

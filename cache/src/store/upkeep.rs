@@ -40,7 +40,7 @@ impl Store {
     }
 
     /// Every result: strong fingerprint, entry, last use.
-    pub fn entries(&self) -> Result<Vec<(Digest, Entry, u64)>> {
+    pub fn all_entries(&self) -> Result<Vec<(Digest, Entry, u64)>> {
         let mut out = Vec::new();
         for (k, v) in self.view.scan(Table::Entries, b"")? {
             let Ok(k) = k.try_into() else { continue };

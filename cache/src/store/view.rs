@@ -200,8 +200,12 @@ impl View {
     /// Records whose key begins with `prefix`, in key order.
     pub fn scan(&self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
         let mut s = self.now()?;
-        let base = self.base(&mut s)?;
-        let found = self.ask(&mut s, base.as_deref(), |b| b.scan(t, prefix).collect::<base::Result<Vec<Row>>>())?;
+        self.scan_from(&mut s, t, prefix)
+    }
+
+    fn scan_from(&self, s: &mut State, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
+        let base = self.base(s)?;
+        let found = self.ask(s, base.as_deref(), |b| b.scan(t, prefix).collect::<base::Result<Vec<Row>>>())?;
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = found.into_iter().collect();
         for (k, v) in s.fresh.range(t, prefix) {
             match v {
@@ -210,6 +214,12 @@ impl View {
             }
         }
         Ok(rows.into_iter().collect())
+    }
+
+    /// Answers several questions with one look at what others have appended.
+    pub fn read<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<T>) -> Result<T> {
+        let mut s = self.now()?;
+        f(&mut Current { view: self, state: &mut s })
     }
 
     /// How much there is.
@@ -285,7 +295,7 @@ impl View {
     }
 }
 
-/// The records while nobody else changes them.
+/// The records as they are, while no other thread asks. Within [`View::update`] no other process changes them either.
 pub struct Current<'a> {
     view: &'a View,
     state: &'a mut State,
@@ -294,5 +304,10 @@ pub struct Current<'a> {
 impl Current<'_> {
     pub fn get(&mut self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.view.get_from(self.state, t, key)
+    }
+
+    /// Records whose key begins with `prefix`, in key order.
+    pub fn scan(&mut self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
+        self.view.scan_from(self.state, t, prefix)
     }
 }

@@ -4,8 +4,8 @@ use super::{config, with_cache};
 use crate::app::{CacheArgs, CacheCommand};
 use crate::messages::{CommandError, warning};
 use crate::output::print;
+use ::cache::CacheHandle;
 use engine::Config;
-use engine::run::CacheHandle;
 use engine::values::Size;
 
 pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {

@@ -16,9 +16,9 @@ use crate::ebpf_memo::EbpfMemo;
 use crate::exit_code;
 use crate::messages::{CommandError, warning};
 use ::audit::workspace::Workspace;
+use ::cache::CacheHandle;
 use ::cache::home;
 use engine::config::{Config, Overrides};
-use engine::run::CacheHandle;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -45,8 +45,7 @@ pub fn here() -> Result<PathBuf, CommandError> {
 
 /// Opens the cache of a configuration.
 pub fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
-    let (store, notices) = ::cache::Store::open(&c.cache_dir)?;
-    Ok((CacheHandle { store, cas: ::cache::Cas::new(&c.cache_dir) }, notices))
+    CacheHandle::open(&c.cache_dir)
 }
 
 /// Opens the cache for something that needs it, and closes it however that ends.

@@ -5,11 +5,10 @@
 //! but for the commands that a makefile has now.
 
 use crate::frontend::{Declared, Step, Tool};
-use cache::store::short;
-use cache::{Digest, FileStat, Observation, PathBytes, Product};
+use cache::tier::short;
+use cache::{CacheHandle, Digest, FileStat, Observation, PathBytes, Product};
 use engine::Config;
 use engine::products::{command_key, own_environment};
-use engine::run::CacheHandle;
 use rustc_hash::{FxHashMap, FxHashSet};
 use worker::file_state::FileStates;
 use worker::world::World;
@@ -40,7 +39,7 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
         let judged = match known.get(&key) {
             Some(j) => j.clone(),
             None => {
-                let (store, secret) = (Some(&cache.store), cache.store.key());
+                let (store, secret) = (Some(&*cache.store), cache.store.key());
                 let seen = std::cell::RefCell::default();
                 let world =
                     World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };

@@ -11,9 +11,8 @@ use super::aside::{Aside, Done};
 use super::find::{Stale, is_untouched, step_keys};
 use crate::frontend::{Declared, Step, Tool};
 use crate::places;
-use cache::{Digest, FileStat, PathBytes, Product};
+use cache::{CacheHandle, Digest, FileStat, PathBytes, Product};
 use engine::Config;
-use engine::run::CacheHandle;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How a stale file is healed.
