@@ -5,8 +5,9 @@
 //! must be quick and must not call the engine. New kinds of events are variants of [`Event`]; sinks pass over those
 //! that they have no use for.
 
+use crate::record::Item;
 use crate::seen::{Fault, Seen};
-use cache::PathBytes;
+use cache::{Digest, PathBytes, Product};
 use std::sync::Arc;
 
 /// One thing that happened. `launch` is always the number of a launch that was told of before.
@@ -21,6 +22,30 @@ pub enum Event<'a> {
     Fault { launch: usize, fault: &'a Fault },
     /// A pip has ended, with what it used and made.
     Ended(&'a Seen),
+    /// Everything about a command is settled: its line of the record.
+    Done(&'a Item),
+    /// A hit was served, which put so many bytes back, and whose command once took that long, microseconds.
+    Served { strong: Digest, bytes: u64, saved_us: u64 },
+    /// A result of so many bytes was published.
+    Stored { bytes: u64 },
+    /// A command whose result is known ran all the same, to compare.
+    Rechecked(Recheck<'a>),
+    /// A build tool executed a program that cannot be looked into.
+    Unseen { why: &'a str },
+    /// A file is of this result now; `None`: of none that is known.
+    Product { path: &'a PathBytes, product: Option<&'a Product> },
+    /// A trouble of `xl` itself, which the user is told of when the run is over.
+    Warning(&'a str),
+}
+
+/// What came of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub enum Recheck<'a> {
+    Same,
+    /// This time the result cannot be stored.
+    Unknown,
+    /// What differs, and of which command.
+    Different(&'a str),
 }
 
 /// Who is told of every event.

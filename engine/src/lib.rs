@@ -1,31 +1,35 @@
 //! What happens to each command of a build: driver or pip, lookup, hit or run, publication, record.
 //!
-//! The pipeline, in the order of the modules: [`config`] → [`policy`] (driver, pip, bypassed) → [`weak`] (what is known
-//! before it runs) → [`lookup`] (candidates against `worker::file_state`) → `start` (hit: materialise and replay; miss: run
-//! observed) → `publish` (collect, judge, store) → [`record`]; [`run`] holds them together. What happens is told as a
-//! stream of events ([`event`], with what pips were [`seen`] to do); a [`judge`] may be asked while it happens;
-//! [`products`] keeps which result each file is of. Knows nothing of command lines or terminals, nor of what build files
-//! declare.
+//! The way of a pip through these modules: [`dispatch`] (driver, pip or bypassed, by [`policy`]) → [`weak`] (what is
+//! known before it runs) → [`lookup`] (candidates, held against the present) → `serve` (a hit is put back), or
+//! [`worker::executor`] (it runs, and is judged) and `publish`. [`run`] holds together what they share. What happens is
+//! told as one stream of events ([`event`]), of which the record (`ledger`), the [`products`], the progress and the audit
+//! are made; a [`judge`] may be asked while it happens. Knows nothing of command lines or terminals, nor of what build
+//! files declare.
 
+mod asked;
 pub mod config;
+mod differences;
+pub mod dispatch;
 pub mod event;
 pub mod gc;
 pub mod judge;
 mod launches;
+mod ledger;
 pub mod lookup;
-pub mod pip;
 pub mod policy;
 pub mod products;
 mod publish;
 pub mod record;
 pub mod redact;
+mod rules;
 pub mod run;
 pub mod seen;
-mod start;
+mod serve;
 pub mod trace;
 pub mod values;
 pub mod weak;
 
 pub use config::Config;
-pub use record::{BuildRecord, Item, Outcome};
-pub use run::{Engine, Mode};
+pub use record::{BuildRecord, Item, Mode, Outcome};
+pub use run::Engine;

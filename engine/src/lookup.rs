@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use worker::world::World;
+use worker::evaluate::Now;
 
 /// A result that may be served.
 pub struct Found {
@@ -84,7 +84,7 @@ pub fn first(
     all: &[Digest],
     results: &dyn Results,
     blobs: &dyn Blobs,
-    w: &World<'_>,
+    w: &Now<'_>,
 ) -> cache::Result<Result<Found, Reason>> {
     let mut reason = Reason::NoWeakMatch;
     for weak in all {
@@ -102,7 +102,7 @@ fn lookup(
     weak: &Digest,
     results: &dyn Results,
     blobs: &dyn Blobs,
-    w: &World<'_>,
+    w: &Now<'_>,
 ) -> cache::Result<Result<Found, Reason>> {
     let links = links(results, weak)?;
     match one_level(weak, &links, results, blobs, w)? {
@@ -119,12 +119,7 @@ fn lookup(
 
 /// The fingerprint under which a result with this path set is published: the number of candidates of a weak
 /// fingerprint stays bounded, and so does the time to look through them.
-pub fn publication_weak(
-    weak: &Digest,
-    path_set: &Digest,
-    results: &dyn Results,
-    w: &World<'_>,
-) -> cache::Result<Digest> {
+pub fn publication_weak(weak: &Digest, path_set: &Digest, results: &dyn Results, w: &Now<'_>) -> cache::Result<Digest> {
     let links = links(results, weak)?;
     if links.iter().any(|l| l.path_set == *path_set) {
         return Ok(*weak);
@@ -138,7 +133,7 @@ fn links(results: &dyn Results, weak: &Digest) -> cache::Result<Vec<Link>> {
 
 /// The second-level fingerprint of a crowded weak one: what most of its path sets have in common, as it is now.
 /// `None` while there is no crowd. From then on the first level does not grow, so this is the same each time.
-fn augmented(weak: &Digest, links: &[Link], results: &dyn Results, w: &World<'_>) -> cache::Result<Option<Digest>> {
+fn augmented(weak: &Digest, links: &[Link], results: &dyn Results, w: &Now<'_>) -> cache::Result<Option<Digest>> {
     let mut sets: Vec<Digest> = links.iter().map(|l| l.path_set).collect();
     sets.sort_unstable();
     sets.dedup();
@@ -189,7 +184,7 @@ fn one_level(
     links: &[Link],
     results: &dyn Results,
     blobs: &dyn Blobs,
-    w: &World<'_>,
+    w: &Now<'_>,
 ) -> cache::Result<Result<Found, Reason>> {
     let mut reason = None;
     let mut sets = PathSets::new(results, links);
@@ -236,7 +231,7 @@ struct Evaluated {
     set: PathSet,
 }
 
-fn evaluate(weak: &Digest, path_set: &Digest, set: PathSet, w: &World<'_>) -> Evaluated {
+fn evaluate(weak: &Digest, path_set: &Digest, set: PathSet, w: &Now<'_>) -> Evaluated {
     let mut values = Vec::with_capacity(set.observations().len());
     for o in set.observations() {
         // What cannot be told is no known value: it differs from every recorded one.

@@ -4,12 +4,14 @@
 //! when it is over. Who wants to know later on whether a tree is what its inputs make (the audit's `stale`) starts from
 //! there. Knows nothing of what build files declare.
 
-use crate::pip::Static;
-use crate::redact::{one_line, redact};
+use crate::asked::Asked;
+use crate::event::{Event, Sink};
 use crate::run::Engine;
 use cache::tier::short;
 use cache::{CacheHandle, Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Mutex;
+use worker::evaluate::Now;
 use worker::{command_text, drivers, environment};
 
 /// A result that was just made or served.
@@ -22,18 +24,41 @@ pub(crate) struct ResultOf<'a> {
     pub values: &'a [u64],
 }
 
+/// Files that this run has made or left, and the results that they are of now; `None`: of none that is known.
+#[derive(Default)]
+pub(crate) struct Products(Mutex<FxHashMap<PathBytes, Option<Product>>>);
+
+impl Sink for Products {
+    fn on(&self, event: &Event<'_>) {
+        if let Event::Product { path, product } = event {
+            self.0.lock().expect("products").insert((*path).clone(), product.cloned());
+        }
+    }
+}
+
+impl Products {
+    /// What this run knows of a file; `None`: nothing.
+    fn get(&self, path: &PathBytes) -> Option<Option<Product>> {
+        self.0.lock().expect("products").get(path).cloned()
+    }
+
+    fn take(&self) -> FxHashMap<PathBytes, Option<Product>> {
+        std::mem::take(&mut *self.0.lock().expect("products"))
+    }
+}
+
 impl Engine {
     /// Notes that these outputs are of this result, and so is what earlier runs of the same command have made and it
     /// has looked at and left alone. `was_there`: was there something of that name before it ran?
     pub(crate) fn note_products(
         &self,
-        fixed: &Static,
+        asked: &Asked,
         r: &ResultOf<'_>,
         outputs: &[Output],
         was_there: impl Fn(&PathBytes) -> bool,
     ) {
         let Some(cache) = self.cache.as_ref().filter(|_| self.switches.write) else { return };
-        let keys = command_keys(&fixed.argv, cache.store.key());
+        let keys = command_keys(&asked.command.argv, cache.store.key());
         let made = outputs.iter().filter_map(|o| Some((&o.path, left_there(o)?)));
         let mut files: Vec<(PathBytes, Digest, Option<Product>)> =
             made.map(|(p, content)| (p.clone(), content, self.known_product(p, cache))).collect();
@@ -50,7 +75,9 @@ impl Engine {
             if outputs.iter().any(|o| o.path == *path) {
                 continue;
             }
-            if let Some(before) = self.known_product(path, cache).filter(|b| b.keys == keys && *b.cwd == *fixed.cwd) {
+            if let Some(before) =
+                self.known_product(path, cache).filter(|b| b.keys == keys && *b.cwd == *asked.command.cwd)
+            {
                 own.push(i);
                 files.push((path.clone(), before.content, Some(before)));
             }
@@ -61,9 +88,9 @@ impl Engine {
         if files.is_empty() {
             return;
         }
-        let (inherited, environment) = self.outside(r.set, fixed);
-        let tool = build_tool(fixed.parent);
-        let command = one_line(&redact(&fixed.argv, &fixed.env));
+        let (inherited, environment) = self.outside(r.set, asked);
+        let tool = build_tool(asked.parent);
+        let command = asked.shown();
         let of = |(path, content, before): (PathBytes, Digest, Option<Product>)| {
             let created = before.map_or_else(|| !was_there(&path), |b| b.created);
             let product = Product {
@@ -75,7 +102,7 @@ impl Engine {
                 content,
                 command: command.clone(),
                 keys,
-                cwd: fixed.cwd.to_vec(),
+                cwd: asked.command.cwd.to_vec(),
                 tool: tool.clone(),
                 inherited: inherited.clone(),
                 environment,
@@ -83,25 +110,27 @@ impl Engine {
             };
             (path, Some(product))
         };
-        self.products.lock().expect("products").extend(files.into_iter().map(of));
+        for (path, product) in files.into_iter().map(of) {
+            self.tell(&Event::Product { path: &path, product: product.as_ref() });
+        }
     }
 
     /// These names were written by somebody whose results are not known: a command that was not looked up, or whose
     /// result is not stored.
     pub(crate) fn forget_products<'a>(&self, paths: impl Iterator<Item = &'a PathBytes>) {
-        let ours = paths.filter(|p| self.in_workspace(p));
-        self.products.lock().expect("products").extend(ours.map(|p| (p.clone(), None)));
+        for path in paths.filter(|p| self.in_workspace(p)) {
+            self.tell(&Event::Product { path, product: None });
+        }
     }
 
     /// Which result a file is of, as far as this run knows.
     fn known_product(&self, path: &PathBytes, cache: &CacheHandle) -> Option<Product> {
-        let noted = self.products.lock().expect("products").get(path).cloned();
-        noted.unwrap_or_else(|| cache.store.product(path))
+        self.products().get(path).unwrap_or_else(|| cache.store.product(path))
     }
 
     /// What the files of this run are, now that it is over.
     pub(crate) fn take_products(&self) -> Vec<(PathBytes, Option<Product>)> {
-        let noted = std::mem::take(&mut *self.products.lock().expect("products"));
+        let noted = self.products().take();
         let Some(cache) = &self.cache else { return Vec::new() };
         let mut all: Vec<_> =
             noted.into_iter().filter(|(path, p)| p.is_some() || cache.store.product(path).is_some()).collect();
@@ -117,6 +146,7 @@ impl Engine {
     fn settled_values(&self, p: &Product, made: &FxHashSet<PathBytes>, cache: &CacheHandle) -> Vec<(u32, u64)> {
         let set = cache.store.path_set(&p.path_set).ok().flatten().unwrap_or_default();
         let world = self.world(&[], &p.cwd);
+        let world = Now::new(&world);
         // The content of a file that has changed since is another matter.
         let fills = |o: &Observation| match o {
             Observation::DirListing(..) | Observation::DirSearch { .. } => true,
@@ -131,15 +161,17 @@ impl Engine {
 
     /// The variables among its observations that it had as this process has them; the value of all of them, if all
     /// count.
-    fn outside(&self, set: &PathSet, fixed: &Static) -> (Vec<Vec<u8>>, Option<u64>) {
+    fn outside(&self, set: &PathSet, asked: &Asked) -> (Vec<Vec<u8>>, Option<u64>) {
         use std::os::unix::ffi::OsStrExt;
         let names = set.observations().iter().filter_map(|o| if let Observation::Env(n) = o { Some(n) } else { None });
-        let theirs =
-            |n: &[u8]| fixed.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec());
+        let theirs = |n: &[u8]| {
+            asked.command.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec())
+        };
         let ours = |n: &[u8]| std::env::var_os(std::ffi::OsStr::from_bytes(n)).map(|v| v.as_bytes().to_vec());
         let all = set.observations().contains(&Observation::EnvAll).then(|| {
             let env = own_environment();
-            self.world(&env, &fixed.cwd).evaluate(&Observation::EnvAll).map_or(0, |v| short(&v))
+            let world = self.world(&env, &asked.command.cwd);
+            Now::new(&world).evaluate(&Observation::EnvAll).map_or(0, |v| short(&v))
         });
         (names.filter(|n| !n.ends_with(b"*") && theirs(n) == ours(n)).cloned().collect(), all)
     }

@@ -4,8 +4,18 @@
 //! they get here, and environment values never do.
 
 use crate::lookup::Reason;
-use crate::run::Mode;
 use serde::{Deserialize, Serialize};
+
+/// What the root command is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A build tool: each command that it launches is a pip.
+    #[default]
+    Build,
+    /// One pip.
+    Single,
+}
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
@@ -40,6 +50,14 @@ pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_stored: Option<String>,
     pub outputs: Vec<String>,
+    /// Of a command that ran: the fields that its weak fingerprint is made of, each with its value, in hexadecimal; of a
+    /// long one the beginning of its digest.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub facts: Vec<(String, String)>,
+    /// Of a result that was stored: its strong fingerprint and its path set, under which the cache keeps what it
+    /// observed and with which values.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub result: Option<[String; 2]>,
     /// Why it failed although the command did not: what its build file does not declare.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub violations: Vec<String>,
@@ -96,7 +114,7 @@ impl Rechecks {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BuildRecord {
     pub version: u32,
     pub command: Vec<String>,

@@ -4,7 +4,9 @@
 //! [`with_evidence`] reads it from the accesses of a pip that ran. Knows nothing of what anybody declares.
 
 use cache::{Digest, Observation, PathBytes};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
+use worker::evidence::ByName;
+pub use worker::evidence::Evidence;
 
 /// How a name was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,17 +16,6 @@ pub enum How {
     /// It was looked for and was not there.
     Missed,
     Listed,
-}
-
-/// Where an observation comes from, if this very run made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    pub program: String,
-    pub pid: i32,
-    /// The system call.
-    pub call: &'static str,
-    /// Milliseconds since the epoch.
-    pub time: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -100,36 +91,6 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
 /// The uses that observations stand for.
 pub fn uses<'a>(observations: impl Iterator<Item = &'a Observation>) -> Vec<Use> {
     observations.filter_map(how).map(|(how, path)| Use { path: path.clone(), how, evidence: None }).collect()
-}
-
-/// What was noted of a name while it was used.
-pub struct Noted {
-    /// It was read as a file that was there.
-    read: bool,
-    /// It was not there at first, and came without the pip's doing.
-    appeared: bool,
-    /// It was there, and looked at.
-    probed: bool,
-    evidence: Evidence,
-}
-
-pub type ByName = FxHashMap<PathBytes, Noted>;
-
-/// Takes what counts as evidence from the accesses of a pip.
-pub fn evidence(a: &worker::recorder::Accesses) -> ByName {
-    let one = |path: &PathBytes, r: &worker::record::Record| {
-        let (call, pid) = r.first_by;
-        let program = a.programs.iter().rev().find(|p| p.pid == pid).or(a.programs.last());
-        let program = program.map(|p| String::from_utf8_lossy(&p.path).into_owned()).unwrap_or_default();
-        let appeared = r.first.is_none() && !r.intent && cache::FileStat::of(path).is_some_and(|s| s.is_file());
-        Noted {
-            read: r.read && (appeared || r.first.is_some_and(|s| s.is_file())),
-            appeared,
-            probed: r.probed && r.first.is_some_and(|s| s.is_file()),
-            evidence: Evidence { program, pid, call, time: u64::try_from(r.seen / 1_000_000).unwrap_or(0) },
-        }
-    };
-    a.names.iter().map(|(path, r)| (path.clone(), one(path, r))).collect()
 }
 
 /// The uses of a pip that ran. What it looked at counts even where it changed meanwhile, so that nothing can be stored:

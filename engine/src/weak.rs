@@ -1,11 +1,10 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
-use cache::digest::Content;
 use cache::{Digest, Fingerprint};
-use std::os::fd::{AsFd, BorrowedFd};
 use tracer::ExecRequest;
-use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
-use worker::world::World;
+use worker::Command;
+use worker::command::{Input, Place};
+use worker::evaluate::Now;
 
 /// Words with these endings are source files if they exist: their content is known before the run.
 const SOURCES: &[&str] =
@@ -19,17 +18,6 @@ pub fn command_key(r: &ExecRequest, key: &[u8; 32]) -> Digest {
     f.bytes("cwd", &r.cwd);
     f.finish()
 }
-
-/// What a command can tell of its output descriptors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Outputs {
-    stdout: Place,
-    stderr: Place,
-    shared: bool,
-}
-
-/// The kind of an output descriptor, and at which place of a file it is.
-type Place = (u64, Option<(u64, bool)>);
 
 /// The weak fingerprints of one command.
 pub struct Weak {
@@ -54,23 +42,28 @@ impl Weak {
     }
 }
 
+/// What a command can tell of its output descriptors: the kind of each, and at which place of a file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outputs {
+    stdout: Place,
+    stderr: Place,
+    shared: bool,
+}
+
+/// What is known of a command before it runs, as one stream.
+struct Walk<'a> {
+    command: &'a Command,
+    now: &'a Now<'a>,
+    /// The key of digests of what may be a secret.
+    key: &'a [u8; 32],
+    /// The user's rules that change what results depend on.
+    meaning: &'a [u8],
+}
+
 /// Computes the weak fingerprints. `Err` says why the pip cannot be cached.
-pub fn weak_fingerprints(
-    r: &ExecRequest,
-    d: &Descriptors,
-    c: &Credentials,
-    w: &World<'_>,
-    meaning: &[u8],
-) -> Result<Weak, String> {
-    // What a compiler prints does not depend on where it goes, but for a terminal.
-    let compiles = worker::drivers::is_toolchain(&r.program.path);
-    let place = |k: &FdKind| match (k, compiles) {
-        (FdKind::Regular { .. } | FdKind::Socket, true) => (kind(&FdKind::Pipe), None),
-        (FdKind::Regular { tells, appends, .. }, false) => (kind(k), Some((*tells, *appends))),
-        _ => (kind(k), None),
-    };
-    let exact = Outputs { stdout: place(&d.stdout.kind), stderr: place(&d.stderr.kind), shared: d.shared };
-    let piped = |p| if p == place(&FdKind::Null) { place(&FdKind::Pipe) } else { p };
+pub fn weak_fingerprints(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[u8]) -> Result<Weak, String> {
+    let exact = as_told(c);
+    let piped = |p| if p == Place::Null { Place::Pipe } else { p };
     let as_pipe = Outputs { stdout: piped(exact.stdout), stderr: piped(exact.stderr), ..exact };
     let mut alike = Vec::new();
     if as_pipe != exact {
@@ -80,124 +73,126 @@ pub fn weak_fingerprints(
         // Nothing is printed at all: it does not matter either which text came from which.
         alike.push(Outputs { shared: !as_pipe.shared, ..as_pipe });
     }
-    let base = without_streams(r, d, c, w, meaning)?;
-    let own = stdin(&base, &d.stdin)?;
+    let base = Walk { command: c, now, key, meaning }.without_streams(Fingerprint::new("weak"))?;
+    let own = stdin(&base, &c.stdin);
     let one_of = |alike: u64| {
         let mut f = base.clone();
         f.number("stdin", alike);
         f
     };
-    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a
-    // socket bash takes itself for one that a network server has started (bash(1), INVOCATION: "connected to a network
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket
+    // bash takes itself for one that a network server has started (bash(1), INVOCATION: "connected to a network
     // connection").
-    let (unasked, asked) = match d.stdin {
-        Stdin::Closed | Stdin::Regular { .. } | Stdin::Live(FdKind::Socket) => (own.clone(), own.clone()),
-        Stdin::Live(FdKind::Terminal) => (one_of(9), own.clone()),
-        Stdin::Null | Stdin::Drained | Stdin::Live(_) => (one_of(9), one_of(8)),
+    let (unasked, asked) = match c.stdin {
+        Input::Closed | Input::File { .. } | Input::Live(Place::Socket) => (own.clone(), own.clone()),
+        Input::Live(Place::Terminal) => (one_of(9), own.clone()),
+        Input::Null | Input::Drained | Input::Live(_) => (one_of(9), one_of(8)),
     };
+    let finish = |f: &Fingerprint, o| outputs(f, o).finish();
     Ok(Weak {
-        unasked: outputs(&unasked, exact),
-        asked: outputs(&asked, exact),
-        own: outputs(&own, exact),
-        others: alike.iter().flat_map(|o| [&unasked, &asked, &own].map(|stdin| outputs(stdin, *o))).collect(),
+        unasked: finish(&unasked, exact),
+        asked: finish(&asked, exact),
+        own: finish(&own, exact),
+        others: alike.iter().flat_map(|o| [&unasked, &asked, &own].map(|stdin| finish(stdin, *o))).collect(),
     })
 }
 
-fn outputs(f: &Fingerprint, o: Outputs) -> Digest {
+/// The same walk for people: each field that the fingerprint [`Weak::own`] is made of, with its value. Texts that may
+/// hold secrets are keyed digests.
+pub fn facts(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let walk = Walk { command: c, now, key, meaning };
+    walk.without_streams(Fingerprint::recording("weak"))
+        .map(|f| outputs(&stdin(&f, &c.stdin), as_told(c)).finish_recorded().1)
+        .unwrap_or_default()
+}
+
+/// What a compiler prints does not depend on where it goes, but for a terminal.
+fn as_told(c: &Command) -> Outputs {
+    let compiles = worker::drivers::is_toolchain(&c.program);
+    let place = |p: Place| match p {
+        Place::File { .. } | Place::Socket if compiles => Place::Pipe,
+        other => other,
+    };
+    Outputs { stdout: place(c.stdout), stderr: place(c.stderr), shared: c.shared }
+}
+
+fn outputs(f: &Fingerprint, o: Outputs) -> Fingerprint {
     let mut f = f.clone();
-    for (name, (kind, place)) in [("stdout", o.stdout), ("stderr", o.stderr)] {
-        f.number(name, kind);
-        if let Some((tells, appends)) = place {
+    for (name, place) in [("stdout", o.stdout), ("stderr", o.stderr)] {
+        f.number(name, number(place));
+        if let Place::File { tells, appends } = place {
             f.number("tells", tells);
             f.number("appends", u64::from(appends));
         }
     }
     f.number("stdout is stderr", u64::from(o.shared));
-    f.finish()
+    f
 }
 
-/// All but the standard descriptors.
-fn without_streams(
-    r: &ExecRequest,
-    d: &Descriptors,
-    c: &Credentials,
-    w: &World<'_>,
-    meaning: &[u8],
-) -> Result<Fingerprint, String> {
-    let mut f = Fingerprint::new("weak");
-    f.bytes("rules", meaning);
-    f.bytes("program", &r.program.path);
-    let content = |path: &[u8]| {
-        let s = w.state(path)?;
-        w.files.content(path, &s, w.store)
-    };
-    let name = |p: &[u8]| String::from_utf8_lossy(p).into_owned();
-    f.digest(
-        "program content",
-        &content(&r.program.path).ok_or_else(|| format!("`{}` cannot be read", name(&r.program.path)))?.digest,
-    );
-    for i in &r.interpreters {
-        f.bytes("interpreter", &i.path);
-        f.digest(
-            "interpreter content",
-            &content(&i.path).ok_or_else(|| format!("`{}` cannot be read", name(&i.path)))?.digest,
-        );
-    }
-    // An argument may be a secret, and fingerprints are stored.
-    f.digest("argv", &Digest::keyed(w.key, r.argv.iter().map(Vec::as_slice)));
-    f.bytes("cwd", &r.cwd);
-    for i in &d.others {
-        let Some(file) = &i.file else { continue };
-        f.number("inherited", u64::from(i.fd.cast_unsigned()));
-        f.bytes("inherited file", &i.link);
-        f.number("inherited file is captured", u64::from(file.captured));
-        // What cannot be read through it, and is not written to in the end, does not count.
-        if file.readable {
-            f.number("inherited offset", file.offset);
-            f.digest(
-                "inherited content",
-                &behind(file.as_fd()).map_err(|e| format!("its descriptor {} cannot be read: {e}", i.fd))?.digest,
-            );
+impl Walk<'_> {
+    /// All but the standard descriptors, added to `f`.
+    fn without_streams(&self, mut f: Fingerprint) -> Result<Fingerprint, String> {
+        let c = self.command;
+        f.bytes("rules", self.meaning);
+        f.bytes("program", &c.program);
+        f.digest("program content", &self.content(&c.program)?);
+        for i in &c.interpreters {
+            f.bytes("interpreter", i);
+            f.digest("interpreter content", &self.content(i)?);
         }
-    }
-    f.number("umask", u64::from(c.umask));
-    f.bytes("rights", &c.rights);
-    f.number("ignored signals", c.signals[0]);
-    f.number("blocked signals", c.signals[1]);
-    // What all commands of a build may use is a fact that some ask for; this one was given others.
-    if Credentials::own().is_some_and(|own| own.processors != c.processors) {
-        f.bytes("processors", &c.processors);
-    }
-    f.bytes("limits", &c.limits);
-    f.bytes("personality", &c.personality);
-    f.bytes("architecture", std::env::consts::ARCH.as_bytes());
-    for (file, is_response) in static_inputs(r) {
-        if file.is_empty() || !(is_response || is_source(file)) {
-            continue;
+        // An argument may be a secret, and fingerprints are stored.
+        f.digest("argv", &Digest::keyed(self.key, c.argv.iter().map(Vec::as_slice)));
+        f.bytes("cwd", &c.cwd);
+        for i in &c.inherited {
+            f.number("inherited", u64::from(i.fd));
+            f.bytes("inherited file", &i.link);
+            f.number("inherited file is captured", u64::from(i.captured));
+            if let Some((content, offset)) = &i.content {
+                f.number("inherited offset", *offset);
+                f.digest("inherited content", content);
+            }
         }
-        let path = if file[0] == b'/' { file.to_vec() } else { [&r.cwd[..], b"/", file].concat() };
-        if let Some(c) =
-            w.state(&path).filter(cache::FileStat::is_file).and_then(|s| w.files.content(&path, &s, w.store))
-        {
-            f.bytes("static input", file);
-            f.digest("static input content", &c.digest);
+        f.number("umask", u64::from(c.limits.umask));
+        f.bytes("rights", &c.limits.rights);
+        f.number("ignored signals", c.limits.signals[0]);
+        f.number("blocked signals", c.limits.signals[1]);
+        if let Some(processors) = &c.limits.processors {
+            f.bytes("processors", processors);
         }
+        f.bytes("limits", &c.limits.limits);
+        f.bytes("personality", &c.limits.personality);
+        f.bytes("architecture", std::env::consts::ARCH.as_bytes());
+        for (file, is_response) in static_inputs(c) {
+            if file.is_empty() || !(is_response || is_source(file)) {
+                continue;
+            }
+            let path = if file[0] == b'/' { file.to_vec() } else { [&c.cwd[..], b"/", file].concat() };
+            let state = self.now.state(&path).filter(cache::FileStat::is_file);
+            if let Some(content) = state.and_then(|s| self.now.content(&path, &s)) {
+                f.bytes("static input", file);
+                f.digest("static input content", &content.digest);
+            }
+        }
+        Ok(f)
     }
-    Ok(f)
+
+    fn content(&self, path: &[u8]) -> Result<Digest, String> {
+        let found = self.now.state(path).and_then(|s| self.now.content(path, &s));
+        found.map(|c| c.digest).ok_or_else(|| format!("`{}` cannot be read", String::from_utf8_lossy(path)))
+    }
 }
 
 /// The words of a compiler's command line that may be its sources, and whether each is a response file. What follows
 /// `-o` is none: that it is there already must not matter. Other programs may name what they make anywhere.
-fn static_inputs(r: &ExecRequest) -> Vec<(&[u8], bool)> {
+fn static_inputs(r: &Command) -> Vec<(&[u8], bool)> {
     let words: Vec<&[u8]> = r
         .argv
         .iter()
         .flat_map(|a| a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')))
         .filter(|w| !w.is_empty())
         .collect();
-    let shell = worker::drivers::is_shell(&r.program.path);
-    let first =
-        if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program.path[..]) };
+    let shell = worker::drivers::is_shell(&r.program);
+    let first = if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program[..]) };
     if !first.is_some_and(worker::drivers::is_toolchain) {
         return Vec::new();
     }
@@ -212,43 +207,34 @@ fn is_source(word: &[u8]) -> bool {
 }
 
 /// A regular file behind standard input counts by content and offset.
-fn stdin(base: &Fingerprint, s: &Stdin) -> Result<Fingerprint, String> {
+fn stdin(base: &Fingerprint, s: &Input) -> Fingerprint {
     let mut f = base.clone();
     match s {
-        Stdin::Closed => f.number("stdin", 0),
-        Stdin::Null => f.number("stdin", 1),
-        Stdin::Drained => f.number("stdin", 2),
-        Stdin::Regular { fd, offset, .. } => {
+        Input::Closed => f.number("stdin", 0),
+        Input::Null => f.number("stdin", 1),
+        Input::Drained => f.number("stdin", 2),
+        Input::File { content, offset } => {
             f.number("stdin", 3);
             f.number("stdin offset", *offset);
-            f.digest(
-                "stdin content",
-                &behind(fd.as_fd()).map_err(|e| format!("its standard input cannot be read: {e}"))?.digest,
-            );
+            f.digest("stdin content", content);
         }
-        Stdin::Live(k) => {
+        Input::Live(p) => {
             f.number("stdin", 4);
-            f.number("live stdin", kind(k));
+            f.number("live stdin", number(*p));
         }
     }
-    Ok(f)
+    f
 }
 
-/// Content of the file behind a descriptor; the shared offset stays where it is.
-pub(crate) fn behind(fd: BorrowedFd<'_>) -> std::io::Result<Content> {
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
-    cache::digest::pass(&mut std::fs::File::open(path)?)
-}
-
-/// What a command can tell apart. A log that the build tool writes to as well is a pipe to the command while it runs.
-fn kind(k: &FdKind) -> u64 {
-    match k {
-        FdKind::Closed => 0,
-        FdKind::Null => 1,
-        FdKind::Pipe | FdKind::Log => 2,
-        FdKind::Terminal => 3,
-        FdKind::Regular { .. } => 4,
-        FdKind::Socket => 5,
-        FdKind::Device => 6,
+/// The kind of a place, as fingerprints know it.
+fn number(p: Place) -> u64 {
+    match p {
+        Place::Closed => 0,
+        Place::Null => 1,
+        Place::Pipe => 2,
+        Place::Terminal => 3,
+        Place::File { .. } => 4,
+        Place::Socket => 5,
+        Place::Device => 6,
     }
 }

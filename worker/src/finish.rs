@@ -3,6 +3,7 @@
 //! What was each name before, as far as the pip looked? That is an observation. An input that changed
 //! under the pip, other than by its own doing, forbids storing. What the pip has changed is told by [`crate::outputs`].
 
+use crate::evaluate::absence;
 use crate::look::{Look, Problem};
 use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
@@ -13,6 +14,7 @@ use cache::digest::Traits;
 use cache::observation::value;
 use cache::{FileStat, Kind, Observation, PathBytes, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
+use rustix::fs::Access;
 use std::collections::BTreeMap;
 
 /// What a pip did.
@@ -188,10 +190,8 @@ pub(crate) fn parent(path: &[u8]) -> &[u8] {
 /// Has it made this file, and it is gone without its doing? It may have tried in vain: in a directory where it may make
 /// something, it has not.
 fn taken_by_others(path: &[u8], r: &Record, look: &impl Look) -> bool {
-    use rustix::fs::{Access, AtFlags, CWD, accessat};
     let dir = parent(path);
-    let could =
-        || look.stat(dir).is_some_and(|d| d.is_dir()) && accessat(CWD, dir, Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    let could = || look.stat(dir).is_some_and(|d| d.is_dir()) && look.may(dir, Access::WRITE_OK);
     r.created && r.first.is_none() && !r.removed && !r.exclusive && look.stat(path).is_none() && could()
 }
 
@@ -220,36 +220,6 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
             f.observations.push((Observation::SameFile(pair[0].clone(), pair[1].clone()), value));
         }
     }
-}
-
-/// The value of a name that is not there: below a file the kernel says so in another way (ENOTDIR) than where nothing
-/// is (ENOENT).
-pub fn absence(path: &[u8], stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
-    let mut end = path.len();
-    while let Some(cut) = path[..end].iter().rposition(|b| *b == b'/').filter(|c| *c > 0) {
-        match stat(&path[..cut]) {
-            Some(s) if s.is_dir() && !may_search(&path[..cut], &s) => return value::forbidden(),
-            Some(s) if s.is_dir() => break,
-            Some(_) => return value::below_a_file(),
-            None => end = cut,
-        }
-    }
-    value::absent()
-}
-
-/// The value of a directory that the pip makes if it is not there: the same if it is as it would be made.
-pub fn ensured(path: &[u8], mode: u32, stat: impl Fn(&[u8]) -> Option<FileStat>) -> Value {
-    match stat(path) {
-        Some(s) if s.is_dir() && s.mode == mode && crate::record::is_own(&s) => value::directory(),
-        Some(s) => value::probe(&s, false),
-        None => Some(absence(path, stat)).filter(|v| *v != value::absent()).unwrap_or_else(value::directory),
-    }
-}
-
-/// May names be looked up in this directory?
-fn may_search(dir: &[u8], state: &FileStat) -> bool {
-    use rustix::fs::{Access, AtFlags, CWD, accessat};
-    state.mode & 0o111 == 0o111 || accessat(CWD, dir, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
 pub(crate) fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
@@ -370,7 +340,7 @@ fn observe(
         if (r.looked_first || r.probed || soft || !r.created || taken || made_dir)
             && (remained || !made_up.has(path, r.created && now.is_none()))
         {
-            f.observations.push((Observation::Absent(path.clone()), absence(path, before)));
+            f.observations.push((Observation::Absent(path.clone()), absence(path, before, look)));
         }
         return Ok(());
     };
@@ -557,25 +527,6 @@ mod tests {
             (b"/t/tmp.aB3y", true),
         ] {
             assert!(!m.has(name, temporary), "{}", text(name));
-        }
-    }
-
-    #[test]
-    fn an_absence_is_of_one_of_two_kinds() {
-        let dir = FileStat::of(b"/").expect("a directory");
-        let file = FileStat::of(b"/proc/self/comm").expect("a file");
-        let stat = |p: &[u8]| match p {
-            b"/d" => Some(dir),
-            b"/f" => Some(file),
-            _ => None,
-        };
-        for (path, want) in [
-            ("/x", value::absent()),
-            ("/d/a/b", value::absent()),
-            ("/f/a", value::below_a_file()),
-            ("/f/a/b", value::below_a_file()),
-        ] {
-            assert_eq!(absence(path.as_bytes(), stat), want, "{path}");
         }
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Knows tools (tables of data) and special paths, but no build graphs, no drivers, no declared dependencies.
 
+pub mod command;
 pub mod command_text;
 pub mod drivers;
 pub mod environment;
+pub mod evaluate;
+pub mod evidence;
+pub mod executor;
 pub mod file_state;
 pub mod finish;
 mod hidden;
 pub mod journal;
 pub mod look;
 mod macros;
+mod obstacle;
 pub mod outputs;
 mod present;
 pub mod record;
@@ -21,10 +26,13 @@ mod shown_times;
 pub mod slots;
 pub mod special;
 mod stamps;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod times;
 pub mod tools;
 pub mod world;
 
+pub use command::Command;
 pub use finish::Finished;
 pub use look::{Form, Look, Problem};
 pub use recorder::Recorder;

@@ -5,6 +5,7 @@
 
 use cache::digest::Content;
 use cache::{FileStat, Kind, Observation, Value};
+use rustix::fs::Access;
 
 /// How the outside world is asked; a test may answer from a table.
 pub trait Look {
@@ -23,6 +24,14 @@ pub trait Look {
     fn value(&self, o: &Observation) -> Value;
     fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>>;
     fn read_link(&self, path: &[u8]) -> Option<Vec<u8>>;
+    /// May this process do that in a directory, by its effective rights (`faccessat(2)`)?
+    fn may(&self, dir: &[u8], access: Access) -> bool;
+    /// Does the file have any extended attribute? (An access list that says no more than the mode is none.)
+    fn has_attributes(&self, path: &[u8]) -> bool;
+    /// Has the file in this state another owner than a new one would get, or extended attributes?
+    fn keeps_more(&self, path: &[u8], state: &FileStat) -> bool;
+    /// Does the directory say who may use what is new in it (a default access list)?
+    fn passes_on_access(&self, dir: &[u8]) -> bool;
 }
 
 /// What kind of file something is, for a compiler that reads it.

@@ -27,14 +27,6 @@ pub(crate) fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool 
     }
 }
 
-/// Does the file have any extended attribute? (An access list that says no more than the mode is none.)
-fn has_attributes(path: &[u8]) -> bool {
-    match rustix::fs::llistxattr(path, &mut [0u8; 256][..]) {
-        Ok(n) => n > 0,
-        Err(e) => e == rustix::io::Errno::RANGE,
-    }
-}
-
 /// What the pip has written so far, by the states of the names it meant to write. Directories that were moved
 /// into place are written with everything in them.
 pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
@@ -50,7 +42,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         if r.first.is_some_and(|s| s.is_dir()) && r.moved_away {
             problems.push(format!("it renames the existing directory `{}`", text(path)));
         }
-        if r.sets_attributes && now.is_some() && has_attributes(path) {
+        if r.sets_attributes && now.is_some() && look.has_attributes(path) {
             problems.push(format!("it sets extended attributes of `{}`", text(path)));
         }
         // A directory that was there is to be there as well when the result is put back.
@@ -68,7 +60,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
         {
             problems.push(format!("it overwrites `{}` in place, which is linked or has an unusual mode", text(path)));
         }
-        if now.is_some_and(|n| n.is_file() && cache::collect::keeps_more(path, &n)) {
+        if now.is_some_and(|n| n.is_file() && look.keeps_more(path, &n)) {
             problems.push(format!(
                 "it leaves `{}` with another owner than a new file would get, or with extended attributes",
                 text(path)
@@ -120,7 +112,7 @@ pub fn written(a: &mut Accesses, look: &impl Look, umask: u32) -> Vec<Written> {
     }
     let around: FxHashSet<&[u8]> =
         out.iter().filter(|w| !w.was_there && w.state.is_some()).map(|w| parent(&w.path)).collect();
-    let strict = around.into_iter().filter(|dir| cache::collect::passes_on_access(dir));
+    let strict = around.into_iter().filter(|dir| look.passes_on_access(dir));
     problems.extend(strict.map(|dir| {
         format!("`{}`, where it makes something, says who may use what is new in it (`setfacl -k`)", text(dir))
     }));

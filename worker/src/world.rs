@@ -1,23 +1,16 @@
-//! The current value of an observation: files as they are, contents through the run-wide memo, environment and facts of
-//! one request.
+//! The world as it is: files by system calls, contents through the run-wide memo, environment and facts of one request.
 //!
-//! Used twice: to evaluate candidates before a pip, and to give values to what it was seen to depend on after it.
-//! Candidates share one look at each name, which is made after the command was launched; nothing older counts.
+//! Every look is made anew; who may share one is [`crate::evaluate::Now`]'s affair.
 
 use crate::environment;
 use crate::file_state::FileStates;
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::observation::value;
-use cache::{Fact, FileStat, Kind, Observation, PathBytes, Store, Value};
-use rustc_hash::FxHashMap;
-use std::cell::RefCell;
+use cache::{Fact, FileStat, Kind, Observation, Store, Value};
+use rustix::fs::{Access, AtFlags, CWD};
 
-fn state_value(s: Option<FileStat>) -> Value {
-    s.map_or_else(value::absent, |s| value::kind(s.kind))
-}
-
-/// One request's view of the world.
+/// The world, as one request sees it.
 pub struct World<'a> {
     pub files: &'a FileStates,
     pub store: Option<&'a Store>,
@@ -25,66 +18,9 @@ pub struct World<'a> {
     pub env: &'a [Vec<u8>],
     pub cwd: &'a [u8],
     pub pass: &'a [String],
-    /// What this request has looked at.
-    pub seen: RefCell<FxHashMap<PathBytes, Option<FileStat>>>,
 }
 
 impl World<'_> {
-    /// State of a name when this request first looked at it.
-    pub fn state(&self, path: &[u8]) -> Option<FileStat> {
-        if let Some(s) = self.seen.borrow().get(path) {
-            return *s;
-        }
-        let s = FileStat::of(path);
-        self.seen.borrow_mut().insert(path.into(), s);
-        s
-    }
-
-    /// The value now. `None` when it cannot be told (an unreadable file): no hit.
-    pub fn evaluate(&self, o: &Observation) -> Option<Value> {
-        Some(match o {
-            Observation::Absent(p) => match self.state(p) {
-                None => crate::finish::absence(p, |dir| self.state(dir)),
-                there => state_value(there),
-            },
-            Observation::KindProbe(p) => state_value(self.state(p)),
-            Observation::Ensured(p, mode) => crate::finish::ensured(p, *mode, |p| self.state(p)),
-            Observation::DirListing(p, own) => match cache::collect::list(p) {
-                Ok(mut members) => {
-                    members.retain(|(n, _)| own.binary_search(n).is_err());
-                    value::listing(&members)
-                }
-                Err(_) => value::absent(),
-            },
-            Observation::DirSearch { path, own, stems } => match cache::collect::list(path) {
-                Ok(mut members) => {
-                    members.retain(|(n, _)| cache::observation::found_by(stems, n) && own.binary_search(n).is_err());
-                    value::listing(&members)
-                }
-                Err(_) => value::absent(),
-            },
-            Observation::FileProbe { path, times } => match self.state(path) {
-                Some(s) => value::probe(&s, *times),
-                None => value::absent(),
-            },
-            Observation::FileContent(p) => match self.state(p) {
-                Some(s) if s.is_file() => {
-                    let c = self.files.content(p, &s, self.store)?;
-                    value::content(&c.digest, s.executable())
-                }
-                s => state_value(s),
-            },
-            Observation::Symlink(p) => match self.state(p) {
-                Some(s) if s.kind == Kind::Symlink => value::symlink(&cache::collect::read_link(p).ok()?),
-                s => state_value(s),
-            },
-            Observation::SameFile(p, q) => value::same_file(self.state(p).as_ref(), self.state(q).as_ref()),
-            Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => {
-                self.local(o)
-            }
-        })
-    }
-
     fn local(&self, o: &Observation) -> Value {
         match o {
             Observation::Attributes(p) => value::attributes(&cache::collect::attributes(p)),
@@ -175,6 +111,25 @@ impl Look for World<'_> {
 
     fn list(&self, path: &[u8]) -> Option<Vec<(Vec<u8>, Kind)>> {
         cache::collect::list(path).ok()
+    }
+
+    fn may(&self, dir: &[u8], access: Access) -> bool {
+        rustix::fs::accessat(CWD, dir, access, AtFlags::EACCESS).is_ok()
+    }
+
+    fn has_attributes(&self, path: &[u8]) -> bool {
+        match rustix::fs::llistxattr(path, &mut [0u8; 256][..]) {
+            Ok(n) => n > 0,
+            Err(e) => e == rustix::io::Errno::RANGE,
+        }
+    }
+
+    fn keeps_more(&self, path: &[u8], state: &FileStat) -> bool {
+        cache::collect::keeps_more(path, state)
+    }
+
+    fn passes_on_access(&self, dir: &[u8]) -> bool {
+        cache::collect::passes_on_access(dir)
     }
 
     fn read_link(&self, path: &[u8]) -> Option<Vec<u8>> {

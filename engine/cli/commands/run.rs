@@ -11,9 +11,11 @@ use audit::enforce::Enforcer;
 use audit::observer::Observer;
 use audit::stale::aside::Aside;
 use audit::workspace::Workspace;
-use engine::event::Sink;
+use engine::Engine;
+use engine::dispatch::Run;
+use engine::event::{Event, Sink};
 use engine::judge::Judge;
-use engine::run::{Engine, Run, Switches};
+use engine::run::Switches;
 use engine::{BuildRecord, Config, Mode};
 use std::ffi::OsString;
 use std::sync::{Arc, OnceLock};
@@ -88,6 +90,25 @@ impl Done {
             }
             Exited::Code(0) if strict && self.unwritten => Exited::Code(exit_code::CACHE.into()),
             other => other,
+        }
+    }
+}
+
+/// Shows violations as they come, and writes the log of `--log`.
+struct Teller {
+    log: Option<Stream>,
+    /// A log that cannot be written is no reason to stop a build: the first trouble is told at its end.
+    trouble: Arc<OnceLock<CommandError>>,
+}
+
+impl Sink for Teller {
+    fn on(&self, event: &Event<'_>) {
+        let Event::Done(item) = event else { return };
+        for v in &item.violations {
+            say(&format!("error: {v}"));
+        }
+        if let Some(Err(e)) = self.log.as_ref().map(|l| l.add(&super::log::lines(item, None))) {
+            let _ = self.trouble.set(e);
         }
     }
 }
@@ -243,6 +264,11 @@ pub fn build(
     }
     let observer = Arc::new(Observer::default());
     let enforcer = Enforcer::new(&workspace, observer.clone(), enforce && !audit, known).map(Arc::new);
+    let log_trouble = Arc::new(OnceLock::new());
+    let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(Teller { log, trouble: log_trouble.clone() })];
+    if audit || enforce {
+        sinks.push(observer.clone());
+    }
     let switches = Switches {
         mode,
         backend: session.backend(),
@@ -250,24 +276,13 @@ pub fn build(
         write: !a.no_cache_write,
         recheck: a.recheck,
         audit: audit || enforce,
-        sinks: if audit || enforce { vec![observer.clone() as Arc<dyn Sink>] } else { Vec::new() },
+        sinks,
         judge: enforcer.clone().map(|e| e as Arc<dyn Judge>),
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
     };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
-    let log_trouble = Arc::new(OnceLock::new());
-    let trouble = log_trouble.clone();
-    let tell = move |item: &engine::Item| {
-        for v in &item.violations {
-            say(&format!("error: {v}"));
-        }
-        // A log that cannot be written is no reason to stop a build.
-        if let Some(Err(e)) = log.as_ref().map(|l| l.add(&super::log::lines(item, None))) {
-            let _ = trouble.set(e);
-        }
-    };
-    let engine = Arc::new(Engine::new(config, switches, cache, Box::new(tell)));
+    let engine = Arc::new(Engine::new(config, switches, cache));
     enforcer.and_then(|e| e.trouble()).into_iter().for_each(|w| engine.warn(w));
     progress.watch(&engine);
     let (exited, stats) = session

@@ -10,6 +10,7 @@ use cache::{CacheHandle, Digest, FileStat, Observation, PathBytes, Product};
 use engine::Config;
 use engine::products::{command_key, own_environment};
 use rustc_hash::{FxHashMap, FxHashSet};
+use worker::evaluate::Now;
 use worker::file_state::FileStates;
 use worker::world::World;
 
@@ -40,10 +41,8 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
             Some(j) => j.clone(),
             None => {
                 let (store, secret) = (Some(&*cache.store), cache.store.key());
-                let seen = std::cell::RefCell::default();
-                let world =
-                    World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass, seen };
-                let j = changed(p, cache, &world, gone)?;
+                let world = World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass };
+                let j = changed(p, cache, &Now::new(&world), gone)?;
                 known.insert(key, j.clone());
                 j
             }
@@ -104,7 +103,7 @@ enum Judged {
 fn changed(
     p: &Product,
     cache: &CacheHandle,
-    world: &World<'_>,
+    world: &Now<'_>,
     gone: &FxHashMap<PathBytes, String>,
 ) -> cache::Result<Judged> {
     let (Some(set), Some(entry)) = (cache.store.path_set(&p.path_set)?, cache.store.entry(&p.strong)?) else {
