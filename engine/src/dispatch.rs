@@ -23,7 +23,7 @@ use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor
 use worker::Command;
 use worker::drivers;
 use worker::evaluate::Now;
-use worker::executor::{Bypassed, Held, Inside, Job, Role};
+use worker::executor::{Bypassed, Held, Inside, Job, Keep, Role};
 
 /// The engine as the tracer sees it.
 pub struct Run(pub Arc<Engine>);
@@ -266,7 +266,12 @@ impl Engine {
     pub(crate) fn run(self: &Arc<Self>, held: Held, mut asked: Asked) {
         asked.facts = self.facts(&asked.command);
         let me = self.clone();
-        let keep = self.switches.write && asked.weak.is_some() && !matches!(asked.reason, Reason::Uncacheable { .. });
+        let keep = match asked.reason {
+            Reason::Uncacheable { .. } => Keep::Nothing,
+            _ if !self.switches.write || asked.weak.is_none() => Keep::Nothing,
+            _ if self.config.failures => Keep::Everything,
+            _ => Keep::Success,
+        };
         self.executor.submit(Job {
             command: asked.command.clone(),
             keep,

@@ -26,6 +26,8 @@ mod rules;
 pub mod run;
 pub mod seen;
 mod serve;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 pub mod values;
 pub mod weak;

@@ -245,3 +245,136 @@ fn first_difference(l: &Link, e: &Evaluated) -> Option<String> {
     let at = l.values.iter().zip(&e.values).position(|(a, b)| a != b)?;
     e.set.observations().get(at).map(cache::Observation::describe)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cache::tier::{Memory, Source, Upload};
+    use cache::{Observation, Output, OutputKind, Time};
+    use worker::testing::Table;
+
+    const WEAK: Digest = Digest([1; 32]);
+
+    fn file(path: &str) -> Observation {
+        Observation::FileContent(path.as_bytes().into())
+    }
+
+    fn absent(path: &str) -> Observation {
+        Observation::Absent(path.as_bytes().into())
+    }
+
+    /// A result whose only output holds `text`, for the world as it is, with these observations.
+    fn publish(m: &Memory, t: &Table, weak: &Digest, observations: &[Observation], text: &str) -> Digest {
+        let now = Now::new(t);
+        let set = PathSet::new(observations.to_vec());
+        let values: Vec<Digest> = set.observations().iter().map(|o| now.evaluate(o).expect("a value")).collect();
+        let (_, digest) = set.encode().unwrap();
+        let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
+        let content = Digest::of(text.as_bytes());
+        let dir = std::env::temp_dir();
+        let kind = OutputKind::File {
+            digest: content,
+            size: text.len() as u64,
+            mode: 0o644,
+            link_group: None,
+            in_place: false,
+            traits: Default::default(),
+            time: Time::Fresh,
+        };
+        let path = dir.join("xl-no-such-output").as_os_str().as_encoded_bytes().into();
+        let entry = cache::Entry { outputs: vec![Output { path, kind }], ..Default::default() };
+        m.put(&[Upload { digest: content, source: Source::Bytes(text.as_bytes()) }]).unwrap();
+        let values: Vec<u64> = values.iter().map(short).collect();
+        m.publish(&Publication { weak, set: &set, strong: &strong, values: &values, entry: &entry }).unwrap();
+        strong
+    }
+
+    fn look(m: &Memory, t: &Table) -> Result<Digest, Reason> {
+        first(&[WEAK], m, m, &Now::new(t)).unwrap().map(|f| f.strong)
+    }
+
+    fn changed(what: &str) -> Reason {
+        Reason::Changed { what: what.to_owned() }
+    }
+
+    #[test]
+    fn a_result_holds_as_long_as_what_it_observed() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        t.file("/w/a.c", "1").file("/w/b.h", "1");
+        assert_eq!(look(&m, &t), Err(Reason::NoWeakMatch));
+        let strong = publish(&m, &t, &WEAK, &[file("/w/a.c"), file("/w/b.h"), absent("/w/new/b.h")], "o");
+        assert_eq!(look(&m, &t), Ok(strong));
+        // Another time, another inode: the same content.
+        t.file("/w/b.h", "1");
+        assert_eq!(look(&m, &t), Ok(strong));
+        t.write("/w/b.h", "2");
+        assert_eq!(look(&m, &t), Err(changed(&file("/w/b.h").describe())));
+        t.write("/w/b.h", "1").file("/w/new/b.h", "");
+        assert_eq!(look(&m, &t), Err(changed(&absent("/w/new/b.h").describe())));
+        t.remove("/w/new/b.h");
+        assert_eq!(look(&m, &t), Ok(strong), "what was is again");
+    }
+
+    #[test]
+    fn each_state_finds_its_own_result() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        let of = |m: &Memory, t: &mut Table, text: &str| {
+            t.file("/w/f", text);
+            publish(m, t, &WEAK, &[file("/w/f")], text)
+        };
+        let all: Vec<(String, Digest)> =
+            (0..3).map(|i| i.to_string()).map(|text| (text.clone(), of(&m, &mut t, &text))).collect();
+        for (text, strong) in &all {
+            t.file("/w/f", text);
+            assert_eq!(look(&m, &t), Ok(*strong), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_named() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        t.file("/w/f", "1");
+        publish(&m, &t, &WEAK, &[file("/w/f")], "text");
+        m.remove(&Digest::of(b"text"));
+        assert_eq!(look(&m, &t), Err(Reason::BlobMissing { digest: Digest::of(b"text").hex() }));
+    }
+
+    /// The fingerprints of one command are tried in turn; the first under which there is something gives the reason.
+    #[test]
+    fn fingerprints_in_turn() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        t.file("/w/f", "1").file("/w/g", "1");
+        let [one, two, three] = [Digest([2; 32]), Digest([3; 32]), Digest([4; 32])];
+        publish(&m, &t, &two, &[file("/w/f")], "f");
+        let strong = publish(&m, &t, &three, &[file("/w/g")], "g");
+        let found = |t: &Table| first(&[one, two, three], &m, &m, &Now::new(t)).unwrap().map(|f| f.strong);
+        t.write("/w/f", "2");
+        assert_eq!(found(&t), Ok(strong));
+        t.write("/w/g", "2");
+        assert_eq!(found(&t), Err(changed(&file("/w/f").describe())));
+    }
+
+    /// A command that depends on something else each time: the first level stops growing, and what is published after
+    /// that is found on the second.
+    #[test]
+    fn a_crowd_gets_a_second_level() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        t.file("/w/common", "1");
+        let mut publish_next = |t: &mut Table, i: usize| {
+            let own = format!("/w/own{i}");
+            t.file(&own, "x");
+            let observations = [file("/w/common"), file(&own)];
+            let (_, digest) = PathSet::new(observations.to_vec()).encode().unwrap();
+            let weak = publication_weak(&WEAK, &digest, &m, &Now::new(t)).unwrap();
+            (weak, publish(&m, t, &weak, &observations, &i.to_string()))
+        };
+        let all: Vec<(Digest, Digest)> = (0..2 * CROWD).map(|i| publish_next(&mut t, i)).collect();
+        assert!(all[..CROWD].iter().all(|(weak, _)| *weak == WEAK));
+        assert!(all[CROWD..].iter().all(|(weak, _)| *weak != WEAK && *weak == all[CROWD].0));
+        // Only the last one's is still what it was.
+        (0..2 * CROWD - 1).for_each(|i| _ = t.write(&format!("/w/own{i}"), "y"));
+        assert_eq!(look(&m, &t), Ok(all[2 * CROWD - 1].1));
+        t.write("/w/common", "2");
+        assert!(look(&m, &t).is_err(), "another second level");
+    }
+}

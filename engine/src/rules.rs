@@ -31,8 +31,4 @@ impl Rules for Config {
     fn track(&self) -> &[String] {
         &self.track
     }
-
-    fn keeps_failures(&self) -> bool {
-        self.failures
-    }
 }

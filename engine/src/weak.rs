@@ -238,3 +238,132 @@ fn number(p: Place) -> u64 {
         Place::Device => 6,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use worker::command::{Inherited, Limits};
+    use worker::testing::{Table, command};
+
+    const KEY: &[u8; 32] = &[7; 32];
+
+    fn weak(c: &Command, t: &Table) -> Weak {
+        weak_fingerprints(c, &Now::new(t), KEY, b"rules").expect("a fingerprint")
+    }
+
+    fn table() -> Table {
+        let mut t = Table::new();
+        t.file("/usr/bin/gcc", "gcc").file("/usr/bin/cat", "cat").file("/lib/ld.so", "ld").file("/w/a.c", "int a;");
+        t
+    }
+
+    /// Every field that counts, changed by itself; the record of the walk names it, and no other.
+    #[test]
+    fn what_counts() {
+        type Change = (&'static str, fn(&mut Command, &mut Table));
+        let all: &[Change] = &[
+            ("program content", |_, t| _ = t.write("/usr/bin/gcc", "gcc 2")),
+            ("interpreter content", |_, t| _ = t.write("/lib/ld.so", "ld 2")),
+            ("argv", |c, _| c.argv.push(b"-O2".to_vec())),
+            ("umask", |c, _| c.limits.umask = 0o27),
+            ("rights", |c, _| c.limits.rights = b"1".to_vec()),
+            ("ignored signals", |c, _| c.limits.signals[0] = 1),
+            ("blocked signals", |c, _| c.limits.signals[1] = 1),
+            ("limits", |c, _| c.limits.limits = b"1".to_vec()),
+            ("personality", |c, _| c.limits.personality = b"1".to_vec()),
+            ("static input content", |_, t| _ = t.write("/w/a.c", "int b;")),
+            ("stdout", |c, _| c.stdout = Place::Terminal),
+            ("stdout is stderr", |c, _| c.shared = true),
+        ];
+        let base = command("/usr/bin/gcc", "gcc -c a.c");
+        for (field, change) in all {
+            let (mut c, mut t) = (base.clone(), table());
+            change(&mut c, &mut t);
+            assert_ne!(weak(&c, &t).own, weak(&base, &table()).own, "{field}");
+            let fields = |c: &Command, t: &Table| facts(c, &Now::new(t), KEY, b"rules");
+            let (before, after) = (fields(&base, &table()), fields(&c, &t));
+            let differ: Vec<&str> =
+                before.iter().zip(&after).filter(|(a, b)| a != b).map(|(a, _)| a.0.as_str()).collect();
+            assert_eq!((differ.as_slice(), before.len()), (&[*field][..], after.len()));
+        }
+    }
+
+    #[test]
+    fn what_a_walk_adds() {
+        let base = command("/usr/bin/gcc", "gcc -c a.c");
+        let mut c = base.clone();
+        c.limits = Limits { processors: Some(b"1".to_vec()), ..c.limits };
+        c.inherited = vec![Inherited { fd: 5, link: b"/w/log".to_vec(), captured: false, content: None }];
+        let names = |c: &Command| -> Vec<String> {
+            facts(c, &Now::new(&table()), KEY, b"rules").into_iter().map(|(name, _)| name).collect()
+        };
+        let (before, after) = (names(&base), names(&c));
+        let new: Vec<&String> = after.iter().filter(|n| !before.contains(n)).collect();
+        assert_eq!(new, ["inherited", "inherited file", "inherited file is captured", "processors"]);
+    }
+
+    /// What does not count before anybody has asked for it.
+    #[test]
+    fn what_does_not() {
+        let base = command("/usr/bin/gcc", "gcc -c a.c -o a.o");
+        let same = |change: &dyn Fn(&mut Command, &mut Table)| {
+            let (mut c, mut t) = (base.clone(), table());
+            change(&mut c, &mut t);
+            weak(&c, &t).own == weak(&base, &table()).own
+        };
+        assert!(same(&|c, _| c.env.push(b"X=1".to_vec())));
+        assert!(same(&|_, t| _ = t.file("/w/a.o", "old")), "an output");
+        assert!(same(&|_, t| _ = t.file("/w/a.h", "#define A")), "what only the compiler knows of");
+        assert!(same(&|c, _| c.stdout = Place::Socket), "where a compiler's text goes, if that is no terminal");
+        assert!(same(&|c, _| c.stdout = Place::File { tells: 7, appends: true }));
+        assert!(!same(&|c, _| c.stdout = Place::Null), "what nobody reads may be served from a pipe, not the reverse");
+    }
+
+    #[test]
+    fn text_for_a_pipe_does_for_nowhere() {
+        let c = command("/usr/bin/cat", "cat f");
+        let nowhere = Command { stdout: Place::Null, ..c.clone() };
+        let (piped, nowhere) = (weak(&c, &table()), weak(&nowhere, &table()));
+        assert!(nowhere.others.contains(&piped.own) && !piped.others.contains(&nowhere.own));
+        assert!(nowhere.all().contains(&piped.unasked));
+    }
+
+    #[test]
+    fn standard_input_counts_as_far_as_it_was_asked() {
+        let with = |stdin: Input| weak(&Command { stdin, ..command("/usr/bin/cat", "cat") }, &table());
+        let file = |n: u8, offset| Input::File { content: Digest([n; 32]), offset };
+        let [null, drained, live, terminal] =
+            [Input::Null, Input::Drained, Input::Live(Place::Pipe), Input::Live(Place::Terminal)].map(with);
+        // Nobody asks: all of them do for each other. Somebody asks for a terminal: all but one.
+        assert!([&drained, &live, &terminal].iter().all(|w| w.unasked == null.unasked));
+        assert!([&drained, &live].iter().all(|w| w.asked == null.asked) && terminal.asked != null.asked);
+        assert!(null.own != drained.own && drained.own != live.own);
+        // A file counts with content and offset in each case.
+        assert_ne!(with(file(1, 0)).unasked, with(file(2, 0)).unasked);
+        assert_ne!(with(file(1, 0)).unasked, with(file(1, 4)).unasked);
+    }
+
+    #[test]
+    fn sources_are_found_among_the_words() {
+        let words = |program: &str, line: &str| -> Vec<(String, bool)> {
+            let c = command(program, line);
+            let all = static_inputs(&c).into_iter().filter(|(w, response)| *response || is_source(w));
+            all.map(|(w, r)| (String::from_utf8_lossy(w).into_owned(), r)).collect()
+        };
+        let named = |n: &str, r: bool| (n.to_owned(), r);
+        assert_eq!(words("/usr/bin/gcc", "gcc -c a.c -o b.c x.S"), [named("a.c", false), named("x.S", false)]);
+        assert_eq!(words("/usr/bin/gcc", "gcc @opts"), [named("opts", true)]);
+        let mut shell = command("/bin/sh", "sh -c");
+        shell.argv.push(b"gcc -c 'a b'.c d.cc; true".to_vec());
+        let found: Vec<&[u8]> = static_inputs(&shell).into_iter().map(|(w, _)| w).filter(|w| is_source(w)).collect();
+        assert_eq!(found, [&b".c"[..], b"d.cc"]);
+        assert!(words("/usr/bin/python3", "python3 gen.py a.c").is_empty(), "it may make what it names");
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_read_is_said() {
+        let gone = command("/usr/bin/none", "none");
+        let why = weak_fingerprints(&gone, &Now::new(&table()), KEY, b"").map(|_| ()).unwrap_err();
+        assert_eq!(why, "`/usr/bin/none` cannot be read");
+    }
+}

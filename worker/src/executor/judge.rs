@@ -38,8 +38,7 @@ impl Local {
         let ran_toolchain = accesses.programs.iter().any(|p| crate::drivers::is_toolchain(&p.path));
         let world = self.world(&pip.command.env, &pip.command.cwd);
         let written = outputs::written(&mut accesses, &world, pip.command.limits.umask);
-        let keeps = code == 0 || self.rules.keeps_failures();
-        let collected = pip.keep && keeps && accesses.problems.is_empty();
+        let collected = pip.keep.wants(code) && accesses.problems.is_empty();
         self.find_silent_changes(&mut accesses);
         let gated = self.scopes.hold(written.iter().map(|w| w.path.clone()));
         let mut outputs = if collected { self.collect(&written, pip, &mut accesses) } else { Vec::new() };

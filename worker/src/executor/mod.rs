@@ -42,8 +42,7 @@ pub struct Job {
     pub command: Arc<Command>,
     /// The process to run it in. Whoever runs it elsewhere is given none: the process goes on waiting with the sender.
     pub held: Option<Held>,
-    /// Is the result wanted for the cache? Otherwise nothing of it is kept.
-    pub keep: bool,
+    pub keep: Keep,
     /// It is one unit of a build tool that knows no smaller ones: it is never taken for a build tool itself.
     pub whole: bool,
     /// Evidence for people is collected: which program looked at what, by which call.
@@ -53,6 +52,26 @@ pub struct Job {
     /// When it was asked for.
     pub started: Instant,
     pub done: Completion,
+}
+
+/// Which results are wanted for the cache. Of others nothing is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    /// The result of a command that ends with exit code 0.
+    Success,
+    Everything,
+}
+
+impl Keep {
+    /// Is the result of a command that ended with `code` wanted?
+    pub fn wants(self, code: i32) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Success => code == 0,
+            Self::Everything => true,
+        }
+    }
 }
 
 /// Is told what came of a job.
@@ -133,7 +152,7 @@ pub(crate) struct Running {
     pub(crate) command: Arc<Command>,
     pub(crate) recorder: crate::Recorder,
     pub(crate) tap: std::sync::Mutex<Option<tracer::Tap>>,
-    pub(crate) keep: bool,
+    pub(crate) keep: Keep,
     pub(crate) whole: bool,
     pub(crate) explain: bool,
     pub(crate) launch: Option<usize>,

@@ -16,6 +16,4 @@ pub trait Rules: Send + Sync {
     fn pass(&self) -> &[String];
     /// Environment variables that always count.
     fn track(&self) -> &[String];
-    /// Are results of failed commands kept?
-    fn keeps_failures(&self) -> bool;
 }
