@@ -28,6 +28,8 @@ pub mod special;
 mod stamps;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod times;
 pub mod tools;
 pub mod world;
