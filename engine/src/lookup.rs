@@ -360,7 +360,7 @@ mod tests {
     fn a_crowd_gets_a_second_level() {
         let (m, mut t) = (Memory::default(), Table::new());
         t.file("/w/common", "1");
-        let mut publish_next = |t: &mut Table, i: usize| {
+        let publish_next = |t: &mut Table, i: usize| {
             let own = format!("/w/own{i}");
             t.file(&own, "x");
             let observations = [file("/w/common"), file(&own)];

@@ -157,7 +157,7 @@ impl Engine {
     pub fn now(&self) -> Now {
         let (hits, ran) = self.stream.ledger.counts();
         let (running, longest) = self.local.running();
-        let longest = longest.map(|(since, argv, env)| (since.elapsed(), one_line(&redact(&argv, &env))));
+        let longest = longest.map(|l| (l.since.elapsed(), one_line(&redact(&l.argv, &l.env))));
         Now { hits, ran, running: running as u64, longest, elapsed: self.started.elapsed() }
     }
 

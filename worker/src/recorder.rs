@@ -398,7 +398,14 @@ impl Accesses {
 
     /// `ensures`: this access is part of making sure that a directory is there. Returns whether the old content must be
     /// hashed before the call goes on.
-    pub(crate) fn apply(&mut self, access: &Access, state: Option<FileStat>, running: &Running, ensures: bool, pid: i32) -> bool {
+    pub(crate) fn apply(
+        &mut self,
+        access: &Access,
+        state: Option<FileStat>,
+        running: &Running,
+        ensures: bool,
+        pid: i32,
+    ) -> bool {
         let op = &access.op;
         let looks = !matches!(
             op,

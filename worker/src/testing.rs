@@ -48,7 +48,7 @@ impl Table {
         self.numbers += 1;
         if let Some(cut) = path.iter().rposition(|b| *b == b'/').filter(|_| path != b"/") {
             let parent = &path[..cut.max(1)];
-            if self.nodes.get(parent).is_none() {
+            if !self.nodes.contains_key(parent) {
                 self.put(parent, Kind::Directory, 0o755, b"");
             }
             let clock = self.clock;

@@ -6,7 +6,7 @@
 //! whose process was killed while it waited: that never began.
 
 use super::scopes::{Kind, Scopes, Writes};
-use super::{Bypassed, Ended, Executor, Exit, Held, Job, Rules, Running};
+use super::{Bypassed, Ended, Executor, Exit, Held, InProgress, Job, Rules, Running};
 use crate::Recorder;
 use crate::drivers;
 use crate::file_state::FileStates;
@@ -292,8 +292,8 @@ impl Local {
         }
     }
 
-    /// How many commands run now, and which has been running longest: since when, its words and its environment.
-    pub fn running(&self) -> (usize, Option<(Instant, Vec<Vec<u8>>, Vec<Vec<u8>>)>) {
+    /// How many commands run now, and which has been running longest.
+    pub fn running(&self) -> (usize, Option<InProgress>) {
         self.scopes.running()
     }
 }

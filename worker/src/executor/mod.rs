@@ -138,6 +138,15 @@ impl Exit {
     }
 }
 
+/// A command that runs now.
+#[derive(Clone, Debug)]
+pub struct InProgress {
+    pub since: Instant,
+    pub argv: Vec<Vec<u8>>,
+    /// `NAME=value` strings.
+    pub env: Vec<Vec<u8>>,
+}
+
 /// A command that is neither looked up nor captured; its writes are still seen.
 pub struct Bypassed {
     pub code: i32,

@@ -5,7 +5,7 @@
 //! output is *at its gate*: whoever writes it waits until its collector is done.
 
 use super::local::Local;
-use super::{Bypassed, Running};
+use super::{Bypassed, InProgress, Running};
 use crate::drivers;
 use cache::PathBytes;
 use rustc_hash::FxHashMap;
@@ -36,13 +36,16 @@ impl Writes {
     }
 }
 
+/// Is told that a bypassed command has ended.
+pub(super) type Passed = Box<dyn FnOnce(Bypassed) + Send>;
+
 /// A bypassed command while it runs.
 pub(super) struct Passing {
     pub(super) argv: Vec<Vec<u8>>,
     pub(super) env: Vec<Vec<u8>>,
     pub(super) started: Instant,
     pub(super) writes: Writes,
-    pub(super) done: Mutex<Option<Box<dyn FnOnce(Bypassed) + Send>>>,
+    pub(super) done: Mutex<Option<Passed>>,
 }
 
 /// What a scope stands for.
@@ -84,7 +87,7 @@ impl Scopes {
         self.all.write().expect("scopes").remove(&s)
     }
 
-    pub(super) fn running(&self) -> (usize, Option<(Instant, Vec<Vec<u8>>, Vec<Vec<u8>>)>) {
+    pub(super) fn running(&self) -> (usize, Option<InProgress>) {
         let all = self.all.read().expect("scopes");
         let runs = all.values().filter_map(|k| match k {
             Kind::Driver => None,
@@ -92,8 +95,12 @@ impl Scopes {
             Kind::Bypassed(b) => Some((b.started, &b.argv, &b.env)),
         });
         let runs: Vec<_> = runs.collect();
-        let longest =
-            runs.iter().min_by_key(|r| r.0).map(|(since, argv, env)| (*since, (*argv).clone(), (*env).clone()));
+        let copy = |(since, argv, env): &(Instant, &Vec<Vec<u8>>, &Vec<Vec<u8>>)| InProgress {
+            since: *since,
+            argv: (*argv).clone(),
+            env: (*env).clone(),
+        };
+        let longest = runs.iter().min_by_key(|r| r.0).map(copy);
         (runs.len(), longest)
     }
 
