@@ -6,16 +6,8 @@
 //! `open_by_handle_at` (EPERM): both would escape observation.
 
 use crate::arch::{self, Looks};
-
-/// `struct sock_filter` of `linux/filter.h`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    code: u16,
-    jt: u8,
-    jf: u8,
-    k: u32,
-}
+use crate::sys::launch::SEND_FLAGS;
+use crate::sys::seccomp::Instruction;
 
 const LD_ABS: u16 = 0x20;
 const JEQ: u16 = 0x15;
@@ -43,10 +35,6 @@ fn stmt(code: u16, k: u32) -> Instruction {
 fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }
-
-/// The flags with which the launcher sends: a combination that means nothing on a local socket, so that nobody else
-/// uses it.
-pub const LAUNCHER_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_FIN | libc::MSG_SYN | libc::MSG_RST;
 
 /// How many descriptors can be watched.
 pub const MOST_WATCHED: usize = 8;
@@ -121,7 +109,7 @@ pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     v.extend([
         jump(JEQ, arch::SENDMSG.cast_unsigned(), 0, 4),
         stmt(LD_ABS, offset_arg(2)),
-        jump(JEQ, LAUNCHER_FLAGS.cast_unsigned(), 1, 0),
+        jump(JEQ, SEND_FLAGS.cast_unsigned(), 1, 0),
         stmt(RET, NOTIFY),
         stmt(RET, ALLOW),
     ]);

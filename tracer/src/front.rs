@@ -17,7 +17,7 @@ use crate::terminal::{self, LineEnds, StandIn};
 use crate::{FileType, Resolved, task_files};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ impl Front {
     }
 
     /// The end that the build gets.
-    pub fn theirs(&self) -> i32 {
-        self.stand_in.theirs.as_raw_fd()
+    pub fn theirs(&self) -> BorrowedFd<'_> {
+        self.stand_in.theirs.as_fd()
     }
 
     /// Begins to forward. To be called once the build has its end.

@@ -11,16 +11,19 @@
 //! 3. goes on forwarding what the captured commands print;
 //! 4. continues those that the eBPF observer had stopped until its ring had room.
 
-use crate::sys::launch::fork_helper;
+use crate::sys::mapping::SharedCounter;
 use crate::sys::seccomp::Listener;
+use crate::sys::{capabilities, fork, signals};
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
 };
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -35,7 +38,7 @@ pub struct Keeper {
     pub pid: i32,
     socket: Arc<OwnedFd>,
     next: Arc<AtomicU32>,
-    newest: Arc<crate::sys::shared::SharedCounter>,
+    newest: Arc<SharedCounter>,
 }
 
 impl Keeper {
@@ -45,7 +48,7 @@ impl Keeper {
     pub fn start(listener: Option<&Listener>, root: i32, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let newest = Arc::new(crate::sys::shared::SharedCounter::new()?);
+        let newest = Arc::new(SharedCounter::new()?);
         let (root_pid, supervisor) = (root, std::process::id().cast_signed());
         let root = rustix::process::Pid::from_raw(root)
             .map(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()));
@@ -57,7 +60,11 @@ impl Keeper {
             supervisor.and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()).ok());
         let build = Build { supervisor, root, root_pid };
         fds.extend([&build.root, &build.supervisor].into_iter().flatten().map(AsFd::as_fd));
-        let pid = fork_helper(&fds, || keep(listener, &build, &theirs, &newest, journal.as_deref()))?;
+        let pid = fork::child(|| {
+            settle_in(&fds);
+            keep(listener, &build, &theirs, &newest, journal.as_deref());
+            0
+        })?;
         Ok(Self { pid, socket: Arc::new(ours), next: Arc::default(), newest })
     }
 
@@ -92,11 +99,34 @@ struct Build {
     root_pid: i32,
 }
 
+/// What makes the fork a process of its own: a session, no terminal, no text, and of its parent's descriptors only
+/// `keep`.
+fn settle_in(keep: &[BorrowedFd<'_>]) {
+    let keep: Vec<i32> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let _ = rustix::process::setsid();
+    capabilities::drop_given();
+    for s in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
+        signals::ignore(s);
+    }
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+    // close_range(2) is younger than some profiles of containers: they refuse it. What stayed open would look to others
+    // as if we lived.
+    let me = std::process::id().cast_signed();
+    for fd in crate::task_files::fds(me).into_iter().filter(|fd| *fd > 2 && !keep.contains(fd)) {
+        let _ = nix::unistd::close(fd);
+    }
+    let _ = rustix::thread::set_name(c"xl-keeper");
+}
+
 fn keep(
     listener: Option<&Listener>,
     build: &Build,
     socket: &OwnedFd,
-    newest: &crate::sys::shared::SharedCounter,
+    newest: &SharedCounter,
     journal: Option<&std::path::Path>,
 ) {
     let mut held: HashMap<u32, (OwnedFd, OwnedFd)> = HashMap::new();
@@ -160,7 +190,7 @@ fn continue_stopped(root: i32) {
             steps += 1;
         }
         if *pid == root || above == Some(root) {
-            crate::sys::signals::send(*pid, libc::SIGCONT);
+            signals::send(*pid, Signal::SIGCONT);
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod request;
 mod resolve;
 mod restart;
 pub mod session;
+mod stepper;
 mod sys;
 mod task_files;
 mod terminal;
@@ -44,10 +45,9 @@ pub use proof::{Lacking, Need, of_ourselves as prove};
 pub use request::{ExecRequest, Fd, FdKind, Stdin};
 pub use resolve::{Crossed, Resolved};
 pub use rustix::fs::FileType;
-pub use session::{
-    Backend, Exited, Flow, Options, Session, SpawnError, Supervisor, TracerStats, may_execute, search_path,
-};
+pub use session::{Backend, Flow, Options, Session, SpawnError, Supervisor, TracerStats, may_execute, search_path};
 pub use sys::signals::{die_of, forward_signals, survive_failed_writes};
+pub use sys::wait::Exited;
 pub use task_files::{
     descends_from, has_terminal_alone, may_be_supervised, own_inherited as inherited, parent_of, program_name, started,
 };

@@ -6,7 +6,7 @@
 //! build needs it.
 
 use crate::observer::{Observer, RingSize, Unavailable};
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use crate::sys::{bpf, capabilities};
 use std::sync::{Mutex, mpsc};
 
 type Loaded = Result<Observer, Unavailable>;
@@ -35,7 +35,7 @@ impl Loader {
         if std::thread::Builder::new().name("xl-ebpf".into()).spawn(load).is_err() {
             return Self::Anybody;
         }
-        drop_capabilities();
+        capabilities::drop_given();
         Self::Thread(Mutex::new(Some((ask, answered))))
     }
 
@@ -47,37 +47,8 @@ impl Loader {
     }
 }
 
-/// May this thread load tracing programs (capabilities(7))? Asked before anything is read or prepared: for most users
-/// the answer is no, in every run.
+/// May this thread load tracing programs? Asked before anything is read or prepared: for most users the answer is no, in
+/// every run.
 pub(crate) fn may_load() -> bool {
-    let enough = CapabilitySet::BPF | CapabilitySet::PERFMON;
-    let has = capabilities(None)
-        .is_ok_and(|c| c.effective.contains(enough) || c.effective.contains(CapabilitySet::SYS_ADMIN));
-    has && crate::sys::bpf::is_permitted()
-}
-
-/// Takes the two capabilities from the calling thread. In a fork, too, and before the build starts: a task that has
-/// more than we have cannot be looked into.
-pub(crate) fn drop_capabilities() {
-    if rustix::process::geteuid().is_root() {
-        return;
-    }
-    let given = CapabilitySet::BPF | CapabilitySet::PERFMON;
-    if let Ok(c) = capabilities(None) {
-        let less = CapabilitySets {
-            effective: c.effective - given,
-            permitted: c.permitted - given,
-            inheritable: c.inheritable - given,
-        };
-        // Less can always be asked for.
-        let _ = set_capabilities(None, less);
-    }
-}
-
-/// A program whose file gives it capabilities hides from its user, and so do its forks: whoever looks into them must be
-/// let.
-pub fn stay_visible() {
-    if !rustix::process::geteuid().is_root() {
-        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
-    }
+    capabilities::may_trace() && bpf::is_permitted()
 }

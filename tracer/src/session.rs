@@ -15,9 +15,10 @@ use crate::pool::Pool;
 use crate::process::{Found, Process, ProcessTable, Scope};
 use crate::proof::{self, Lacking};
 use crate::resolve::Resolver;
+use crate::stepper::Stepper;
 use crate::sys::launch::{self, LaunchError, Way};
-use crate::sys::seccomp::Notification;
-use crate::sys::stepper::Stepper;
+use crate::sys::seccomp::{Instruction, Notification};
+use crate::sys::wait::Exited;
 use crate::task_files;
 use crate::ticket::{ExecTicket, ExitTicket};
 use crate::transport::Transport;
@@ -113,23 +114,6 @@ impl std::fmt::Display for Backend {
             Self::Seccomp => "seccomp",
             Self::Ptrace => "ptrace",
         })
-    }
-}
-
-/// How the root command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exited {
-    Code(i32),
-    Signal(i32),
-}
-
-impl Exited {
-    /// The exit code that a shell would show.
-    pub fn shell_code(self) -> i32 {
-        match self {
-            Self::Code(c) => c,
-            Self::Signal(s) => 128 + s,
-        }
     }
 }
 
@@ -246,7 +230,7 @@ impl Waiting {
     /// Launches it under `filter`, or to be attached to.
     fn launch(
         o: &Options<'_>,
-        filter: Option<&[filter::Instruction]>,
+        filter: Option<&[Instruction]>,
         replace: Option<&launch::Replace<'_>>,
     ) -> Result<Self, SpawnError> {
         let l = launch::launch(o.program, o.argv, o.env, filter, replace)?;

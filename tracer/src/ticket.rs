@@ -11,6 +11,7 @@ use crate::session::Inner;
 use crate::sys::memory;
 use crate::sys::seccomp::Notification;
 use crate::task_files;
+use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -261,7 +262,7 @@ impl ExitTicket {
     /// and been heard only in part, because a capture stood in between.
     pub fn end_unheard(mut self) {
         if task_files::dies_of(self.note.tid.cast_signed(), libc::SIGPIPE) {
-            crate::sys::signals::send(self.process.pid, libc::SIGPIPE);
+            crate::sys::signals::send(self.process.pid, Signal::SIGPIPE);
             self.inner.transport.fail(self.note.id, libc::EINTR);
             self.answered = true;
         }

@@ -7,9 +7,10 @@
 //! again, or fails with `EINTR`, as the handler's `SA_RESTART` says (signal(7)). From *received* on only a fatal one
 //! does (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`). A call in a ptrace stop hears of no signal.
 
+use crate::arch;
+use crate::stepper::Stepper;
 use crate::sys::ptrace;
 use crate::sys::seccomp::{Listener, Notification};
-use crate::sys::stepper::Stepper;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -78,7 +79,11 @@ impl Transport {
     /// Ends the blocked task with exit code `code`. On an error the call is still unanswered.
     pub fn exit_instead(&self, n: &Notification, code: i32) -> io::Result<()> {
         match self {
-            Self::Notify(l) => ptrace::exit_instead(n.tid.cast_signed(), code, || l.fail(n.id, libc::EINTR)),
+            Self::Notify(l) => ptrace::divert(
+                n.tid.cast_signed(),
+                |registers| arch::exit_group_registers(registers, code),
+                || l.fail(n.id, libc::EINTR),
+            ),
             Self::Step(s) => s.exit_instead(n.id, code),
         }
     }

@@ -4,12 +4,12 @@
 //! Each structure is the part of `union bpf_attr` that its command reads. Sources: bpf(2), `linux/bpf.h`, and
 //! `kernel/bpf/ringbuf.c` for the layout and the order of loads and stores.
 
+use crate::sys::mapping::Mapping;
 use aya_obj::{Function, Map};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use tracer_ebpf::State;
 
 const MAP_CREATE: libc::c_long = 0;
@@ -26,58 +26,6 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 const HEADER: usize = 8;
 
-/// A shared mapping of a map's memory.
-#[derive(Debug)]
-struct Mapping {
-    at: NonNull<u8>,
-    length: usize,
-}
-
-// SAFETY: the memory is only touched through atomics, or under the rules of `Ring`.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    fn new(fd: BorrowedFd<'_>, length: usize, writable: bool, offset: usize) -> io::Result<Self> {
-        let protection = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: a new mapping of a descriptor that is open; nothing of ours is replaced.
-        let p =
-            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset) };
-        if p == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(p.cast()).map(|at| Self { at, length }).ok_or_else(io::Error::last_os_error)
-    }
-
-    fn u64_at(&self, offset: usize) -> &AtomicU64 {
-        assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
-        // SAFETY: inside the mapping, aligned, and of a type for which every bit pattern is valid.
-        unsafe { self.at.add(offset).cast::<AtomicU64>().as_ref() }
-    }
-
-    fn u32_at(&self, offset: usize) -> &AtomicU32 {
-        assert!(offset.is_multiple_of(4) && offset + 4 <= self.length);
-        // SAFETY: as above.
-        unsafe { self.at.add(offset).cast::<AtomicU32>().as_ref() }
-    }
-
-    /// Bytes that nobody writes while they are looked at: the caller knows.
-    fn bytes(&self, offset: usize, length: usize) -> &[u8] {
-        assert!(offset + length <= self.length);
-        // SAFETY: inside the mapping; a committed record is not written again before its place is given back.
-        unsafe { std::slice::from_raw_parts(self.at.add(offset).as_ptr(), length) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: our own mapping, whose references cannot outlive it.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), self.length) };
-    }
-}
-
 /// The reading end of a ring. One reader at a time.
 #[derive(Debug)]
 pub struct Ring {
@@ -92,8 +40,8 @@ impl Ring {
     pub fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
         let page = rustix::param::page_size();
         // The data is there twice in a row, so that no record is in two pieces.
-        let producer = Mapping::new(fd, page + 2 * size as usize, false, page)?;
-        Ok(Self { consumer: Mapping::new(fd, page, true, 0)?, producer, page, mask: u64::from(size) - 1 })
+        let producer = Mapping::of(fd, page + 2 * size as usize, false, page)?;
+        Ok(Self { consumer: Mapping::of(fd, page, true, 0)?, producer, page, mask: u64::from(size) - 1 })
     }
 
     /// Is anything there?
@@ -129,7 +77,7 @@ pub struct SharedState(Mapping);
 
 impl SharedState {
     pub fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        Mapping::new(fd, rustix::param::page_size(), true, 0).map(Self)
+        Mapping::of(fd, rustix::param::page_size(), true, 0).map(Self)
     }
 
     /// A directory may have got another name.
@@ -149,9 +97,8 @@ impl SharedState {
 
 /// Is the system call there for us at all? A sandbox may refuse it whoever asks.
 pub fn is_permitted() -> bool {
-    let nothing = Element { map: u32::MAX, padding: 0, key: 0, value: 0, flags: 0 };
-    // SAFETY: a lookup in no map: it fails before it looks at anything else.
-    let r = unsafe { call(MAP_LOOKUP_ELEM, &nothing) };
+    // A lookup in no map: it fails before it looks at anything else.
+    let r = element(MAP_LOOKUP_ELEM, u32::MAX, None::<&u32>, 0);
     r.is_err_and(|e| e.raw_os_error() == Some(libc::EBADF))
 }
 
@@ -237,11 +184,7 @@ pub fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u
 
 /// Sets the only element of a map that has values of this size.
 pub fn fill(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
-    let key = 0u32;
-    let a =
-        Element { map: number(map), padding: 0, key: &raw const key as u64, value: value.as_ptr() as u64, flags: 0 };
-    // SAFETY: the key is of the size that such maps have, the value as the caller says.
-    unsafe { call(MAP_UPDATE_ELEM, &a).map(drop) }
+    element(MAP_UPDATE_ELEM, number(map), Some(&0u32), value.as_ptr() as u64)
 }
 
 /// From now on nobody can change the map: what is in it are constants to the verifier.
@@ -337,9 +280,9 @@ struct Element {
     flags: u64,
 }
 
-/// `value` points to what the map has of it: `command` reads or writes as many bytes.
-fn element<K>(command: libc::c_long, map: BorrowedFd<'_>, key: &K, value: u64) -> io::Result<()> {
-    let a = Element { map: number(map), padding: 0, key: std::ptr::from_ref(key) as u64, value, flags: 0 };
+/// `value` points to what the map has of it: `command` reads or writes as many bytes. Without a key the first is meant.
+fn element<K>(command: libc::c_long, map: u32, key: Option<&K>, value: u64) -> io::Result<()> {
+    let a = Element { map, padding: 0, key: key.map_or(0, |k| std::ptr::from_ref(k) as u64), value, flags: 0 };
     // SAFETY: the structure, the key and the value live until the call returns; the callers below give them the map's
     // sizes.
     unsafe { call(command, &a).map(drop) }
@@ -348,20 +291,20 @@ fn element<K>(command: libc::c_long, map: BorrowedFd<'_>, key: &K, value: u64) -
 /// Sets what is known of a task, in a map of the kind "task storage".
 pub fn set_task(map: BorrowedFd<'_>, task: &OwnedFd, value: &tracer_ebpf::Task) -> io::Result<()> {
     let bytes = value.bytes();
-    element(MAP_UPDATE_ELEM, map, &task.as_raw_fd(), bytes.as_ptr() as u64)
+    element(MAP_UPDATE_ELEM, number(map), Some(&task.as_raw_fd()), bytes.as_ptr() as u64)
 }
 
 /// What is known of a task; an error when nothing is.
 pub fn get_task(map: BorrowedFd<'_>, task: &OwnedFd) -> io::Result<tracer_ebpf::Task> {
     let mut bytes = [0u8; tracer_ebpf::Task::SIZE];
-    element(MAP_LOOKUP_ELEM, map, &task.as_raw_fd(), bytes.as_mut_ptr() as u64)?;
+    element(MAP_LOOKUP_ELEM, number(map), Some(&task.as_raw_fd()), bytes.as_mut_ptr() as u64)?;
     tracer_ebpf::Task::read(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// What a map of numbers has for `key`, and of which size that is: LOST.
 pub fn count(map: BorrowedFd<'_>, key: u32) -> Option<u64> {
     let mut value = 0u64;
-    element(MAP_LOOKUP_ELEM, map, &key, &raw mut value as u64).ok().map(|()| value)
+    element(MAP_LOOKUP_ELEM, number(map), Some(&key), &raw mut value as u64).ok().map(|()| value)
 }
 
 /// The keys of a map of numbers.
@@ -369,15 +312,7 @@ pub fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
     let mut keys: Vec<u32> = Vec::new();
     loop {
         let mut next = 0u32;
-        let found = match keys.last() {
-            // Without a key the first is meant.
-            None => {
-                let a = Element { map: number(map), padding: 0, key: 0, value: &raw mut next as u64, flags: 0 };
-                // SAFETY: a key of such a map goes into `next`.
-                unsafe { call(MAP_GET_NEXT_KEY, &a).map(drop) }
-            }
-            Some(last) => element(MAP_GET_NEXT_KEY, map, last, &raw mut next as u64),
-        };
+        let found = element(MAP_GET_NEXT_KEY, number(map), keys.last(), &raw mut next as u64);
         // A key that somebody removed meanwhile begins at the front again: nobody else removes any.
         if found.is_err() {
             return keys;
@@ -389,5 +324,5 @@ pub fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
 /// Removes a key from a map of numbers.
 pub fn remove(map: BorrowedFd<'_>, key: u32) {
     // It may not be there.
-    let _ = element(MAP_DELETE_ELEM, map, &key, 0);
+    let _ = element(MAP_DELETE_ELEM, number(map), Some(&key), 0);
 }

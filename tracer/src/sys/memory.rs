@@ -1,8 +1,10 @@
 //! Reading another task: its memory, its descriptors.
 
-use rustix::fd::FromRawFd;
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags};
-use std::io;
+use rustix::process::PidfdGetfdFlags;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,11 +50,8 @@ fn by_call_or_file(
 }
 
 fn read_by_call(tid: i32, addr: u64, buf: &mut [u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
-    let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: buf.len() };
-    // SAFETY: `local` covers exactly `buf`; the remote range is only read, by the kernel, with its checks.
-    let n = unsafe { libc::process_vm_readv(tid, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    let from = RemoteIoVec { base: addr as usize, len: buf.len() };
+    Ok(process_vm_readv(Pid::from_raw(tid), &mut [IoSliceMut::new(buf)], &[from])?)
 }
 
 /// Reads a NUL-terminated string of at most `max` bytes; `Ok(None)` when it is longer.
@@ -141,40 +140,33 @@ pub fn write(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn write_by_call(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<usize> {
-    let local = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: addr as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: `local` covers exactly `bytes`, which is only read; the remote range is another process's, checked by the
-    // kernel.
-    let n = unsafe { libc::process_vm_writev(tid, &raw const local, 1, &raw const remote, 1, 0) };
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    let to = RemoteIoVec { base: addr as usize, len: bytes.len() };
+    Ok(process_vm_writev(Pid::from_raw(tid), &[IoSlice::new(bytes)], &[to])?)
 }
 
 /// Duplicates descriptor `fd` of the process behind `pidfd` (pidfd_getfd(2)).
-pub fn steal_fd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
-    // SAFETY: plain integers; a non-negative result is a fresh descriptor that nobody else owns.
-    unsafe {
-        let r = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0);
-        if r < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(OwnedFd::from_raw_fd(i32::try_from(r).expect("a descriptor")))
-    }
+pub(crate) fn steal_fd(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_getfd(pidfd, fd, PidfdGetfdFlags::empty())?)
 }
 
-/// Do two descriptors of this process share one open file description (kcmp(2), `KCMP_FILE`)?
+/// Do two descriptors of this process share one open file description?
 /// `None` where the kernel will not say.
-pub fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
-    let me = std::process::id();
-    // SAFETY: plain integers only.
-    let r = unsafe { libc::syscall(libc::SYS_kcmp, me, me, 0, a.as_raw_fd(), b.as_raw_fd()) };
-    (r >= 0).then_some(r == 0)
+pub(crate) fn same_description(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
+    const KCMP_FILE: i32 = 0;
+    let me = std::process::id().cast_signed();
+    are_same(me, me, KCMP_FILE, a.as_raw_fd(), b.as_raw_fd())
 }
 
-/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes (kcmp(2),
-/// `KCMP_VM`)? `None` where the kernel will not say.
-pub fn shares_memory(a: i32, b: i32) -> Option<bool> {
+/// Do two processes run in one memory, as parent and child of vfork(2) do until the child executes? `None` where the
+/// kernel will not say.
+pub(crate) fn shares_memory(a: i32, b: i32) -> Option<bool> {
     const KCMP_VM: i32 = 1;
-    // SAFETY: plain integers only.
-    let r = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
+    are_same(a, b, KCMP_VM, 0, 0)
+}
+
+/// kcmp(2), for kinds whose operands are numbers.
+fn are_same(pid_a: i32, pid_b: i32, kind: i32, a: i32, b: i32) -> Option<bool> {
+    // SAFETY: the two kinds above take no pointers.
+    let r = unsafe { libc::syscall(libc::SYS_kcmp, pid_a, pid_b, kind, a, b) };
     (r >= 0).then_some(r == 0)
 }

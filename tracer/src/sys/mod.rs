@@ -1,15 +1,18 @@
 //! Every raw system call of the crate, each behind a small safe function.
 //!
-//! What `rustix` or `std` offer safely is not repeated here. Sources: seccomp(2), seccomp_unotify(2),
-//! ptrace(2), process_vm_readv(2), kcmp(2), `linux/seccomp.h`.
+//! What `nix`, `rustix` or `std` offer safely is not repeated here. This module imports nothing from the rest of the
+//! crate: it knows what the kernel offers, and not what `xl` wants of it. Sources: seccomp(2), seccomp_unotify(2),
+//! ptrace(2), kcmp(2), bpf(2), `linux/seccomp.h`.
 
-pub mod bpf;
-pub mod closed;
-pub mod launch;
-pub mod memory;
-pub mod ptrace;
-pub mod seccomp;
-pub mod shared;
-pub mod signals;
-pub mod stepper;
-pub mod terminal;
+pub(crate) mod bpf;
+pub(crate) mod capabilities;
+pub(crate) mod closed_at_start;
+pub(crate) mod fork;
+pub(crate) mod launch;
+pub(crate) mod mapping;
+pub(crate) mod memory;
+pub(crate) mod ptrace;
+pub(crate) mod seccomp;
+pub(crate) mod signals;
+pub(crate) mod terminal;
+pub(crate) mod wait;

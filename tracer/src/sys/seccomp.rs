@@ -1,15 +1,62 @@
-//! The notification side of seccomp: receive, answer, install a descriptor in a blocked task.
+//! seccomp: install a filter with a listener; receive its notifications, answer them, install a descriptor in a blocked
+//! task.
 //!
-//! The numbers are the `ioctl`s of `linux/seccomp.h`; the structures are its `seccomp_notif`,
-//! `seccomp_notif_resp` and `seccomp_notif_addfd`.
+//! The numbers are those of `linux/seccomp.h`; the structures are its `seccomp_notif`, `seccomp_notif_resp` and
+//! `seccomp_notif_addfd`, and `sock_filter` and `sock_fprog` of `linux/filter.h`. What a filter says is
+//! [`crate::filter`]'s.
 
+use nix::errno::Errno;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
-const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
-const NOTIF_ID_VALID: libc::c_ulong = 0x4008_2102;
-const NOTIF_ADDFD: libc::c_ulong = 0x4018_2103;
+/// `struct sock_filter`: one instruction of a classic BPF program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    pub code: u16,
+    /// How many instructions are skipped if the comparison holds, and if it does not.
+    pub jt: u8,
+    pub jf: u8,
+    /// The operand.
+    pub k: u32,
+}
+
+/// `struct sock_fprog`.
+#[repr(C)]
+pub(crate) struct Program<'a> {
+    length: u16,
+    first: *const Instruction,
+    of: PhantomData<&'a [Instruction]>,
+}
+
+impl<'a> Program<'a> {
+    pub(crate) fn new(instructions: &'a [Instruction]) -> Self {
+        let length = u16::try_from(instructions.len()).expect("a short filter");
+        Self { length, first: instructions.as_ptr(), of: PhantomData }
+    }
+
+    /// Installs it on the calling thread; the result is its listener. Async-signal-safe.
+    pub(crate) fn install(&self) -> Result<OwnedFd, Errno> {
+        const SET_MODE_FILTER: libc::c_ulong = 1;
+        const FLAG_NEW_LISTENER: libc::c_ulong = 1 << 3;
+        /// Linux 5.19: only fatal signals interrupt a call whose notification was received.
+        const FLAG_WAIT_KILLABLE: libc::c_ulong = 1 << 5;
+        let install = |flags: libc::c_ulong| {
+            // SAFETY: `self` is a complete `struct sock_fprog`, whose instructions outlive it; a non-negative result is
+            // a fresh descriptor that nobody else owns.
+            unsafe {
+                let fd = libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, std::ptr::from_ref(self));
+                Errno::result(fd).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+            }
+        };
+        match install(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE) {
+            Err(Errno::EINVAL) => install(FLAG_NEW_LISTENER),
+            other => other,
+        }
+    }
+}
+
 const ADDFD_FLAG_SETFD: u32 = 1;
 const RESP_FLAG_CONTINUE: u32 = 1;
 
@@ -37,12 +84,33 @@ impl Notification {
     }
 }
 
+/// What an `ioctl` of a listener reads or writes. Each type belongs to one request, so that none can be given another's.
+trait Argument {
+    const REQUEST: libc::c_ulong;
+}
+
+impl Argument for Notification {
+    const REQUEST: libc::c_ulong = 0xc050_2100;
+}
+
 #[repr(C)]
 struct Response {
     id: u64,
     val: i64,
     error: i32,
     flags: u32,
+}
+
+impl Argument for Response {
+    const REQUEST: libc::c_ulong = 0xc018_2101;
+}
+
+/// A cookie that may be valid or not.
+#[repr(transparent)]
+struct Cookie(u64);
+
+impl Argument for Cookie {
+    const REQUEST: libc::c_ulong = 0x4008_2102;
 }
 
 #[repr(C)]
@@ -54,6 +122,10 @@ struct AddFd {
     newfd_flags: u32,
 }
 
+impl Argument for AddFd {
+    const REQUEST: libc::c_ulong = 0x4018_2103;
+}
+
 /// The supervisor's end of a seccomp filter.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
@@ -61,6 +133,12 @@ pub struct Listener(OwnedFd);
 impl Listener {
     pub fn new(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+
+    fn ioctl<T: Argument>(&self, argument: &mut T) -> nix::Result<()> {
+        // SAFETY: the request reads, and writes, one `T`, which is complete and outlives the call.
+        let r = unsafe { libc::ioctl(self.0.as_raw_fd(), T::REQUEST, std::ptr::from_mut(argument)) };
+        Errno::result(r).map(drop)
     }
 
     /// Asks the kernel to hand a call over on the same processor (Linux 6.6): the task sleeps anyway while we work.
@@ -79,18 +157,14 @@ impl Listener {
     /// Waits for the next blocked call. `Ok(None)` means "ask again" (the task died, or a signal came);
     /// an error means that the listener has no users left.
     pub fn receive(&self) -> io::Result<Option<Notification>> {
+        // The kernel demands zeros.
         let mut n = Notification::default();
-        // SAFETY: `n` is a zeroed `struct seccomp_notif` (the kernel demands zeros) that outlives the call.
-        let r = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_RECV, &raw mut n) };
-        if r == 0 {
-            return Ok(Some(n));
-        }
-        let e = io::Error::last_os_error();
-        match e.raw_os_error() {
+        match self.ioctl(&mut n) {
+            Ok(()) => Ok(Some(n)),
             // Linux 6.18 also says ENOENT, at once and for ever, when no task uses the filter any more.
-            Some(libc::ENOENT) if self.is_orphaned() => Err(e),
-            Some(libc::EINTR | libc::ENOENT) => Ok(None),
-            _ => Err(e),
+            Err(e @ Errno::ENOENT) if self.is_orphaned() => Err(e.into()),
+            Err(Errno::EINTR | Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -132,29 +206,25 @@ impl Listener {
         self.respond(Response { id, val: 0, error: -errno, flags: 0 });
     }
 
-    fn respond(&self, r: Response) {
-        // SAFETY: `r` is a complete `struct seccomp_notif_resp`; the kernel only reads it.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SEND, &raw const r) };
+    fn respond(&self, mut r: Response) {
+        let _ = self.ioctl(&mut r);
     }
 
     /// Is the task still blocked in this very call? Must be asked after its memory was read.
     pub fn is_valid(&self, id: u64) -> bool {
-        // SAFETY: the kernel reads one u64.
-        unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ID_VALID, &raw const id) == 0 }
+        self.ioctl(&mut Cookie(id)).is_ok()
     }
 
     /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, atomically
     /// and safely under `vfork`.
     pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
-        let add = AddFd {
+        let mut add = AddFd {
             id,
             flags: ADDFD_FLAG_SETFD,
             srcfd: source.as_raw_fd().cast_unsigned(),
             newfd: target.cast_unsigned(),
             newfd_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
         };
-        // SAFETY: `add` is a complete `struct seccomp_notif_addfd`; the kernel only reads it.
-        let r = unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_ADDFD, &raw const add) };
-        if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        Ok(self.ioctl(&mut add)?)
     }
 }

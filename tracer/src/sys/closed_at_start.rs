@@ -23,7 +23,7 @@ extern "C" fn look() {
 static LOOK: extern "C" fn() = look;
 
 /// Descriptors among 0, 1, 2 that were closed.
-pub fn at_start() -> impl Iterator<Item = i32> {
+pub(crate) fn descriptors() -> impl Iterator<Item = i32> {
     let closed = CLOSED.load(Ordering::Relaxed);
     (0..3).filter(move |fd| closed & (1 << fd) != 0)
 }

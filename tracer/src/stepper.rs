@@ -10,37 +10,22 @@
 
 use crate::arch;
 use crate::filter::{self, Verdict};
-use crate::session::Exited;
-use crate::sys::seccomp::Notification;
+use crate::sys::memory;
+use crate::sys::ptrace::{self, Registers, SyscallInfo, entry, registers, resume, set_registers};
+use crate::sys::seccomp::{Instruction, Notification};
+use crate::sys::signals;
+use crate::sys::wait::{self, Exited};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::process::WaitStatus;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread::ThreadId;
-
-const GET_SYSCALL_INFO: libc::c_uint = 0x420e;
-const OP_ENTRY: u8 = 1;
-const OPTIONS: libc::c_int = libc::PTRACE_O_TRACESYSGOOD
-    | libc::PTRACE_O_TRACEFORK
-    | libc::PTRACE_O_TRACEVFORK
-    | libc::PTRACE_O_TRACECLONE
-    | libc::PTRACE_O_TRACEEXEC;
-
-/// `struct ptrace_syscall_info` of `linux/ptrace.h`, its entry form.
-#[repr(C)]
-#[derive(Default)]
-struct SyscallInfo {
-    op: u8,
-    pad: [u8; 3],
-    arch: u32,
-    instruction_pointer: u64,
-    stack_pointer: u64,
-    nr: u64,
-    args: [u64; 6],
-    rest: u64,
-}
 
 /// What is to become of a task that was stopped at the entry of a call.
 enum Answer {
@@ -71,60 +56,10 @@ pub struct Stepper {
     /// Tasks that were asked about, by the cookie of the question.
     asked: Mutex<FxHashMap<u64, i32>>,
     /// Readable when a task stops or ends.
-    children: OwnedFd,
+    children: SignalFd,
     /// Where a replaced descriptor was put: by task and number.
     replaced: Mutex<FxHashMap<(i32, i32), i32>>,
     next: AtomicU64,
-}
-
-/// `ptrace` with a request that takes two words.
-fn request(what: libc::c_uint, tid: i32, addr: usize, data: usize) -> io::Result<()> {
-    // SAFETY: only requests whose operands are plain numbers are made through this function.
-    if unsafe { libc::ptrace(what, tid, addr, data) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn registers(tid: i32) -> io::Result<libc::user_regs_struct> {
-    // SAFETY: a zeroed `user_regs_struct` is valid and GETREGS fills it.
-    unsafe {
-        let mut r: libc::user_regs_struct = std::mem::zeroed();
-        if libc::ptrace(libc::PTRACE_GETREGS, tid, 0usize, &raw mut r) < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(r)
-        }
-    }
-}
-
-fn set_registers(tid: i32, r: &libc::user_regs_struct) -> io::Result<()> {
-    // SAFETY: SETREGS only reads the structure.
-    if unsafe { libc::ptrace(libc::PTRACE_SETREGS, tid, 0usize, &raw const *r) } < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
-/// The call in which a task is stopped, if it is stopped at an entry.
-fn entry(tid: i32) -> Option<SyscallInfo> {
-    let mut i = SyscallInfo::default();
-    // SAFETY: the kernel writes at most the size that it is told.
-    let n = unsafe { libc::ptrace(GET_SYSCALL_INFO, tid, size_of::<SyscallInfo>(), &raw mut i) };
-    (n > 0 && i.op == OP_ENTRY).then_some(i)
-}
-
-fn wait(pid: i32, flags: i32) -> io::Result<Option<(i32, i32)>> {
-    let mut status = 0;
-    // SAFETY: `status` is writable.
-    match unsafe { libc::waitpid(pid, &raw mut status, flags | libc::__WALL | libc::__WNOTHREAD) } {
-        0 => Ok(None),
-        n if n > 0 => Ok(Some((n, status))),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-fn resume(tid: i32, signal: i32) {
-    // A task that was killed meanwhile needs no resuming.
-    let _ = request(libc::PTRACE_SYSCALL, tid, 0, signal as usize);
 }
 
 impl Stepper {
@@ -159,9 +94,7 @@ impl Stepper {
 
     fn serve_all(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         let _ = self.thread.set(std::thread::current().id());
-        let attached = request(libc::PTRACE_SEIZE, self.root, 0, OPTIONS as usize)
-            .and_then(|()| request(libc::PTRACE_INTERRUPT, self.root, 0, 0));
-        if let Err(e) = attached {
+        if let Err(e) = ptrace::attach_to_tree(self.root) {
             return ended(Err(e));
         }
         let _ = rustix::io::write(go, b"!");
@@ -171,10 +104,10 @@ impl Stepper {
             for o in orders.unwrap_or_default() {
                 let _ = o.done.send(self.carry_out(o.id, o.answer));
             }
-            match wait(-1, libc::WNOHANG) {
+            match wait::of_any_tracee() {
                 Ok(Some((tid, status))) => self.stopped(tid, status, &rules, &ask, &ended),
                 Ok(None) => self.idle(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(Errno::INTR) => {}
                 // No tasks are left.
                 Err(_) => return,
             }
@@ -193,28 +126,26 @@ impl Stepper {
     fn stopped(
         &self,
         tid: i32,
-        status: i32,
-        rules: &[filter::Instruction],
+        status: WaitStatus,
+        rules: &[Instruction],
         ask: &impl Fn(Notification),
         ended: &impl Fn(io::Result<Exited>),
     ) {
-        if !libc::WIFSTOPPED(status) {
+        let Some(signal) = status.stopping_signal() else {
             self.forget(tid);
             if tid == self.root {
-                let signal = libc::WIFSIGNALED(status).then(|| Exited::Signal(libc::WTERMSIG(status)));
-                ended(Ok(signal.unwrap_or_else(|| Exited::Code(libc::WEXITSTATUS(status)))));
+                ended(Ok(Exited::of(status)));
             }
             return;
-        }
-        let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-        match (signal, event) {
+        };
+        match (signal, event(status)) {
             (s, 0) if s == libc::SIGTRAP | 0x80 => match entry(tid) {
                 Some(call) => self.entered(tid, &call, rules, ask),
                 None => resume(tid, 0),
             },
             // A stop for job control: it stays stopped until SIGCONT.
             (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU, libc::PTRACE_EVENT_STOP) => {
-                let _ = request(libc::PTRACE_LISTEN, tid, 0, 0);
+                ptrace::stay_stopped(tid);
             }
             (s, 0) => resume(tid, s),
             (_, libc::PTRACE_EVENT_EXEC) => {
@@ -233,7 +164,7 @@ impl Stepper {
         self.replaced.lock().expect("replaced").retain(|(t, _), _| *t != tid);
     }
 
-    fn entered(&self, tid: i32, call: &SyscallInfo, rules: &[filter::Instruction], ask: &impl Fn(Notification)) {
+    fn entered(&self, tid: i32, call: &SyscallInfo, rules: &[Instruction], ask: &impl Fn(Notification)) {
         let nr = (call.nr & 0xffff_ffff) as u32;
         let verdict = if hindered(tid, nr.cast_signed(), call) {
             Verdict::Notify
@@ -274,7 +205,7 @@ impl Stepper {
                 let mut r = registers(tid)?;
                 r.orig_rax = arch::EXIT_GROUP as u64;
                 r.rdi = code as u64;
-                set_registers(tid, &r)?;
+                set_registers(tid, r)?;
                 resume(tid, 0);
                 Ok(())
             }
@@ -363,6 +294,11 @@ impl Stepper {
     }
 }
 
+/// Which event of ptrace(2) a stop is for; 0: none.
+fn event(stop: WaitStatus) -> i32 {
+    stop.as_raw() >> 16
+}
+
 /// Does this call fail, or work differently, because we are attached? One tracer per task is all that there is;
 /// LeakSanitizer makes itself an untraced helper first.
 fn hindered(tid: i32, nr: i32, call: &SyscallInfo) -> bool {
@@ -373,8 +309,9 @@ fn hindered(tid: i32, nr: i32, call: &SyscallInfo) -> bool {
             arch::PTRACE => attaches,
             arch::CLONE => call.args[0] & libc::CLONE_UNTRACED as u64 != 0,
             // `struct clone_args` begins with the flags.
-            arch::CLONE3 => super::memory::read_u64(tid, call.args[0])
-                .map_or(true, |flags| flags & libc::CLONE_UNTRACED as u64 != 0),
+            arch::CLONE3 => {
+                memory::read_u64(tid, call.args[0]).map_or(true, |flags| flags & libc::CLONE_UNTRACED as u64 != 0)
+            }
             _ => false,
         }
 }
@@ -383,37 +320,25 @@ fn fail(tid: i32, errno: i32) -> io::Result<()> {
     let mut r = registers(tid)?;
     r.orig_rax = u64::MAX;
     r.rax = i64::from(-errno).cast_unsigned();
-    set_registers(tid, &r)?;
+    set_registers(tid, r)?;
     resume(tid, 0);
     Ok(())
 }
 
 /// Blocks SIGCHLD in this thread, and those that it starts, and makes a descriptor that becomes readable when a child
 /// stops or ends.
-fn children_changed() -> io::Result<OwnedFd> {
-    // SAFETY: a signal set that is filled before it is used; only this process's mask changes; a non-negative result is
-    // a fresh descriptor.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let fd = OwnedFd::from_raw_fd(fd);
-        match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
-            0 => Ok(fd),
-            e => Err(io::Error::from_raw_os_error(e)),
-        }
-    }
+fn children_changed() -> io::Result<SignalFd> {
+    let set = SigSet::from(Signal::SIGCHLD);
+    let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    set.thread_block()?;
+    Ok(fd)
 }
 
 /// A task at the entry of a call, made to call other things first. Its call is begun anew each time, so that
 /// [`Inside::leave`] finds it where it was. Signals that arrive in between are sent again at the end.
 struct Inside {
     tid: i32,
-    original: libc::user_regs_struct,
+    original: Registers,
     signals: Vec<i32>,
 }
 
@@ -426,7 +351,7 @@ impl Inside {
     /// `vfork` is deeper in the shared stack than its parent.
     fn scratch(&self, bytes: &[u8]) -> io::Result<u64> {
         let at = (self.original.rsp - 512 - bytes.len() as u64) & !15;
-        super::memory::write(self.tid, at, bytes)?;
+        memory::write(self.tid, at, bytes)?;
         Ok(at)
     }
 
@@ -434,13 +359,13 @@ impl Inside {
         let mut r = self.original;
         r.orig_rax = nr.cast_unsigned();
         (r.rdi, r.rsi, r.rdx, r.r10) = (args[0], args[1], args[2], 0);
-        set_registers(self.tid, &r)?;
+        set_registers(self.tid, r)?;
         self.step(false)?;
         let result = registers(self.tid)?.rax.cast_signed();
         // Back over the `syscall` instruction: the task's own call is entered again.
         let mut again = self.original;
         arch::call_again(&mut again);
-        set_registers(self.tid, &again)?;
+        set_registers(self.tid, again)?;
         self.step(true)?;
         if (-4095..0).contains(&result) {
             Err(io::Error::from_raw_os_error(-result as i32))
@@ -453,12 +378,11 @@ impl Inside {
     fn step(&mut self, to_entry: bool) -> io::Result<()> {
         resume(self.tid, 0);
         loop {
-            let Some((_, status)) = wait(self.tid, 0)? else { continue };
-            if !libc::WIFSTOPPED(status) {
+            let status = wait::of_tracee(self.tid)?;
+            let Some(signal) = status.stopping_signal() else {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
-            }
-            let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
-            match (signal, event) {
+            };
+            match (signal, event(status)) {
                 (s, 0) if s == libc::SIGTRAP | 0x80 && entry(self.tid).is_some() == to_entry => return Ok(()),
                 (s, 0) if s == libc::SIGTRAP | 0x80 => {}
                 (s, 0) => self.signals.push(s),
@@ -469,10 +393,9 @@ impl Inside {
     }
 
     fn leave(self) -> io::Result<()> {
-        set_registers(self.tid, &self.original)?;
+        set_registers(self.tid, self.original)?;
         for s in self.signals {
-            // SAFETY: plain integers.
-            unsafe { libc::syscall(libc::SYS_tkill, self.tid, s) };
+            signals::send_to_thread(self.tid, s);
         }
         Ok(())
     }
