@@ -18,7 +18,7 @@ use cache::{Digest, Entry, shown};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
-use tracer::access::StdinUse;
+use tracer::StdinUse;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor};
 use worker::Command;
 use worker::drivers;
@@ -67,7 +67,7 @@ impl Supervisor for Run {
         self.local.access(scope, pid, access)
     }
 
-    fn fact(&self, scope: Scope, pid: i32, fact: tracer::access::Fact) {
+    fn fact(&self, scope: Scope, pid: i32, fact: tracer::Fact) {
         self.local.fact(scope, pid, fact);
     }
 

@@ -12,7 +12,7 @@ use cache::entry::TextContent;
 use cache::{Cas, Entry, OutputKind, PathBytes, shown};
 use std::sync::Arc;
 use std::time::Instant;
-use tracer::request::Stdin;
+use tracer::Stdin;
 use tracer::{Chunk, Stream};
 use worker::executor::Held;
 

@@ -174,7 +174,7 @@ impl Supervisor for Tracer {
         Flow::Go
     }
 
-    fn fact(&self, _: Scope, _: i32, _: tracer::access::Fact) {}
+    fn fact(&self, _: Scope, _: i32, _: tracer::Fact) {}
 
     fn forked(&self, _: Scope, _: i32, _: i32) {}
 

@@ -6,14 +6,15 @@
 //! one replacement, so their order is kept. Each tap has a thread of its own, because forwarding may block on a reader
 //! that is itself a command under supervision; nothing of the build's is ever made non-blocking.
 
-use crate::request::{Descriptors, FdKind};
+use crate::descriptors::{Descriptors, FdKind};
 use crate::terminal::LineEnds;
+use crate::writing::write_all;
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -73,7 +74,7 @@ fn forwarded(id: Option<FileId>) -> u64 {
 }
 
 /// A running capture.
-pub struct Capture {
+pub(crate) struct Capture {
     passage: Arc<Passage>,
     result: mpsc::Receiver<Record>,
     files: Vec<File>,
@@ -98,14 +99,14 @@ pub(crate) enum Ask {
 
 impl Passage {
     /// With where what is asked arrives.
-    pub fn new(logs: Vec<FileId>) -> rustix::io::Result<(Arc<Self>, mpsc::Receiver<Ask>)> {
+    pub(crate) fn new(logs: Vec<FileId>) -> rustix::io::Result<(Arc<Self>, mpsc::Receiver<Ask>)> {
         let (asks, asked) = mpsc::channel();
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok((Arc::new(Self { asks, wake, logs, keep_back: AtomicBool::new(false) }), asked))
     }
 
     /// Becomes readable when something is asked.
-    pub fn wake(&self) -> &OwnedFd {
+    pub(crate) fn wake(&self) -> &OwnedFd {
         &self.wake
     }
 
@@ -116,7 +117,7 @@ impl Passage {
     }
 
     /// Waits until everything that was written so far has been forwarded; as long as its reader takes.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let (done, is_done) = mpsc::channel();
         self.ask(Ask::Flush(done));
         let _ = is_done.recv();
@@ -125,7 +126,7 @@ impl Passage {
     /// The command reads this file. If its text goes there, none comes before it has ended: it would read it, and write
     /// it again, for ever (`grep -r` and `cat` know better when they see the file itself as their output). Returns
     /// whether that is so.
-    pub fn is_read(&self, file: FileId) -> bool {
+    pub(crate) fn is_read(&self, file: FileId) -> bool {
         let own = self.logs.contains(&file);
         if own {
             self.keep_back.store(true, Ordering::Relaxed);
@@ -307,7 +308,7 @@ impl Capture {
 
     /// Collects the text. Must be called while the pip's root is still held, so that everything that it wrote is
     /// in the pipes or forwarded. Survivors that go on writing are still forwarded, but not recorded.
-    pub fn finish(mut self) -> Result<Vec<Chunk>, Incomplete> {
+    pub(crate) fn finish(mut self) -> Result<Vec<Chunk>, Incomplete> {
         self.passage.ask(Ask::Finish);
         let Record { mut chunks, failed } = self.result.recv().map_err(|_| Incomplete::Lost)?;
         if let Some(why) = failed {
@@ -416,47 +417,4 @@ fn push(chunks: &mut Vec<Chunk>, stream: Stream, bytes: &[u8]) {
         Some(c) if c.stream == stream => c.bytes.extend_from_slice(bytes),
         _ => chunks.push(Chunk { stream, bytes: bytes.to_vec() }),
     }
-}
-
-/// Writes everything, waiting where the descriptor is non-blocking by somebody else's choice.
-///
-/// # Errors
-/// What write(2) says, for the first byte that could not be written.
-pub fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(n) => bytes = &bytes[n..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let _ = rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], None);
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
-/// Writes what can be written without waiting; returns how much that was.
-pub(crate) fn write_fitting(fd: BorrowedFd<'_>, bytes: &[u8]) -> rustix::io::Result<usize> {
-    /// `PIPE_BUF`: a pipe that polls writable takes this much.
-    const ATOMIC: usize = 4096;
-    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut done = 0;
-    while done < bytes.len() {
-        let mut p = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
-        rustix::event::poll(&mut p, Some(&now))?;
-        if p[0].revents().contains(PollFlags::ERR) {
-            return Err(Errno::PIPE);
-        }
-        if !p[0].revents().contains(PollFlags::OUT) {
-            break;
-        }
-        match rustix::io::write(fd, &bytes[done..bytes.len().min(done + ATOMIC)]) {
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => break,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
 }

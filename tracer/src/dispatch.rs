@@ -1,600 +1,107 @@
-//! From a blocked system call to a reported access: operands read, path resolved, supervisor asked, call let go.
+//! Which part of the crate a received call is for.
 //!
-//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls
-//! that are told of afterwards take another way here; see [`crate::late`].
+//! Runs on the receiving threads; nothing here blocks. Before a call is looked at, everything that the task and others
+//! have looked at so far is reported, and what the task's last call has changed is forgotten.
 
-use crate::access::{Access, Escape, EscapeKind, Late, Op, StdinUse};
-use crate::arch::{self, At, Shape};
-use crate::meaning::{self, Step};
-use crate::process::{Process, Scope};
-use crate::request::ExecRequest;
-use crate::resolve::Resolved;
-use crate::session::{Flow, Inner};
-use crate::sys::memory;
+use crate::access::EscapeKind;
+use crate::arch;
+use crate::gate::Gate;
+use crate::process::Found;
 use crate::sys::seccomp::Notification;
 use crate::task_files;
-use crate::ticket::ExecTicket;
-use rustix::fs::FileType;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// See `PATH_MAX` in path_resolution(7).
-pub(crate) const TOO_DEEP: &str = "a path is longer than the kernel takes";
-
-/// The task that makes a call, and how it is asked for what only it knows.
-pub(crate) enum Caller<'a> {
-    /// It waits for us.
-    Blocked { tid: i32, process: &'a Process },
-    /// It went on long ago: what is not in the record cannot be had.
-    Gone { pid: i32, cwd: Option<Arc<[u8]>>, target: Target, late: Late },
-}
-
-/// What is behind a descriptor that was named by a path.
-pub(crate) enum Target {
-    Path(Vec<u8>),
-    /// No file with a name.
-    Nameless,
-    /// It was not recorded.
-    Unknown,
-}
-
-impl Caller<'_> {
-    pub fn pid(&self) -> i32 {
-        match self {
-            Self::Blocked { process, .. } => process.pid,
-            Self::Gone { pid, .. } => *pid,
+impl Gate {
+    /// A defect of ours must not leave a task blocked for ever.
+    pub(crate) fn guarded(self: &Arc<Self>, n: Notification) {
+        let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.handle(n)));
+        if handled.is_err() {
+            self.escape(None, EscapeKind::Unreadable, "xl failed");
+            self.transport.proceed(n.id);
         }
     }
 
-    fn cwd(&self, inner: &Inner) -> Option<Arc<[u8]>> {
-        match self {
-            Self::Blocked { tid, process } => inner.cwd(process, *tid),
-            Self::Gone { cwd, .. } => cwd.clone(),
-        }
-    }
-
-    fn late(&self) -> Option<Late> {
-        if let Self::Gone { late, .. } = self { Some(*late) } else { None }
-    }
-}
-
-/// The directory that a path argument is relative to, and the argument.
-type Operand = (Arc<[u8]>, Vec<u8>);
-
-impl Inner {
-    pub(crate) fn cwd(&self, p: &Process, tid: i32) -> Option<Arc<[u8]>> {
-        let mut memo = p.cwd.lock().expect("cwd");
-        // Somebody may have moved or removed it.
-        let now = self.resolver.generation();
-        if let Some((of, then, cwd)) = &*memo
-            && (*of, *then) == (tid, now)
-        {
-            return Some(cwd.clone());
-        }
-        let cwd: Arc<[u8]> = task_files::cwd(tid)?.into();
-        // Another thread may be about to change it.
-        if p.moving.load(Ordering::Acquire) == 0 {
-            *memo = Some((tid, now, cwd.clone()));
-        }
-        Some(cwd)
-    }
-
-    /// The directory that a path argument is relative to, and the argument. `Err` says why not.
-    fn operand(&self, n: &Notification, p: &Process, at: At) -> Result<Option<Operand>, &'static str> {
+    fn handle(self: &Arc<Self>, n: Notification) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let tid = n.tid.cast_signed();
-        let address = n.args[at.1 as usize];
-        let raw = match memory::read_path(tid, address) {
-            Ok(Some(raw)) => raw,
-            // The kernel will refuse the call: too long, or a bad or null pointer.
-            Ok(None) => return Ok(None),
-            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => return Ok(None),
-            Err(_) if !self.transport.is_valid(n.id) => return Ok(None),
-            Err(_) => return Err("its memory cannot be read"),
-        };
-        if raw.first() == Some(&b'/') {
-            return Ok(Some((Arc::from(&b"/"[..]), raw)));
-        }
-        let dirfd = at.0.map_or(libc::AT_FDCWD, |i| n.args[i as usize] as i32);
-        let base = if dirfd == libc::AT_FDCWD {
-            self.cwd(p, tid).ok_or("its working directory is gone")?
-        } else {
-            match task_files::fd_path(tid, dirfd) {
-                Some(d) => d.into(),
-                None if task_files::is_too_deep(tid, dirfd) => return Err(TOO_DEEP),
-                // Not a directory, or not open: the call fails. Or a deleted directory: nothing can be found there.
-                None => return Ok(None),
+        // What was looked at before is judged before anything else happens.
+        self.drain();
+        let p = match self.processes.find(tid) {
+            Found::Known(p) | Found::New(p) => p,
+            Found::Orphan(p) if self.known_to_kernel(&p) => p,
+            Found::Orphan(p) => {
+                self.escape(None, EscapeKind::Orphan, format!("process {tid}"));
+                p
             }
-        };
-        Ok(Some((base, raw)))
-    }
-
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        shape: Shape,
-    ) {
-        match self.report(n, p, scope, name, shape) {
-            Flow::Go => self.transport.proceed(n.id),
-            Flow::Refuse => self.transport.fail(n.id, libc::EACCES),
-            Flow::After(job) => {
-                let (inner, id) = (self.clone(), n.id);
-                self.pool.run(Box::new(move || {
-                    job();
-                    inner.transport.proceed(id);
-                }));
-            }
-        }
-    }
-
-    fn report(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) -> Flow {
-        let reads = self.supervisor.observes_reads(scope);
-        let arg = |i: u8| n.args[i as usize];
-        let one = |at, op, follow| self.one(n, p, scope, name, at, op, follow, reads);
-        if let Some(s) = meaning::look(shape, arg) {
-            return one(s.at, s.op, s.follow);
-        }
-        match shape {
-            Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
-                Ok(flags) => {
-                    // Of `struct open_how`, the third number; RESOLVE_IN_ROOT makes `/` another directory (openat2(2)).
-                    const RESOLVE: (u64, u64) = (16, 0x10);
-                    let resolve = memory::read_u64(n.tid.cast_signed(), n.args[how as usize].wrapping_add(RESOLVE.0));
-                    if resolve.is_ok_and(|r| r & RESOLVE.1 != 0) {
-                        self.escape(Some(scope), EscapeKind::Namespace, name);
-                    }
-                    let (op, follow) = meaning::open(flags, 0o777);
-                    one(at, op, follow)
+            Found::Gone => {
+                match self.transport.is_valid(n.id) {
+                    true if executes(&n) => self.unseen(None, EscapeKind::Unreadable, ""),
+                    true => self.escape(None, EscapeKind::Unreadable, format!("process {tid}")),
+                    false => {}
                 }
-                Err(_) => {
-                    self.escape(Some(scope), EscapeKind::Unreadable, name);
-                    Flow::Go
-                }
-            },
-            Shape::SetTimes(at, f, times) => {
-                let now = self.sets_now(n, n.args[times as usize]);
-                if n.args[at.1 as usize] == 0 {
-                    return self.on_fd(
-                        n,
-                        p,
-                        scope,
-                        name,
-                        at.0.map_or(0, |i| n.args[i as usize]) as i32,
-                        Op::SetTimes { now },
-                    );
-                }
-                one(at, Op::SetTimes { now }, meaning::follows(f, arg))
-            }
-            Shape::SetMetaFd(meta) => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta(meta)),
-            Shape::AttributesFd if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Attributes),
-            Shape::TruncateFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Truncate),
-            Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
-            Shape::List | Shape::AttributesFd => Flow::Go,
-            Shape::Rename(.., flags) => {
-                if flags.is_some_and(|i| meaning::has(arg(i), libc::RENAME_EXCHANGE.cast_signed())) {
-                    self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
-                }
-                self.all(n, p, scope, name, meaning::changes(shape, arg))
-            }
-            Shape::Creat(_)
-            | Shape::Unlink(_)
-            | Shape::Make(..)
-            | Shape::MakeDirectory(..)
-            | Shape::SetMeta(..)
-            | Shape::Truncate(_)
-            | Shape::Link(..) => self.all(n, p, scope, name, meaning::changes(shape, arg)),
-            Shape::Chdir(at) => {
-                // It changes only after this; the next call reads it again.
-                let flow = match at {
-                    Some(at) if reads => one(at, Op::Chdir, true),
-                    _ => Flow::Go,
-                };
-                p.moving.store(n.tid.cast_signed(), Ordering::Release);
-                p.cwd.lock().expect("cwd").take();
-                flow
-            }
-            Shape::Fact(fact) => {
-                if reads {
-                    self.supervisor.fact(scope, p.pid, fact);
-                }
-                Flow::Go
-            }
-            Shape::Socket(address, length) => {
-                self.socket(n, scope, name, n.args[address as usize], n.args[length as usize])
-            }
-            Shape::Message(header) => {
-                // `struct msghdr` begins with the address and its length.
-                let tid = n.tid.cast_signed();
-                let at = n.args[header as usize];
-                match (memory::read_u64(tid, at), memory::read_u64(tid, at + 8)) {
-                    (Ok(address), Ok(length)) if address != 0 => {
-                        self.socket(n, scope, name, address, length & 0xffff_ffff)
-                    }
-                    _ => Flow::Go,
-                }
-            }
-            Shape::Seccomp => {
-                const NEW_LISTENER: i32 = 1 << 3;
-                if meaning::has(arg(1), NEW_LISTENER) {
-                    self.escape(Some(scope), EscapeKind::Listener, "");
-                }
-                Flow::Go
-            }
-            Shape::Signal(to) => {
-                let to = n.args[to as usize] as i32;
-                if to <= 0 || self.processes.target(to).is_none_or(|t| t.scope() != scope) {
-                    self.escape(Some(scope), EscapeKind::Signal, "");
-                }
-                Flow::Go
-            }
-            Shape::Ids(count, groups) => {
-                let own =
-                    if groups { rustix::process::getegid().as_raw() } else { rustix::process::geteuid().as_raw() };
-                // -1 leaves an id as it is; bash sets those that it has.
-                if n.args[..count as usize].iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own) {
-                    self.escape(Some(scope), EscapeKind::Rights, name);
-                }
-                Flow::Go
-            }
-            Shape::Escape(kind) => {
-                self.escape(Some(scope), kind, name);
-                Flow::Go
-            }
-            Shape::Open(..) | Shape::Stat(..) | Shape::Attributes(..) | Shape::Readlink(_) => unreachable!("a look"),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn one(
-        &self,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        at: At,
-        op: Op,
-        follow: bool,
-        reads: bool,
-    ) -> Flow {
-        let writes = op.writes();
-        if !writes && !reads {
-            return Flow::Go;
-        }
-        let (base, raw) = match self.operand(n, p, at) {
-            Ok(Some(o)) => o,
-            Ok(None) => return Flow::Go,
-            Err(why) => {
-                self.escape(Some(scope), EscapeKind::Unreadable, why);
-                return Flow::Go;
-            }
-        };
-        let caller = Caller::Blocked { tid: n.tid.cast_signed(), process: p };
-        if raw.is_empty() {
-            // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes || op == Op::Attributes {
-                self.access(&caller, scope, name, op, &base, b".", true)
-            } else {
-                Flow::Go
-            };
-        }
-        let answer = || crate::resolve::inode(&base, &raw, follow);
-        if !writes && !self.is_news(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw, answer) {
-            return Flow::Go;
-        }
-        let flow = self.access(&caller, scope, name, op, &base, &raw, follow);
-        if let (Flow::Refuse, Some(s)) = (&flow, self.scope_state(scope)) {
-            // The next try is to be refused, too.
-            s.seen.lock().expect("seen").clear();
-        }
-        flow
-    }
-
-    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and
-    /// those with another `answer` than the one before, since somebody else may make, replace or remove what a program
-    /// waits for. `program` is a process, and which of its programs it runs.
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    pub(crate) fn is_news(
-        &self,
-        scope: Scope,
-        program: (i32, u32),
-        op: &Op,
-        follow: bool,
-        base: &[u8],
-        raw: &[u8],
-        answer: impl FnOnce() -> Option<u64>,
-    ) -> bool {
-        // Each look at a device may show something else.
-        if raw.starts_with(b"/dev/") {
-            return true;
-        }
-        let Some(s) = self.scope_state(scope) else { return true };
-        let tag = match op {
-            Op::OpenRead { content: true } => 1,
-            Op::OpenRead { content: false } => 2,
-            Op::Readlink => 3,
-            Op::Stat => 4,
-            Op::Chdir => 5,
-            Op::Attributes => 6,
-            _ => return true,
-        };
-        let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
-        key.extend_from_slice(&program.0.to_ne_bytes());
-        key.extend_from_slice(&program.1.to_ne_bytes());
-        key.extend_from_slice(&[tag, u8::from(follow)]);
-        if raw.first() != Some(&b'/') {
-            key.extend_from_slice(base);
-        }
-        key.push(0);
-        key.extend_from_slice(raw);
-        let answer = answer();
-        s.seen.lock().expect("seen").insert(key.into(), answer) != Some(answer)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    pub(crate) fn access(
-        &self,
-        who: &Caller<'_>,
-        scope: Scope,
-        call: &'static str,
-        op: Op,
-        base: &[u8],
-        raw: &[u8],
-        follow: bool,
-    ) -> Flow {
-        let mut path = self.resolver.resolve(base, raw, follow);
-        if path.path.len().max(base.len() + raw.len()) >= libc::PATH_MAX as usize {
-            // It has a name for whoever stands near it, and none that we could use.
-            self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
-            return Flow::Go;
-        }
-        if path.path.starts_with(b"/proc/self/") {
-            for (magic, real) in
-                [(&b"/proc/self/cwd"[..], who.cwd(self)), (b"/proc/self/root", Some(Arc::from(&b"/"[..])))]
-            {
-                if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
-                    && rest.first() == Some(&b'/')
-                {
-                    path = self.resolver.resolve(&real, &rest[1..], follow);
-                    break;
-                }
-            }
-        }
-        if let Some((fd, below)) = path.path.strip_prefix(b"/proc/self/fd/").and_then(descriptor) {
-            // `/dev/stdin`, `/dev/fd/3`: the file behind the descriptor, opened anew; or what lies below it, if it is a
-            // directory.
-            if fd == 0 {
-                self.stdin_touched(who, scope, StdinUse::Takes);
-            }
-            let below = below.to_vec();
-            match (self.target(who, scope, fd), who) {
-                (Some(real), Caller::Blocked { .. }) if !below.is_empty() => {
-                    path = self.resolver.resolve(&real, &below, follow)
-                }
-                (Some(real), _) => path = self.resolver.resolve(b"/", &real, false),
-                (None, _) => return Flow::Go,
-            }
-        }
-        // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail,
-        // and all that it shows is that.
-        let makes = matches!(op, Op::Create { .. } | Op::OpenWrite { creates: true, .. });
-        let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
-        if path.nowhere && makes {
-            // That something could be made there depends on the directory, not on the name.
-            let cut = path.path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
-            path.path = path.path[..cut].into();
-            path.state = crate::resolve::lstat(&path.path);
-        }
-        if let (true, Caller::Blocked { tid, process }) = (op.writes(), who) {
-            self.about_to_write(*tid, process, scope, &op, &path);
-        }
-        let late = who.late();
-        if late.is_some_and(|l| l.found == Some(false)) {
-            // Whatever is there now, it was not there then.
-            path.state = None;
-        }
-        if let (Op::OpenRead { content: true }, Some(file)) = (&op, path.file())
-            && self.scope_state(scope).is_some_and(|s| s.text.get().is_some_and(|t| t.is_read(file)))
-        {
-            self.escape(Some(scope), EscapeKind::OwnText, String::from_utf8_lossy(&path.path));
-        }
-        // What writes to the terminal past us comes after what has come to us.
-        let before = match op {
-            Op::OpenWrite { creates, .. } => self.terminal_opened(&path, who.pid(), creates),
-            _ => None,
-        };
-        match (self.supervisor.access(scope, who.pid(), &Access { op, path, call, late }), before) {
-            (Flow::Go, Some(job)) => Flow::After(job),
-            (Flow::After(more), Some(job)) => Flow::After(Box::new(|| {
-                more();
-                job();
-            })),
-            (flow, _) => flow,
-        }
-    }
-
-    /// The file behind descriptor `fd`, if it has a name.
-    fn target(&self, who: &Caller<'_>, scope: Scope, fd: i32) -> Option<Vec<u8>> {
-        match who {
-            Caller::Blocked { tid, .. } => {
-                let path = task_files::fd_path(*tid, fd);
-                if path.is_none() {
-                    self.nameless(*tid, scope, fd);
-                }
-                path
-            }
-            Caller::Gone { target: Target::Path(p), .. } => Some(p.clone()),
-            Caller::Gone { target: Target::Nameless, .. } => None,
-            Caller::Gone { target: Target::Unknown, .. } => {
-                self.escape(Some(scope), EscapeKind::Unreadable, "it names a descriptor in an unusual way");
-                None
-            }
-        }
-    }
-
-    /// Directories and links that go away make resolved paths stale, now and once the call has happened.
-    fn about_to_write(&self, tid: i32, p: &Process, scope: Scope, op: &Op, path: &Resolved) {
-        let moves = matches!(op, Op::Remove { .. } | Op::Create { .. })
-            && matches!(path.file_type(), Some(FileType::Directory | FileType::Symlink));
-        if moves {
-            self.moved();
-            p.unsettled.store(tid, Ordering::Release);
-            if let Some(s) = self.scope_state(scope) {
-                s.seen.lock().expect("seen").clear();
-            }
-        }
-    }
-
-    fn on_fd(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
-        let tid = n.tid.cast_signed();
-        match task_files::fd_path(tid, fd) {
-            Some(path) => self.access(&Caller::Blocked { tid, process: p }, scope, name, op, b"/", &path, false),
-            None => self.nameless(tid, scope, fd),
-        }
-    }
-
-    /// A descriptor without a path is no file of the tree, unless the path is only too long.
-    fn nameless(&self, tid: i32, scope: Scope, fd: i32) -> Flow {
-        if task_files::is_too_deep(tid, fd) {
-            self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
-        }
-        Flow::Go
-    }
-
-    /// A call that changes names or files: what happens to a source, then to the target.
-    fn all(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, steps: Vec<Step>) -> Flow {
-        let mut flows = Vec::new();
-        if let [Step { at, follow, .. }, _, ..] = &steps[..]
-            && let Ok(Some((base, raw))) = self.operand(n, p, *at)
-            && !raw.is_empty()
-            && self.resolver.resolve(&base, &raw, *follow).state.is_none()
-            && !raw.starts_with(b"/proc/")
-        {
-            // Nothing can be moved or linked that is not there.
-            return self.one(n, p, scope, name, *at, Op::Stat, *follow, true);
-        }
-        for Step { at, op, follow } in steps {
-            match self.one(n, p, scope, name, at, op, follow, true) {
-                Flow::Go => {}
-                Flow::After(job) => flows.push(job),
-                Flow::Refuse => return Flow::Refuse,
-            }
-        }
-        if flows.is_empty() { Flow::Go } else { Flow::After(Box::new(move || flows.into_iter().for_each(|j| j()))) }
-    }
-
-    /// Do these times mean "now"? (utimensat(2): a null pointer, or `UTIME_NOW` / `UTIME_OMIT`.)
-    fn sets_now(&self, n: &Notification, times: u64) -> bool {
-        const UTIME_NOW: u64 = (1 << 30) - 1;
-        const UTIME_OMIT: u64 = (1 << 30) - 2;
-        if times == 0 {
-            return true;
-        }
-        // The second timespec is the modification time; its second half the nanoseconds.
-        n.nr == arch::UTIMENSAT
-            && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
-    }
-
-    fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) -> Flow {
-        let mut b = [0u8; 110];
-        let length = usize::try_from(length).unwrap_or(b.len()).min(b.len());
-        let got = memory::read(n.tid.cast_signed(), address, &mut b[..length]).unwrap_or(0);
-        let family = i32::from(u16::from_ne_bytes([b[0], b[1]]));
-        let detail = match family {
-            _ if got < 2 => name.to_owned(),
-            libc::AF_NETLINK => return Flow::Go,
-            libc::AF_UNIX => {
-                let path: Vec<u8> = b[2..got].iter().copied().take_while(|c| *c != 0).collect();
-                // The name service cache daemon: the C library asks, and goes on without it.
-                if path.starts_with(b"/var/run/nscd/") || path.starts_with(b"/run/nscd/") {
-                    return Flow::Go;
-                }
-                format!("{name} to {}", String::from_utf8_lossy(&path))
-            }
-            libc::AF_INET => {
-                format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]]))
-            }
-            f => format!("{name}, address family {f}"),
-        };
-        self.supervisor.connects(scope, Escape { kind: EscapeKind::Network, detail })
-    }
-
-    pub(crate) fn exec(self: &Arc<Self>, n: Notification, p: Arc<Process>) {
-        let scope = p.scope();
-        let tid = n.tid.cast_signed();
-        let reads = self.supervisor.observes_reads(scope);
-        let at = if n.nr == arch::EXECVE { At(None, 0) } else { At(Some(0), 1) };
-        let (argv_at, env_at) = if n.nr == arch::EXECVE { (1, 2) } else { (2, 3) };
-        let operand = match self.operand(&n, &p, at) {
-            Ok(Some(o)) => o,
-            Ok(None) => return self.transport.proceed(n.id),
-            Err(why) => {
-                self.unseen(Some(scope), EscapeKind::Unreadable, why);
                 return self.transport.proceed(n.id);
             }
         };
-        let (base, raw) = operand;
-        let program = if raw.is_empty() {
-            // fexecve: the file behind the descriptor.
-            match task_files::fd_path(tid, n.args[0] as i32) {
-                Some(path) => self.resolver.resolve(b"/", &path, true),
-                None => {
-                    self.unseen(Some(scope), EscapeKind::Unreadable, "it executes a file without a name");
-                    return self.transport.proceed(n.id);
+        if p.moving.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            p.cwd.lock().expect("cwd").take();
+        }
+        if p.unsettled.compare_exchange(tid, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.settle_names(&p);
+        }
+        self.settle_exec(&p, &n);
+        let scope = p.scope();
+        if n.arch != arch::AUDIT_ARCH || n.nr.cast_unsigned() & arch::FOREIGN_ABI_BIT != 0 {
+            match executes(&n) {
+                true => self.unseen(Some(scope), EscapeKind::ForeignAbi, ""),
+                false => self.escape(Some(scope), EscapeKind::ForeignAbi, format!("number {}", n.nr)),
+            }
+            return self.transport.proceed(n.id);
+        }
+        if !self.watched.is_empty() {
+            self.born_used(&n, scope);
+        }
+        match n.nr {
+            arch::EXECVE | arch::EXECVEAT => return self.exec(n, p),
+            arch::EXIT if task_files::threads(p.pid) == 1 => return self.exit(n, &p),
+            arch::EXIT => self.processes.forget_thread(tid, &p),
+            arch::EXIT_GROUP => return self.exit(n, &p),
+            arch::IOCTL
+                if [arch::TERMINAL_SETTERS, arch::TERMINAL_OWNERS]
+                    .iter()
+                    .any(|all| all.contains(&(n.args[1] as u32))) =>
+            {
+                return self.terminal_taken(n, &p, scope);
+            }
+            arch::IOCTL if n.args[1] as u32 == arch::TIOCGPGRP => return self.whose_terminal(&n, &p, scope),
+            nr if arch::DUPLICATORS.contains(&nr) && n.args[1] as i32 == 0 && matches!(n.args[0] as i32, 1 | 2) => {
+                return self.terminal_taken(n, &p, scope);
+            }
+            arch::RT_SIGACTION => self.child_handler(&n, &p),
+            nr if arch::READERS.contains(&nr) && matches!(n.args[0] as i32, 1 | 2) => {
+                return self.terminal_taken(n, &p, scope);
+            }
+            // Only the transport that is in their way asks about these.
+            arch::PTRACE | arch::CLONE | arch::CLONE3 => self.escape(Some(scope), EscapeKind::Tracing, ""),
+            nr => match self.shapes.get(nr.cast_unsigned() as usize).copied().flatten() {
+                Some((name, shape)) => {
+                    if arch::STDIN_ASKERS.iter().any(|(asks, _)| *asks == nr) {
+                        self.stdin_used(&n, &p, scope);
+                    }
+                    return self.call(&n, &p, scope, name, shape);
                 }
-            }
-        } else {
-            self.resolver.resolve(&base, &own_image(raw, p.pid), true)
-        };
-        let image = crate::request::interpreters(
-            &program,
-            &self.cwd(&p, tid).unwrap_or_else(|| Arc::from(&b"/"[..])),
-            &self.resolver,
-        );
-        if image.is_err() {
-            self.unseen(Some(scope), EscapeKind::Unreadable, "it executes a file of a format that xl does not know");
+                None if nr.cast_unsigned() > arch::HIGHEST_KNOWN => {
+                    self.escape(Some(scope), EscapeKind::UnknownCall, format!("number {nr}"));
+                }
+                None => self.stdin_used(&n, &p, scope),
+            },
         }
-        let Some((interpreters, image)) = image.ok().flatten() else {
-            // It will fail (a PATH search tries many): only that it was looked for counts.
-            if reads {
-                let _ = self.supervisor.access(
-                    scope,
-                    p.pid,
-                    &Access { op: Op::Stat, path: program, call: "execve", late: None },
-                );
-            }
-            return self.transport.proceed(n.id);
-        };
-        let (Ok(argv), Ok(env), Some(cwd)) =
-            (memory::read_strings(tid, n.args[argv_at]), memory::read_strings(tid, n.args[env_at]), self.cwd(&p, tid))
-        else {
-            if self.transport.is_valid(n.id) {
-                self.unseen(Some(scope), EscapeKind::Unreadable, "its arguments cannot be read");
-            }
-            return self.transport.proceed(n.id);
-        };
-        if !self.transport.is_valid(n.id) {
-            return;
-        }
-        p.cwd.lock().expect("cwd").take();
-        let request = ExecRequest { process: p, scope, program, interpreters, image, argv, env, cwd, tid };
-        self.supervisor.exec(ExecTicket { request, inner: self.clone(), note: n, answered: false });
+        self.transport.proceed(n.id);
     }
 }
 
-/// `/proc/self/exe` means the task's image, not ours.
-fn own_image(raw: Vec<u8>, pid: i32) -> Vec<u8> {
-    if raw == b"/proc/self/exe" {
-        rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()).map_or(raw, std::ffi::CString::into_bytes)
-    } else {
-        raw
-    }
-}
-
-/// The number of a descriptor in the rest of a path below `/proc/self/fd`, and what is named below that.
-fn descriptor(rest: &[u8]) -> Option<(i32, &[u8])> {
-    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-    let fd = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    Some((fd, rest[end..].strip_prefix(b"/").unwrap_or_default()))
+/// Is this call an `execve`, of whatever kind?
+fn executes(n: &Notification) -> bool {
+    let calls = if n.arch == arch::AUDIT_ARCH { &[arch::EXECVE, arch::EXECVEAT][..] } else { arch::FOREIGN_EXECS };
+    calls.contains(&n.nr) || arch::FOREIGN_EXECS.contains(&n.nr) && n.nr.cast_unsigned() & arch::FOREIGN_ABI_BIT != 0
 }

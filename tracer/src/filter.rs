@@ -37,11 +37,11 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 }
 
 /// How many descriptors can be watched.
-pub const MOST_WATCHED: usize = 8;
+pub(crate) const MOST_WATCHED: usize = 8;
 
 /// What is notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Calls {
+pub(crate) enum Calls {
     /// Every call of the table.
     All,
     /// The gate's: what only looks is somebody else's to report (see [`Looks`]).
@@ -49,7 +49,7 @@ pub enum Calls {
 }
 
 /// Builds the filter. Every use of the descriptors `watched` is notified.
-pub fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
+pub(crate) fn build(watched: &[i32], calls: Calls) -> Vec<Instruction> {
     let watched = &watched[..watched.len().min(MOST_WATCHED)];
     let mut v =
         vec![stmt(LD_ABS, OFFSET_ARCH), jump(JEQ, arch::AUDIT_ARCH, 1, 0), stmt(RET, NOTIFY), stmt(LD_ABS, OFFSET_NR)];
@@ -152,14 +152,14 @@ fn notify_one_of(nr: i32, arg: u8, values: &[u32]) -> Vec<Instruction> {
 
 /// What the filter says of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Allow,
     Notify,
     Fail(i32),
 }
 
 /// Runs the program as the kernel would, for a transport that stops at every call. `args` are the low halves.
-pub fn decide(program: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> Verdict {
+pub(crate) fn decide(program: &[Instruction], nr: i32, arch: u32, args: [u32; 6]) -> Verdict {
     match run(program, nr, arch, args) {
         NOTIFY => Verdict::Notify,
         r if r & 0xffff_0000 == ERRNO => Verdict::Fail((r & 0xffff).cast_signed()),

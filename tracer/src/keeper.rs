@@ -33,7 +33,7 @@ const RECENT: u64 = 1 << 16;
 
 /// The supervisor's handle of the keeper.
 #[derive(Clone)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     /// Its process.
     pub pid: i32,
     socket: Arc<OwnedFd>,
@@ -45,7 +45,11 @@ impl Keeper {
     /// Forks the keeper. Must be called while the process has one thread.
     ///
     /// `journal` is removed when the build goes on without its supervisor: what its commands leave is whole then.
-    pub fn start(listener: Option<&Listener>, root: i32, journal: Option<std::path::PathBuf>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        listener: Option<&Listener>,
+        root: i32,
+        journal: Option<std::path::PathBuf>,
+    ) -> std::io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let newest = Arc::new(SharedCounter::new()?);
@@ -69,12 +73,12 @@ impl Keeper {
     }
 
     /// Notes the cookie of a received call.
-    pub fn received(&self, id: u64) {
+    pub(crate) fn received(&self, id: u64) {
         self.newest.raise(id);
     }
 
     /// Hands over copies of a capture's ends; the result names it for [`Keeper::release`].
-    pub fn hold(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> u32 {
+    pub(crate) fn hold(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> u32 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let fds = [from, to];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
@@ -87,7 +91,7 @@ impl Keeper {
     }
 
     /// The capture has ended.
-    pub fn release(&self, id: u32) {
+    pub(crate) fn release(&self, id: u32) {
         let _ = rustix::net::send(&*self.socket, &id.to_ne_bytes(), SendFlags::NOSIGNAL);
     }
 }
@@ -238,7 +242,7 @@ fn relay(from: &OwnedFd, to: &OwnedFd) {
         match rustix::io::read(from, &mut buf) {
             Ok(0) => return,
             Ok(n) => {
-                if crate::capture::write_all(to.as_fd(), &buf[..n]).is_err() {
+                if crate::writing::write_all(to.as_fd(), &buf[..n]).is_err() {
                     return;
                 }
             }

@@ -7,48 +7,61 @@
 //! This crate knows nothing of fingerprints, caches or build tools. Architecture-specific numbers live in
 //! [`arch`]; the only unsafe code lives in [`sys`].
 
-pub mod access;
-pub mod arch;
+#![warn(unreachable_pub)]
+
+mod access;
+mod arch;
 mod capture;
+mod descriptors;
 mod dispatch;
+mod ebpf_records;
+mod execs;
 mod filter;
-mod front;
-mod handover;
+mod gate;
+mod given_descriptors;
+mod interpreters;
 mod keeper;
 mod kernel_types;
-mod late;
 mod loader;
 mod meaning;
 mod observer;
 mod pool;
+mod preconditions;
 mod process;
+mod program_search;
 mod programs;
-mod proof;
-pub mod request;
+mod real_terminal;
+mod report;
+mod request;
 mod resolve;
-mod restart;
-pub mod session;
+mod sa_restart;
+mod session;
 mod stepper;
 mod sys;
 mod task_files;
 mod terminal;
+mod terminal_forwarder;
 mod ticket;
 mod transport;
-mod watched;
+mod writing;
 
-pub use access::{Access, Escape, EscapeKind, Late, Made, Meta, Op};
-pub use capture::{Chunk, Incomplete, Stream, write_all};
-pub use front::Screen;
-pub use observer::{RingSize, Unavailable as EbpfUnavailable};
+pub use access::{Access, Escape, EscapeKind, Fact, Late, Made, Meta, Op, StdinUse};
+pub use capture::{Chunk, Incomplete, Stream};
+pub use descriptors::{Descriptors, Fd, FdKind, Inherited, InheritedFile, Stdin};
+pub use gate::{Flow, Supervisor};
+pub use preconditions::{Lacking, Need, of_ourselves as prove};
 pub use process::{Process, Scope};
-pub use proof::{Lacking, Need, of_ourselves as prove};
-pub use request::{ExecRequest, Fd, FdKind, Stdin};
+pub use program_search::{may_execute, search_path};
+pub use programs::{RingSize, Unavailable as EbpfUnavailable};
+pub use request::{Credentials, ExecRequest};
 pub use resolve::{Crossed, Resolved};
 pub use rustix::fs::FileType;
-pub use session::{Backend, Flow, Options, Session, SpawnError, Supervisor, TracerStats, may_execute, search_path};
+pub use session::{Backend, Options, Session, SpawnError, TracerStats};
 pub use sys::signals::{die_of, forward_signals, survive_failed_writes};
 pub use sys::wait::Exited;
 pub use task_files::{
     descends_from, has_terminal_alone, may_be_supervised, own_inherited as inherited, parent_of, program_name, started,
 };
+pub use terminal_forwarder::Screen;
 pub use ticket::{ExecTicket, ExitTicket, HitError, Tap};
+pub use writing::write_all;

@@ -5,8 +5,9 @@
 //! is done with the loaded programs needs descriptors only (since Linux 5.19, bpf(2)). Root keeps what it has: its
 //! build needs it.
 
-use crate::observer::{Observer, RingSize, Unavailable};
-use crate::sys::{bpf, capabilities};
+use crate::observer::Observer;
+use crate::programs::{RingSize, Unavailable};
+use crate::sys::capabilities;
 use std::sync::{Mutex, mpsc};
 
 type Loaded = Result<Observer, Unavailable>;
@@ -20,7 +21,7 @@ pub(crate) enum Loader {
 
 impl Loader {
     /// Must be called before the process starts its other threads.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         if rustix::process::geteuid().is_root() {
             return Self::Anybody;
         }
@@ -40,15 +41,9 @@ impl Loader {
     }
 
     /// Loads the programs.
-    pub fn load(&self, ring: RingSize) -> Loaded {
+    pub(crate) fn load(&self, ring: RingSize) -> Loaded {
         let Self::Thread(slot) = self else { return Observer::load(ring) };
         let (ask, answered) = slot.lock().expect("loader").take().ok_or(Unavailable::Twice)?;
         ask.send(ring).ok().and_then(|()| answered.recv().ok()).unwrap_or(Err(Unavailable::Twice))
     }
-}
-
-/// May this thread load tracing programs? Asked before anything is read or prepared: for most users the answer is no, in
-/// every run.
-pub(crate) fn may_load() -> bool {
-    capabilities::may_trace() && bpf::is_permitted()
 }

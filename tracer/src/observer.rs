@@ -3,11 +3,11 @@
 //! The programs are attached when the first pip starts, not before: a build that only hits never pays for them. They
 //! see what the tasks look at *after* it has happened. That is early enough, because everything that changes a file
 //! still stops at the gate, and before the gate decides anything it reads the ring to its end: each look is judged
-//! before the next change is let go. Nothing here knows what a record means; see [`crate::late`].
+//! before the next change is let go. Nothing here knows what a record means; see [`crate::ebpf_records`].
 
 use crate::arch::{self, Looks, Shape};
 use crate::process::{Process, Scope};
-use crate::programs::{Plan, Programs};
+use crate::programs::{self, Plan, Programs, RingSize, Unavailable};
 use crate::sys::bpf::{self, Ring, SharedState};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,44 +15,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracer_ebpf as layout;
 
-/// The ring between the programs and us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RingSize {
-    /// A power of two, and at least a page.
-    pub bytes: u32,
-    /// Tasks that fill it faster than it is read are stopped until there is room. If not, records are lost.
-    pub waits: bool,
-}
-
-impl Default for RingSize {
-    /// Room for some 100,000 records; who fills it faster waits. Four times as much took 30 ms more to make, in every
-    /// run that loads the programs (Linux 6.18).
-    fn default() -> Self {
-        Self { bytes: 16 << 20, waits: true }
-    }
-}
-
-/// Why the observer cannot be used here.
-#[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
-    #[error("this build has no programs: {0}")]
-    NotBuilt(&'static str),
-    #[error("they cannot be loaded without CAP_BPF and CAP_PERFMON, or the bpf system call is refused")]
-    Forbidden,
-    #[error("the kernel tells nothing of its types (/sys/kernel/btf/vmlinux): {0}")]
-    Types(String),
-    #[error("the programs cannot be loaded: {0}")]
-    Load(String),
-    #[error("`{0}` cannot be attached: {1}")]
-    Attach(&'static str, String),
-    #[error("its memory cannot be mapped: {0}")]
-    Memory(std::io::Error),
-    #[error("its loader has ended")]
-    Twice,
-}
-
 /// The loaded programs. They are detached when this is dropped, or the process ends in whatever way.
-pub struct Observer {
+pub(crate) struct Observer {
     _programs: Programs,
     ring: Mutex<Ring>,
     events: OwnedFd,
@@ -101,9 +65,9 @@ fn calls() -> Vec<u64> {
 
 impl Observer {
     /// Loads and attaches the programs. Takes 15 to 20 ms, of which the kernel's checks are four.
-    pub fn load(ring: RingSize) -> Result<Self, Unavailable> {
+    pub(crate) fn load(ring: RingSize) -> Result<Self, Unavailable> {
         let object = layout::OBJECT.ok_or(Unavailable::NotBuilt(layout::WHY_NOT))?;
-        if !crate::loader::may_load() {
+        if !programs::may_load() {
             return Err(Unavailable::Forbidden);
         }
         let mut programs = Programs::load(&Plan {
@@ -138,7 +102,13 @@ impl Observer {
 
     /// From now on, and from the next program on if this one is replaced, task `tid` of `p` is observed for `scope`;
     /// its children inherit that. `before` is what an `execve` that fails returns it to. `None` is not to be observed.
-    pub fn follow(&self, p: &Process, tid: i32, scope: Option<Scope>, before: Option<Scope>) -> std::io::Result<()> {
+    pub(crate) fn follow(
+        &self,
+        p: &Process,
+        tid: i32,
+        scope: Option<Scope>,
+        before: Option<Scope>,
+    ) -> std::io::Result<()> {
         let number = |s: Option<Scope>| s.map_or(0, |s| s.0 + 1);
         let task = layout::Task { scope: number(scope), before: number(before), ..layout::Task::default() };
         if tid == p.pid {
@@ -151,17 +121,17 @@ impl Observer {
     }
 
     /// For which scope the kernel observes the main task of `p`.
-    pub fn followed(&self, p: &Process) -> Option<Scope> {
+    pub(crate) fn followed(&self, p: &Process) -> Option<Scope> {
         bpf::get_task(self.tasks.as_fd(), &p.pidfd).ok()?.scope.checked_sub(1).map(Scope)
     }
 
     /// Directories may have got other names.
-    pub fn moved(&self) {
+    pub(crate) fn moved(&self) {
         self.state.moved();
     }
 
     /// Hands over all records up to this moment. What others are still handing over is waited for.
-    pub fn drain(&self, mut f: impl FnMut(&layout::Record, &[u8])) {
+    pub(crate) fn drain(&self, mut f: impl FnMut(&layout::Record, &[u8])) {
         let mut ring = self.ring.lock().expect("ring");
         if ring.is_empty() {
             return;
@@ -204,7 +174,7 @@ impl Observer {
     }
 
     /// Waits until the ring is filling up, and lets those go on who were stopped because it was full.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         use rustix::event::{PollFd, PollFlags, poll};
         let soon = rustix::time::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let quiet = self.resume();
@@ -216,18 +186,18 @@ impl Observer {
     }
 
     /// How often a task had to wait for the ring.
-    pub fn stops(&self) -> u64 {
+    pub(crate) fn stops(&self) -> u64 {
         self.state.get().stops
     }
 
     /// How many records of all scopes found no room, and of how many nobody knows whose.
-    pub fn lost(&self) -> (u64, u64) {
+    pub(crate) fn lost(&self) -> (u64, u64) {
         let s = self.state.get();
         (s.dropped, s.unattributed)
     }
 
     /// How many records of `scope` found no room.
-    pub fn lost_of(&self, scope: Scope) -> u64 {
+    pub(crate) fn lost_of(&self, scope: Scope) -> u64 {
         if self.state.get().dropped == 0 { 0 } else { bpf::count(self.lost.as_fd(), scope.0 + 1).unwrap_or(0) }
     }
 }

@@ -27,14 +27,14 @@ struct Shared {
 }
 
 #[derive(Clone, Default)]
-pub struct Pool(Arc<Shared>);
+pub(crate) struct Pool(Arc<Shared>);
 
 /// How long an idle thread stays.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Pool {
     /// Runs `job` soon, on some thread.
-    pub fn run(&self, job: Job) {
+    pub(crate) fn run(&self, job: Job) {
         let mut s = self.0.state.lock().expect("pool");
         s.jobs.push_back(job);
         if s.idle >= s.jobs.len() {
@@ -60,7 +60,7 @@ impl Pool {
     }
 
     /// Waits until every job that was given has ended.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         let s = self.0.state.lock().expect("pool");
         let _quiet = self.0.quiet.wait_while(s, |s| s.busy > 0 || !s.jobs.is_empty()).expect("pool");
     }

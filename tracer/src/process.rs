@@ -105,7 +105,7 @@ impl Process {
 }
 
 /// All live processes.
-pub struct ProcessTable {
+pub(crate) struct ProcessTable {
     tasks: Mutex<FxHashMap<i32, Arc<Process>>>,
     watch: OwnedFd,
     watched: Mutex<FxHashMap<u64, Arc<Process>>>,
@@ -114,7 +114,7 @@ pub struct ProcessTable {
 }
 
 /// What was found for a task.
-pub enum Found {
+pub(crate) enum Found {
     /// Known before.
     Known(Arc<Process>),
     /// First seen now.
@@ -126,7 +126,7 @@ pub enum Found {
 }
 
 impl ProcessTable {
-    pub fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
             tasks: Mutex::default(),
@@ -138,7 +138,7 @@ impl ProcessTable {
     }
 
     /// How many processes were seen.
-    pub fn births(&self) -> u64 {
+    pub(crate) fn births(&self) -> u64 {
         self.births.load(Ordering::Relaxed)
     }
 
@@ -152,7 +152,7 @@ impl ProcessTable {
     }
 
     /// Waits for processes to end, forgets them, and returns them.
-    pub fn wait_ends(&self) -> Vec<Arc<Process>> {
+    pub(crate) fn wait_ends(&self) -> Vec<Arc<Process>> {
         let mut events = Vec::with_capacity(64);
         if epoll::wait(&self.watch, rustix::buffer::spare_capacity(&mut events), None).is_err() {
             return Vec::new();
@@ -167,7 +167,7 @@ impl ProcessTable {
     }
 
     /// Registers the root of the tree.
-    pub fn add_root(&self, pid: i32) -> Option<Arc<Process>> {
+    pub(crate) fn add_root(&self, pid: i32) -> Option<Arc<Process>> {
         let p = self.open(pid, Scope::DRIVER)?;
         self.tasks.lock().expect("tasks").insert(pid, p.clone());
         self.watch(&p);
@@ -175,17 +175,17 @@ impl ProcessTable {
     }
 
     /// The process of task `tid`.
-    pub fn find(&self, tid: i32) -> Found {
+    pub(crate) fn find(&self, tid: i32) -> Found {
         self.find_at(tid, 0)
     }
 
     /// The process of task `tid`, if it was seen before. It may have ended.
-    pub fn known(&self, tid: i32) -> Option<Arc<Process>> {
+    pub(crate) fn known(&self, tid: i32) -> Option<Arc<Process>> {
         self.tasks.lock().expect("tasks").get(&tid).cloned()
     }
 
     /// The process of task `tid`, if it is one of the build's.
-    pub fn target(&self, tid: i32) -> Option<Arc<Process>> {
+    pub(crate) fn target(&self, tid: i32) -> Option<Arc<Process>> {
         match self.find(tid) {
             Found::Known(p) | Found::New(p) => Some(p),
             Found::Orphan(_) | Found::Gone => None,
@@ -231,7 +231,7 @@ impl ProcessTable {
     }
 
     /// Registers the children of `p` that have not been seen.
-    pub fn adopt_children(&self, p: &Process) {
+    pub(crate) fn adopt_children(&self, p: &Process) {
         for child in task_files::children(p.pid) {
             if let Found::New(c) | Found::Orphan(c) = self.find(child) {
                 c.set_scope(p.scope());
@@ -240,24 +240,24 @@ impl ProcessTable {
     }
 
     /// Forgets one task, or, for a leader, the whole process.
-    pub fn forget(&self, p: &Arc<Process>) {
+    pub(crate) fn forget(&self, p: &Arc<Process>) {
         self.tasks.lock().expect("tasks").retain(|_, q| !Arc::ptr_eq(p, q));
     }
 
     /// Forgets the threads of a process that became another program: they ended without a word.
-    pub fn forget_threads(&self, p: &Arc<Process>) {
+    pub(crate) fn forget_threads(&self, p: &Arc<Process>) {
         self.tasks.lock().expect("tasks").retain(|tid, q| *tid == p.pid || !Arc::ptr_eq(p, q));
     }
 
     /// Forgets a thread that ends while its process goes on.
-    pub fn forget_thread(&self, tid: i32, p: &Process) {
+    pub(crate) fn forget_thread(&self, tid: i32, p: &Process) {
         if tid != p.pid {
             self.tasks.lock().expect("tasks").remove(&tid);
         }
     }
 
     /// Live processes of a scope, those inside `exit_group` not counted.
-    pub fn alive(&self, scope: Scope) -> Vec<Arc<Process>> {
+    pub(crate) fn alive(&self, scope: Scope) -> Vec<Arc<Process>> {
         let mut v: Vec<Arc<Process>> = self
             .tasks
             .lock()
@@ -271,7 +271,7 @@ impl ProcessTable {
     }
 
     /// The first of these files that a build tool has open, or (`writing`) open for writing.
-    pub fn held_open<'a>(&self, paths: &[&'a [u8]], writing: bool) -> Option<&'a [u8]> {
+    pub(crate) fn held_open<'a>(&self, paths: &[&'a [u8]], writing: bool) -> Option<&'a [u8]> {
         if paths.is_empty() {
             return None;
         }

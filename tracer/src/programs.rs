@@ -5,14 +5,55 @@
 //! maps, and adapts their instructions to the running kernel. Knows nothing of what the programs do.
 
 use crate::kernel_types::{self, Kind};
-use crate::observer::Unavailable;
-use crate::sys::bpf;
+use crate::sys::{bpf, capabilities};
 use aya_obj::btf::{Btf, BtfFeatures, BtfKind};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_RINGBUF;
 use aya_obj::{EbpfSectionKind, Map, Object};
 use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// The ring between the programs and us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingSize {
+    /// A power of two, and at least a page.
+    pub bytes: u32,
+    /// Tasks that fill it faster than it is read are stopped until there is room. If not, records are lost.
+    pub waits: bool,
+}
+
+impl Default for RingSize {
+    /// Room for some 100,000 records; who fills it faster waits. Four times as much took 30 ms more to make, in every
+    /// run that loads the programs (Linux 6.18).
+    fn default() -> Self {
+        Self { bytes: 16 << 20, waits: true }
+    }
+}
+
+/// Why the observer cannot be used here.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("this build has no programs: {0}")]
+    NotBuilt(&'static str),
+    #[error("they cannot be loaded without CAP_BPF and CAP_PERFMON, or the bpf system call is refused")]
+    Forbidden,
+    #[error("the kernel tells nothing of its types (/sys/kernel/btf/vmlinux): {0}")]
+    Types(String),
+    #[error("the programs cannot be loaded: {0}")]
+    Load(String),
+    #[error("`{0}` cannot be attached: {1}")]
+    Attach(&'static str, String),
+    #[error("its memory cannot be mapped: {0}")]
+    Memory(std::io::Error),
+    #[error("its loader has ended")]
+    Twice,
+}
+
+/// May this thread load tracing programs? Asked before anything is read or prepared: for most users the answer is no, in
+/// every run.
+pub(crate) fn may_load() -> bool {
+    capabilities::may_trace() && bpf::is_permitted()
+}
 
 /// What is to be loaded, and with which numbers.
 pub(crate) struct Plan<'a> {
@@ -34,7 +75,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub fn load(plan: &Plan<'_>) -> Result<Self, Unavailable> {
+    pub(crate) fn load(plan: &Plan<'_>) -> Result<Self, Unavailable> {
         let failed = |e: &dyn Error| Unavailable::Load(chain(e));
         let kernel = types_for(plan)?;
         let mut object = Object::parse(plan.object).map_err(|e| failed(&e))?;
@@ -81,7 +122,7 @@ impl Programs {
     }
 
     /// Takes a map out, for whoever uses it.
-    pub fn take(&mut self, name: &str) -> Result<OwnedFd, Unavailable> {
+    pub(crate) fn take(&mut self, name: &str) -> Result<OwnedFd, Unavailable> {
         self.maps.remove(name).ok_or_else(|| Unavailable::Load(format!("no map `{name}`")))
     }
 }

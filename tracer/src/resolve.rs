@@ -45,13 +45,13 @@ impl Resolved {
 }
 
 /// `statx` of `path` without following it; `None` when it is not there or cannot be seen.
-pub fn lstat(path: &[u8]) -> Option<Statx> {
+pub(crate) fn lstat(path: &[u8]) -> Option<Statx> {
     rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS | StatxFlags::BTIME).ok()
 }
 
 /// The inode number of what `raw`, relative to the directory `base`, names now; `None` when nothing is there. Nothing
 /// is memoised.
-pub fn inode(base: &[u8], raw: &[u8], follow: bool) -> Option<u64> {
+pub(crate) fn inode(base: &[u8], raw: &[u8], follow: bool) -> Option<u64> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     let look = |path: &[u8]| rustix::fs::statx(CWD, path, flags, StatxFlags::INO).ok();
     let found = if raw.first() == Some(&b'/') { look(raw) } else { look(&join(base, raw)) };
@@ -88,13 +88,13 @@ struct Directory {
 
 /// Resolves paths, with a memo of directories.
 #[derive(Default)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     directories: Mutex<FxHashMap<Box<[u8]>, Directory>>,
     generation: AtomicU64,
 }
 
 /// Appends `name` to the directory `dir`.
-pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     let mut p = Vec::with_capacity(dir.len() + name.len() + 1);
     p.extend_from_slice(dir);
     if p.last() != Some(&b'/') {
@@ -106,17 +106,17 @@ pub fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
 
 impl Resolver {
     /// A directory or link is about to be removed, replaced or moved: believe nothing that was seen before.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Changes whenever what was seen before is not to be believed any more.
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
     /// Resolves `raw`, relative to the directory `base` (absolute), as the kernel would.
-    pub fn resolve(&self, base: &[u8], raw: &[u8], follow: bool) -> Resolved {
+    pub(crate) fn resolve(&self, base: &[u8], raw: &[u8], follow: bool) -> Resolved {
         let whole = if raw.first() == Some(&b'/') { raw.to_vec() } else { join(base, raw) };
         let trimmed = whole.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
         let must_be_directory = trimmed < whole.len() && trimmed > 0;

@@ -45,7 +45,7 @@ struct Order {
 }
 
 /// See the module's documentation.
-pub struct Stepper {
+pub(crate) struct Stepper {
     root: i32,
     /// Descriptors whose every use matters.
     watched: Vec<i32>,
@@ -64,7 +64,7 @@ pub struct Stepper {
 
 impl Stepper {
     /// For the tree of `root`, a child of this process that has not executed anything yet.
-    pub fn new(root: i32, watched: Vec<i32>) -> io::Result<Self> {
+    pub(crate) fn new(root: i32, watched: Vec<i32>) -> io::Result<Self> {
         Ok(Self {
             children: children_changed()?,
             root,
@@ -80,7 +80,7 @@ impl Stepper {
 
     /// Attaches to the root and serves its tree until no task is left; the calls that matter go to `ask`, the end of
     /// the root to `ended`. `go` lets the root execute its program. To be called once, on a thread of its own.
-    pub fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
+    pub(crate) fn serve(&self, go: &OwnedFd, ask: impl Fn(Notification), ended: impl Fn(io::Result<Exited>)) {
         /// Whoever still waits for an answer learns that there is no task left to give one to.
         struct Close<'a>(&'a Stepper);
         impl Drop for Close<'_> {
@@ -265,31 +265,37 @@ impl Stepper {
         result.recv().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::ESRCH)))
     }
 
-    pub fn proceed(&self, id: u64) {
+    pub(crate) fn proceed(&self, id: u64) {
         let _ = self.order(id, Answer::Proceed);
     }
 
-    pub fn fail(&self, id: u64, errno: i32) {
+    pub(crate) fn fail(&self, id: u64, errno: i32) {
         let _ = self.order(id, Answer::Fail(errno));
     }
 
     /// Ends the task with `code` instead of what it called.
-    pub fn exit_instead(&self, id: u64, code: i32) -> io::Result<()> {
+    pub(crate) fn exit_instead(&self, id: u64, code: i32) -> io::Result<()> {
         self.order(id, Answer::Exit(code))
     }
 
-    pub fn is_valid(&self, id: u64) -> bool {
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
         let asked = self.asked.lock().expect("asked");
         let is_gone = |tid| rustix::process::test_kill_process(tid) == Err(rustix::io::Errno::SRCH);
         asked.get(&id).and_then(|tid| rustix::process::Pid::from_raw(*tid)).is_some_and(|tid| !is_gone(tid))
     }
 
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+    pub(crate) fn install_fd(
+        &self,
+        id: u64,
+        source: BorrowedFd<'_>,
+        target: i32,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
         self.order(id, Answer::Install(rustix::io::fcntl_dupfd_cloexec(source, 3)?, target, close_on_exec))
     }
 
     /// Puts back what was replaced, after an `execve` that failed.
-    pub fn restore_fd(&self, id: u64, target: i32) -> io::Result<()> {
+    pub(crate) fn restore_fd(&self, id: u64, target: i32) -> io::Result<()> {
         self.order(id, Answer::Restore(target))
     }
 }

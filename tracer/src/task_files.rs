@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// The fields of `/proc/PID/stat` that matter here.
-pub struct Stat {
+pub(crate) struct Stat {
     pub state: u8,
     pub parent: i32,
     /// Clock ticks after boot.
@@ -19,7 +19,7 @@ fn number<T: std::str::FromStr>(b: &[u8]) -> Option<T> {
 }
 
 /// State, parent and start time.
-pub fn stat(pid: i32) -> Option<Stat> {
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
     let b = read(&format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold anything; the last `)` ends it.
     let after = b.iter().rposition(|c| *c == b')')? + 2;
@@ -63,12 +63,12 @@ pub fn program_name(pid: i32) -> Option<Vec<u8>> {
 }
 
 /// The file that a process executes.
-pub fn executable(pid: i32) -> Option<Vec<u8>> {
+pub(crate) fn executable(pid: i32) -> Option<Vec<u8>> {
     rustix::fs::readlink(format!("/proc/{pid}/exe"), Vec::new()).ok().map(std::ffi::CString::into_bytes)
 }
 
 /// The id of the process that thread `tid` belongs to.
-pub fn thread_group(tid: i32) -> Option<i32> {
+pub(crate) fn thread_group(tid: i32) -> Option<i32> {
     status_field(tid, b"Tgid:")
 }
 
@@ -78,14 +78,14 @@ fn status_field(tid: i32, name: &[u8]) -> Option<i32> {
 }
 
 /// Children that have not been reaped, over all threads.
-pub fn children(pid: i32) -> Vec<i32> {
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let threads = threads.flatten().filter_map(|t| number(t.file_name().as_encoded_bytes()));
     threads.flat_map(|tid| children_of_thread(pid, tid)).collect()
 }
 
 /// Those of one thread.
-pub fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
+pub(crate) fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
     let all = read(&format!("/proc/{pid}/task/{tid}/children")).unwrap_or_default();
     all.split(|c| *c == b' ').filter_map(number::<i32>).collect()
 }
@@ -117,23 +117,23 @@ pub fn has_terminal_alone(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// How many threads a process has.
-pub fn threads(pid: i32) -> usize {
+pub(crate) fn threads(pid: i32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 /// Working directory; `None` also when it was deleted.
-pub fn cwd(pid: i32) -> Option<Vec<u8>> {
+pub(crate) fn cwd(pid: i32) -> Option<Vec<u8>> {
     let link = rustix::fs::readlink(format!("/proc/{pid}/cwd"), Vec::new()).ok()?.into_bytes();
     live(link, || rustix::fs::stat(format!("/proc/{pid}/cwd")).ok())
 }
 
 /// Path behind a descriptor, as the kernel shows it (`pipe:[1]`, `/a/b`, `/a/b (deleted)`).
-pub fn fd_link(pid: i32, fd: i32) -> Option<Vec<u8>> {
+pub(crate) fn fd_link(pid: i32, fd: i32) -> Option<Vec<u8>> {
     Some(rustix::fs::readlink(format!("/proc/{pid}/fd/{fd}"), Vec::new()).ok()?.into_bytes())
 }
 
 /// Path behind a descriptor of a file that still has its name.
-pub fn fd_path(pid: i32, fd: i32) -> Option<Vec<u8>> {
+pub(crate) fn fd_path(pid: i32, fd: i32) -> Option<Vec<u8>> {
     let link = fd_link(pid, fd)?;
     if link.first() != Some(&b'/') {
         return None;
@@ -142,7 +142,7 @@ pub fn fd_path(pid: i32, fd: i32) -> Option<Vec<u8>> {
 }
 
 /// Is the path behind a descriptor longer than the kernel can tell?
-pub fn is_too_deep(pid: i32, fd: i32) -> bool {
+pub(crate) fn is_too_deep(pid: i32, fd: i32) -> bool {
     rustix::fs::readlink(format!("/proc/{pid}/fd/{fd}"), Vec::new()).is_err_and(|e| e == rustix::io::Errno::NAMETOOLONG)
 }
 
@@ -157,7 +157,7 @@ fn live(link: Vec<u8>, stat: impl FnOnce() -> Option<rustix::fs::Stat>) -> Optio
 }
 
 /// Open descriptors above 2, with their close-on-exec flag already applied: those that an `execve` leaves open.
-pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
+pub(crate) fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
     let mut out = Vec::new();
     for e in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()? {
         let Some(fd) = number::<i32>(e.ok()?.file_name().as_encoded_bytes()) else { continue };
@@ -172,13 +172,13 @@ pub fn inherited_fds(pid: i32) -> Option<Vec<i32>> {
 const CLOEXEC: u32 = 0o2_000_000;
 
 /// All open descriptors.
-pub fn fds(pid: i32) -> Vec<i32> {
+pub(crate) fn fds(pid: i32) -> Vec<i32> {
     let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     all.flatten().filter_map(|e| number::<i32>(e.file_name().as_encoded_bytes())).collect()
 }
 
 /// Would an `execve` of the task close a pipe or a socket?
-pub fn exec_closes_a_pipe(pid: i32) -> bool {
+pub(crate) fn exec_closes_a_pipe(pid: i32) -> bool {
     let is_open_end = |fd| {
         let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}"));
         s.is_ok_and(|s| {
@@ -192,18 +192,18 @@ pub fn exec_closes_a_pipe(pid: i32) -> bool {
 }
 
 /// Would an `execve` close it?
-pub fn closes_on_exec(pid: i32, fd: i32) -> bool {
+pub(crate) fn closes_on_exec(pid: i32, fd: i32) -> bool {
     fd_flags(pid, fd).is_some_and(|f| f & CLOEXEC != 0)
 }
 
 /// Device number of the terminal, or other character device, behind a descriptor.
-pub fn device(pid: i32, fd: i32) -> Option<u64> {
+pub(crate) fn device(pid: i32, fd: i32) -> Option<u64> {
     let s = rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).ok()?;
     (rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::CharacterDevice).then_some(s.st_rdev)
 }
 
 /// Does the signal end the task: is it neither ignored, blocked nor handled?
-pub fn dies_of(tid: i32, signal: i32) -> bool {
+pub(crate) fn dies_of(tid: i32, signal: i32) -> bool {
     let Some(b) = read(&format!("/proc/{tid}/status")) else { return false };
     let set = |name: &[u8]| {
         let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(name))?;
@@ -215,7 +215,7 @@ pub fn dies_of(tid: i32, signal: i32) -> bool {
 }
 
 /// Is there a regular file behind the descriptor?
-pub fn is_regular(pid: i32, fd: i32) -> bool {
+pub(crate) fn is_regular(pid: i32, fd: i32) -> bool {
     std::fs::metadata(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|m| m.is_file())
 }
 
@@ -230,42 +230,42 @@ pub fn own_inherited() -> Vec<(i32, Vec<u8>)> {
 
 /// Has the process put its own output aside, to lend descriptor 1 or 2 to a command? Shells keep it from 10 on, closed
 /// on exec (POSIX, "Redirection"): something to write to that is not this file.
-pub fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
+pub(crate) fn has_put_aside(pid: i32, file: (u64, u64)) -> bool {
     let mut kept = fds(pid).into_iter().filter(|fd| *fd >= 10);
     let is_other = |fd| rustix::fs::stat(format!("/proc/{pid}/fd/{fd}")).is_ok_and(|s| (s.st_dev, s.st_ino) != file);
     kept.any(|fd| fd_flags(pid, fd).is_some_and(|f| f & CLOEXEC != 0 && f & 3 != 0) && is_other(fd))
 }
 
 /// Has the process the file of this name open, or (`writing`) open for writing?
-pub fn has_open(pid: i32, path: &[u8], writing: bool) -> bool {
+pub(crate) fn has_open(pid: i32, path: &[u8], writing: bool) -> bool {
     fds(pid).into_iter().any(|fd| {
         fd_link(pid, fd).is_some_and(|l| l == path) && (!writing || fd_flags(pid, fd).is_none_or(|f| f & 3 != 0))
     })
 }
 
 /// `flags` of `/proc/PID/fdinfo/FD`: open flags, and `O_CLOEXEC` (octal 2000000) for the descriptor.
-pub fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
+pub(crate) fn fd_flags(pid: i32, fd: i32) -> Option<u32> {
     let b = read(&format!("/proc/{pid}/fdinfo/{fd}"))?;
     let line = b.split(|c| *c == b'\n').find_map(|l| l.strip_prefix(b"flags:"))?;
     u32::from_str_radix(std::str::from_utf8(line).ok()?.trim(), 8).ok()
 }
 
 /// What the task's paths start from: device and inode of its root directory, and its mount namespace.
-pub fn view(pid: i32) -> Option<(u64, u64, Vec<u8>)> {
+pub(crate) fn view(pid: i32) -> Option<(u64, u64, Vec<u8>)> {
     let root = rustix::fs::stat(format!("/proc/{pid}/root/")).ok()?;
     let namespace = rustix::fs::readlink(format!("/proc/{pid}/ns/mnt"), Vec::new()).ok()?;
     Some((root.st_dev, root.st_ino, namespace.into_bytes()))
 }
 
 /// Device and inode of the running program image.
-pub fn image(pid: i32) -> Option<(u64, u64)> {
+pub(crate) fn image(pid: i32) -> Option<(u64, u64)> {
     let s = rustix::fs::stat(format!("/proc/{pid}/exe")).ok()?;
     Some((s.st_dev, s.st_ino))
 }
 
 /// A descriptor of ours for what the task has open as `fd`, opened anew (the fallback where
 /// `pidfd_getfd` is refused). Works for pipes, terminals and devices.
-pub fn reopen(pid: i32, fd: i32) -> Option<OwnedFd> {
+pub(crate) fn reopen(pid: i32, fd: i32) -> Option<OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     // A regular file opened anew has an offset of its own: that would not be the same thing.
     let access = if fd == 0 { OFlags::RDONLY | OFlags::NONBLOCK } else { OFlags::WRONLY };

@@ -23,10 +23,10 @@ static LIVE: Mutex<Vec<Weak<Pair>>> = Mutex::new(Vec::new());
 static FOLLOWER: OnceLock<()> = OnceLock::new();
 
 /// Keeps a stand-in's size up to date while it lives.
-pub struct Size(#[expect(dead_code, reason = "held for its life only")] Arc<Pair>);
+pub(crate) struct Size(#[expect(dead_code, reason = "held for its life only")] Arc<Pair>);
 
 /// A stand-in: both ends, ours and the command's, what keeps it of the same size, and how its text is to be forwarded.
-pub struct StandIn {
+pub(crate) struct StandIn {
     pub ours: OwnedFd,
     pub theirs: OwnedFd,
     pub size: Size,
@@ -34,7 +34,7 @@ pub struct StandIn {
 }
 
 /// A stand-in for `real`; see [`follow_sizes`].
-pub fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
+pub(crate) fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
@@ -58,12 +58,12 @@ pub fn like(real: &OwnedFd) -> rustix::io::Result<StandIn> {
 }
 
 /// From now on stand-ins follow the terminal's size. Starts a thread.
-pub fn follow_sizes() {
+pub(crate) fn follow_sizes() {
     FOLLOWER.get_or_init(follow);
 }
 
 /// The real terminal behind the stand-in of this device number; `None` if it is none.
-pub fn behind(device: u64) -> Option<OwnedFd> {
+pub(crate) fn behind(device: u64) -> Option<OwnedFd> {
     let stands_for = |device: u64| {
         let live = LIVE.lock().expect("terminals");
         live.iter()
@@ -80,10 +80,10 @@ pub fn behind(device: u64) -> Option<OwnedFd> {
 }
 
 /// `/dev/tty` is 5:0 (Documentation/admin-guide/devices.txt).
-pub const DEV_TTY: u64 = libc::makedev(5, 0);
+pub(crate) const DEV_TTY: u64 = libc::makedev(5, 0);
 
 /// Is this the terminal that `xl` itself was started at? A command may have others of its own.
-pub fn is_ours(device: u64) -> bool {
+pub(crate) fn is_ours(device: u64) -> bool {
     static OURS: OnceLock<Vec<u64>> = OnceLock::new();
     let me = std::process::id().cast_signed();
     let ours = || (0..3).filter_map(|fd| crate::task_files::device(me, fd)).chain([DEV_TTY]).collect();
@@ -92,14 +92,14 @@ pub fn is_ours(device: u64) -> bool {
 
 /// Takes back what a terminal makes of line ends: it writes CR LF for each LF (`ONLCR`, termios(3)).
 #[derive(Debug, Default)]
-pub struct LineEnds {
+pub(crate) struct LineEnds {
     /// A CR that came last: its LF may follow.
     held: bool,
 }
 
 impl LineEnds {
     /// The text as the command wrote it, but for a last CR.
-    pub fn undo(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn undo(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len() + 1);
         for b in bytes {
             if std::mem::take(&mut self.held) && *b != b'\n' {
@@ -114,7 +114,7 @@ impl LineEnds {
     }
 
     /// Nothing follows for now: the CR was one of the command's own.
-    pub fn rest(&mut self) -> &'static [u8] {
+    pub(crate) fn rest(&mut self) -> &'static [u8] {
         if std::mem::take(&mut self.held) { b"\r" } else { b"" }
     }
 }

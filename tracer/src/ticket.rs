@@ -4,13 +4,15 @@
 //! that is dropped unanswered lets the call go, so that no path through the code can hang the build.
 
 use crate::access::EscapeKind;
-use crate::capture::{Capture, Chunk, Incomplete, Stream, write_all, write_fitting};
+use crate::capture::{Capture, Chunk, Incomplete, Stream};
+use crate::descriptors::{Descriptors, Fd, FdKind, Stdin};
+use crate::gate::Gate;
 use crate::process::{PendingExec, Process, Scope};
-use crate::request::{Descriptors, ExecRequest, FdKind, Stdin};
-use crate::session::Inner;
+use crate::request::ExecRequest;
 use crate::sys::memory;
 use crate::sys::seccomp::Notification;
 use crate::task_files;
+use crate::writing::{write_all, write_fitting};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ const PIPE_ROOM: usize = 64 << 10;
 /// A blocked `execve` that would succeed.
 pub struct ExecTicket {
     pub request: ExecRequest,
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) note: Notification,
     pub(crate) answered: bool,
 }
@@ -68,16 +70,16 @@ impl ExecTicket {
 
     /// Lets the exec happen as the root of the new `scope`, with its text captured.
     pub fn enter_captured(mut self, scope: Scope, d: &Descriptors) -> Option<Tap> {
-        self.inner.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, Stdin::Live(_)));
-        let inner = self.inner.clone();
+        self.gate.watch_stdin(scope, self.request.process.pid, matches!(d.stdin, Stdin::Live(_)));
+        let gate = self.gate.clone();
         let started =
-            Capture::start(d, &self.inner.keeper, move || inner.drain()).ok().and_then(|(capture, installs)| {
+            Capture::start(d, &self.gate.keeper, move || gate.drain()).ok().and_then(|(capture, installs)| {
                 let mut originals = Vec::new();
                 for i in installs {
-                    if self.inner.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target, false).is_err() {
+                    if self.gate.transport.install_fd(self.note.id, i.replacement.as_fd(), i.target, false).is_err() {
                         for (target, original) in &originals {
                             let original: &std::os::fd::OwnedFd = original;
-                            self.inner.transport.restore_fd(self.note.id, original, *target);
+                            self.gate.transport.restore_fd(self.note.id, original, *target);
                         }
                         return None;
                     }
@@ -87,11 +89,11 @@ impl ExecTicket {
             });
         let (capture, originals) = started.unzip();
         self.move_to(scope, true, originals.unwrap_or_default());
-        if let (Some(c), Some(s)) = (&capture, self.inner.scope_state(scope)) {
+        if let (Some(c), Some(s)) = (&capture, self.gate.scope_state(scope)) {
             if let Stdin::Regular { fd, .. } = &d.stdin
                 && crate::capture::file_id(fd).is_some_and(|f| c.passage().is_read(f))
             {
-                self.inner.escape(Some(scope), EscapeKind::OwnText, "its standard input");
+                self.gate.escape(Some(scope), EscapeKind::OwnText, "its standard input");
             }
             let _ = s.text.set(c.passage().clone());
         }
@@ -103,7 +105,7 @@ impl ExecTicket {
     /// made again.
     pub fn must_run(&self, d: &Descriptors, text: &[Chunk], repeatable: bool) -> Option<&'static str> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        if self.inner.transport.is_taken(&self.note) {
+        if self.gate.transport.is_taken(&self.note) {
             return Some("a debugger has it");
         }
         // A command that meets that ends as it likes: by SIGPIPE, or with a word about it.
@@ -118,7 +120,7 @@ impl ExecTicket {
             return Some("nobody reads its text any more");
         }
         // See `Unheard`: then it runs after all, and what it has printed elsewhere would be there twice.
-        let long = |(fd, stream): (&crate::request::Fd, Stream)| {
+        let long = |(fd, stream): (&Fd, Stream)| {
             let bytes: usize = text.iter().filter(|c| c.stream == stream || d.shared).map(|c| c.bytes.len()).sum();
             fd.kind == FdKind::Pipe && bytes > PIPE_ROOM
         };
@@ -133,7 +135,7 @@ impl ExecTicket {
     /// the ticket comes back. Text already written stays written only if `Replay` is not the error.
     pub fn hit(mut self, code: i32, text: &[Chunk], d: &Descriptors) -> Result<(), Box<(HitError, Self)>> {
         // To be known before a word is printed.
-        if self.inner.transport.is_taken(&self.note) {
+        if self.gate.transport.is_taken(&self.note) {
             return Err(Box::new((HitError::Seize(std::io::Error::from_raw_os_error(libc::EPERM)), self)));
         }
         // Where the parent may wait for this very exec before it reads, only what fits without waiting is written now,
@@ -163,7 +165,7 @@ impl ExecTicket {
             }
         }
         self.request.process.ending.store(true, std::sync::atomic::Ordering::Release);
-        match self.inner.transport.exit_instead(&self.note, code) {
+        match self.gate.transport.exit_instead(&self.note, code) {
             Ok(()) => {
                 self.answered = true;
                 for (dup, bytes) in rest {
@@ -189,19 +191,19 @@ impl ExecTicket {
 
     /// The first of these files that a build tool has open.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(paths, false)
+        self.gate.processes.held_open(paths, false)
     }
 
     /// Runs `job` on a thread that may block.
     pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
-        let pool = self.inner.pool.clone();
+        let pool = self.gate.pool.clone();
         pool.run(Box::new(move || job(self)));
     }
 
     fn move_to(&mut self, scope: Scope, root: bool, originals: Vec<(i32, std::os::fd::OwnedFd)>) {
         let p = &self.request.process;
         // Children born before this exec stay in the scope that they were born in.
-        self.inner.processes.adopt_children(p);
+        self.gate.processes.adopt_children(p);
         let image = self.request.image.map_or(self.request.program.state, |i| self.request.interpreters[i].state);
         *p.exec_pending.lock().expect("exec") = Some(PendingExec {
             tid: self.request.tid,
@@ -209,16 +211,16 @@ impl ExecTicket {
             image: image.map_or((0, 0), |s| (rustix::fs::makedev(s.stx_dev_major, s.stx_dev_minor), s.stx_ino)),
             originals,
         });
-        self.inner.follow(p, self.request.tid, scope);
+        self.gate.follow(p, self.request.tid, scope);
         p.set_scope(scope);
         if root {
-            self.inner.set_root(scope, p);
+            self.gate.set_root(scope, p);
         }
     }
 
     fn answer(&mut self) {
         if !std::mem::replace(&mut self.answered, true) {
-            self.inner.transport.proceed(self.note.id);
+            self.gate.transport.proceed(self.note.id);
         }
     }
 }
@@ -235,7 +237,7 @@ pub struct ExitTicket {
     /// The code that it asked for, 0–255.
     pub code: i32,
     pub process: Arc<Process>,
-    pub(crate) inner: Arc<Inner>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) note: Notification,
     pub(crate) answered: bool,
 }
@@ -243,18 +245,18 @@ pub struct ExitTicket {
 impl ExitTicket {
     /// Other live processes of the pip: they outlive it.
     pub fn survivors(&self) -> usize {
-        self.inner.processes.adopt_children(&self.process);
-        self.inner.processes.alive(self.scope).iter().filter(|p| !Arc::ptr_eq(p, &self.process)).count()
+        self.gate.processes.adopt_children(&self.process);
+        self.gate.processes.alive(self.scope).iter().filter(|p| !Arc::ptr_eq(p, &self.process)).count()
     }
 
     /// The first of these files that a build tool has open for writing.
     pub fn held_open<'a>(&self, paths: &[&'a [u8]]) -> Option<&'a [u8]> {
-        self.inner.processes.held_open(paths, true)
+        self.gate.processes.held_open(paths, true)
     }
 
     /// Runs `job` on a thread that may block.
     pub fn later(self, job: impl FnOnce(Self) + Send + 'static) {
-        let pool = self.inner.pool.clone();
+        let pool = self.gate.pool.clone();
         pool.run(Box::new(move || job(self)));
     }
 
@@ -263,7 +265,7 @@ impl ExitTicket {
     pub fn end_unheard(mut self) {
         if task_files::dies_of(self.note.tid.cast_signed(), libc::SIGPIPE) {
             crate::sys::signals::send(self.process.pid, Signal::SIGPIPE);
-            self.inner.transport.fail(self.note.id, libc::EINTR);
+            self.gate.transport.fail(self.note.id, libc::EINTR);
             self.answered = true;
         }
     }
@@ -273,7 +275,7 @@ impl ExitTicket {
     /// # Errors
     /// It cannot be stepped through that; it ends as it asked for.
     pub fn change_code(mut self, code: i32) -> std::io::Result<()> {
-        self.inner.transport.exit_instead(&self.note, code)?;
+        self.gate.transport.exit_instead(&self.note, code)?;
         self.answered = true;
         Ok(())
     }
@@ -281,9 +283,9 @@ impl ExitTicket {
 
 impl Drop for ExitTicket {
     fn drop(&mut self) {
-        self.inner.end_scope(self.scope);
+        self.gate.end_scope(self.scope);
         if !self.answered {
-            self.inner.transport.proceed(self.note.id);
+            self.gate.transport.proceed(self.note.id);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) enum Transport {
 
 impl Transport {
     /// Lets the call happen. A task that died meanwhile is no error.
-    pub fn proceed(&self, id: u64) {
+    pub(crate) fn proceed(&self, id: u64) {
         match self {
             Self::Notify(l) => l.proceed(id),
             Self::Step(s) => s.proceed(id),
@@ -29,7 +29,7 @@ impl Transport {
     }
 
     /// Makes the call fail with `errno`.
-    pub fn fail(&self, id: u64, errno: i32) {
+    pub(crate) fn fail(&self, id: u64, errno: i32) {
         match self {
             Self::Notify(l) => l.fail(id, errno),
             Self::Step(s) => s.fail(id, errno),
@@ -37,12 +37,12 @@ impl Transport {
     }
 
     /// Makes the call return 0 without happening.
-    pub fn succeed(&self, id: u64) {
+    pub(crate) fn succeed(&self, id: u64) {
         self.fail(id, 0);
     }
 
     /// Is the task still blocked in this very call? Must be asked after its memory was read.
-    pub fn is_valid(&self, id: u64) -> bool {
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
         match self {
             Self::Notify(l) => l.is_valid(id),
             Self::Step(s) => s.is_valid(id),
@@ -50,7 +50,13 @@ impl Transport {
     }
 
     /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, safely under `vfork`.
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+    pub(crate) fn install_fd(
+        &self,
+        id: u64,
+        source: BorrowedFd<'_>,
+        target: i32,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
         match self {
             Self::Notify(l) => l.install_fd(id, source, target, close_on_exec),
             Self::Step(s) => s.install_fd(id, source, target, close_on_exec),
@@ -58,7 +64,7 @@ impl Transport {
     }
 
     /// Undoes [`Transport::install_fd`] before an `execve`: `original` is what was there.
-    pub fn restore_fd(&self, id: u64, original: &OwnedFd, target: i32) {
+    pub(crate) fn restore_fd(&self, id: u64, original: &OwnedFd, target: i32) {
         // A task that is gone needs nothing back.
         let _ = match self {
             Self::Notify(l) => l.install_fd(id, original.as_fd(), target, false),
@@ -67,17 +73,17 @@ impl Transport {
     }
 
     /// May a signal take a call back before we have heard of it?
-    pub fn loses_to_signals(&self) -> bool {
+    pub(crate) fn loses_to_signals(&self) -> bool {
         matches!(self, Self::Notify(_))
     }
 
     /// Would [`Transport::exit_instead`] be refused? A debugger of the build's own may be attached.
-    pub fn is_taken(&self, n: &Notification) -> bool {
+    pub(crate) fn is_taken(&self, n: &Notification) -> bool {
         matches!(self, Self::Notify(_)) && ptrace::is_traced(n.tid.cast_signed())
     }
 
     /// Ends the blocked task with exit code `code`. On an error the call is still unanswered.
-    pub fn exit_instead(&self, n: &Notification, code: i32) -> io::Result<()> {
+    pub(crate) fn exit_instead(&self, n: &Notification, code: i32) -> io::Result<()> {
         match self {
             Self::Notify(l) => ptrace::divert(
                 n.tid.cast_signed(),

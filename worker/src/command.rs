@@ -7,7 +7,7 @@ use cache::{Digest, PathBytes};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use tracer::ExecRequest;
-use tracer::request::{Credentials, Descriptors, FdKind, Stdin};
+use tracer::{Credentials, Descriptors, FdKind, Stdin};
 
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 //! Looks at a held process only. What the user's rules say, and what the command does later, others judge.
 
 use tracer::ExecRequest;
-use tracer::request::{Credentials, Descriptors, FdKind, Inherited, Stdin};
+use tracer::{Credentials, Descriptors, FdKind, Inherited, Stdin};
 
 /// The two ends of make's job server, where they are descriptors (GNU make's manual, "POSIX Jobserver Interaction").
 fn job_server(env: &[Vec<u8>]) -> Option<[i32; 2]> {

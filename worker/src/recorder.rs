@@ -17,7 +17,7 @@ use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use tracer::access::StdinUse;
+use tracer::StdinUse;
 use tracer::{Access, Late, Made, Meta, Op};
 
 /// The accesses of one pip.
@@ -71,7 +71,7 @@ pub enum Stdin {
 }
 
 pub(crate) fn reads_live_stdin() -> String {
-    tracer::Escape { kind: tracer::access::EscapeKind::LiveStdin, detail: String::new() }.to_string()
+    tracer::Escape { kind: tracer::EscapeKind::LiveStdin, detail: String::new() }.to_string()
 }
 
 /// A symbolic link that was crossed.

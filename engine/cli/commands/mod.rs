@@ -107,7 +107,7 @@ pub fn launch(
     tracer::survive_failed_writes();
     let memo = EbpfMemo::new();
     let ebpf_works = memo.as_ref().is_some_and(EbpfMemo::is_kept);
-    let session = tracer::Session::launch(&tracer::session::Options {
+    let session = tracer::Session::launch(&tracer::Options {
         program: &program,
         argv: &argv,
         env: &env,

@@ -4,7 +4,7 @@ mod x86_64;
 
 use crate::access::{EscapeKind, Fact, Made, Meta};
 
-pub use x86_64::{
+pub(crate) use x86_64::{
     AUDIT_ARCH, CLONE, CLONE3, DESCRIPTOR_USERS, DUPLICATORS, EXECVE, EXECVEAT, EXIT, EXIT_GROUP, FCNTL,
     FOREIGN_ABI_BIT, FOREIGN_EXECS, HIGHEST_KNOWN, IO_URING_SETUP, IOCTL, OPEN_BY_HANDLE_AT, PTRACE, READERS,
     RT_SIGACTION, SENDMSG, SENDTO, STAT_BUFFERS, STDIN_ASKERS, STDIN_READERS, TABLE, TERMINAL_OWNERS,
@@ -13,7 +13,7 @@ pub use x86_64::{
 
 /// Where a call's path is, and whether its last symbolic link is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
+pub(crate) enum Follow {
     /// The last component is resolved.
     Yes,
     /// It is not.
@@ -26,11 +26,11 @@ pub enum Follow {
 
 /// A path argument: index of the directory descriptor (`None`: the working directory), index of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At(pub Option<u8>, pub u8);
+pub(crate) struct At(pub Option<u8>, pub u8);
 
 /// What a system call does, and where its operands are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// open, openat: path and index of the flags.
     Open(At, u8),
     /// creat.
@@ -87,7 +87,7 @@ pub enum Shape {
 
 /// Can a call be told of after it has happened, because it changes nothing that matters?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looks {
+pub(crate) enum Looks {
     /// No: the state before it counts, or it may have to wait, or its arguments are behind pointers.
     No,
     Yes,
@@ -98,7 +98,7 @@ pub enum Looks {
 impl Shape {
     /// What an observer that learns of calls afterwards may have to itself; everything else is the gate's. Listings and
     /// extended attributes are the gate's, too: what they were a moment ago cannot be found out.
-    pub fn looks(&self) -> Looks {
+    pub(crate) fn looks(&self) -> Looks {
         match self {
             Self::Open(_, flags) => Looks::UnlessChanging(*flags),
             Self::Stat(..) | Self::Readlink(_) | Self::Fact(_) => Looks::Yes,
@@ -107,7 +107,7 @@ impl Shape {
     }
 
     /// Index of the argument whose bits decide what a look means.
-    pub fn flags(&self) -> Option<u8> {
+    pub(crate) fn flags(&self) -> Option<u8> {
         match self {
             Self::Open(_, i) | Self::Stat(_, Follow::UnlessFlag(i) | Follow::IfFlag(i)) => Some(*i),
             _ => None,
@@ -115,7 +115,7 @@ impl Shape {
     }
 
     /// Does it give names to files, or take them away?
-    pub fn renames(&self) -> bool {
+    pub(crate) fn renames(&self) -> bool {
         matches!(self, Self::Rename(..) | Self::Link(..) | Self::Make(..) | Self::MakeDirectory(..) | Self::Unlink(_))
     }
 }

@@ -4,68 +4,68 @@ use super::{At, Follow, Shape};
 use crate::access::{EscapeKind, Fact, Made, Meta};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`.
-pub const AUDIT_ARCH: u32 = 0xc000_003e;
+pub(crate) const AUDIT_ARCH: u32 = 0xc000_003e;
 /// Numbers with this bit are x32 calls.
-pub const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
+pub(crate) const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
 /// The highest number that this table was written against (`file_setattr`); a higher one is unknown.
-pub const HIGHEST_KNOWN: u32 = 470;
+pub(crate) const HIGHEST_KNOWN: u32 = 470;
 
 /// `execve` and `execveat` of i386 (`arch/x86/entry/syscalls/syscall_32.tbl`), and of x32 (`syscall_64.tbl`).
-pub const FOREIGN_EXECS: &[i32] = &[11, 358, FOREIGN_ABI_BIT as i32 + 520, FOREIGN_ABI_BIT as i32 + 545];
-pub const EXECVE: i32 = 59;
-pub const EXECVEAT: i32 = 322;
-pub const CLONE: i32 = 56;
-pub const CLONE3: i32 = 435;
-pub const EXIT: i32 = 60;
-pub const EXIT_GROUP: i32 = 231;
-pub const FCNTL: i32 = 72;
-pub const RT_SIGACTION: i32 = 13;
-pub const PTRACE: i32 = 101;
-pub const SENDMSG: i32 = 46;
-pub const UTIMENSAT: i32 = 280;
-pub const SENDTO: i32 = 44;
-pub const IO_URING_SETUP: i32 = 425;
-pub const OPEN_BY_HANDLE_AT: i32 = 304;
+pub(crate) const FOREIGN_EXECS: &[i32] = &[11, 358, FOREIGN_ABI_BIT as i32 + 520, FOREIGN_ABI_BIT as i32 + 545];
+pub(crate) const EXECVE: i32 = 59;
+pub(crate) const EXECVEAT: i32 = 322;
+pub(crate) const CLONE: i32 = 56;
+pub(crate) const CLONE3: i32 = 435;
+pub(crate) const EXIT: i32 = 60;
+pub(crate) const EXIT_GROUP: i32 = 231;
+pub(crate) const FCNTL: i32 = 72;
+pub(crate) const RT_SIGACTION: i32 = 13;
+pub(crate) const PTRACE: i32 = 101;
+pub(crate) const SENDMSG: i32 = 46;
+pub(crate) const UTIMENSAT: i32 = 280;
+pub(crate) const SENDTO: i32 = 44;
+pub(crate) const IO_URING_SETUP: i32 = 425;
+pub(crate) const OPEN_BY_HANDLE_AT: i32 = 304;
 
 /// Calls that may consume or duplicate standard input, with the index of the descriptor argument:
 /// read, pread64, readv, preadv, preadv2, splice, sendfile, copy_file_range, dup, dup2, dup3, tee.
-pub const STDIN_READERS: &[(i32, u8)] =
+pub(crate) const STDIN_READERS: &[(i32, u8)] =
     &[(0, 0), (17, 0), (19, 0), (295, 0), (327, 0), (275, 0), (40, 1), (326, 0), (32, 0), (33, 0), (292, 0), (276, 0)];
 
 /// Calls that read from the descriptor that is their first argument, as far as terminals are read: read, readv.
-pub const READERS: &[i32] = &[0, 19];
+pub(crate) const READERS: &[i32] = &[0, 19];
 
 /// Calls that tell what standard input is, with the index of the descriptor argument: fstat, lseek, ioctl (`isatty`),
 /// newfstatat and statx with an empty path.
-pub const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
+pub(crate) const STDIN_ASKERS: &[(i32, u8)] = &[(5, 0), (8, 0), (16, 0), (262, 0), (332, 0)];
 
 /// Calls that give a descriptor another name, a number that is their second argument: dup2, dup3.
-pub const DUPLICATORS: &[i32] = &[33, 292];
+pub(crate) const DUPLICATORS: &[i32] = &[33, 292];
 
-pub const IOCTL: i32 = 16;
+pub(crate) const IOCTL: i32 = 16;
 
 /// Requests that any file but a terminal refuses with `ENOTTY` (ioctl_tty(2)): TCGETS (`isatty` of glibc), TCGETS2,
 /// TIOCGWINSZ (`isatty` of musl), TIOCGPGRP.
-pub const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
+pub(crate) const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x802c_542a, 0x5413, 0x540f];
 
 /// Those of [`TERMINAL_SETTERS`] that are given a `struct termio`: TCSETA, TCSETAW, TCSETAF.
-pub const TERMINAL_SETTERS_OLD: &[u32] = &[0x5406, 0x5407, 0x5408];
+pub(crate) const TERMINAL_SETTERS_OLD: &[u32] = &[0x5406, 0x5407, 0x5408];
 
 /// Requests that set the modes of a terminal (ioctl_tty(2)): TCSETS, TCSETSW, TCSETSF, TCSETA, TCSETAW, TCSETAF,
 /// TCSETS2, TCSETSW2, TCSETSF2.
-pub const TERMINAL_SETTERS: &[u32] =
+pub(crate) const TERMINAL_SETTERS: &[u32] =
     &[0x5402, 0x5403, 0x5404, 0x5406, 0x5407, 0x5408, 0x402c_542b, 0x402c_542c, 0x402c_542d];
 
 /// Requests by which a terminal becomes somebody's own: TIOCSCTTY, TIOCSPGRP, TIOCSTI, TIOCSWINSZ.
-pub const TERMINAL_OWNERS: &[u32] = &[0x540e, 0x5410, 0x5412, 0x5414];
+pub(crate) const TERMINAL_OWNERS: &[u32] = &[0x540e, 0x5410, 0x5412, 0x5414];
 
 /// The request that asks for the process group of a terminal, which is written where its argument points.
-pub const TIOCGPGRP: u32 = 0x540f;
+pub(crate) const TIOCGPGRP: u32 = 0x540f;
 
 /// Calls that use or duplicate a descriptor, with the index of the argument: read, write, pread64, pwrite64, readv,
 /// writev, preadv, pwritev, preadv2, pwritev2, splice, tee, vmsplice, sendfile, dup, dup2, dup3, fcntl, recvfrom,
 /// recvmsg, sendto, sendmsg.
-pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
+pub(crate) const DESCRIPTOR_USERS: &[(i32, u8)] = &[
     (0, 0),
     (1, 0),
     (17, 0),
@@ -94,11 +94,11 @@ pub const DESCRIPTOR_USERS: &[(i32, u8)] = &[
 ];
 
 /// Calls that fill a `struct stat`, or, if `true`, a `struct statx`, with the index of the argument that points to it.
-pub const STAT_BUFFERS: &[(i32, u8, bool)] = &[(4, 1, false), (6, 1, false), (262, 2, false), (332, 4, true)];
+pub(crate) const STAT_BUFFERS: &[(i32, u8, bool)] = &[(4, 1, false), (6, 1, false), (262, 2, false), (332, 4, true)];
 
 /// Turns the registers of a task stopped inside a system call into "call exit_group(code) instead": back
 /// over the two-byte `syscall` instruction, no restart (`orig_rax` = -1).
-pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
+pub(crate) fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
     regs.rip -= 2;
     regs.orig_rax = u64::MAX;
     regs.rax = EXIT_GROUP as u64;
@@ -107,7 +107,7 @@ pub fn exit_group_registers(regs: &mut libc::user_regs_struct, code: i32) {
 
 /// Turns the registers of a task stopped at the entry of a system call into "about to make it", from the exit of
 /// another.
-pub fn call_again(regs: &mut libc::user_regs_struct) {
+pub(crate) fn call_again(regs: &mut libc::user_regs_struct) {
     regs.rip -= 2;
     regs.rax = regs.orig_rax;
     regs.orig_rax = u64::MAX;
@@ -121,7 +121,7 @@ const fn at(dir: u8, path: u8) -> At {
 }
 
 /// Every call that names a file, changes one, lists a directory, states a fact or escapes observation.
-pub const TABLE: &[(i32, &str, Shape)] = &[
+pub(crate) const TABLE: &[(i32, &str, Shape)] = &[
     (2, "open", Shape::Open(cwd(0), 1)),
     (257, "openat", Shape::Open(at(0, 1), 2)),
     (437, "openat2", Shape::OpenHow(at(0, 1), 2)),

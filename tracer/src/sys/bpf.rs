@@ -28,7 +28,7 @@ const HEADER: usize = 8;
 
 /// The reading end of a ring. One reader at a time.
 #[derive(Debug)]
-pub struct Ring {
+pub(crate) struct Ring {
     consumer: Mapping,
     producer: Mapping,
     page: usize,
@@ -37,7 +37,7 @@ pub struct Ring {
 
 impl Ring {
     /// `size` is the map's `max_entries`: a power of two.
-    pub fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
+    pub(crate) fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
         let page = rustix::param::page_size();
         // The data is there twice in a row, so that no record is in two pieces.
         let producer = Mapping::of(fd, page + 2 * size as usize, false, page)?;
@@ -45,13 +45,13 @@ impl Ring {
     }
 
     /// Is anything there?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.consumer.u64_at(0).load(Ordering::Relaxed) >= self.producer.u64_at(0).load(Ordering::Acquire)
     }
 
     /// Hands over every record that was begun before this call, in order. One that is still being written, on another
     /// processor, is waited for: that takes as long as copying a few bytes.
-    pub fn drain(&mut self, mut f: impl FnMut(&[u8])) {
+    pub(crate) fn drain(&mut self, mut f: impl FnMut(&[u8])) {
         let mut at = self.consumer.u64_at(0).load(Ordering::Relaxed);
         let end = self.producer.u64_at(0).load(Ordering::Acquire);
         while at < end {
@@ -73,20 +73,20 @@ impl Ring {
 
 /// The counters that the programs share with us.
 #[derive(Debug)]
-pub struct SharedState(Mapping);
+pub(crate) struct SharedState(Mapping);
 
 impl SharedState {
-    pub fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(crate) fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
         Mapping::of(fd, rustix::param::page_size(), true, 0).map(Self)
     }
 
     /// A directory may have got another name.
-    pub fn moved(&self) {
+    pub(crate) fn moved(&self) {
         self.0.u64_at(0).fetch_add(1, Ordering::AcqRel);
     }
 
     /// All of them, now.
-    pub fn get(&self) -> State {
+    pub(crate) fn get(&self) -> State {
         let mut b = [0; State::SIZE];
         for (i, part) in b.chunks_exact_mut(8).enumerate() {
             part.copy_from_slice(&self.0.u64_at(8 * i).load(Ordering::Acquire).to_ne_bytes());
@@ -96,7 +96,7 @@ impl SharedState {
 }
 
 /// Is the system call there for us at all? A sandbox may refuse it whoever asks.
-pub fn is_permitted() -> bool {
+pub(crate) fn is_permitted() -> bool {
     // A lookup in no map: it fails before it looks at anything else.
     let r = element(MAP_LOOKUP_ELEM, u32::MAX, None::<&u32>, 0);
     r.is_err_and(|e| e.raw_os_error() == Some(libc::EBADF))
@@ -130,7 +130,7 @@ fn name(text: &str) -> [u8; 16] {
 }
 
 /// Gives the kernel the programs' table of types.
-pub fn load_types(table: &[u8]) -> io::Result<OwnedFd> {
+pub(crate) fn load_types(table: &[u8]) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         table: u64,
@@ -147,7 +147,7 @@ pub fn load_types(table: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Makes a map. `types` and the numbers of its key and value in them, if its kind has such.
-pub fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u32)>) -> io::Result<OwnedFd> {
+pub(crate) fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u32)>) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         kind: u32,
@@ -183,18 +183,18 @@ pub fn create_map(map: &Map, called: &str, types: Option<(BorrowedFd<'_>, u32, u
 }
 
 /// Sets the only element of a map that has values of this size.
-pub fn fill(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+pub(crate) fn fill(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
     element(MAP_UPDATE_ELEM, number(map), Some(&0u32), value.as_ptr() as u64)
 }
 
 /// From now on nobody can change the map: what is in it are constants to the verifier.
-pub fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: it points nowhere.
     unsafe { call(MAP_FREEZE, &number(map)).map(drop) }
 }
 
 /// A program that the kernel is to load for the type `tracepoint` of its own table.
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     pub name: &'a str,
     pub license: &'a CStr,
     pub code: &'a Function,
@@ -204,7 +204,7 @@ pub struct Program<'a> {
 }
 
 /// Loads it. Into `log`, if that is not empty, the verifier writes why not.
-pub fn load_program(p: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
+pub(crate) fn load_program(p: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
     const TRACING: u32 = 26;
     const RAW_TRACEPOINT: u32 = 23;
     #[repr(C)]
@@ -259,7 +259,7 @@ pub fn load_program(p: &Program<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {
 }
 
 /// Lets a program run at its tracepoint until the result is closed.
-pub fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn attach(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Attributes {
         name: u64,
@@ -289,26 +289,26 @@ fn element<K>(command: libc::c_long, map: u32, key: Option<&K>, value: u64) -> i
 }
 
 /// Sets what is known of a task, in a map of the kind "task storage".
-pub fn set_task(map: BorrowedFd<'_>, task: &OwnedFd, value: &tracer_ebpf::Task) -> io::Result<()> {
+pub(crate) fn set_task(map: BorrowedFd<'_>, task: &OwnedFd, value: &tracer_ebpf::Task) -> io::Result<()> {
     let bytes = value.bytes();
     element(MAP_UPDATE_ELEM, number(map), Some(&task.as_raw_fd()), bytes.as_ptr() as u64)
 }
 
 /// What is known of a task; an error when nothing is.
-pub fn get_task(map: BorrowedFd<'_>, task: &OwnedFd) -> io::Result<tracer_ebpf::Task> {
+pub(crate) fn get_task(map: BorrowedFd<'_>, task: &OwnedFd) -> io::Result<tracer_ebpf::Task> {
     let mut bytes = [0u8; tracer_ebpf::Task::SIZE];
     element(MAP_LOOKUP_ELEM, number(map), Some(&task.as_raw_fd()), bytes.as_mut_ptr() as u64)?;
     tracer_ebpf::Task::read(&bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// What a map of numbers has for `key`, and of which size that is: LOST.
-pub fn count(map: BorrowedFd<'_>, key: u32) -> Option<u64> {
+pub(crate) fn count(map: BorrowedFd<'_>, key: u32) -> Option<u64> {
     let mut value = 0u64;
     element(MAP_LOOKUP_ELEM, number(map), Some(&key), &raw mut value as u64).ok().map(|()| value)
 }
 
 /// The keys of a map of numbers.
-pub fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
+pub(crate) fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
     let mut keys: Vec<u32> = Vec::new();
     loop {
         let mut next = 0u32;
@@ -322,7 +322,7 @@ pub fn keys(map: BorrowedFd<'_>) -> Vec<u32> {
 }
 
 /// Removes a key from a map of numbers.
-pub fn remove(map: BorrowedFd<'_>, key: u32) {
+pub(crate) fn remove(map: BorrowedFd<'_>, key: u32) {
     // It may not be there.
     let _ = element(MAP_DELETE_ELEM, number(map), Some(&key), 0);
 }

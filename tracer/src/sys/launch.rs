@@ -39,13 +39,13 @@ pub enum LaunchError {
 }
 
 /// A launched command: it is blocked in its first `execve` until the listener is served.
-pub struct Launched {
+pub(crate) struct Launched {
     pub pid: i32,
     pub way: Way,
 }
 
 /// How the command's calls reach us.
-pub enum Way {
+pub(crate) enum Way {
     /// It has installed this listener.
     Listener(Listener),
     /// It waits for a byte here, to be attached to first.
@@ -53,14 +53,14 @@ pub enum Way {
 }
 
 /// What the child gets as some of its standard descriptors instead of what this process has there.
-pub struct Replace<'a> {
+pub(crate) struct Replace<'a> {
     pub by: BorrowedFd<'a>,
     pub targets: &'a [i32],
 }
 
 /// Forks, installs `filter` in the child and lets it `execve` `program`; without a filter, the child waits to be told
 /// to. Must be called while the process has one thread.
-pub fn launch(
+pub(crate) fn launch(
     program: &Path,
     argv: &[&OsStr],
     env: &[(&OsStr, &OsStr)],
@@ -156,7 +156,7 @@ fn hand_over(socket: &OwnedFd, filter: &Program<'_>) -> bool {
 impl Launched {
     /// Ends it before it has executed anything. Who has no listener any more fails in every call, and dies of that, if
     /// not of the signal.
-    pub fn abandon(self) {
+    pub(crate) fn abandon(self) {
         signals::send(self.pid, Signal::SIGKILL);
         drop(self.way);
         wait(self.pid);

@@ -16,7 +16,7 @@ const PATH_MAX: usize = 4096;
 static BY_FILE: AtomicBool = AtomicBool::new(false);
 
 /// Copies up to `buf.len()` bytes from `addr` of task `tid`; returns how many could be read.
-pub fn read(tid: i32, addr: u64, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read(tid: i32, addr: u64, buf: &mut [u8]) -> io::Result<usize> {
     by_call_or_file(tid, OFlags::RDONLY, |file| match file {
         None => read_by_call(tid, addr, buf),
         Some(f) => Ok(rustix::io::pread(f, &mut *buf, addr)?),
@@ -80,12 +80,12 @@ fn read_cstr(tid: i32, mut addr: u64, max: usize) -> io::Result<Option<Vec<u8>>>
 }
 
 /// A path argument; `Ok(None)` when it is longer than the kernel would accept.
-pub fn read_path(tid: i32, addr: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_path(tid: i32, addr: u64) -> io::Result<Option<Vec<u8>>> {
     read_cstr(tid, addr, PATH_MAX)
 }
 
 /// A NULL-terminated array of strings, as `execve` takes it. A null pointer is an empty array (execve(2)).
-pub fn read_strings(tid: i32, addr: u64) -> io::Result<Vec<Vec<u8>>> {
+pub(crate) fn read_strings(tid: i32, addr: u64) -> io::Result<Vec<Vec<u8>>> {
     /// `MAX_ARG_STRLEN`: the kernel's limit for one string.
     const MAX_ARG: usize = 131_072;
     let mut out = Vec::new();
@@ -117,7 +117,7 @@ pub fn read_strings(tid: i32, addr: u64) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// One `u64` of the task's memory.
-pub fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
+pub(crate) fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
     let mut b = [0; 8];
     if read(tid, addr, &mut b)? < 8 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -126,12 +126,12 @@ pub fn read_u64(tid: i32, addr: u64) -> io::Result<u64> {
 }
 
 /// Writes one `u64` into the task's memory.
-pub fn write_u64(tid: i32, addr: u64, value: u64) -> io::Result<()> {
+pub(crate) fn write_u64(tid: i32, addr: u64, value: u64) -> io::Result<()> {
     write(tid, addr, &value.to_ne_bytes())
 }
 
 /// Writes `bytes`, all of them, into the task's memory.
-pub fn write(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(tid: i32, addr: u64, bytes: &[u8]) -> io::Result<()> {
     let n = by_call_or_file(tid, OFlags::RDWR, |file| match file {
         None => write_by_call(tid, addr, bytes),
         Some(f) => Ok(rustix::io::pwrite(f, bytes, addr)?),

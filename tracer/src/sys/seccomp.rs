@@ -63,7 +63,7 @@ const RESP_FLAG_CONTINUE: u32 = 1;
 /// One blocked system call: who, which number, which arguments.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// The cookie that an answer must carry.
     pub id: u64,
     /// Thread id of the blocked task, in the supervisor's pid namespace; 0 if it cannot be named.
@@ -79,7 +79,7 @@ pub struct Notification {
 }
 
 impl Notification {
-    pub fn of(id: u64, tid: u32, nr: i32, arch: u32, args: [u64; 6]) -> Self {
+    pub(crate) fn of(id: u64, tid: u32, nr: i32, arch: u32, args: [u64; 6]) -> Self {
         Self { id, tid, flags: 0, nr, arch, instruction_pointer: 0, args }
     }
 }
@@ -128,10 +128,10 @@ impl Argument for AddFd {
 
 /// The supervisor's end of a seccomp filter.
 #[derive(Debug)]
-pub struct Listener(OwnedFd);
+pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
-    pub fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(fd)
     }
 
@@ -142,21 +142,21 @@ impl Listener {
     }
 
     /// Asks the kernel to hand a call over on the same processor (Linux 6.6): the task sleeps anyway while we work.
-    pub fn wake_synchronously(&self) {
+    pub(crate) fn wake_synchronously(&self) {
         const NOTIF_SET_FLAGS: libc::c_ulong = 0x4008_2104;
         const FD_SYNC_WAKE_UP: libc::c_ulong = 1;
         // SAFETY: an integer argument. Older kernels refuse, and nothing is lost.
         unsafe { libc::ioctl(self.0.as_raw_fd(), NOTIF_SET_FLAGS, FD_SYNC_WAKE_UP) };
     }
 
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         use std::os::fd::AsFd;
         self.0.as_fd()
     }
 
     /// Waits for the next blocked call. `Ok(None)` means "ask again" (the task died, or a signal came);
     /// an error means that the listener has no users left.
-    pub fn receive(&self) -> io::Result<Option<Notification>> {
+    pub(crate) fn receive(&self) -> io::Result<Option<Notification>> {
         // The kernel demands zeros.
         let mut n = Notification::default();
         match self.ioctl(&mut n) {
@@ -169,7 +169,7 @@ impl Listener {
     }
 
     /// As [`Listener::receive`], and also notices on older kernels that there are no users left.
-    pub fn wait(&self) -> io::Result<Option<Notification>> {
+    pub(crate) fn wait(&self) -> io::Result<Option<Notification>> {
         use rustix::event::{PollFd, PollFlags, poll};
         let mut p = [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)];
         poll(&mut p, None)?;
@@ -180,7 +180,7 @@ impl Listener {
     }
 
     /// The first call of all.
-    pub fn first(&self) -> io::Result<Notification> {
+    pub(crate) fn first(&self) -> io::Result<Notification> {
         loop {
             if let Some(n) = self.wait()? {
                 return Ok(n);
@@ -189,7 +189,7 @@ impl Listener {
     }
 
     /// Has the filter no users left?
-    pub fn is_orphaned(&self) -> bool {
+    pub(crate) fn is_orphaned(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, poll};
         let mut p = [PollFd::from_borrowed_fd(self.fd(), PollFlags::IN)];
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -197,12 +197,12 @@ impl Listener {
     }
 
     /// Lets the call happen. A task that died meanwhile is no error.
-    pub fn proceed(&self, id: u64) {
+    pub(crate) fn proceed(&self, id: u64) {
         self.respond(Response { id, val: 0, error: 0, flags: RESP_FLAG_CONTINUE });
     }
 
     /// Makes the call fail with `errno`.
-    pub fn fail(&self, id: u64, errno: i32) {
+    pub(crate) fn fail(&self, id: u64, errno: i32) {
         self.respond(Response { id, val: 0, error: -errno, flags: 0 });
     }
 
@@ -211,13 +211,19 @@ impl Listener {
     }
 
     /// Is the task still blocked in this very call? Must be asked after its memory was read.
-    pub fn is_valid(&self, id: u64) -> bool {
+    pub(crate) fn is_valid(&self, id: u64) -> bool {
         self.ioctl(&mut Cookie(id)).is_ok()
     }
 
     /// Installs `source` as descriptor `target` of the blocked task, replacing what is there, atomically
     /// and safely under `vfork`.
-    pub fn install_fd(&self, id: u64, source: BorrowedFd<'_>, target: i32, close_on_exec: bool) -> io::Result<()> {
+    pub(crate) fn install_fd(
+        &self,
+        id: u64,
+        source: BorrowedFd<'_>,
+        target: i32,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
         let mut add = AddFd {
             id,
             flags: ADDFD_FLAG_SETFD,

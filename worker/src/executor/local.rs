@@ -17,8 +17,8 @@ use cache::{CacheHandle, FileStat, PathBytes};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tracer::request::{Descriptors, Stdin};
 use tracer::{Access, ExecTicket, ExitTicket, Op, Scope};
+use tracer::{Descriptors, Stdin};
 
 /// What a local executor is given.
 pub struct Setting {
@@ -99,7 +99,7 @@ impl Local {
     }
 
     /// Why the command of a held process cannot be cached, as far as that is known before it runs.
-    pub fn obstacle(&self, t: &ExecTicket, d: &Descriptors, c: &tracer::request::Credentials) -> Option<String> {
+    pub fn obstacle(&self, t: &ExecTicket, d: &Descriptors, c: &tracer::Credentials) -> Option<String> {
         let by_rule = self.forbidden(&t.request.program.path, &t.request.argv).map(|why| format!("by rule: {why}"));
         by_rule.or_else(|| crate::obstacle::obstacle(&t.request, d, c, &self.born))
     }

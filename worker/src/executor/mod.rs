@@ -22,7 +22,7 @@ use crate::slots::Slot;
 use cache::{Entry, PathBytes};
 use std::sync::Arc;
 use std::time::Instant;
-use tracer::request::Descriptors;
+use tracer::Descriptors;
 use tracer::{Chunk, ExecTicket, ExitTicket};
 
 /// Runs commands.
@@ -171,7 +171,7 @@ pub(crate) struct Running {
     /// A regular file on standard input: its offset at the end is part of the result.
     pub(crate) stdin: Option<std::os::fd::OwnedFd>,
     /// Descriptors above 2 that it was given.
-    pub(crate) inherited: Vec<tracer::request::Inherited>,
+    pub(crate) inherited: Vec<tracer::Inherited>,
     /// Its place among the commands that run at once.
     pub(crate) slot: std::sync::Mutex<Option<Slot>>,
     /// Processes that run a build tool inside it.

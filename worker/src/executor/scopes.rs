@@ -11,7 +11,7 @@ use cache::PathBytes;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Instant;
-use tracer::access::StdinUse;
+use tracer::StdinUse;
 use tracer::{Access, Escape, ExecTicket, Flow, Op, Scope};
 
 /// How often each name was announced as about to be written.
@@ -247,8 +247,8 @@ impl Local {
         }
     }
 
-    pub fn fact(&self, scope: Scope, pid: i32, fact: tracer::access::Fact) {
-        use tracer::access::Fact as T;
+    pub fn fact(&self, scope: Scope, pid: i32, fact: tracer::Fact) {
+        use tracer::Fact as T;
         if let Kind::Pip(p) = self.scopes.get(scope) {
             let f = match fact {
                 T::Cwd => cache::Fact::Cwd,

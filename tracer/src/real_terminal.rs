@@ -8,16 +8,16 @@
 //! A build tool that only asks whose the terminal is (bash at its start) is told what the terminal would have said.
 
 use crate::access::EscapeKind;
+use crate::gate::Gate;
 use crate::process::{Process, Scope};
 use crate::resolve::Resolved;
-use crate::session::Inner;
 use crate::sys::seccomp::Notification;
 use crate::sys::{memory, terminal::MODES};
 use crate::{arch, task_files, terminal};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-impl Inner {
+impl Gate {
     /// The call sets the modes or the process group of what may be a terminal, or reads, directly or by another number,
     /// from what was given for output.
     pub(crate) fn terminal_taken(self: &Arc<Self>, n: Notification, p: &Process, scope: Scope) {
@@ -35,25 +35,25 @@ impl Inner {
         if !stands_in && self.outward.is_none() {
             return self.transport.proceed(n.id);
         }
-        let inner = self.clone();
+        let gate = self.clone();
         self.pool.run(Box::new(move || {
             // What it has written comes first.
             if let Some(t) = text {
                 t.flush();
             }
-            inner.outward.iter().for_each(|w| w.leave());
+            gate.outward.iter().for_each(|w| w.leave());
             for fd in task_files::fds(tid).into_iter().filter(|_| stands_in) {
                 if let Some(real) = task_files::device(tid, fd).and_then(terminal::behind) {
                     // If it cannot be had, the command goes on with what it has.
-                    let _ = inner.transport.install_fd(n.id, real.as_fd(), fd, task_files::closes_on_exec(tid, fd));
+                    let _ = gate.transport.install_fd(n.id, real.as_fd(), fd, task_files::closes_on_exec(tid, fd));
                 }
             }
-            inner.transport.proceed(n.id);
+            gate.transport.proceed(n.id);
         }));
     }
 }
 
-impl Inner {
+impl Gate {
     /// The call asks for the process group of what may be a terminal. A pip is told by its stand-in that this is none
     /// of its: else its result would depend on whether the build runs in the background.
     pub(crate) fn whose_terminal(&self, n: &Notification, p: &Process, scope: Scope) {

@@ -7,25 +7,15 @@
 
 use crate::access::{EscapeKind, Late};
 use crate::arch::Shape;
-use crate::dispatch::{Caller, TOO_DEEP, Target};
+use crate::gate::{Bases, Gate};
 use crate::meaning::{self, Step};
 use crate::observer::Observer;
 use crate::process::{Process, Scope};
-use crate::session::Inner;
-use rustc_hash::FxHashMap;
+use crate::report::{Caller, TOO_DEEP, Target};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracer_ebpf as layout;
 use tracer_ebpf::Record;
-
-/// What one record leaves for the next.
-#[derive(Default)]
-pub(crate) struct Bases {
-    /// The working directory of a task, as it was sent last.
-    cwd: FxHashMap<u32, Arc<[u8]>>,
-    /// How many records were read.
-    pub records: u64,
-}
 
 /// Names, leaf first, each with a zero byte at its end.
 fn path_of(names: &[u8]) -> Vec<u8> {
@@ -50,7 +40,7 @@ fn clock_offset() -> i128 {
     ns(ClockId::Realtime) - ns(ClockId::Monotonic)
 }
 
-impl Inner {
+impl Gate {
     /// Takes note of everything that was looked at so far.
     pub(crate) fn drain(&self) {
         let Some(observer) = self.observer() else { return };
@@ -187,8 +177,8 @@ impl Inner {
         });
         // Without the thread that reads, who waits for room in the ring would wait for ever.
         let reads = || {
-            let inner = self.clone();
-            std::thread::Builder::new().name("xl-ring".into()).spawn(move || inner.read_on()).is_ok()
+            let gate = self.clone();
+            std::thread::Builder::new().name("xl-ring".into()).spawn(move || gate.read_on()).is_ok()
         };
         let followed = match observer {
             Some(o) if *self.reading.get_or_init(reads) => o.follow(p, tid, scope, before).map_err(|e| e.to_string()),

@@ -56,7 +56,7 @@ pub(crate) struct Way {
 
 impl Front {
     /// `None` if standard error is no terminal, or others may have it: the build writes for itself then.
-    pub fn new(screen: Arc<dyn Screen>) -> Option<Self> {
+    pub(crate) fn new(screen: Arc<dyn Screen>) -> Option<Self> {
         let me = std::process::id().cast_signed();
         let real = fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).ok().filter(|fd| rustix::termios::isatty(fd))?;
         let device = task_files::device(me, 2)?;
@@ -75,12 +75,12 @@ impl Front {
     }
 
     /// The end that the build gets.
-    pub fn theirs(&self) -> BorrowedFd<'_> {
+    pub(crate) fn theirs(&self) -> BorrowedFd<'_> {
         self.stand_in.theirs.as_fd()
     }
 
     /// Begins to forward. To be called once the build has its end.
-    pub fn open(self, keeper: &Keeper) -> std::io::Result<Arc<Way>> {
+    pub(crate) fn open(self, keeper: &Keeper) -> std::io::Result<Arc<Way>> {
         let Self { screen, stand_in: StandIn { ours, theirs, size, mut line_ends }, real, device, .. } = self;
         drop(theirs);
         terminal::follow_sizes();
@@ -101,24 +101,24 @@ impl Front {
 
 impl Way {
     /// Waits until everything that the build has written is on the terminal.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.passage.flush();
     }
 
     /// Others write to the terminal from now on; what the build has written comes first.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.flush();
         self.screen.leave();
     }
 
     /// Is this the terminal, by any of its names?
-    pub fn leads_to(&self, path: &Resolved) -> bool {
+    pub(crate) fn leads_to(&self, path: &Resolved) -> bool {
         path.file_type() == Some(FileType::CharacterDevice)
             && path.state.is_some_and(|s| self.is(rustix::fs::makedev(s.stx_rdev_major, s.stx_rdev_minor)))
     }
 
     /// Is this the terminal's number, or that of `/dev/tty`?
-    pub fn is(&self, device: u64) -> bool {
+    pub(crate) fn is(&self, device: u64) -> bool {
         device == self.device || device == terminal::DEV_TTY
     }
 }

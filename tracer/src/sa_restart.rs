@@ -6,8 +6,8 @@
 //! (`sigsuspend`, `wait3` without blocking). Knows nothing of other programs: to change their handlers would be
 //! guessing at what they rely on.
 
+use crate::gate::Gate;
 use crate::process::Process;
-use crate::session::Inner;
 use crate::sys::memory;
 use crate::sys::seccomp::Notification;
 
@@ -17,7 +17,7 @@ const SHELLS: [&[u8]; 2] = [b"dash", b"busybox"];
 /// Where the flags are in `struct kernel_sigaction`.
 const FLAGS: u64 = 8;
 
-impl Inner {
+impl Gate {
     /// A process is about to say how it handles the ends of children: such a shell says that calls are to be made
     /// again.
     pub(crate) fn child_handler(&self, n: &Notification, p: &Process) {

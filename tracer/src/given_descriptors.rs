@@ -7,24 +7,16 @@
 
 use crate::access::{EscapeKind, StdinUse};
 use crate::arch;
-use crate::dispatch::Caller;
+use crate::gate::{Gate, ScopeState, WatchedStdin};
 use crate::process::{Process, Scope};
-use crate::session::{Inner, ScopeState};
+use crate::report::Caller;
 use crate::sys::seccomp::Notification;
 use crate::task_files;
 use std::sync::{Arc, Mutex};
 
-/// Standard input of a pip's root.
-pub(crate) struct WatchedStdin {
-    /// What tells it from others that a process of the pip has as descriptor 0.
-    link: Vec<u8>,
-    /// Reading it gives what cannot be known beforehand.
-    live: bool,
-}
-
-impl Inner {
+impl Gate {
     /// The scope begins, with what `pid` has as its standard input.
-    pub fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
+    pub(crate) fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
         let stdin = task_files::fd_link(pid, 0).map(|link| WatchedStdin { link, live });
         let s = ScopeState { stdin: Mutex::new(stdin), ..ScopeState::default() };
         self.scopes.write().expect("scopes").insert(scope, Arc::new(s));

@@ -99,7 +99,7 @@ fn wait_for(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
 static MARK: [u8; 16] = *b"xl can read this";
 
 /// Can `pid` be looked into, a fork of this process, made by this thread, that has not executed anything yet?
-pub fn of_fork(pid: i32) -> Result<(), Lacking> {
+pub(crate) fn of_fork(pid: i32) -> Result<(), Lacking> {
     let me = std::process::id().cast_signed();
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let handle = Pid::from_raw(pid)
