@@ -5,6 +5,7 @@
 
 use crate::access::EscapeKind;
 use crate::arch;
+use crate::calls::Call;
 use crate::gate::Gate;
 use crate::process::Found;
 use crate::sys::seccomp::Notification;
@@ -88,7 +89,7 @@ impl Gate {
                     if arch::STDIN_ASKERS.iter().any(|(asks, _)| *asks == nr) {
                         self.stdin_used(&n, &p, scope);
                     }
-                    return self.call(&n, &p, scope, name, shape);
+                    return self.call(Call { note: &n, process: &p, scope, name, shape });
                 }
                 None if nr.cast_unsigned() > arch::HIGHEST_KNOWN => {
                     self.escape(Some(scope), EscapeKind::UnknownCall, format!("number {nr}"));

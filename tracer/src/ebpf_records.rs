@@ -11,7 +11,7 @@ use crate::gate::{Bases, Gate};
 use crate::meaning::{self, Step};
 use crate::observer::Observer;
 use crate::process::{Process, Scope};
-use crate::report::{Caller, TOO_DEEP, Target};
+use crate::report::{Caller, Named, TOO_DEEP, Target};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tracer_ebpf as layout;
@@ -119,12 +119,13 @@ impl Gate {
             e if e == -libc::ENOENT => Some(false),
             _ => None,
         };
-        if !self.is_news(scope, (pid, r.execs), &op, follow, &base, raw, || found.filter(|f| *f).map(|_| r.inode)) {
+        let named = Named { base: &base, raw, follow };
+        if !self.is_news(scope, (pid, r.execs), &op, &named, || found.filter(|f| *f).map(|_| r.inode)) {
             return;
         }
         let late = Late { time: i128::from(r.time) + offset, found, inode: r.inode };
         // Nothing can be refused or delayed any more.
-        let _ = self.access(&Caller::Gone { pid, cwd, target, late }, scope, name, op, &base, raw, follow);
+        let _ = self.access(&Caller::Gone { pid, cwd, target, late }, scope, name, op, &named);
     }
 
     /// A call that moved directories or links has happened: believe nothing that was seen before.

@@ -11,6 +11,7 @@
 
 mod access;
 mod arch;
+mod calls;
 mod capture;
 mod descriptors;
 mod dispatch;

@@ -82,6 +82,12 @@ pub(crate) fn has(flags: u64, bits: i32) -> bool {
     flags & u64::from(bits.cast_unsigned()) != 0
 }
 
+/// Is one of these arguments of setresuid(2) or its like another id than `own`? -1 leaves an id as it is; bash sets those
+/// that it has.
+pub(crate) fn changes_ids(args: &[u64], own: u32) -> bool {
+    args.iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own)
+}
+
 /// Are these the permissions of a thing that is nobody else's?
 fn is_private(mode: u64) -> bool {
     mode & 0o077 == 0
@@ -180,6 +186,14 @@ mod tests {
         check("lsetxattr", none, &[(Op::SetMeta(Meta::Attribute), false)]);
         check("removexattr", none, &[(Op::SetMeta(Meta::NoAttribute), true)]);
         check("truncate", none, &[(Op::Truncate, true)]);
+    }
+
+    #[test]
+    fn ids_that_one_has_anyway_are_no_change() {
+        let same = u64::from(u32::MAX);
+        assert!(!changes_ids(&[same, 1000, u64::MAX], 1000));
+        assert!(changes_ids(&[same, 0], 1000));
+        assert!(!changes_ids(&[], 1000));
     }
 
     /// Where the operands are is right for every call that has a name among its arguments: the man page's order.

@@ -1,16 +1,12 @@
-//! From a blocked system call to a reported access: operands read, path resolved, supervisor asked, call let go.
+//! From a path that a task has named to a reported access: path resolved, state looked up, supervisor asked.
 //!
-//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`]. Calls
-//! that are told of afterwards take another way here; see [`crate::late`].
+//! Two ways lead here: a call that is blocked ([`crate::calls`]), and a look that a record of the eBPF programs tells of
+//! ([`crate::ebpf_records`]), whose task has gone on. [`Caller`] is the difference.
 
-use crate::access::{Access, Escape, EscapeKind, Late, Op, StdinUse};
-use crate::arch::{self, At, Shape};
+use crate::access::{Access, EscapeKind, Late, Op, StdinUse};
 use crate::gate::{Flow, Gate};
-use crate::meaning::{self, Step};
 use crate::process::{Process, Scope};
 use crate::resolve::Resolved;
-use crate::sys::memory;
-use crate::sys::seccomp::Notification;
 use crate::task_files;
 use rustix::fs::FileType;
 use std::sync::Arc;
@@ -56,241 +52,23 @@ impl Caller<'_> {
     }
 }
 
-/// The directory that a path argument is relative to, and the argument.
-pub(crate) type Operand = (Arc<[u8]>, Vec<u8>);
+/// A path as a task has named it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// The directory that it is relative to.
+    pub base: &'a [u8],
+    pub raw: &'a [u8],
+    /// A symbolic link as the last component is followed.
+    pub follow: bool,
+}
 
-impl Gate {
-    /// The directory that a path argument is relative to, and the argument. `Err` says why not.
-    pub(crate) fn operand(&self, n: &Notification, p: &Process, at: At) -> Result<Option<Operand>, &'static str> {
-        let tid = n.tid.cast_signed();
-        let address = n.args[at.1 as usize];
-        let raw = match memory::read_path(tid, address) {
-            Ok(Some(raw)) => raw,
-            // The kernel will refuse the call: too long, or a bad or null pointer.
-            Ok(None) => return Ok(None),
-            Err(e) if e.raw_os_error() == Some(libc::EFAULT) => return Ok(None),
-            Err(_) if !self.transport.is_valid(n.id) => return Ok(None),
-            Err(_) => return Err("its memory cannot be read"),
-        };
-        if raw.first() == Some(&b'/') {
-            return Ok(Some((Arc::from(&b"/"[..]), raw)));
-        }
-        let dirfd = at.0.map_or(libc::AT_FDCWD, |i| n.args[i as usize] as i32);
-        let base = if dirfd == libc::AT_FDCWD {
-            self.cwd(p, tid).ok_or("its working directory is gone")?
-        } else {
-            match task_files::fd_path(tid, dirfd) {
-                Some(d) => d.into(),
-                None if task_files::is_too_deep(tid, dirfd) => return Err(TOO_DEEP),
-                // Not a directory, or not open: the call fails. Or a deleted directory: nothing can be found there.
-                None => return Ok(None),
-            }
-        };
-        Ok(Some((base, raw)))
-    }
-
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        shape: Shape,
-    ) {
-        match self.report(n, p, scope, name, shape) {
-            Flow::Go => self.transport.proceed(n.id),
-            Flow::Refuse => self.transport.fail(n.id, libc::EACCES),
-            Flow::After(job) => {
-                let (gate, id) = (self.clone(), n.id);
-                self.pool.run(Box::new(move || {
-                    job();
-                    gate.transport.proceed(id);
-                }));
-            }
-        }
-    }
-
-    fn report(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, shape: Shape) -> Flow {
-        let reads = self.supervisor.observes_reads(scope);
-        let arg = |i: u8| n.args[i as usize];
-        let one = |at, op, follow| self.one(n, p, scope, name, at, op, follow, reads);
-        if let Some(s) = meaning::look(shape, arg) {
-            return one(s.at, s.op, s.follow);
-        }
-        match shape {
-            Shape::OpenHow(at, how) => match memory::read_u64(n.tid.cast_signed(), n.args[how as usize]) {
-                Ok(flags) => {
-                    // Of `struct open_how`, the third number; RESOLVE_IN_ROOT makes `/` another directory (openat2(2)).
-                    const RESOLVE: (u64, u64) = (16, 0x10);
-                    let resolve = memory::read_u64(n.tid.cast_signed(), n.args[how as usize].wrapping_add(RESOLVE.0));
-                    if resolve.is_ok_and(|r| r & RESOLVE.1 != 0) {
-                        self.escape(Some(scope), EscapeKind::Namespace, name);
-                    }
-                    let (op, follow) = meaning::open(flags, 0o777);
-                    one(at, op, follow)
-                }
-                Err(_) => {
-                    self.escape(Some(scope), EscapeKind::Unreadable, name);
-                    Flow::Go
-                }
-            },
-            Shape::SetTimes(at, f, times) => {
-                let now = self.sets_now(n, n.args[times as usize]);
-                if n.args[at.1 as usize] == 0 {
-                    return self.on_fd(
-                        n,
-                        p,
-                        scope,
-                        name,
-                        at.0.map_or(0, |i| n.args[i as usize]) as i32,
-                        Op::SetTimes { now },
-                    );
-                }
-                one(at, Op::SetTimes { now }, meaning::follows(f, arg))
-            }
-            Shape::SetMetaFd(meta) => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::SetMeta(meta)),
-            Shape::AttributesFd if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Attributes),
-            Shape::TruncateFd => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::Truncate),
-            Shape::List if reads => self.on_fd(n, p, scope, name, n.args[0] as i32, Op::List),
-            Shape::List | Shape::AttributesFd => Flow::Go,
-            Shape::Rename(.., flags) => {
-                if flags.is_some_and(|i| meaning::has(arg(i), libc::RENAME_EXCHANGE.cast_signed())) {
-                    self.escape(Some(scope), EscapeKind::UnknownCall, "renameat2 with RENAME_EXCHANGE");
-                }
-                self.all(n, p, scope, name, meaning::changes(shape, arg))
-            }
-            Shape::Creat(_)
-            | Shape::Unlink(_)
-            | Shape::Make(..)
-            | Shape::MakeDirectory(..)
-            | Shape::SetMeta(..)
-            | Shape::Truncate(_)
-            | Shape::Link(..) => self.all(n, p, scope, name, meaning::changes(shape, arg)),
-            Shape::Chdir(at) => {
-                // It changes only after this; the next call reads it again.
-                let flow = match at {
-                    Some(at) if reads => one(at, Op::Chdir, true),
-                    _ => Flow::Go,
-                };
-                p.moving.store(n.tid.cast_signed(), Ordering::Release);
-                p.cwd.lock().expect("cwd").take();
-                flow
-            }
-            Shape::Fact(fact) => {
-                if reads {
-                    self.supervisor.fact(scope, p.pid, fact);
-                }
-                Flow::Go
-            }
-            Shape::Socket(address, length) => {
-                self.socket(n, scope, name, n.args[address as usize], n.args[length as usize])
-            }
-            Shape::Message(header) => {
-                // `struct msghdr` begins with the address and its length.
-                let tid = n.tid.cast_signed();
-                let at = n.args[header as usize];
-                match (memory::read_u64(tid, at), memory::read_u64(tid, at + 8)) {
-                    (Ok(address), Ok(length)) if address != 0 => {
-                        self.socket(n, scope, name, address, length & 0xffff_ffff)
-                    }
-                    _ => Flow::Go,
-                }
-            }
-            Shape::Seccomp => {
-                const NEW_LISTENER: i32 = 1 << 3;
-                if meaning::has(arg(1), NEW_LISTENER) {
-                    self.escape(Some(scope), EscapeKind::Listener, "");
-                }
-                Flow::Go
-            }
-            Shape::Signal(to) => {
-                let to = n.args[to as usize] as i32;
-                if to <= 0 || self.processes.target(to).is_none_or(|t| t.scope() != scope) {
-                    self.escape(Some(scope), EscapeKind::Signal, "");
-                }
-                Flow::Go
-            }
-            Shape::Ids(count, groups) => {
-                let own =
-                    if groups { rustix::process::getegid().as_raw() } else { rustix::process::geteuid().as_raw() };
-                // -1 leaves an id as it is; bash sets those that it has.
-                if n.args[..count as usize].iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own) {
-                    self.escape(Some(scope), EscapeKind::Rights, name);
-                }
-                Flow::Go
-            }
-            Shape::Escape(kind) => {
-                self.escape(Some(scope), kind, name);
-                Flow::Go
-            }
-            Shape::Open(..) | Shape::Stat(..) | Shape::Attributes(..) | Shape::Readlink(_) => unreachable!("a look"),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    fn one(
-        &self,
-        n: &Notification,
-        p: &Arc<Process>,
-        scope: Scope,
-        name: &'static str,
-        at: At,
-        op: Op,
-        follow: bool,
-        reads: bool,
-    ) -> Flow {
-        let writes = op.writes();
-        if !writes && !reads {
-            return Flow::Go;
-        }
-        let (base, raw) = match self.operand(n, p, at) {
-            Ok(Some(o)) => o,
-            Ok(None) => return Flow::Go,
-            Err(why) => {
-                self.escape(Some(scope), EscapeKind::Unreadable, why);
-                return Flow::Go;
-            }
-        };
-        let caller = Caller::Blocked { tid: n.tid.cast_signed(), process: p };
-        if raw.is_empty() {
-            // AT_EMPTY_PATH: the descriptor itself, whose open was seen.
-            return if writes || op == Op::Attributes {
-                self.access(&caller, scope, name, op, &base, b".", true)
-            } else {
-                Flow::Go
-            };
-        }
-        let answer = || crate::resolve::inode(&base, &raw, follow);
-        if !writes && !self.is_news(scope, (p.pid, p.execs.load(Ordering::Relaxed)), &op, follow, &base, &raw, answer) {
-            return Flow::Go;
-        }
-        let flow = self.access(&caller, scope, name, op, &base, &raw, follow);
-        if let (Flow::Refuse, Some(s)) = (&flow, self.scope_state(scope)) {
-            // The next try is to be refused, too.
-            s.seen.lock().expect("seen").clear();
-        }
-        flow
-    }
-
-    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and
-    /// those with another `answer` than the one before, since somebody else may make, replace or remove what a program
-    /// waits for. `program` is a process, and which of its programs it runs.
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    pub(crate) fn is_news(
-        &self,
-        scope: Scope,
-        program: (i32, u32),
-        op: &Op,
-        follow: bool,
-        base: &[u8],
-        raw: &[u8],
-        answer: impl FnOnce() -> Option<u64>,
-    ) -> bool {
+impl Named<'_> {
+    /// What makes two looks of one program the same; `None` if each counts.
+    fn look(&self, program: (i32, u32), op: &Op) -> Option<Box<[u8]>> {
         // Each look at a device may show something else.
-        if raw.starts_with(b"/dev/") {
-            return true;
+        if self.raw.starts_with(b"/dev/") {
+            return None;
         }
-        let Some(s) = self.scope_state(scope) else { return true };
         let tag = match op {
             Op::OpenRead { content: true } => 1,
             Op::OpenRead { content: false } => 2,
@@ -298,34 +76,59 @@ impl Gate {
             Op::Stat => 4,
             Op::Chdir => 5,
             Op::Attributes => 6,
-            _ => return true,
+            _ => return None,
         };
-        let mut key = Vec::with_capacity(base.len() + raw.len() + 11);
+        let mut key = Vec::with_capacity(self.base.len() + self.raw.len() + 11);
         key.extend_from_slice(&program.0.to_ne_bytes());
         key.extend_from_slice(&program.1.to_ne_bytes());
-        key.extend_from_slice(&[tag, u8::from(follow)]);
-        if raw.first() != Some(&b'/') {
-            key.extend_from_slice(base);
+        key.extend_from_slice(&[tag, u8::from(self.follow)]);
+        if self.raw.first() != Some(&b'/') {
+            key.extend_from_slice(self.base);
         }
         key.push(0);
-        key.extend_from_slice(raw);
+        key.extend_from_slice(self.raw);
+        Some(key.into())
+    }
+}
+
+impl Op {
+    /// The same, if there is what it needs. What is not there cannot be changed, and where no directory is nothing can
+    /// be made: the call can only fail, and all that it shows is that. That something could be made there depends on
+    /// the directory, not on the name: `path` is then what is there instead of it.
+    fn if_possible(self, path: &mut Resolved) -> Self {
+        let makes = matches!(self, Self::Create { .. } | Self::OpenWrite { creates: true, .. });
+        let can = !self.writes() || path.state.is_some() || makes && !path.nowhere;
+        if path.nowhere && makes {
+            let cut = path.path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
+            path.path = path.path[..cut].into();
+            path.state = crate::resolve::lstat(&path.path);
+        }
+        if can { self } else { Self::Stat }
+    }
+}
+
+impl Gate {
+    /// Most looks repeat (cc1 resolves every include directory anew): of one program the tracer reports the first, and
+    /// those with another `answer` than the one before, since somebody else may make, replace or remove what a program
+    /// waits for. `program` is a process, and which of its programs it runs.
+    pub(crate) fn is_news(
+        &self,
+        scope: Scope,
+        program: (i32, u32),
+        op: &Op,
+        named: &Named<'_>,
+        answer: impl FnOnce() -> Option<u64>,
+    ) -> bool {
+        let Some(s) = self.scope_state(scope) else { return true };
+        let Some(key) = named.look(program, op) else { return true };
         let answer = answer();
-        s.seen.lock().expect("seen").insert(key.into(), answer) != Some(answer)
+        s.seen.lock().expect("seen").insert(key, answer) != Some(answer)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it")]
-    pub(crate) fn access(
-        &self,
-        who: &Caller<'_>,
-        scope: Scope,
-        call: &'static str,
-        op: Op,
-        base: &[u8],
-        raw: &[u8],
-        follow: bool,
-    ) -> Flow {
-        let mut path = self.resolver.resolve(base, raw, follow);
-        if path.path.len().max(base.len() + raw.len()) >= libc::PATH_MAX as usize {
+    /// Reports that `who` does `op` to what it has named.
+    pub(crate) fn access(&self, who: &Caller<'_>, scope: Scope, call: &'static str, op: Op, named: &Named<'_>) -> Flow {
+        let mut path = self.resolver.resolve(named.base, named.raw, named.follow);
+        if path.path.len().max(named.base.len() + named.raw.len()) >= libc::PATH_MAX as usize {
             // It has a name for whoever stands near it, and none that we could use.
             self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
             return Flow::Go;
@@ -337,7 +140,7 @@ impl Gate {
                 if let (Some(rest), Some(real)) = (path.path.strip_prefix(magic), real)
                     && rest.first() == Some(&b'/')
                 {
-                    path = self.resolver.resolve(&real, &rest[1..], follow);
+                    path = self.resolver.resolve(&real, &rest[1..], named.follow);
                     break;
                 }
             }
@@ -351,22 +154,13 @@ impl Gate {
             let below = below.to_vec();
             match (self.target(who, scope, fd), who) {
                 (Some(real), Caller::Blocked { .. }) if !below.is_empty() => {
-                    path = self.resolver.resolve(&real, &below, follow)
+                    path = self.resolver.resolve(&real, &below, named.follow)
                 }
                 (Some(real), _) => path = self.resolver.resolve(b"/", &real, false),
                 (None, _) => return Flow::Go,
             }
         }
-        // What is not there cannot be changed, and where no directory is nothing can be made: the call can only fail,
-        // and all that it shows is that.
-        let makes = matches!(op, Op::Create { .. } | Op::OpenWrite { creates: true, .. });
-        let op = if op.writes() && path.state.is_none() && (path.nowhere || !makes) { Op::Stat } else { op };
-        if path.nowhere && makes {
-            // That something could be made there depends on the directory, not on the name.
-            let cut = path.path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1);
-            path.path = path.path[..cut].into();
-            path.state = crate::resolve::lstat(&path.path);
-        }
+        let op = op.if_possible(&mut path);
         if let (true, Caller::Blocked { tid, process }) = (op.writes(), who) {
             self.about_to_write(*tid, process, scope, &op, &path);
         }
@@ -427,78 +221,12 @@ impl Gate {
         }
     }
 
-    fn on_fd(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, fd: i32, op: Op) -> Flow {
-        let tid = n.tid.cast_signed();
-        match task_files::fd_path(tid, fd) {
-            Some(path) => self.access(&Caller::Blocked { tid, process: p }, scope, name, op, b"/", &path, false),
-            None => self.nameless(tid, scope, fd),
-        }
-    }
-
     /// A descriptor without a path is no file of the tree, unless the path is only too long.
-    fn nameless(&self, tid: i32, scope: Scope, fd: i32) -> Flow {
+    pub(crate) fn nameless(&self, tid: i32, scope: Scope, fd: i32) -> Flow {
         if task_files::is_too_deep(tid, fd) {
             self.escape(Some(scope), EscapeKind::Unreadable, TOO_DEEP);
         }
         Flow::Go
-    }
-
-    /// A call that changes names or files: what happens to a source, then to the target.
-    fn all(&self, n: &Notification, p: &Arc<Process>, scope: Scope, name: &'static str, steps: Vec<Step>) -> Flow {
-        let mut flows = Vec::new();
-        if let [Step { at, follow, .. }, _, ..] = &steps[..]
-            && let Ok(Some((base, raw))) = self.operand(n, p, *at)
-            && !raw.is_empty()
-            && self.resolver.resolve(&base, &raw, *follow).state.is_none()
-            && !raw.starts_with(b"/proc/")
-        {
-            // Nothing can be moved or linked that is not there.
-            return self.one(n, p, scope, name, *at, Op::Stat, *follow, true);
-        }
-        for Step { at, op, follow } in steps {
-            match self.one(n, p, scope, name, at, op, follow, true) {
-                Flow::Go => {}
-                Flow::After(job) => flows.push(job),
-                Flow::Refuse => return Flow::Refuse,
-            }
-        }
-        if flows.is_empty() { Flow::Go } else { Flow::After(Box::new(move || flows.into_iter().for_each(|j| j()))) }
-    }
-
-    /// Do these times mean "now"? (utimensat(2): a null pointer, or `UTIME_NOW` / `UTIME_OMIT`.)
-    fn sets_now(&self, n: &Notification, times: u64) -> bool {
-        const UTIME_NOW: u64 = (1 << 30) - 1;
-        const UTIME_OMIT: u64 = (1 << 30) - 2;
-        if times == 0 {
-            return true;
-        }
-        // The second timespec is the modification time; its second half the nanoseconds.
-        n.nr == arch::UTIMENSAT
-            && memory::read_u64(n.tid.cast_signed(), times + 24).is_ok_and(|ns| ns == UTIME_NOW || ns == UTIME_OMIT)
-    }
-
-    fn socket(&self, n: &Notification, scope: Scope, name: &str, address: u64, length: u64) -> Flow {
-        let mut b = [0u8; 110];
-        let length = usize::try_from(length).unwrap_or(b.len()).min(b.len());
-        let got = memory::read(n.tid.cast_signed(), address, &mut b[..length]).unwrap_or(0);
-        let family = i32::from(u16::from_ne_bytes([b[0], b[1]]));
-        let detail = match family {
-            _ if got < 2 => name.to_owned(),
-            libc::AF_NETLINK => return Flow::Go,
-            libc::AF_UNIX => {
-                let path: Vec<u8> = b[2..got].iter().copied().take_while(|c| *c != 0).collect();
-                // The name service cache daemon: the C library asks, and goes on without it.
-                if path.starts_with(b"/var/run/nscd/") || path.starts_with(b"/run/nscd/") {
-                    return Flow::Go;
-                }
-                format!("{name} to {}", String::from_utf8_lossy(&path))
-            }
-            libc::AF_INET => {
-                format!("{name} to {}.{}.{}.{}:{}", b[4], b[5], b[6], b[7], u16::from_be_bytes([b[2], b[3]]))
-            }
-            f => format!("{name}, address family {f}"),
-        };
-        self.supervisor.connects(scope, Escape { kind: EscapeKind::Network, detail })
     }
 }
 
@@ -507,4 +235,73 @@ fn descriptor(rest: &[u8]) -> Option<(i32, &[u8])> {
     let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
     let fd = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
     Some((fd, rest[end..].strip_prefix(b"/").unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Made;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn looks_are_the_same_if_everything_is() {
+        let named = |base: &'static str, raw: &'static str, follow| Named {
+            base: base.as_bytes(),
+            raw: raw.as_bytes(),
+            follow,
+        };
+        let first = named("/a", "b", true).look((1, 0), &Op::Stat);
+        assert!(first.is_some());
+        assert_eq!(named("/a", "b", true).look((1, 0), &Op::Stat), first);
+        for (other, program, op) in [
+            (named("/a", "b", false), (1, 0), Op::Stat),
+            (named("/", "b", true), (1, 0), Op::Stat),
+            (named("/a", "c", true), (1, 0), Op::Stat),
+            (named("/a", "b", true), (2, 0), Op::Stat),
+            (named("/a", "b", true), (1, 1), Op::Stat),
+            (named("/a", "b", true), (1, 0), Op::Chdir),
+            (named("/a/b", "", true), (1, 0), Op::Stat),
+        ] {
+            assert_ne!(other.look(program, &op), first, "{other:?} {program:?} {op:?}");
+        }
+        // An absolute name does not depend on the directory; a device and a listing show something else each time.
+        let absolute = |base| named(base, "/b", true).look((1, 0), &Op::Readlink);
+        assert_eq!(absolute("/x"), absolute("/y"));
+        assert_eq!(named("/a", "/dev/random", true).look((1, 0), &Op::Stat), None);
+        assert_eq!(named("/a", "b", true).look((1, 0), &Op::List), None);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_a_look() {
+        let t = tempfile::tempdir().expect("a directory");
+        let root = t.path().canonicalize().expect("its name");
+        std::fs::write(root.join("file"), "").expect("a file");
+        let remove = Op::Remove { moved: false };
+        let create = Op::Create { how: Made::Directory, exclusive: true, private: false };
+        let modify = Op::OpenWrite { keeps: true, creates: false, exclusive: false, private: false };
+        for (name, op, expected, ends) in [
+            ("file", remove.clone(), remove.clone(), "file"),
+            ("none", remove, Op::Stat, "none"),
+            ("none", modify, Op::Stat, "none"),
+            ("none", create.clone(), create.clone(), "none"),
+            ("file", create.clone(), create.clone(), "file"),
+            // Whether something can be made there, what should be the directory tells.
+            ("none/new", create.clone(), Op::Stat, "none"),
+            ("file/new", create, Op::Stat, "file"),
+            ("none/new", Op::Readlink, Op::Readlink, "none/new"),
+        ] {
+            let whole = |n: &str| root.join(n).as_os_str().as_bytes().to_vec();
+            let mut path = crate::resolve::Resolver::default().resolve(b"/", &whole(name), false);
+            let done = op.clone().if_possible(&mut path);
+            assert_eq!((done, &*path.path), (expected, &*whole(ends)), "{op:?} of {name}");
+        }
+    }
+
+    #[test]
+    fn descriptors_are_found_in_names() {
+        assert_eq!(descriptor(b"3"), Some((3, &b""[..])));
+        assert_eq!(descriptor(b"12/a/b"), Some((12, &b"a/b"[..])));
+        assert_eq!(descriptor(b""), None);
+        assert_eq!(descriptor(b"3x"), None);
+    }
 }
