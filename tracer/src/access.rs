@@ -226,7 +226,8 @@ pub struct Access {
     pub path: Resolved,
     /// Name of the system call: evidence to show to people. What the call does is `op`.
     pub call: &'static str,
-    /// Told after it happened: `path.state` is what is there now, and this is what is known of then.
+    /// Set if the access was reported after it happened: `path.state` is what is there now, and this is what is known
+    /// of the moment itself.
     pub late: Option<Late>,
 }
 

@@ -1,9 +1,9 @@
-//! From a blocked system call to what it does: operands are read, each thing that it does to a path is reported, and the
-//! call is let go, refused, or let go after something else.
+//! From a blocked system call to what it does: operands are read, each thing that it does to a path is reported, and
+//! the call is let go, refused, or let go after something else.
 //!
-//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`] and from
-//! [`crate::meaning`]; from a path on, [`crate::report`] goes on. Looks that a record of the eBPF programs tells of do
-//! not come here but to [`crate::ebpf_records`].
+//! Runs on the receiving threads; nothing here blocks. What a call does comes from the table of [`crate::arch`] and
+//! from [`crate::meaning`]; from a path on, [`crate::report`] goes on. Looks that a record of the eBPF programs tells
+//! of do not come here but to [`crate::ebpf_records`].
 
 use crate::access::{Escape, EscapeKind, Op};
 use crate::arch::{self, At, Follow, Shape};

@@ -3,8 +3,8 @@
 //! A pipe is replaced by a pipe, a socket by a socket and a terminal by a pseudo-terminal of the same size, and every
 //! byte is forwarded at once (cargo acts on rustc's messages while it runs). A regular file stays where it is: its
 //! bytes are read back when the pip ends. Of a device nothing is captured. Descriptors 1 and 2 on one description get
-//! one replacement, so their order is kept. Each tap has a thread of its own, because forwarding may block on a reader
-//! that is itself a command under supervision; nothing of the build's is ever made non-blocking.
+//! one replacement, so their order is kept. Each capture has a thread of its own, because forwarding may block on a
+//! reader that is itself a command under supervision. `xl` never makes a descriptor of the build's non-blocking.
 
 use crate::descriptors::{Descriptors, FdKind};
 use crate::terminal::LineEnds;
@@ -59,8 +59,8 @@ struct File {
 /// Device and inode.
 type FileId = (u64, u64);
 
-/// How many bytes of commands that write through a pipe of ours went to each file so far: what comes into a file while
-/// another command has it as its output is not the text of that one.
+/// How many bytes `xl` has forwarded to each file so far, for commands that write through a pipe of its own. If that
+/// number grows while another command has the file as its output, the file holds text that is not that command's.
 static FORWARDED: Mutex<FxHashMap<FileId, u64>> = Mutex::new(FxHashMap::with_hasher(rustc_hash::FxBuildHasher));
 
 pub(crate) fn file_id(f: &OwnedFd) -> Option<FileId> {
@@ -98,7 +98,7 @@ pub(crate) enum Ask {
 }
 
 impl Passage {
-    /// With where what is asked arrives.
+    /// A passage, and the receiver of what others ask of it.
     pub(crate) fn new(logs: Vec<FileId>) -> rustix::io::Result<(Arc<Self>, mpsc::Receiver<Ask>)> {
         let (asks, asked) = mpsc::channel();
         let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -149,7 +149,7 @@ pub(crate) struct Install {
     pub original: OwnedFd,
 }
 
-/// Why [`Capture::finish`] has no text to tell.
+/// Why the text of a command is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Incomplete {
     /// The command wrote it all, but its reader left before it had come.
@@ -171,7 +171,7 @@ struct Record {
     failed: Option<Incomplete>,
 }
 
-/// What is kept back at most: who writes more than that is not about to end.
+/// How many bytes are kept back at most: a command that writes more than that is not about to end.
 const MOST_KEPT: usize = 64 << 20;
 
 impl Source {

@@ -1,7 +1,7 @@
 //! What a command has been given as its descriptors: read from a blocked task when a pip may start.
 //!
-//! It tells what each is ([`FdKind`], [`Stdin`]) and keeps duplicates, so that text can be captured or replayed. Whether
-//! a pip may have such descriptors is the supervisor's to say.
+//! It tells what each is ([`FdKind`], [`Stdin`]) and keeps duplicates, so that text can be captured or replayed.
+//! Whether a pip may have such descriptors is the supervisor's to say.
 
 use crate::process::Process;
 use crate::sys::memory;
@@ -135,8 +135,8 @@ impl Descriptors {
     /// Where pidfd_getfd(2) is refused, as by profiles of containers, they are opened anew, which a regular file cannot
     /// be: its description is shared with whoever else has it.
     pub(crate) fn of(p: &Process) -> Result<Self, &'static str> {
-        const TAKEN: &str = "its standard input or output is a file that cannot be taken over: `pidfd_getfd` is refused, which a container \
-                             allows with --cap-add SYS_PTRACE";
+        const TAKEN: &str = "its standard input or output is a file that cannot be taken over: `pidfd_getfd` is \
+                             refused, which a container allows with --cap-add SYS_PTRACE";
         const SHOWN: &str = "its process cannot be looked into";
         let take = |fd| memory::steal_fd(p.pidfd.as_fd(), fd);
         let closed = |e: &std::io::Error| e.raw_os_error() == Some(libc::EBADF);

@@ -1,9 +1,9 @@
-//! From a record of the eBPF observer to a reported access: the same report as a blocked call gives, after the fact.
+//! From a record of the eBPF programs to a reported access: the same report as of a blocked call, after the fact.
 //!
-//! Records are taken note of in the order in which the calls returned, and all of them before the gate lets the next
-//! change happen. So the file that a record names is still in the state in which the task saw it, unless somebody
-//! outside the build changed it; the report carries what is needed to find that out ([`Late`]). Here is also who is
-//! followed, and from when on.
+//! The gate reads all records, in the order in which the calls returned, before it lets the next change happen. So the
+//! file that a record names is still in the state in which the task saw it, unless somebody outside the build changed
+//! it; the report carries what is needed to find that out ([`Late`]). This module also decides which tasks the programs
+//! follow, and from when on.
 
 use crate::access::{EscapeKind, Late};
 use crate::arch::Shape;

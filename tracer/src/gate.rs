@@ -1,8 +1,9 @@
-//! The gate: what the threads of a run have in common, and whom they ask.
+//! The gate: what all threads of a run share, and the [`Supervisor`] that they ask for decisions.
 //!
-//! A [`Gate`] holds the tables of one run: processes, scopes, resolved directories, and the ways to the kernel, to the
-//! keeper and to the threads that may block. What is done with a call is in the modules that receive it
-//! ([`crate::dispatch`], [`crate::report`], [`crate::execs`]); what becomes of it the [`Supervisor`] decides.
+//! A [`Gate`] holds the tables of one run (processes, scopes, resolved directories) and its ways to the kernel, to the
+//! keeper and to the threads that may block. It does nothing with calls: the modules that receive them do
+//! ([`crate::dispatch`], [`crate::calls`], [`crate::execs`], [`crate::ebpf_records`]), each with an `impl Gate` of its
+//! own.
 
 use crate::access::{Access, Escape, EscapeKind, Fact, StdinUse};
 use crate::arch::Shape;
@@ -31,9 +32,9 @@ pub enum Flow {
     Refuse,
 }
 
-/// The decisions of a run. Methods are called on receiving threads and must not block.
+/// Whoever decides what becomes of the calls of a run. Receiving threads call its methods, which must not block.
 pub trait Supervisor: Send + Sync + 'static {
-    /// An `execve` that would succeed. Answer the ticket now or later.
+    /// A task is about to make an `execve` that would succeed. The supervisor answers the ticket now or later.
     fn exec(&self, ticket: ExecTicket);
     /// Process `pid` of an observed scope (or, for writes, of any scope) is about to do this, or has done it if the
     /// access is [`Access::late`]: then it can be neither delayed nor refused.
@@ -45,9 +46,9 @@ pub trait Supervisor: Send + Sync + 'static {
     fn stdin(&self, _scope: Scope, _pid: i32, _how: StdinUse, _live: bool) {}
     /// Process `parent` of an observed scope has a new child. Not every backend tells.
     fn forked(&self, scope: Scope, parent: i32, child: i32);
-    /// Observation of `scope` is incomplete; `None`: nobody knows whose.
+    /// The observation of `scope` is incomplete; `None`: it is not known of which scope.
     fn escape(&self, scope: Option<Scope>, escape: Escape);
-    /// As an escape, of a task that executes a program: nobody can say which, nor what becomes of it.
+    /// A task executes a program, and it is not known which: an escape, after which nothing is known of the process.
     fn unseen(&self, scope: Option<Scope>, escape: Escape) {
         self.escape(scope, escape);
     }
@@ -62,7 +63,7 @@ pub trait Supervisor: Send + Sync + 'static {
     fn root_killed(&self, scope: Scope);
     /// The `execve` that started this scope failed after all; the process is back where it was.
     fn exec_failed(&self, scope: Scope);
-    /// Should reads of this scope be reported?
+    /// Does the supervisor want to hear of what this scope reads and looks at? Changes are always reported.
     fn observes_reads(&self, scope: Scope) -> bool;
 }
 

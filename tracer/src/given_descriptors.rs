@@ -1,9 +1,9 @@
-//! What is done through descriptors that a command was given and did not open: standard input, and those that `xl`
-//! itself was started with.
+//! What a process does through descriptors that its command was given and did not open itself: standard input, and
+//! those that `xl` itself was started with.
 //!
-//! Which calls these are the filter decides, and the tables of [`crate::arch`]; what it means for a result, the
-//! supervisor. A number says little (a process may have put something else there), so the kernel's name of what is
-//! behind it is compared.
+//! The filter and the tables of [`crate::arch`] decide which calls arrive here; the supervisor decides what they mean
+//! for a result. A process may have put something else behind a number, so the kernel's name of what is behind it is
+//! compared with the name at the start.
 
 use crate::access::{EscapeKind, StdinUse};
 use crate::arch;
@@ -15,7 +15,7 @@ use crate::task_files;
 use std::sync::{Arc, Mutex};
 
 impl Gate {
-    /// The scope begins, with what `pid` has as its standard input.
+    /// Begins to watch what `pid`, the root of a new scope, has as its standard input.
     pub(crate) fn watch_stdin(&self, scope: Scope, pid: i32, live: bool) {
         let stdin = task_files::fd_link(pid, 0).map(|link| WatchedStdin { link, live });
         let s = ScopeState { stdin: Mutex::new(stdin), ..ScopeState::default() };
@@ -37,7 +37,7 @@ impl Gate {
         }
     }
 
-    /// Is this call something that is done with descriptor 0?
+    /// Reports it if the call does something with descriptor 0.
     pub(crate) fn stdin_used(&self, n: &Notification, p: &Process, scope: Scope) {
         let of = |calls: &[(i32, u8)]| calls.iter().any(|(nr, i)| *nr == n.nr && n.args[*i as usize] as i32 == 0);
         let how = match n.nr {
@@ -61,7 +61,7 @@ impl Gate {
         self.stdin_touched(&Caller::Blocked { tid: n.tid.cast_signed(), process: p }, scope, how);
     }
 
-    /// A descriptor that `xl` was started with?
+    /// Reports it if the call uses a descriptor that `xl` was started with.
     pub(crate) fn born_used(&self, n: &Notification, scope: Scope) {
         // Whether an `execve` closes it is no matter of what is behind it: xargs asks that of all that it has.
         if n.nr == arch::FCNTL && matches!(n.args[1] as i32, libc::F_GETFD | libc::F_SETFD) {

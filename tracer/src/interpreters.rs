@@ -18,7 +18,7 @@ fn head(path: &[u8]) -> Option<Vec<u8>> {
     Some(b)
 }
 
-/// Interpreters, and which of them becomes the image; see [`ExecRequest`].
+/// Interpreters, and which of them becomes the image; see [`crate::ExecRequest`].
 pub(crate) type Interpreters = (Vec<Resolved>, Option<usize>);
 
 /// The file is executable and of no format that is known here (a `binfmt_misc` one, perhaps).

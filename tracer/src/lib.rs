@@ -4,8 +4,14 @@
 //! process of the tree belongs to a [`Scope`]; whoever implements [`Supervisor`] decides, exec by exec,
 //! which scope a process enters, whether the exec happens at all, and what is done with its accesses.
 //!
-//! This crate knows nothing of fingerprints, caches or build tools. Architecture-specific numbers live in
-//! [`arch`]; the only unsafe code lives in [`sys`].
+//! The way of a call: `transport` (seccomp, or `stepper` for ptrace) receives it → `dispatch` finds out whom it is for
+//! → `calls` reads its operands, `meaning` says what they ask for → `report` resolves the path and tells the
+//! supervisor. Looks that the eBPF programs (`programs`, `observer`) record enter at `report`, by `ebpf_records`.
+//! Programs that begin and end go through `execs` to a `ticket`, which the supervisor answers. Text goes through
+//! `capture`.
+//!
+//! This crate knows nothing of fingerprints, caches or build tools. Architecture-specific numbers live in `arch`; the
+//! only unsafe code lives in `sys`.
 
 #![warn(unreachable_pub)]
 

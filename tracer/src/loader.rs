@@ -1,9 +1,9 @@
-//! The right to load eBPF programs, kept by one thread until it is used, and by none after that.
+//! Keeps the right to load eBPF programs in one thread until the programs are loaded, and in no thread after that.
 //!
-//! An ordinary user has it from the file: `xl` with `cap_bpf,cap_perfmon`. Capabilities belong to threads, and are
-//! inherited when a thread starts; so the loader starts first, and everybody after it has nothing left to abuse. What
-//! is done with the loaded programs needs descriptors only (since Linux 5.19, bpf(2)). Root keeps what it has: its
-//! build needs it.
+//! An ordinary user has the right from the file: `xl` with `cap_bpf,cap_perfmon`. Capabilities belong to threads, which
+//! inherit them when they start. So the loader's thread starts first, then this process gives its own capabilities up,
+//! and no later thread has anything to abuse. Using the loaded programs takes descriptors only (since Linux 5.19,
+//! bpf(2)). Root keeps its capabilities, because its build needs them.
 
 use crate::observer::Observer;
 use crate::programs::{RingSize, Unavailable};
@@ -13,14 +13,14 @@ use std::sync::{Mutex, mpsc};
 type Loaded = Result<Observer, Unavailable>;
 
 pub(crate) enum Loader {
-    /// Whoever asks may do it.
+    /// The thread that asks loads them itself: it is root's, or no thread could be started.
     Anybody,
-    /// A thread that waits to be asked, once.
+    /// A thread loads them when it is asked, once.
     Thread(Mutex<Option<(mpsc::Sender<RingSize>, mpsc::Receiver<Loaded>)>>),
 }
 
 impl Loader {
-    /// Must be called before the process starts its other threads.
+    /// Starts the thread and gives up the capabilities. Must be called before the process starts its other threads.
     pub(crate) fn start() -> Self {
         if rustix::process::geteuid().is_root() {
             return Self::Anybody;

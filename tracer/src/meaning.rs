@@ -82,8 +82,8 @@ pub(crate) fn has(flags: u64, bits: i32) -> bool {
     flags & u64::from(bits.cast_unsigned()) != 0
 }
 
-/// Is one of these arguments of setresuid(2) or its like another id than `own`? -1 leaves an id as it is; bash sets those
-/// that it has.
+/// Is one of these arguments of setresuid(2) or its like another id than `own`? -1 leaves an id as it is; bash sets
+/// those that it has.
 pub(crate) fn changes_ids(args: &[u64], own: u32) -> bool {
     args.iter().any(|id| *id as u32 != u32::MAX && *id as u32 != own)
 }

@@ -1,10 +1,12 @@
-//! Whether commands can be looked into here, found out by doing it: before the build starts, every call without which
-//! `xl` would be blind, or take what is there for absent, is made once, on this process and on the launched one, which
-//! is a fork of it that waits.
+//! Tries, before a build starts, everything without which `xl` could not observe its commands.
 //!
-//! Profiles of containers refuse calls by number, `/proc` is not mounted or is another namespace's: whoever went on
-//! would see no command, and say nothing. Calls without which only one pip is not cached, or not a hit, are not tried
-//! here: whoever makes them says so of that pip. Versions of the kernel and names of profiles are never asked for.
+//! Each needed call is made once: on this process, and on the launched one, which is a fork of it that waits. Profiles
+//! of containers refuse calls by number; `/proc` may not be mounted, or show another process namespace. If `xl` went on
+//! there, it would see no command and say nothing, or take for absent what is there. So it tries instead of asking for
+//! versions of the kernel or names of profiles.
+//!
+//! A call without which only one pip could not be cached, or not be a hit, is not tried here: the code that makes it
+//! says so of that pip.
 
 use crate::request::Credentials;
 use crate::sys::memory;
@@ -15,7 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// What is done all the time.
+/// An ability without which no run can be observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Need {
     #[error("`/proc` does not show this process")]
@@ -34,7 +36,7 @@ pub enum Need {
     Task,
 }
 
-/// What cannot be done, and what the kernel said.
+/// The ability that is lacking, and what the kernel said.
 #[derive(Debug, thiserror::Error)]
 #[error("{need}: {source}")]
 pub struct Lacking {
@@ -52,7 +54,7 @@ impl<T, E: Into<io::Error>> For<T> for Result<T, E> {
     }
 }
 
-/// For what `/proc` does not show: the call has succeeded, or its error is lost.
+/// An error for what `/proc` does not show as expected: the call itself succeeded, or its error is lost.
 fn shown(is_so: bool) -> io::Result<()> {
     if is_so { Ok(()) } else { Err(io::Error::other("it shows something else, or nothing")) }
 }
@@ -72,7 +74,7 @@ pub fn of_ourselves() -> Result<(), Lacking> {
     wait_for(reading.as_fd()).needed(Need::Waiting)
 }
 
-/// The looks that are made at a program and its inputs, made at our own.
+/// Makes the calls that look at a program and its inputs, on our own program.
 fn files() -> rustix::io::Result<()> {
     const PROGRAM: &str = "/proc/self/exe";
     rustix::fs::statx(CWD, "/", AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)?;
@@ -84,7 +86,7 @@ fn files() -> rustix::io::Result<()> {
     rustix::fs::Dir::new(root)?.next().transpose().map(drop)
 }
 
-/// Waits for a descriptor, in each way that is used, and no longer than no time.
+/// Waits for a descriptor in each way that the crate uses, with a timeout of zero.
 fn wait_for(fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     drop(eventfd(0, EventfdFlags::CLOEXEC)?);

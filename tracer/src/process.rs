@@ -1,11 +1,11 @@
 //! The process tree: which task belongs to which process, and which process to which scope.
 //!
-//! A process is known from its first notification on. It is keyed by its task ids while it lives; a pidfd, watched by
-//! one thread, ends it. That thread may come late, and the id may be another's by then: whoever asks for a task looks
-//! whether the one that is known still lives. Parentage is never guessed: a child inherits the scope of the parent that
-//! `/proc` names, and before a process ends or changes scope its children are registered, so that an orphan keeps the
-//! scope it was born in. A process that still cannot be placed (its parent was killed before we saw the child) is
-//! reported as an orphan.
+//! A process is known from its first notification on. While it lives the table finds it by its task ids; one thread
+//! watches its pidfd and removes it when it ends. That thread may be slow, and the kernel may have given the id to
+//! another process by then: so a lookup checks whether the known process still lives. Parentage is never guessed: a
+//! child inherits the scope of the parent that `/proc` names, and before a process ends or changes scope its children
+//! are registered, so that an orphan keeps the scope it was born in. A process that still cannot be placed (its parent
+//! was killed before we saw the child) is reported as an orphan.
 
 use crate::task_files;
 use rustc_hash::FxHashMap;
@@ -40,7 +40,7 @@ pub struct Process {
     pub(crate) unsettled: AtomicI32,
     /// The task that is changing its directory; 0 when none is.
     pub(crate) moving: AtomicI32,
-    /// How many programs it has been: accesses of one do not speak for the next.
+    /// How many programs it has executed. A look of one program does not make the same look of the next one redundant.
     pub(crate) execs: AtomicU32,
     /// It has been let into `exit_group`.
     pub(crate) ending: AtomicBool,
@@ -76,8 +76,8 @@ impl Process {
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0)
     }
 
-    /// Reaps it, if it is a child of ours that has ended. By its descriptor: its number may be another's by now, whose
-    /// stops are somebody's to see.
+    /// Reaps it, if it is a child of ours that has ended. By its descriptor: its number may belong to another process
+    /// by now, for whose stops another thread waits.
     pub(crate) fn reap(&self) {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);

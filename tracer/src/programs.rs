@@ -13,12 +13,12 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// The ring between the programs and us.
+/// The size of the ring through which the programs send their records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSize {
-    /// A power of two, and at least a page.
+    /// In bytes: a power of two, and at least a page.
     pub bytes: u32,
-    /// Tasks that fill it faster than it is read are stopped until there is room. If not, records are lost.
+    /// The programs stop tasks that fill it faster than it is read, until there is room. If not, records are lost.
     pub waits: bool,
 }
 
@@ -30,7 +30,7 @@ impl Default for RingSize {
     }
 }
 
-/// Why the observer cannot be used here.
+/// Why the eBPF programs cannot be used here.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     #[error("this build has no programs: {0}")]
@@ -49,8 +49,8 @@ pub enum Unavailable {
     Twice,
 }
 
-/// May this thread load tracing programs? Asked before anything is read or prepared: for most users the answer is no, in
-/// every run.
+/// May this thread load tracing programs? The observer asks before it reads or prepares anything, because for most
+/// users the answer is no, in every run.
 pub(crate) fn may_load() -> bool {
     capabilities::may_trace() && bpf::is_permitted()
 }

@@ -1,11 +1,13 @@
-//! Who wants more of a terminal than to write to it gets it.
+//! Gives a command the real terminal in place of its stand-in, when it needs more than to write to it.
 //!
-//! What stands in for a terminal ([`crate::terminal`]) can be written to, and that is all. A task that sets its modes
-//! (menus, pagers, passwords) or is about to read from it is held until what it has written is forwarded, and finds the
-//! terminal itself behind its descriptors then. Its parents and siblings go on with the stand-in. Which calls these are
-//! the filter decides; that the result cannot be stored, the supervisor.
+//! `xl` gives commands a stand-in for the terminal ([`crate::terminal`]), which they can write to, and that is all.
+//! When a task is about to set the modes of a terminal (menus, pagers, passwords do) or to read from it, the gate holds
+//! its call until everything that the task has written is forwarded, and puts the real terminal behind its descriptors.
+//! Its parents and siblings keep the stand-in. Which calls arrive here the filter decides; that the result of such a
+//! pip cannot be stored, the supervisor.
 //!
-//! A build tool that only asks whose the terminal is (bash at its start) is told what the terminal would have said.
+//! A build tool that only asks which process group the terminal belongs to (bash does when it starts) gets the answer
+//! that the real terminal would have given.
 
 use crate::access::EscapeKind;
 use crate::gate::Gate;

@@ -1,7 +1,7 @@
 //! From a path that a task has named to a reported access: path resolved, state looked up, supervisor asked.
 //!
-//! Two ways lead here: a call that is blocked ([`crate::calls`]), and a look that a record of the eBPF programs tells of
-//! ([`crate::ebpf_records`]), whose task has gone on. [`Caller`] is the difference.
+//! Two ways lead here: a call that is blocked ([`crate::calls`]), and a look that a record of the eBPF programs tells
+//! of ([`crate::ebpf_records`]), whose task has gone on. [`Caller`] is the difference.
 
 use crate::access::{Access, EscapeKind, Late, Op, StdinUse};
 use crate::gate::{Flow, Gate};

@@ -1,10 +1,10 @@
-//! Calls that a signal has taken back are made again, also by shells that do not see to that.
+//! Makes certain shells set `SA_RESTART`, so that the kernel repeats a call of theirs that a signal has interrupted.
 //!
-//! Looks at files never fail with `EINTR` (signal(7)), and dash and the shell of busybox do not expect it: they go on
-//! to the next directory of `PATH`, as if a command were not there. With us between they could fail, if a child ends
-//! before we have heard of the look (see [`crate::transport`]). What these shells wait for with is interrupted anyway
-//! (`sigsuspend`, `wait3` without blocking). Knows nothing of other programs: to change their handlers would be
-//! guessing at what they rely on.
+//! Without `xl` a look at a file never fails with `EINTR` (signal(7)), and dash and the shell of busybox rely on it:
+//! after such a failure they go on to the next directory of `PATH`, as if a command were not there. With `xl` in
+//! between a look could fail so, if a child ends before the gate has received the call (see [`crate::transport`]). The
+//! calls with which these shells wait for children are interrupted anyway (`sigsuspend`, `wait3` without blocking). The
+//! handlers of other programs stay as they are: to change them would be guessing at what those programs rely on.
 
 use crate::gate::Gate;
 use crate::process::Process;

@@ -1,6 +1,6 @@
 //! The `ptrace` transport: every task stops at every system call; the same calls as with seccomp are handed over.
 //!
-//! For places where no listener can be installed. It leaves no filter behind, so that a process that outlives `xl`
+//! `xl` uses it where it cannot install a listener. It leaves no filter behind, so that a process that outlives `xl`
 //! simply goes on. All requests to the kernel must come from the thread that attached: that thread runs
 //! [`Stepper::serve`], and others queue their answers.
 //!

@@ -1,8 +1,9 @@
 //! The pseudo-terminal that stands in for a real one while a command's text is captured.
 //!
-//! It has the size and modes of the real one, and follows it when the user resizes the window. The real one processes
-//! what is forwarded to it, so what the stand-in has made of line ends is undone first. It is there to be written to:
-//! whoever sets its modes (curses, a pager) or reads from it is given the real one instead; see [`behind`].
+//! It has the size and modes of the real one, and follows it when the user resizes the window. The real terminal will
+//! turn line ends into CR LF itself, so what the stand-in has made of them is undone before text is forwarded. Commands
+//! can write to a stand-in, and nothing else: [`crate::real_terminal`] gives a command that sets its modes (curses, a
+//! pager) or reads from it the real terminal, which [`behind`] finds.
 
 use crate::sys::signals;
 use rustix::fs::{Mode, OFlags};

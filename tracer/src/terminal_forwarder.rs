@@ -1,14 +1,15 @@
-//! The terminal at which `xl` was started, as the whole build sees it: behind a stand-in, so that whoever else shows
-//! something there knows what the build has written, and acts between two of its bytes and at no other place.
+//! Forwards what a build writes to the terminal at which `xl` was started, and lets a [`Screen`] show something there
+//! between two pieces of it.
 //!
-//! One thread forwards, and asks the [`Screen`] while nothing comes: there is no moment at which both write. Everything
-//! that the build starts inherits the stand-in; what captures a command ([`crate::capture`]) writes to it, too. What
-//! does not come through here is noticed before it happens: whoever sets modes, reads, takes the terminal for its
-//! process group or opens it by name. From then on the screen is theirs ([`Screen::leave`]). Not noticed: a write
-//! through standard input, which may be the terminal, too, and jobs of the user's shell in the background.
+//! The build gets a stand-in for that terminal, which everything that it starts inherits, and to which captured text
+//! ([`crate::capture`]) goes, too. One thread forwards, and calls the screen while nothing comes: so the two never
+//! write at once, and the screen knows every byte that the build has written. Before a process sets the modes of the
+//! terminal, reads from it, takes it for its process group or opens it by name, the gate has the screen leave the
+//! terminal for good ([`Screen::leave`]), because text could go past this thread from then on. Two things go unnoticed:
+//! a write through standard input, which may be the terminal, too, and jobs of the user's shell in the background.
 //!
-//! To compare the states of processes instead (who sleeps in which call) was thought through: a timer or a signal wakes
-//! any of them at any moment, and what stands in the last line is not to be had from the kernel.
+//! Another way was thought through: to look at the states of processes (which of them sleeps in which call). But a
+//! timer or a signal may wake any of them at any moment, and the kernel does not tell what stands in the last line.
 
 use crate::capture::{Ask, Passage};
 use crate::keeper::Keeper;
@@ -23,20 +24,21 @@ use std::time::Duration;
 
 /// Whoever shows something on the terminal besides the build. It writes to standard error itself.
 pub trait Screen: Send + Sync {
-    /// The build has written this: it is to be forwarded, after what is shown has been taken away.
+    /// The build has written `text`: the screen takes away what it shows and writes the text to the terminal.
     ///
     /// # Errors
     /// The terminal cannot be written; the build will find that out as well.
     fn forward(&self, text: &[u8]) -> std::io::Result<()>;
-    /// Nothing has come for a while. The result: when to be asked again.
+    /// The build has written nothing for a while: the screen may show something. Returns after how long a time it wants
+    /// to be called again.
     fn idle(&self) -> Duration;
-    /// The user stops the build for a while: what is shown is to be taken away.
+    /// The user stops the build for a while: the screen takes away what it shows.
     fn pause(&self);
-    /// From now on others write to the terminal, too, for good: nothing may be shown any more.
+    /// From now on others write to the terminal, too, for good: the screen must not show anything any more.
     fn leave(&self);
 }
 
-/// What is made before the launch.
+/// The stand-in and the real terminal, made before the launch.
 pub(crate) struct Front {
     screen: Arc<dyn Screen>,
     stand_in: StandIn,
@@ -79,7 +81,7 @@ impl Front {
         self.stand_in.theirs.as_fd()
     }
 
-    /// Begins to forward. To be called once the build has its end.
+    /// Starts the thread that forwards. Must be called after the build has been launched with its end.
     pub(crate) fn open(self, keeper: &Keeper) -> std::io::Result<Arc<Way>> {
         let Self { screen, stand_in: StandIn { ours, theirs, size, mut line_ends }, real, device, .. } = self;
         drop(theirs);
@@ -105,7 +107,8 @@ impl Way {
         self.passage.flush();
     }
 
-    /// Others write to the terminal from now on; what the build has written comes first.
+    /// Forwards what the build has written, and then makes the screen leave the terminal, to which others write from
+    /// now on.
     pub(crate) fn leave(&self) {
         self.flush();
         self.screen.leave();
@@ -123,7 +126,7 @@ impl Way {
     }
 }
 
-/// Until nobody has the other end any more, or the terminal is gone.
+/// Forwards until no process has the other end any more, or the terminal is gone.
 fn forward(
     from: &OwnedFd,
     suspended: Option<&OwnedFd>,

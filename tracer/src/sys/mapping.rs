@@ -37,7 +37,8 @@ impl Mapping {
         NonNull::new(p.cast()).map(|at| Self { at, length }).ok_or_else(io::Error::last_os_error)
     }
 
-    /// The number at `offset`, a multiple of 8. Writing to it is an error of the program if the mapping is not writable.
+    /// The number at `offset`, a multiple of 8. Writing to it is an error of the program if the mapping is not
+    /// writable.
     pub(crate) fn u64_at(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.length);
         // SAFETY: inside the mapping, aligned, and of a type for which every bit pattern is valid.

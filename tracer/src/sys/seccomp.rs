@@ -84,7 +84,8 @@ impl Notification {
     }
 }
 
-/// What an `ioctl` of a listener reads or writes. Each type belongs to one request, so that none can be given another's.
+/// What an `ioctl` of a listener reads or writes. Each type belongs to one request, so that none can be given
+/// another's.
 trait Argument {
     const REQUEST: libc::c_ulong;
 }

@@ -113,9 +113,8 @@ pub fn survive_failed_writes() {
 /// (pid_namespaces(7)).
 pub fn die_of(signal: i32) {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    // Not by `nix`: the signal may be a real-time one.
-    // SAFETY: a zeroed set is valid, and `sigemptyset` and `sigaddset` fill it; SIG_DFL is a valid disposition; raise(3)
-    // takes a plain integer, and ends us before it returns.
+    // Not by `nix`: the signal may be a real-time one. SAFETY: a zeroed set is valid, and `sigemptyset` and `sigaddset`
+    // fill it; SIG_DFL is a valid disposition; raise(3) takes a plain integer, and ends us before it returns.
     unsafe {
         let mut only: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut only);
