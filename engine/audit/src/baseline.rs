@@ -1,5 +1,7 @@
-//! The ratchet: violations that are known today are kept in a file; later runs complain of new ones only, and the file
-//! only shrinks.
+//! The ratchet: a file keeps the violations that are known today, and later runs complain of new ones only.
+//!
+//! The file may only shrink. A violation is known by its kind, target and file, not by its text or its line, so that
+//! editing a build file elsewhere makes no violation new.
 
 use crate::finding::{Findings, Violation};
 use crate::kinds::{Kind, Severity};

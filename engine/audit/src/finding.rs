@@ -1,4 +1,5 @@
-//! What an audit found, as reports show it and as it is kept for later: plain data, versioned with the report.
+//! What an audit found, as reports show it and as it is kept for later: plain data, whose JSON form has the version of
+//! the report.
 
 use crate::kinds::{Kind, Severity};
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub struct PipRef {
     pub tool: Vec<String>,
 }
 
-/// How it is known.
+/// How a violation is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     pub path: String,

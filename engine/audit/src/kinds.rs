@@ -1,4 +1,6 @@
-//! The kinds of violations: code, name, severity unless configured, and what goes wrong for the user.
+//! The kinds of violations: the code, name and default severity of each, and what goes wrong for the user.
+//!
+//! Codes and names are stable: configurations, baselines and code hosts keep them.
 
 use serde::{Deserialize, Serialize};
 

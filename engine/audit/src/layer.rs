@@ -1,10 +1,11 @@
-//! Runs a build tool where it changes no file: the tree is covered by a throw-away layer, everything else is read-only.
-//! Only files are kept from harm: the network and other processes are as near as ever.
+//! Runs a command in a throw-away layer: it sees the tree, and whatever it changes there is forgotten.
 //!
-//! `make -n` is not harmless: it runs `$(shell …)`, lines with `+` and lines with `$(MAKE)`, and remakes included
-//! files. So it gets a mount namespace of its own, in which writes to the tree go to memory (overlayfs) and are
-//! forgotten. util-linux's `unshare` and `mount` do it, as root or in a user namespace; where neither is allowed,
-//! nobody is asked, and the report says so.
+//! Needed because asking a build tool is not harmless: `make -n` runs `$(shell …)`, lines with `+` and lines with
+//! `$(MAKE)`, and remakes included files. The command gets a mount namespace of its own, in which writes to the tree go
+//! to memory (overlayfs), and everything outside the tree is read-only. util-linux's `unshare` and `mount` do it, as
+//! root or in a user namespace; where neither is allowed, no build tool is asked, and the report says so.
+//!
+//! Only files are kept from harm: the command can reach the network and other processes as ever.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,7 +21,8 @@ while read -r _ at kind options _; do
   case $kind in proc|sysfs|devpts|cgroup*|mqueue) continue;; esac
   at=$(printf '%b' "$at")
   case $options in rw*)
-    mount -o remount,bind,ro "$at" 2>/dev/null || [ ! -w "$at" ] || { echo "$at cannot be made read-only" >&2; exit 1; };;
+    mount -o remount,bind,ro "$at" 2>/dev/null || [ ! -w "$at" ] ||
+      { echo "$at cannot be made read-only" >&2; exit 1; };;
   esac
 done < /proc/self/mounts
 mount -t tmpfs xl "$scratch"
@@ -152,7 +154,8 @@ mod tests {
                 return drop(writeln!(std::io::stderr(), "skipped: {e}"));
             }
         };
-        let text = "echo new > f; cat f; echo x > g; touch /etc/xl-was-here /dev/shm/xl-was-here 2>/dev/null || echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
+        let text = "echo new > f; cat f; echo x > g; touch /etc/xl-was-here /dev/shm/xl-was-here 2>/dev/null || \
+                    echo refused; echo t > $TMPDIR/t && cat $TMPDIR/t";
         let out = s.run(&["sh".into(), "-c".into(), text.into()], &tree, &tree, std::env::vars_os(), PATIENCE).unwrap();
         assert_eq!(String::from_utf8_lossy(&out), "new\nrefused\nt\n");
         assert_eq!(std::fs::read(tree.join("f")).unwrap(), b"old");

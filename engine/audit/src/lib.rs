@@ -1,11 +1,14 @@
-//! Declared against observed: what a build does that its build files do not say, and what they leave stale.
+//! Finds what a build does that its build files do not declare, and the files that its build tool leaves stale.
 //!
-//! Fed by the events of a run ([`observer`]) and by what earlier runs have kept; knows nothing of a run in progress but
-//! what it is asked through [`engine::judge::Judge`]. The way of an audit: [`observer`] (what pips did) → [`frontend`]
-//! (what build tools declare, asked in a throw-away [`layer`]) → `declared` (whose step each pip is, and who needs
-//! whom) → [`compare`] (what is wrong, of which of the [`kinds`]) → [`workspace`] (what the user thinks of it: his
-//! [`policy`], his [`baseline`]) → [`report`]; [`prove`] tries a finding out. [`enforce`] does the same while the run
-//! goes on, for one pip. [`stale`] is about what a build tool would leave alone although its inputs have changed.
+//! The crate is fed by the events of a run ([`observer`]) and by what earlier runs have kept. It knows nothing of a run
+//! in progress, but for what the engine asks through [`engine::judge::Judge`].
+//!
+//! The way of an audit: [`observer`] collects what pips did → [`frontend`] asks the build tools what they declare, in a
+//! throw-away `layer` over the tree → `declared` finds the step of each pip, and who needs whom → [`compare`] accuses,
+//! each accusation being of one of the [`kinds`], in a form that can be kept ([`finding`]) → [`workspace`] applies what
+//! the user has configured ([`policy`]) and [`baseline`] what was known before → [`report`] writes it down. [`prove`]
+//! tries a finding out. [`enforce`] does the same for one pip while the run goes on. [`stale`] finds, and heals, the
+//! files that a build tool would leave alone although their inputs have changed.
 //!
 //! Where nothing is declared that could be compared (a script, an unknown build tool), nobody is accused.
 

@@ -1,7 +1,8 @@
-//! Collects what an audited run was seen to do: who launched whom, and what each pip looked at and made.
+//! Collects what a run was seen to do: who launched whom, and what each pip used and made.
 //!
-//! It listens to the events of a run, and is judged when the run is over, or, under enforcement, with each pip that
-//! ends. A hit counts with what its recorded run had looked at, so that a warm build tells the same as a cold one.
+//! The observer is a sink of the engine's events, shared by the threads of a run. It gives everything away when the run
+//! is over, and under enforcement, for each pip that ends, what has to be judged with it. A hit counts with what its
+//! recorded run had looked at, so that a warm build tells the same as a cold one.
 
 use cache::PathBytes;
 use engine::event::{Event, Launch, Sink};
@@ -19,7 +20,7 @@ struct Log {
     makers: FxHashMap<PathBytes, Vec<usize>>,
 }
 
-/// Collects; shared by the threads of a run.
+/// The collector.
 #[derive(Default)]
 pub struct Observer(Mutex<Log>);
 
@@ -32,7 +33,7 @@ pub struct Observed {
 }
 
 impl Observer {
-    /// A pip that is about to end, after those that made what it used.
+    /// What has to be judged with a pip that is about to end: those that made what it used, and it as the last one.
     pub(crate) fn around(&self, pip: &Seen) -> Observed {
         let log = self.0.lock().expect("observed");
         let mut makers: Vec<usize> =
@@ -45,7 +46,7 @@ impl Observer {
         Observed { launches: log.launches.clone(), pips }
     }
 
-    /// The same, after all that have ended.
+    /// The same with all pips that have ended.
     pub(crate) fn so_far(&self, pip: &Seen) -> Observed {
         let log = self.0.lock().expect("observed");
         let faults = log.faults.get(&pip.launch).cloned().unwrap_or_default();
@@ -53,7 +54,7 @@ impl Observer {
         Observed { launches: log.launches.clone(), pips }
     }
 
-    /// Takes everything; the run is over.
+    /// Gives everything away when the run is over.
     pub fn take(&self) -> Observed {
         let mut log = std::mem::take(&mut *self.0.lock().expect("observed"));
         for p in &mut log.pips {

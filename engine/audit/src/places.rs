@@ -1,4 +1,6 @@
-//! Where things are: the workspace, the machine's own files, scratch directories, what git tracks.
+//! Tells whose a file is by where it is: the project's, git's, the machine's, or anybody's scratch file.
+//!
+//! Git is asked once which files it tracks, and only when somebody wants to know.
 
 use crate::paths::{absolute, below};
 use cache::PathBytes;
@@ -31,7 +33,7 @@ pub(crate) enum Where {
     Outside,
 }
 
-/// What the machine, not the configuration, says of the places around. Found out once, when it is first asked for.
+/// What the machine, not the configuration, says of places. Found out once, when somebody first asks.
 #[derive(Default)]
 pub(crate) struct Surroundings {
     scratch: OnceLock<Vec<PathBytes>>,
@@ -62,7 +64,7 @@ impl Surroundings {
     }
 }
 
-/// What is whose.
+/// The places that a configuration names, and those around.
 #[derive(Clone, Copy)]
 pub(crate) struct Places<'a> {
     /// The workspace root.

@@ -1,4 +1,8 @@
-//! `[audit]` of the configuration: severities by kind and path, exceptions with their reasons, enforcement.
+//! `[audit]` of the configuration files, and the lists of `[[rule]]`: severities by kind and path, exceptions with
+//! their reasons, enforcement, what a tool may use that no build tool speaks for.
+//!
+//! The engine reads everything else in the same files. It hands on their texts ([`Config::sections`]), so that mistakes
+//! here are reported with the same words, file and line.
 
 use crate::kinds::{Kind, Severity};
 use cache::home::expand;

@@ -1,11 +1,11 @@
-//! Proof on demand: does a finding bite? Tried with the user's own build command, in a layer over the tree that is
-//! thrown away.
+//! Proof on demand: tries out whether a finding bites, with the user's own build command, in a throw-away layer over
+//! the tree.
 //!
-//! *Stale*: build until nothing is to be done, touch the file, build again: is the target still the old one? As a
-//! control an input that is declared is touched too; if that does not rebuild the target either, the experiment says
-//! nothing. *Race*: take away the generated file, the target and what dependency files tell, and ask for the target
-//! alone, as an unlucky order would: is it made without the file, or not at all? *Missing*: is the output there after a
-//! build? Other kinds are matters of timing or of policy, and cannot be tried so.
+//! *Stale*: builds until nothing is to be done, touches the file, builds again, and looks whether the target is still
+//! the old one. As a control it touches an input that is declared, too; if that does not rebuild the target either, the
+//! experiment says nothing. *Race*: takes away the generated file, the target and what dependency files tell, and asks
+//! for the target alone, as an unlucky order would: is it made without the file, or not at all? *Missing*: looks
+//! whether the output is there after a build. Other kinds are matters of timing or of policy, and cannot be tried so.
 
 use crate::finding::Violation;
 use crate::kinds::Kind;
@@ -72,7 +72,8 @@ if "$@" >"$TMPDIR/said" 2>&1; then
   [ -e "$file" ] && echo "= made" || echo "= without"
 else
   # Only a failure for want of the file is one that counts.
-  echo "= fails $(grep -F -- "${file##*/}" "$TMPDIR/said" | grep -i 'no such\|not found\|cannot\|missing\|no rule\|undefined' | head -n 1)"
+  echo "= fails $(grep -F -- "${file##*/}" "$TMPDIR/said" |
+    grep -i 'no such\|not found\|cannot\|missing\|no rule\|undefined' | head -n 1)"
 fi
 "#;
 

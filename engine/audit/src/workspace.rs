@@ -1,4 +1,6 @@
 //! What the audit needs to know of the configuration: where the workspace is, and what the user thinks of violations.
+//!
+//! Everything here is settled before a run starts, and shared by those who judge while it goes on and afterwards.
 
 use crate::finding::Violation;
 use crate::kinds::Severity;

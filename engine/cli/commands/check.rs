@@ -11,7 +11,7 @@ use audit::frontend::{self, Declared};
 use audit::stale::aside::{Aside, Done};
 use audit::stale::find::{Stale, stale};
 use audit::stale::heal::{self, Plan, Way};
-use audit::stale::outlook::{self, Fate};
+use audit::stale::rehearsal::{self, Fate};
 use engine::products::own_environment;
 use engine::redact::{is_whole, redact};
 use engine::{BuildRecord, Config, Mode};
@@ -129,7 +129,7 @@ fn build_tool(command: &[OsString], cwd: &Path) -> Option<Vec<OsString>> {
 
 /// What becomes of each. Where it cannot be tried, everything that healing could help with is listed.
 fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &Config) -> Vec<Fate> {
-    outlook::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
+    rehearsal::fates(all, plan, command, cwd, config).unwrap_or_else(|why| {
         warning(&format!(
             "whether the build tool would notice cannot be tried here ({why}): everything that has changed is listed"
         ));

@@ -1,8 +1,8 @@
-//! What is wrong between pips: a file that another one makes was read too early or at a risk, a source that nothing
-//! declares was read, a file was written twice.
+//! Judges what pips do to each other: one reads a file before another one makes it, or while it may be made again; two
+//! write the same file; one reads a source whose change would not make it run again.
 //!
-//! Which pip happened to be first does not matter: only between the build tools that a script runs is there no other
-//! order than what was seen.
+//! What counts is the declared order, not which pip happened to be first. Only between build tools that a script runs
+//! is no order declared: there the order that was seen counts.
 
 use super::checker::Checker;
 use super::questions::{Case, Maker, ask};

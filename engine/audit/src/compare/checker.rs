@@ -1,5 +1,7 @@
-//! What all checks share: the run and what is declared for it, how a report calls a pip, a step and a file, and the
-//! violations that were found so far.
+//! What all checks share: the run, what is declared for it, and the violations that were found so far.
+//!
+//! [`Checker`] knows how a report calls a pip, a step and a file, and adds the evidence to a violation. It judges
+//! nothing itself.
 
 use super::suggest;
 use crate::declared::{Declarations, StepId};
@@ -15,6 +17,7 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
+/// The state of one comparison.
 pub(super) struct Checker<'a> {
     pub(super) seen: &'a Observed,
     pub(super) declared: &'a Declarations,
@@ -73,7 +76,7 @@ impl<'a> Checker<'a> {
         self.declared.steps[pip].first().copied()
     }
 
-    /// Relative to the workspace, where it is inside.
+    /// A path as reports show it: relative to the workspace, if it is inside.
     pub(super) fn shown(&self, path: &[u8]) -> String {
         let root = self.places.root.as_os_str().as_bytes();
         match path.strip_prefix(root) {
@@ -87,7 +90,7 @@ impl<'a> Checker<'a> {
         self.declared.step(s).outputs.first().map(|o| self.shown(o)).unwrap_or_default()
     }
 
-    /// What a pip makes, in a word.
+    /// What a pip is called: by the target of its step, else by a file that it made, else by its command.
     pub(super) fn name(&self, pip: usize) -> String {
         if let Some(s) = self.innermost(pip) {
             return self.target(s);
@@ -146,7 +149,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Adds what is known of how, and keeps the violation.
+    /// Keeps a violation, with the evidence: how, and by which process, the file was used.
     pub(super) fn accuse(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
         for (pip, u) in uses {
             let what = match u.how {

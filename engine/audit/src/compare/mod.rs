@@ -1,8 +1,8 @@
-//! What a run was seen to do, held against what its build files declare: accuses only with a reason.
+//! Holds what a run was seen to do against what its build files declare, and accuses only with a reason.
 //!
-//! The checks look at the whole run when it is over, so neither the order of arrival matters nor whether a pip ran or
-//! hit. [`within_pip`] needs no order; [`between_pips`] judges by the answers to [`questions`] about order; [`suggest`]
-//! writes the line that a person should add.
+//! The checks look at the whole run when it is over, so neither the order matters in which pips ended, nor whether a
+//! pip ran or was a hit. [`within_pip`] judges what needs no order; [`questions`] asks the declared graph about order,
+//! and [`between_pips`] judges by the answers; [`suggest`] writes the line that a person should add.
 
 mod between_pips;
 mod checker;

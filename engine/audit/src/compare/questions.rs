@@ -1,7 +1,8 @@
-//! The questions about order that a run raises, collected first and answered together.
+//! Collects the questions about order that a run raises, and has them answered together.
 //!
-//! Is A made before B? Does a change of F reach S? Two walks over the declared graph answer all of them
-//! ([`crate::declared::graph`]); [`super::between_pips`] judges by the answers.
+//! Is A made before B? Does a change of F make S run again? A run of thousands of pips raises hundreds of thousands of
+//! such questions, and two walks over the declared graph answer all of them ([`crate::declared::graph`]).
+//! [`super::between_pips`] judges by the answers.
 
 use super::checker::Checker;
 use crate::declared::StepId;
@@ -14,13 +15,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A question about a pip and a file, with what is asked of the graph.
 pub(super) enum Case<'a> {
-    /// Read; a source for all that is known.
+    /// It was read, and nobody is known to make it: would a change of it make these steps run again?
     Source { pip: usize, used: &'a Use, path: PathBytes, levels: Vec<(StepId, Asked)> },
-    /// Read or looked for in vain, and made by others: for each, is it before, is it after.
+    /// It was read, or looked for in vain, and others make it: is each of them before the pip, or after it?
     Generated { pip: usize, used: &'a Use, makers: Vec<Maker>, noticed: Option<(StepId, Vec<Asked>)> },
-    /// A directory was listed in which others make files.
+    /// A directory was listed in which others make files: is each of them before the pip, or after it?
     Listed { pip: usize, used: &'a Use, others: Vec<(usize, PathBytes, Asked, Asked)> },
-    /// Two pips wrote it.
+    /// Two pips wrote it: is one of them before the other?
     Written { path: PathBytes, first: usize, second: usize, same: bool, orders: (Asked, Asked) },
 }
 
@@ -136,7 +137,7 @@ impl<'c, 'a> Questions<'c, 'a> {
         Some(Case::Generated { pip, used, makers, noticed })
     }
 
-    /// About what is a source for all that is known.
+    /// About a name that nobody is known to make.
     fn source(&mut self, pip: usize, step: StepId, used: &'a Use, named: &FxHashSet<&PathBytes>) -> Option<Case<'a>> {
         let c = self.checker;
         let made_here = c.makers.contains_key(&used.path);

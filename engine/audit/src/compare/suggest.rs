@@ -1,5 +1,5 @@
-//! The edit that repairs a violation, in the syntax of the file that a person would edit: the makefile, the manifest,
-//! or what generated it.
+//! Writes the edit that repairs a violation, in the syntax of the file that a person would edit (the makefile, the
+//! manifest, or what a generator made them from), and the command that shows the violation.
 
 use crate::declared::{Declarations, Driver, StepId};
 use crate::finding::Fix;

@@ -1,4 +1,5 @@
-//! What is wrong with one step, or one pip, by itself: no question about an order is needed.
+//! Judges what is wrong with one pip, or one step, by itself: outputs that are missing or not declared, inputs that
+//! nobody uses, sources that are changed, accesses outside the workspace, the network, time and chance.
 
 use super::checker::Checker;
 use super::suggest;
@@ -33,7 +34,7 @@ fn names<'a>(program: &'a [u8], executed: &'a [u8]) -> Vec<&'a [u8]> {
 const WHOLESALE: usize = 20;
 
 impl Checker<'_> {
-    /// What a step declares and its pips did not do, and the other way round.
+    /// What a step declares and its pips did not do, and what they did and it does not declare.
     pub(super) fn steps(&mut self) {
         let mut pips_of: FxHashMap<StepId, Vec<usize>> = FxHashMap::default();
         for (i, p) in self.seen.pips.iter().enumerate() {
@@ -154,7 +155,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What is wrong with a pip whatever is declared.
+    /// What makes the result of a pip doubtful, whatever is declared.
     pub(super) fn faults(&mut self, pip: usize, p: &Seen) {
         for f in &p.faults {
             let (kind, file, message) = match f {
@@ -199,7 +200,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A command of no build tool, with a rule of its own: what it uses that the rule does not grant.
+    /// A command that no build tool declares and that the user has written a rule for: what it uses and the rule does
+    /// not grant.
     pub(super) fn by_rule(&mut self, pip: usize, p: &Seen) {
         let launch = &self.seen.launches[p.launch];
         let executed = executed(&launch.argv);
@@ -226,7 +228,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Looks and writes outside.
+    /// Reads and writes outside the workspace.
     pub(super) fn outside(&mut self, pip: usize, p: &Seen) {
         let installer = |target: &str| {
             let name = target.rsplit('/').next().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! A build tool of a run that was asked what it declares, and which of its steps a command is.
+//! Asks one build tool of a run what it declares, and finds the step that a command is.
 //!
-//! A pip of ninja is the edge with its command; a pip of make is known by its command too, and by the targets that it
-//! wrote where several have the same. Names are kept as they really are, since pips are seen to use real paths.
+//! ninja's edges are known by their commands. make's rules are too, and where several have the same command, by the
+//! targets that the command wrote. Names are resolved to real paths, since the tracer reports real paths.
 
 use super::launches::{is_make, is_ninja};
 use crate::frontend::{self, Declared, make, ninja};
@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use worker::command_text::{executed, normalised, with_make_as_colon};
 
-/// A build tool that could be asked.
+/// A build tool of the run, and what it answered.
 #[derive(Clone)]
 pub(crate) struct Driver {
     pub launch: usize,
@@ -27,7 +27,8 @@ pub(crate) struct Driver {
     pub by_output: FxHashMap<PathBytes, Vec<usize>>,
 }
 
-/// Asks these build tools, several at once: most of the time it is make that works. What cannot be asked says why.
+/// Asks these build tools, several at once, since most of the time is make's. For one that cannot be asked the answer
+/// is why.
 pub(crate) fn answers(
     seen: &Observed,
     tools: &[usize],
@@ -74,7 +75,7 @@ pub(super) struct RealNames {
 }
 
 impl RealNames {
-    /// With every directory resolved.
+    /// A name with every directory resolved.
     fn of(&mut self, path: &PathBytes) -> PathBytes {
         let cut = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
         let real = self.dirs.entry(path[..cut].to_vec()).or_insert_with_key(|dir| {
@@ -85,7 +86,7 @@ impl RealNames {
         if real == &path[..cut] { path.clone() } else { [real, &path[cut..]].concat().into() }
     }
 
-    /// The same, and where a symbolic link leads.
+    /// Resolves the names of a list, and adds where those lead that are symbolic links.
     pub(super) fn inputs(&mut self, list: &mut Vec<PathBytes>) {
         let mut more = Vec::new();
         for p in list.iter_mut() {
@@ -151,7 +152,7 @@ impl Driver {
         self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Which step is this command, that has made these files?
+    /// Which step is this command, which has made these files?
     pub(super) fn step(&self, command: &Launch, tool: &Launch, made: &[PathBytes]) -> Option<usize> {
         let wrote = |s: &usize| self.declared.steps[*s].outputs.iter().any(|o| made.contains(o));
         match self.candidates(command, tool) {

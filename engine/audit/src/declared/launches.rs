@@ -1,7 +1,7 @@
-//! Which launches of a run are build tools that can be asked for their rules, and what is a part of which.
+//! Tells which launches of a run are build tools that can be asked for their rules, and which launch is part of which.
 //!
-//! A build tool that only answers a question, or with which a configuration step finds something out, declares nothing
-//! of this build; a make that starts itself again is the same one.
+//! Not asked are a build tool that only answers a question (`make --version`), one with which a configuration step
+//! finds something out, and a make that has remade its makefiles and started itself again: that is the same one.
 
 use crate::observer::Observed;
 use engine::event::Launch;

@@ -1,9 +1,9 @@
 //! The declared graph of a whole run: which step each pip is, which step is made before which, and what a change of a
 //! file makes run again.
 //!
-//! [`launches`] finds the build tools of a run, [`driver`] asks one and knows its steps by their commands,
-//! [`declarations`] finds the step of each pip over all of them; [`graph`] makes one graph of everything that is
-//! declared; [`reach`] answers many questions about such a graph at once.
+//! [`launches`] tells which launches are build tools; [`driver`] asks one of them, and knows its steps by their
+//! commands; [`declarations`] finds the step of each pip over all build tools; [`graph`] makes one graph of everything
+//! that is declared; [`reach`] answers many questions about such a graph at once.
 
 mod declarations;
 mod driver;

@@ -1,9 +1,9 @@
-//! Who needs whom: reachability in large graphs, in bounded memory.
+//! Who needs whom: answers questions of reachability in large graphs, in bounded memory.
 //!
-//! All questions of a run are asked at once: 64 goals are followed in one pass over the strongly connected components,
-//! each of which is a word of bits, sinks first. That is one word per node whatever is asked, and one walk over the
-//! edges per 64 different goals; a transitive closure would need a bit per pair. Cycles are allowed: what build tools
-//! break, users write.
+//! All questions of a run are asked at once. One pass over the strongly connected components, sinks first, follows 64
+//! goals, one bit each of a word per component. So the memory is one word per node whatever is asked, and the time one
+//! walk over the edges per 64 different goals; a transitive closure would need a bit per pair of nodes. Cycles are
+//! allowed: users write them, and build tools break them.
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -129,7 +129,8 @@ mod tests {
             for (a, b) in &edges {
                 g.need(n[*a as usize], n[*b as usize], Need::Input);
             }
-            let asked: Vec<(Node, Node)> = (0..120).flat_map(|a| (0..120).map(move |b| (Node::new(a), Node::new(b)))).collect();
+            let goals = |a| (0..120).map(move |b| (Node::new(a), Node::new(b)));
+            let asked: Vec<(Node, Node)> = (0..120).flat_map(goals).collect();
             let got = g.reaches(&asked, Along::Order);
             for ((a, b), found) in asked.iter().zip(got) {
                 prop_assert_eq!(petgraph::algo::has_path_connecting(&g.graph, *a, *b, None), found);

@@ -1,10 +1,11 @@
 //! `enforce = "block"`: refuses at the access what can be refused before it happens.
 //!
-//! Writes to files that git tracks (XL007), reads (XL009, if that is reported at all) and writes (XL010) outside the
-//! workspace. Looking whether a file is there is never refused. Connections, bound sockets and messages with an address
-//! (XL011). A pip gets `EACCES`, and says what it says then. What is warned of by default is refused too: whoever asks
-//! for this wants it kept out. The baseline forgives nothing here, since it knows targets, and at an access nobody
-//! knows of which target it is.
+//! Refused are writes to files that git tracks (XL007), reads (XL009, if that kind is reported at all) and writes
+//! (XL010) outside the workspace, and the network: connections, bound sockets and messages with an address (XL011). To
+//! look whether a file is there is never refused. The pip gets `EACCES`, and says what it says then.
+//!
+//! Kinds that are only warned of by default are refused too: users who ask for this want them kept out. The baseline
+//! forgives nothing here, since it knows targets, and at an access nobody knows the target.
 
 use crate::kinds::{Kind, Severity};
 use crate::paths::os_path;
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::RwLock;
 use tracer::Op;
 
-/// Refuses accesses.
+/// Refuses accesses, by the places that they are about and by what the user allows.
 pub(super) struct AccessGuard {
     workspace: Workspace,
     around: Surroundings,
@@ -25,7 +26,7 @@ pub(super) struct AccessGuard {
 }
 
 impl AccessGuard {
-    /// If the configuration asks for it.
+    /// A guard, if the configuration asks for one.
     pub(super) fn new(w: &Workspace) -> Option<Self> {
         (w.policy.enforce == Some(Enforce::Block)).then(|| Self {
             workspace: w.clone(),

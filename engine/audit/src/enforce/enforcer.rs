@@ -1,8 +1,9 @@
-//! A pip with an error fails when it ends, as if its compiler had found it, and nothing of it is stored.
+//! Makes a pip with an error fail when it ends, as if its compiler had found the error; nothing of it is stored.
 //!
-//! Each build tool is asked once, when the first of its pips ends; a pip is then judged with those that made what it
-//! used. Any dependency file that it has made counts, since the build tool reads it later. So a pip may pass here and
-//! still be accused by the audit of the whole run at the end, never the other way round.
+//! The enforcer asks each build tool once, when the first of its pips ends. It judges a pip together with those that
+//! made what the pip used. Any dependency file that the pip has made counts as read, since the build tool reads it
+//! later. So a pip may pass here and still be accused by the audit of the whole run at the end, never the other way
+//! round.
 
 use super::access_guard::AccessGuard;
 use crate::baseline::Baseline;

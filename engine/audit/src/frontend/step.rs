@@ -1,4 +1,6 @@
-//! What a step of a build file is, and all that one run of a build tool declares: one shape for all build tools.
+//! What a step of a build file is, and what one run of a build tool declares: one shape for all build tools.
+//!
+//! All paths are absolute, resolved by text alone, as build tools do it.
 
 use cache::PathBytes;
 use worker::command_text::normalised;

@@ -1,6 +1,7 @@
 //! An audit as a document: text for a terminal, JSON for programs, SARIF for code hosts, one page for people.
 //!
-//! JSON is the versioned form that the others are made from; `docs/audit.md` describes it.
+//! The JSON form is versioned, kept for `xl audit` without a command, and what the others are made from;
+//! `docs/audit.md` describes it.
 
 pub mod html;
 pub mod sarif;

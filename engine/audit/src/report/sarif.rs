@@ -20,6 +20,8 @@ pub fn sarif(r: &Report) -> Value {
             })
         })
         .collect();
+    let gaps: Vec<Value> =
+        r.findings.gaps.iter().map(|g| json!({"level": "warning", "message": {"text": g}})).collect();
     let results: Vec<Value> = r.findings.violations.iter().map(result).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -31,7 +33,7 @@ pub fn sarif(r: &Report) -> Value {
                 "executionSuccessful": true,
                 "commandLine": r.command.join(" "),
                 "exitCode": r.exit_code,
-                "toolExecutionNotifications": r.findings.gaps.iter().map(|g| json!({"level": "warning", "message": {"text": g}})).collect::<Vec<_>>(),
+                "toolExecutionNotifications": gaps,
             }],
             "results": results,
         }],
@@ -44,11 +46,12 @@ fn result(v: &Violation) -> Value {
         _ if v.pip.declared_at.is_empty() => (v.file.as_str(), 1u32),
         _ => (v.pip.declared_at.as_str(), 1),
     };
+    let add = v.fix.as_ref().map(|f| format!(". Add: {}", f.text)).unwrap_or_default();
     let mut out = json!({
         "ruleId": v.code.about().code,
         "ruleIndex": v.code as usize,
         "level": level(v.severity),
-        "message": {"text": match &v.fix { Some(f) => format!("{}: {}. Add: {}", v.message, v.why, f.text), None => format!("{}: {}", v.message, v.why) }},
+        "message": {"text": format!("{}: {}{add}", v.message, v.why)},
         "partialFingerprints": {"xl/v1": format!("{}:{}:{}", v.code.about().code, v.target, v.file)},
         "properties": {"target": v.target, "file": v.file, "command": v.pip.command},
     });

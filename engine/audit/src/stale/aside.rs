@@ -1,8 +1,9 @@
-//! What healing took away or made older, and how that is undone.
+//! Keeps what healing takes away or makes older, and undoes it.
 //!
-//! Everything is noted before anything is done, and what is taken away has a second name, outside the tree, before its
-//! own goes: killed at any instant, whoever comes next finds the file where it was or here, with content, mode and
-//! times. A second name costs nothing and keeps everything; where there can be none (another file system) it is a copy.
+//! Everything is noted before anything is done, and a file that is taken away gets a second name outside the tree
+//! before it loses its own. So whoever comes next after a kill at any instant finds the file where it was or here, with
+//! content, mode and times. A second name costs nothing and keeps everything; where there can be none (on another file
+//! system) the file is copied.
 
 use crate::paths::os_path;
 use cache::file_stat::{OLD, age, set_time};

@@ -1,8 +1,8 @@
-//! Is this tree what its inputs make? What each file was observed to depend on, against what is there now.
+//! Finds the files that are not what their inputs make: compares what each result depended on with what is there now.
 //!
-//! A build tool looks at the times of what its build files name. The observations of the result that a file is of name
-//! everything: headers that nobody declares, the compiler, listed directories, variables. Knows nothing of build tools,
-//! but for the commands that a makefile has now.
+//! A build tool looks at the times of the files that its build files name. The observations of a result name everything
+//! that it depended on: headers that nobody declares, the compiler, listed directories, variables. What is declared
+//! counts here only in so far as a target may have another command now.
 
 use crate::frontend::{Declared, Step, Tool};
 use cache::tier::short;

@@ -1,11 +1,13 @@
-//! Trustworthy incremental builds: what is stale is taken away before the build tool looks, so that it is made again.
+//! Takes stale files away before the build tool looks, so that the build tool makes them again.
 //!
-//! It must never endanger a source, nor take away what the build tool does not make again. Removed is only what is
-//! provably a product (it was not there before a command of a build tool first made it, no build tool reads it for its
-//! rules, git does not track it, and it is as the command left it) and what the build tool is known to make again: a
-//! target of its own, or what a step of it leaves besides (what stands behind a stamp), if all targets of that step go
-//! as well, and go first. What a script or a single command made is left alone; all else is made older than whatever it
-//! is made from. What the build does not make again is put back, or gets its time back: see [`super::aside`].
+//! Healing must never endanger a source, nor take away what the build tool does not make again. It removes a file only
+//! if two things are known. The file is provably a product: it was not there before a command of a build tool first
+//! made it, no build tool reads rules in it, git does not track it, and it is as the command left it. And the build
+//! tool makes it again: it is a target, or its step leaves it besides a target (what stands behind a stamp), and all
+//! targets of that step go as well, and go first.
+//!
+//! What a script or a single command made is left alone. All other stale files are made older than whatever they are
+//! made from. Afterwards [`super::aside`] puts back what the build did not make again, or gives it its time back.
 
 use super::aside::{Aside, Done};
 use super::find::{Stale, is_untouched, step_keys};

@@ -362,7 +362,11 @@ mod tests {
     #[test]
     fn scopes_and_expansion() {
         let m = load(&[
-            ("build.ninja", "x = 1\nrule r\n  command = do $x $y $in > $out\n  y = [$x]\nx = 2\nbuild a: r b$ c d'e\nbuild o | p: r ./i//j/../k | l || m |@ n\n  x = 3\nsubninja s\ninclude t\nbuild w: r $x\n"),
+            (
+                "build.ninja",
+                "x = 1\nrule r\n  command = do $x $y $in > $out\n  y = [$x]\nx = 2\nbuild a: r b$ c d'e\n\
+                 build o | p: r ./i//j/../k | l || m |@ n\n  x = 3\nsubninja s\ninclude t\nbuild w: r $x\n",
+            ),
             ("s", "x = 4\nbuild sub: r in\nrule local\n  command = l\nbuild q: local\n"),
             ("t", "x = 5\n"),
         ])
@@ -382,7 +386,10 @@ mod tests {
 
     #[test]
     fn lines_that_go_on_and_odd_names() {
-        let m = load(&[("build.ninja", "rule r\n  command = a $\n     b$$c ${in}x\r\n# comment\n\nbuild $\n  out$:1: $\n  r in\n  # inside\n  pool = console\ndefault out$:1\npool p\n  depth = 2\n")]).unwrap();
+        let text_of_all = "rule r\n  command = a $\n     b$$c ${in}x\r\n# comment\n\n\
+                           build $\n  out$:1: $\n  r in\n  # inside\n  pool = console\n\
+                           default out$:1\npool p\n  depth = 2\n";
+        let m = load(&[("build.ninja", text_of_all)]).unwrap();
         let e = &m.edges[0];
         assert_eq!((text(&e.outputs[0]), text(&m.value(e, b"command"))), ("out:1".into(), "a b$c inx".into()));
     }

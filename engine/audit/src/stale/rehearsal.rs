@@ -1,9 +1,8 @@
-//! What the build tool would make of stale files: tried with the build command, in a layer over the tree that is thrown
-//! away.
+//! Rehearses a build in a throw-away layer, to tell what the build tool would make of stale files.
 //!
-//! Two builds. The first shows which of them the build tool leaves alone. Before the second what healing would do is
-//! done in the layer: what is not made again then is nothing that `xl run --heal` could help with, and nobody needs to
-//! be told of it again and again.
+//! Two builds. The first shows which stale files the build tool leaves alone. Before the second one everything is done
+//! in the layer that healing would do: a file that the second build does not make again is one that `xl run --heal`
+//! could not help with either, and the user need not be told of it again and again.
 
 use super::find::Stale;
 use super::heal::{Plan, Way};
@@ -55,7 +54,7 @@ impl Drop for List {
     }
 }
 
-/// What becomes of each of these files; `plan` is what healing would do.
+/// Tells what becomes of each of these files; `plan` is what healing would do.
 ///
 /// # Errors
 /// There can be no layer here, or the build fails in it before anything is healed: nothing can be said then.
