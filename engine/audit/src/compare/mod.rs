@@ -1,13 +1,15 @@
 //! Holds what a run was seen to do against what its build files declare, and accuses only with a reason.
 //!
 //! The checks look at the whole run when it is over, so neither the order matters in which pips ended, nor whether a
-//! pip ran or was a hit. [`within_pip`] judges what needs no order; [`questions`] asks the declared graph about order,
-//! and [`between_pips`] judges by the answers; [`suggest`] writes the line that a person should add.
+//! pip ran or was a hit. `within_pip` judges what needs no order; `questions` asks the declared graph about order,
+//! and `between_pips` judges by the answers; `suggest` writes the line that a person should add.
 
 mod between_pips;
 mod checker;
 mod questions;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod within_pip;
 
 use crate::declared::Declarations;

@@ -114,7 +114,7 @@ impl RealNames {
 }
 
 impl Driver {
-    fn new(launch: usize, l: &Launch, mut declared: Declared) -> Self {
+    pub(crate) fn new(launch: usize, l: &Launch, mut declared: Declared) -> Self {
         RealNames::default().resolve(&mut declared);
         let mut by_command: FxHashMap<Vec<u8>, Vec<usize>> = FxHashMap::default();
         let mut by_output: FxHashMap<PathBytes, Vec<usize>> = FxHashMap::default();
