@@ -106,3 +106,48 @@ impl Log {
         self.pips.push(pip);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::seen::{How, Made, Use};
+
+    fn pip(launch: usize, reads: &[&str], makes: &[&str], start_ms: f64) -> Seen {
+        let path = |name: &&str| -> PathBytes { name.as_bytes().into() };
+        Seen {
+            launch,
+            hit: false,
+            exit_code: 0,
+            start_ms,
+            end_ms: start_ms,
+            uses: reads.iter().map(|r| Use { path: path(r), how: How::Read, evidence: None }).collect(),
+            made: makes.iter().map(|m| Made { path: path(m), digest: None, is_dir: false, deleted: false }).collect(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn launches(o: &Observed) -> Vec<usize> {
+        o.pips.iter().map(|p| p.launch).collect()
+    }
+
+    #[test]
+    fn what_is_judged_with_a_pip() {
+        let o = Observer::default();
+        // They end in another order than they started.
+        for p in [pip(2, &["a"], &["b"], 2.0), pip(1, &[], &["a"], 1.0), pip(3, &["x"], &["y"], 3.0)] {
+            o.on(&Event::Ended(&p));
+        }
+        for _ in 0..2 {
+            o.on(&Event::Fault { launch: 4, fault: &Fault::Survivor });
+        }
+        let last = pip(4, &["b", "y", "/usr/x"], &["z"], 4.0);
+        assert_eq!(launches(&o.around(&last)), [2, 3, 4]);
+        assert_eq!(launches(&o.so_far(&last)), [2, 1, 3, 4]);
+        assert_eq!(o.around(&last).pips[2].faults, [Fault::Survivor]);
+        o.on(&Event::Ended(&last));
+        let all = o.take();
+        assert_eq!(launches(&all), [1, 2, 3, 4]);
+        assert_eq!(all.pips[3].faults, [Fault::Survivor]);
+        assert!(o.take().pips.is_empty());
+    }
+}
