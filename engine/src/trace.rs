@@ -1,14 +1,21 @@
 //! `xl trace`: what a command accesses, without caching.
+//!
+//! The recorder and the judge of outputs decide, as they do for a pip; this only sorts what they found. So whoever asks
+//! why a result depends on something is told what the cache would be told.
 
-use cache::{FileStat, Kind, PathBytes};
+use cache::{FileStat, Kind, PathBytes, shown};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Made, Op, Scope, Supervisor};
+use tracer::StdinUse;
+use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor};
+use worker::file_state::FileStates;
+use worker::record::Record;
+use worker::recorder::Recorder;
+use worker::world::World;
 
-/// Names by what was done to them. A name may be in several sets; whether its first access was a look or a change
-/// decides if it is an input.
+/// Names by what was done to them. A name may be in several sets; what a command sees of its own doing is in none.
 #[derive(Debug, Default, Serialize)]
 pub struct Trace {
     /// Opened for reading, or executed.
@@ -35,30 +42,17 @@ pub struct Trace {
     pub executed: Vec<Vec<String>>,
     /// What observation cannot describe.
     pub escapes: BTreeSet<String>,
+    /// Why a pip that did the same could not be cached.
+    pub problems: Vec<String>,
 }
 
-struct First {
-    state: Option<FileStat>,
-    looked: bool,
-    intent: bool,
-    made_dir: bool,
-}
-
-#[derive(Default)]
-struct State {
-    trace: Trace,
-    first: std::collections::HashMap<PathBytes, First>,
-}
-
-/// Records every access of every process.
-#[derive(Default)]
+/// Records every access of every process, as those of one pip.
 pub struct Tracer {
-    state: Mutex<State>,
+    recorder: Recorder,
+    executed: Mutex<Vec<Vec<String>>>,
+    escapes: Mutex<BTreeSet<String>>,
     entered: AtomicBool,
-}
-
-fn text(b: &[u8]) -> String {
-    String::from_utf8_lossy(b).into_owned()
+    umask: u32,
 }
 
 /// A path for people: what follows a missing component may still hold `..`.
@@ -71,85 +65,86 @@ fn tidy(path: &[u8]) -> String {
             out.push(c);
         }
     }
-    format!("/{}", text(&out.join(&b'/')))
+    format!("/{}", shown(&out.join(&b'/')))
 }
 
 impl Tracer {
+    /// For a command in the workspace below `root`, with the file mode creation mask of this process.
+    pub fn new(root: &[u8]) -> Self {
+        // It cannot be asked for without being set (umask(2)); /proc tells it.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let umask = status.lines().find_map(|l| u32::from_str_radix(l.strip_prefix("Umask:")?.trim(), 8).ok());
+        Self {
+            recorder: Recorder::new(root),
+            executed: Mutex::default(),
+            escapes: Mutex::default(),
+            entered: AtomicBool::new(false),
+            umask: umask.unwrap_or(0o22),
+        }
+    }
+
     /// What was recorded; call it when the command has ended.
     pub fn finish(&self) -> Trace {
-        let mut s = self.state.lock().expect("trace");
-        let first = std::mem::take(&mut s.first);
-        let mut t = std::mem::take(&mut s.trace);
-        for (path, f) in first {
-            let now = FileStat::of(&path);
-            let name = text(&path);
-            if f.looked && f.state.is_some_and(|s| !s.is_dir()) {
-                t.inputs.insert(name.clone());
-            }
-            if !f.intent {
-                continue;
-            }
-            match (f.state, now) {
-                (None, None) if !f.made_dir => {
-                    t.temps.insert(name.clone());
-                    t.written.insert(name);
-                }
-                (None, None) => {}
-                (None, Some(n)) if n.kind == Kind::Directory => _ = t.directories.insert(name),
-                (Some(_), None) => _ = t.deleted.insert(name),
-                (b, Some(n)) if b != Some(n) && n.kind != Kind::Directory => {
+        let mut a = self.recorder.take();
+        let files = FileStates::new(&[]);
+        let world = World { files: &files, store: None, key: &[0; 32], env: &[], cwd: b"/", pass: &[] };
+        let written = worker::outputs::written(&mut a, &world, self.umask);
+        let mut t = Trace {
+            executed: std::mem::take(&mut self.executed.lock().expect("programs")),
+            escapes: std::mem::take(&mut self.escapes.lock().expect("escapes")),
+            symlinks: a.links.keys().map(|l| shown(l)).collect(),
+            ..Trace::default()
+        };
+        for (path, r) in &a.names {
+            t.add(path, r);
+        }
+        for w in &written {
+            let name = shown(&w.path);
+            match w.state {
+                None => _ = t.deleted.insert(name),
+                Some(s) if s.is_dir() && !w.was_there => _ = t.directories.insert(name),
+                Some(s) if s.is_dir() => {}
+                Some(_) => {
                     t.outputs.insert(name.clone());
                     t.written.insert(name);
                 }
-                _ => {}
             }
         }
-        let read = std::mem::take(&mut t.read);
-        t.probed.retain(|p| !read.contains(p) && !t.written.contains(p));
-        t.read = read;
+        t.problems = std::mem::take(&mut a.problems);
         t
     }
+}
 
-    fn record(&self, a: &Access) {
-        let mut s = self.state.lock().expect("trace");
-        let now = a.path.state.as_ref().map(FileStat::from_statx);
-        let looks = !a.op.writes() || matches!(a.op, Op::OpenWrite { keeps: true, exclusive: false, .. });
-        let new = !s.first.contains_key(&a.path.path);
-        let f = s.first.entry(a.path.path.clone()).or_insert(First {
-            state: now,
-            looked: looks,
-            intent: false,
-            made_dir: false,
-        });
-        let made = f.intent;
-        f.intent |= a.op.writes();
-        f.made_dir |= matches!(a.op, Op::Create { how: Made::Directory, .. });
-        let t = &mut s.trace;
-        t.symlinks.extend(a.path.links.iter().map(|c| text(&c.link)));
-        let name = text(&a.path.path);
-        match (&a.op, now) {
-            (Op::Create { .. } | Op::OpenWrite { creates: true, .. }, None) => {}
-            (Op::Remove { .. }, None) if !new => {}
-            (_, None) if !made => _ = t.absent.insert(tidy(&a.path.path)),
-            (_, None) => {}
-            (Op::List, _) => _ = t.listed.insert(name),
-            (Op::Readlink, Some(n)) if n.kind == Kind::Symlink => _ = t.symlinks.insert(name),
-            // What moves is the file, not what is in it.
-            (Op::RenameSource, Some(n)) if n.kind != Kind::Directory => {}
-            (
-                Op::OpenRead { content: true }
-                | Op::Exec
-                | Op::LinkSource
-                | Op::OpenWrite { keeps: true, exclusive: false, .. },
-                Some(n),
-            ) if n.kind != Kind::Directory => {
-                if made && a.op == Op::LinkSource {
-                    return;
-                }
-                t.read.insert(name);
+impl Trace {
+    /// Sorts one name by what was done to it, but for what became of it.
+    fn add(&mut self, path: &PathBytes, r: &Record) {
+        let name = shown(path);
+        let probed = r.probed || r.soft_probe;
+        match r.first {
+            // What it made for itself and removed again.
+            None if r.created && FileStat::of(path).is_none() => {
+                self.temps.insert(name.clone());
+                self.written.insert(name);
             }
-            (op, Some(_)) if !op.writes() => _ = t.probed.insert(name),
-            _ => {}
+            None if r.looked_first || probed || !r.created => _ = self.absent.insert(tidy(path)),
+            None => {}
+            Some(s) => {
+                let (read, is_dir) = (r.read || r.executed, s.is_dir());
+                if read && !is_dir {
+                    self.read.insert(name.clone());
+                } else if probed {
+                    self.probed.insert(name.clone());
+                }
+                if r.listing.is_some() {
+                    self.listed.insert(name.clone());
+                }
+                if s.kind == Kind::Symlink && probed {
+                    self.symlinks.insert(name.clone());
+                }
+                if (read || probed) && !is_dir {
+                    self.inputs.insert(name);
+                }
+            }
         }
     }
 }
@@ -157,10 +152,14 @@ impl Tracer {
 impl Supervisor for Tracer {
     fn exec(&self, t: ExecTicket) {
         let r = &t.request;
+        let pid = r.process.pid;
+        let interpreter = r.image.map(|i| &*r.interpreters[i].path);
+        self.recorder.exec(pid, &r.program.path, &r.argv, interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
-            self.record(&Access { op: Op::Exec, path: path.clone(), call: "execve", late: None });
+            let image = Access { op: Op::Exec, path: path.clone(), call: "execve", late: None };
+            let _ = self.recorder.access(pid, &image);
         }
-        self.state.lock().expect("trace").trace.executed.push(crate::redact::redact(&r.argv, &r.env));
+        self.executed.lock().expect("programs").push(crate::redact::redact(&r.argv, &r.env));
         if self.entered.swap(true, Ordering::AcqRel) {
             t.proceed();
         } else {
@@ -169,17 +168,23 @@ impl Supervisor for Tracer {
         }
     }
 
-    fn access(&self, _: Scope, _: i32, a: &Access) -> Flow {
-        self.record(a);
-        Flow::Go
+    fn access(&self, _: Scope, pid: i32, a: &Access) -> Flow {
+        self.recorder.access(pid, a).map_or(Flow::Go, Flow::After)
     }
 
     fn fact(&self, _: Scope, _: i32, _: tracer::Fact) {}
 
-    fn forked(&self, _: Scope, _: i32, _: i32) {}
+    fn stdin(&self, _: Scope, pid: i32, how: StdinUse, live: bool) {
+        self.recorder.stdin(pid, how, live);
+    }
+
+    fn forked(&self, _: Scope, parent: i32, child: i32) {
+        self.recorder.forked(parent, child);
+    }
 
     fn escape(&self, _: Option<Scope>, e: Escape) {
-        self.state.lock().expect("trace").trace.escapes.insert(e.to_string());
+        self.recorder.problem(e.to_string());
+        self.escapes.lock().expect("escapes").insert(e.to_string());
     }
 
     fn root_exit(&self, _: ExitTicket) {}

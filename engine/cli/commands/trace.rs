@@ -18,7 +18,7 @@ pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
     };
     let session = launch(&a.cmd, a.backend, Vec::new(), None, false, None)?;
     tracer::forward_signals(session.pid());
-    let t = Arc::new(Tracer::default());
+    let t = Arc::new(Tracer::new(engine::config::workspace_root(&super::here()?).as_os_str().as_encoded_bytes()));
     let (exited, stats) = session
         .run(t.clone())
         .map_err(|e| CommandError::new(exit_code::INTERNAL, "the supervisor could not start").cause(e.to_string()))?;
@@ -52,5 +52,6 @@ fn plain(t: &Trace) -> String {
     section("temporary", &t.temps);
     section("deleted", &t.deleted);
     section("escape", &t.escapes);
+    t.problems.iter().for_each(|p| s.push_str(&format!("{:<10} {p}\n", "uncached")));
     s
 }
