@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use tracer::Exited;
 
 #[derive(Parser)]
-#[command(name = "xl", version = env!("XL_VERSION"), about = "Never run a command whose observed inputs have not changed", after_help = exit_code::HELP)]
+#[command(name = "xl", version = env!("XL_VERSION"), about = "Never run a command whose observed inputs have not \
+    changed", after_help = exit_code::HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

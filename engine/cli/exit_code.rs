@@ -23,6 +23,9 @@ pub const NOT_FOUND: u8 = 127;
 
 /// For `--help`.
 pub const HELP: &str = "\
-Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died of a signal, so does xl (a shell shows 128+n). Otherwise
-  1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`, `--recheck` with `--strict`) · 2 usage · 3 `audit --prove` could not try it · 65 bad configuration · 70 internal error · 74 the cache, a report or standard output cannot be used
+Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died of a signal, so does xl (a shell \
+shows 128+n). Otherwise
+  1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`, `--recheck` \
+with `--strict`) · 2 usage · 3 `audit --prove` could not try it · 65 bad configuration · 70 internal error · \
+74 the cache, a report or standard output cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

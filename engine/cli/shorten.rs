@@ -109,7 +109,8 @@ mod tests {
         };
         check("gcc -c a.c", 40, "gcc -c a.c");
         check("gcc -O2 -Wall -Wextra -I include -MMD -MF a.d -c -o a.o a.c", 30, "gcc -O2 -Wall … -c -o a.o a.c");
-        let long = "g++ -DNDEBUG -I/usr/local/include/very/long/name -O2 -g -fPIC -std=c++20 -c /src/lib/parser/parse.cc -o CMakeFiles/lib.dir/parser/parse.cc.o";
+        let long = "g++ -DNDEBUG -I/usr/local/include/very/long/name -O2 -g -fPIC -std=c++20 -c \
+            /src/lib/parser/parse.cc -o CMakeFiles/lib.dir/parser/parse.cc.o";
         check(long, 90, "g++ -DNDEBUG … -c /src/lib/parser/parse.cc -o CMakeFiles/lib.dir/parser/parse.cc.o");
         check(long, 48, "g++ … -c …/parse.cc -o …/parse.cc.o");
         check("ar rcs libx.a a.o b.o c.o d.o e.o f.o", 26, "ar … libx.a a.o b.o c.o …");

@@ -508,7 +508,11 @@ mod tests {
 
     #[test]
     fn values_and_globs() {
-        let c = load("[cache]\nmax_bytes = 5\nfailures = true\n[env]\npass = ['JOB_*']\n[[ignore]]\npath = 'logs/**'\nreason = 'noise'\n[[rule]]\ntool = 'gen-*'\ncache = false\nreason = 'random'\n").unwrap();
+        let c = load(
+            "[cache]\nmax_bytes = 5\nfailures = true\n[env]\npass = ['JOB_*']\n[[ignore]]\npath = \
+            'logs/**'\nreason = 'noise'\n[[rule]]\ntool = 'gen-*'\ncache = false\nreason = 'random'\n",
+        )
+        .unwrap();
         assert_eq!((c.max_bytes, c.failures), (5, true));
         assert!(c.ignores(c.root.join("logs/a/b").as_os_str().as_encoded_bytes()));
         assert!(!c.ignores(c.root.join("src/a").as_os_str().as_encoded_bytes()));
@@ -523,8 +527,11 @@ mod tests {
 
     #[test]
     fn values_say_where_they_are_wrong() {
-        let c =
-            load("[cache]\nmax_bytes = '10G'\nevict_bytes = '1 GiB'\ndir = '~/x'\n[[deny]]\npath = '~/.ssh/**'\nreason = 'x'\n").unwrap();
+        let c = load(
+            "[cache]\nmax_bytes = '10G'\nevict_bytes = '1 GiB'\ndir = '~/x'\n[[deny]]\npath = \
+                '~/.ssh/**'\nreason = 'x'\n",
+        )
+        .unwrap();
         assert_eq!((c.max_bytes, c.evict_bytes), (10_000_000_000, 1 << 30));
         let home = cache::home::dir(|v| std::env::var_os(v)).unwrap();
         assert_eq!(c.cache_dir, home.join("x"));

@@ -26,7 +26,8 @@ fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
     let counts =
         |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
     alone
-        && matches!(&words[..], [cmake, b"-E", rest @ ..] if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
+        && matches!(&words[..], [cmake, b"-E", rest @ ..]
+            if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
 }
 
 #[cfg(test)]

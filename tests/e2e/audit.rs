@@ -78,7 +78,8 @@ fn an_undeclared_header_of_a_makefile() {
     c_files(&w);
     w.write(
         "Makefile",
-        "prog: main.o\n\tgcc -o $@ main.o\nmain.o: main.c a.h\n\t@cat note.txt\n\tgcc -c \\\n\t  main.c\nclean:\n\trm -f prog main.o\n",
+        "prog: main.o\n\tgcc -o $@ main.o\nmain.o: main.c a.h\n\t@cat note.txt\n\tgcc -c \\\n\t  main.c\nclean:\n\trm \
+            -f prog main.o\n",
     );
     w.write("note.txt", "only printed\n");
     let r = finds(&w, &["make"], "make clean", &["XL001 main.o b.h"]);
@@ -114,7 +115,8 @@ fn an_undeclared_header_of_a_makefile() {
 fn dependency_files_that_make_reads() {
     let w = World::new();
     c_files(&w);
-    let rules = "prog: main.o\n\tgcc -o $@ $^\n%.o: %.c | deps\n\tgcc -MMD -MP -MF deps/$*.Tpo -c -o $@ $<\n\tmv deps/$*.Tpo deps/$*.d\ndeps:\n\tmkdir $@\nclean:\n\trm -rf prog *.o deps\n.PHONY: clean\n";
+    let rules = "prog: main.o\n\tgcc -o $@ $^\n%.o: %.c | deps\n\tgcc -MMD -MP -MF deps/$*.Tpo -c -o $@ $<\n\tmv \
+        deps/$*.Tpo deps/$*.d\ndeps:\n\tmkdir $@\nclean:\n\trm -rf prog *.o deps\n.PHONY: clean\n";
     w.write("Makefile", &format!("{rules}-include deps/main.d\n"));
     finds(&w, &["make"], "make clean", &[]);
     // Written, and read by nobody: a common fault.
@@ -128,7 +130,8 @@ fn a_generated_header_without_an_edge() {
     let w = World::new();
     c_files(&w);
     w.sh("rm b.h");
-    let rules = "all: b.h prog\nprog: main.o\n\tgcc -o $@ $^\nmain.o: main.c a.h\n\tgcc -MMD -c main.c\nb.h:\n\techo '#define B 0' > $@\nclean:\n\trm -f prog *.o *.d b.h\n-include main.d\n";
+    let rules = "all: b.h prog\nprog: main.o\n\tgcc -o $@ $^\nmain.o: main.c a.h\n\tgcc -MMD -c main.c\nb.h:\n\techo \
+        '#define B 0' > $@\nclean:\n\trm -f prog *.o *.d b.h\n-include main.d\n";
     w.write("Makefile", rules);
     // Serial and lucky: the dependency file names it, so that later builds know, but nobody makes it first.
     let r = finds(&w, &["make", "-j1"], "make clean", &["XL002 main.o b.h"]);
@@ -147,7 +150,8 @@ fn a_generated_header_in_ninja() {
     w.sh("rm b.h");
     let manifest = |edge: &str| {
         format!(
-            "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule gen\n  command = echo '#define B 0' > $out\n  restat = 1\n\
+            "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule gen\n  \
+                command = echo '#define B 0' > $out\n  restat = 1\n\
              rule link\n  command = gcc @$out.rsp -o $out\n  rspfile = $out.rsp\n  rspfile_content = $in\nbuild b.h: gen\nbuild gen: phony b.h\nbuild main.o: cc main.c{edge}\nbuild prog: link main.o\n"
         )
     };
@@ -181,7 +185,11 @@ fn makes_below_a_make() {
     w.write("Makefile", &top.replace("app:\n", "app: lib\n"));
     finds(&w, &["make", "-j2"], clean, &[]);
     // In one recipe, one after the other: ordered too.
-    w.write("Makefile", "all:\n\tfor d in lib app; do $(MAKE) -C $$d `test $$d = app || echo lib.a ver.h` || exit 1; done\n.PHONY: all\n");
+    w.write(
+        "Makefile",
+        "all:\n\tfor d in lib app; do $(MAKE) -C $$d `test $$d = app || echo lib.a ver.h` || exit 1; \
+        done\n.PHONY: all\n",
+    );
     w.sh(clean);
     finds(&w, &["make"], clean, &[]);
     w.write("Makefile", &top.replace("all: app", "all: lib app"));
@@ -199,7 +207,8 @@ fn a_step_that_is_not_declared_any_more() {
     let w = World::new();
     w.write(
         "Makefile",
-        "-include settings\nall: prog\nifneq ($(DONE),yes)\nprog: deps\nendif\ndeps:\n\techo DONE=yes > settings\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n",
+        "-include settings\nall: prog\nifneq ($(DONE),yes)\nprog: deps\nendif\ndeps:\n\techo DONE=yes > \
+            settings\n\t$(MAKE) -C sub\nprog: main\n\tcat main sub/lib > prog\n.PHONY: all deps\n",
     );
     w.write("sub/Makefile", "lib:\n\techo 1 > lib\n");
     w.write("main", "");
@@ -217,7 +226,11 @@ fn a_step_that_is_not_declared_any_more() {
 fn files_of_several_makers() {
     let w = World::new();
     w.write("in", "1\n");
-    w.write("Makefile", "all: a b c\na: in\n\tcp in a; cp in shared\nb: in\n\tcp in b; echo 2 > shared\nc: a shared.txt\n\tcat a shared > c\nshared.txt: in\n\tcp in shared.txt\nclean:\n\trm -f a b c shared shared.txt\n");
+    w.write(
+        "Makefile",
+        "all: a b c\na: in\n\tcp in a; cp in shared\nb: in\n\tcp in b; echo 2 > shared\nc: a \
+        shared.txt\n\tcat a shared > c\nshared.txt: in\n\tcp in shared.txt\nclean:\n\trm -f a b c shared shared.txt\n",
+    );
     // Who reads it waits for one of the writers only.
     finds(&w, &["make", "-j1"], "make clean", &["XL006 shared shared", "XL008 c shared"]);
 }
@@ -237,10 +250,15 @@ fn sources_that_the_build_changes() {
 fn what_a_command_does_besides() {
     let w = World::new();
     w.write("when.c", "const char *when = __DATE__;\n");
-    w.write("net.py", "import socket\ns = socket.socket()\ns.settimeout(1)\ntry:\n    s.connect(('127.0.0.1', 9))\nexcept OSError:\n    pass\nopen('net', 'w').write('x')\n");
+    w.write(
+        "net.py",
+        "import socket\ns = socket.socket()\ns.settimeout(1)\ntry:\n    s.connect(('127.0.0.1', \
+        9))\nexcept OSError:\n    pass\nopen('net', 'w').write('x')\n",
+    );
     w.write(
         "build.ninja",
-        "rule sh\n  command = $do\nbuild when.o: sh when.c\n  do = gcc -c when.c\nbuild net: sh net.py\n  do = /usr/bin/python3 -I net.py\n\
+        "rule sh\n  command = $do\nbuild when.o: sh when.c\n  do = gcc -c when.c\nbuild net: sh net.py\n  do = \
+            /usr/bin/python3 -I net.py\n\
          build stay: sh\n  do = (sleep 3 </dev/null >/dev/null 2>&1 &) ; touch stay\nbuild gone: sh\n  do = true\n",
     );
     let (code, r) = audit(&w, &[], &["ninja", "-j1"]);
@@ -253,7 +271,11 @@ fn what_a_command_does_besides() {
 #[test]
 fn names_that_come_and_go() {
     let w = World::new();
-    w.write("build.ninja", "rule sh\n  command = $do\nbuild names: sh\n  do = ls gen > names\nbuild gen/a: sh\n  do = echo a > gen/a\nbuild opt: sh\n  do = if test -e gen/a; then echo 1 > opt; else echo 0 > opt; fi\n");
+    w.write(
+        "build.ninja",
+        "rule sh\n  command = $do\nbuild names: sh\n  do = ls gen > names\nbuild gen/a: sh\n  do = \
+        echo a > gen/a\nbuild opt: sh\n  do = if test -e gen/a; then echo 1 > opt; else echo 0 > opt; fi\n",
+    );
     w.sh("mkdir gen");
     let (_, r) = audit(&w, &[], &["ninja", "-j1", "names", "opt", "gen/a"]);
     assert_eq!(serious(&r), set(&["XL003 opt gen/a", "XL017 names gen"]), "{r:#}");
@@ -265,7 +287,8 @@ fn odd_names() {
     w.write("a b.h", "#define B 0\n");
     w.write("it's$.c", "#include \"a b.h\"\nint x = B;\n");
     w.write("build.ninja", "rule cc\n  command = gcc -c $in -o $out\nbuild o$ ut$$/x.o: cc it's$$.c\n");
-    w.sh("mkdir 'o ut$'; printf '#define C 0\\n' > \"$(printf 'c\\377.h')\"; printf '#include \"c\\377.h\"\\n' >> \"it's$.c\"");
+    w.sh("mkdir 'o ut$'; printf '#define C 0\\n' > \"$(printf 'c\\377.h')\"; printf '#include \"c\\377.h\"\\n' \
+        >> \"it's$.c\"");
     let (_, r) = audit(&w, &[], &["ninja"]);
     assert_eq!(serious(&r), set(&["XL001 o ut$/x.o a b.h", "XL001 o ut$/x.o c\\xff.h"]), "{r:#}");
     assert_eq!(text(&r["violations"][0]["fix"], "text"), "build o$ ut$$/x.o: … | a$ b.h");
@@ -276,7 +299,11 @@ fn nothing_is_run_in_the_tree_and_nobody_is_accused_without_knowing() {
     let w = World::new();
     c_files(&w);
     // A question that writes, a makefile that is made, one that deletes itself.
-    w.write("Makefile", "X := $(shell echo ran >> shell.log)\nall: main.o; @rm -f gen.mk.tmp\nmain.o: main.c\n\tgcc -c main.c\ninclude gen.mk\ngen.mk:\n\techo made >> made.log; echo Y=1 > gen.mk\nsub:\n\t+touch plus\n");
+    w.write(
+        "Makefile",
+        "X := $(shell echo ran >> shell.log)\nall: main.o; @rm -f gen.mk.tmp\nmain.o: main.c\n\tgcc \
+        -c main.c\ninclude gen.mk\ngen.mk:\n\techo made >> made.log; echo Y=1 > gen.mk\nsub:\n\t+touch plus\n",
+    );
     let (_, r) = audit(&w, &[], &["make"]);
     // Once, and once more after the makefile was made: as without xl.
     assert_eq!(
@@ -316,11 +343,19 @@ fn severities_exceptions_and_the_ratchet() {
     let w = World::new();
     c_files(&w);
     w.write("Makefile", "main.o: main.c\n\tgcc -c main.c\n");
-    w.write("xl.toml", "[[audit.allow]]\nkind = 'XL001'\npath = 'b.h'\nreason = 'never edited'\n[[audit.allow]]\nkind = 'XL001'\npath = 'nothing'\nreason = 'x'\n");
+    w.write(
+        "xl.toml",
+        "[[audit.allow]]\nkind = 'XL001'\npath = 'b.h'\nreason = 'never edited'\n[[audit.allow]]\nkind \
+        = 'XL001'\npath = 'nothing'\nreason = 'x'\n",
+    );
     let (code, r) = audit(&w, &[], &["make"]);
     assert_eq!((code, serious(&r)), (1, set(&["XL001 main.o a.h"])));
     assert!(r["unused"].to_string().contains("nothing"), "{}", r["unused"]);
-    w.write("xl.toml", "[[audit.severity]]\nkind = 'undeclared-input'\npath = 'a.h'\nlevel = 'note'\n[[audit.severity]]\nkind = 'XL001'\npath = 'b.h'\nlevel = 'off'\n");
+    w.write(
+        "xl.toml",
+        "[[audit.severity]]\nkind = 'undeclared-input'\npath = 'a.h'\nlevel = \
+        'note'\n[[audit.severity]]\nkind = 'XL001'\npath = 'b.h'\nlevel = 'off'\n",
+    );
     w.sh("rm main.o");
     assert_eq!(audit(&w, &[], &["make"]).0, 0);
     w.write("xl.toml", "[audit]\nbaseline = 'known.json'\n");
@@ -348,8 +383,19 @@ fn manifests_are_read_as_ninja_reads_them() {
     let w = World::new();
     c_files(&w);
     w.write("gen.c", "#include <stdio.h>\nint main(void) { puts(\"int g;\"); }\n");
-    w.write("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p C)\nadd_executable(gen gen.c)\nadd_custom_command(OUTPUT \"g g.c\" COMMAND gen > \"g g.c\" DEPENDS gen VERBATIM)\nadd_library(s SHARED \"${CMAKE_CURRENT_BINARY_DIR}/g g.c\")\nadd_library(o OBJECT main.c)\nadd_executable(prog $<TARGET_OBJECTS:o>)\ntarget_link_libraries(prog s)\n");
-    w.write("meson.build", "project('p', 'c')\ng = executable('gen', 'gen.c', native: true)\nh = custom_target('h', output: 'g.c', command: [g], capture: true)\nl = static_library('s', h)\nexecutable('prog', 'main.c', link_with: l)\ntest('t', g)\n");
+    w.write(
+        "CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.10)\nproject(p C)\nadd_executable(gen \
+        gen.c)\nadd_custom_command(OUTPUT \"g g.c\" COMMAND gen > \"g g.c\" DEPENDS gen VERBATIM)\nadd_library(s \
+        SHARED \"${CMAKE_CURRENT_BINARY_DIR}/g g.c\")\nadd_library(o OBJECT main.c)\nadd_executable(prog \
+        $<TARGET_OBJECTS:o>)\ntarget_link_libraries(prog s)\n",
+    );
+    w.write(
+        "meson.build",
+        "project('p', 'c')\ng = executable('gen', 'gen.c', native: true)\nh = custom_target('h', \
+        output: 'g.c', command: [g], capture: true)\nl = static_library('s', h)\nexecutable('prog', 'main.c', \
+        link_with: l)\ntest('t', g)\n",
+    );
     assert!(w.sh("cmake -G Ninja -S . -B c && CC=gcc meson setup m").status.success());
     for dir in ["c", "m"] {
         let cwd = w.path(dir);
@@ -423,7 +469,8 @@ fn makefiles_of_many_styles() {
     // Double colons, a prefix of its own, blanks in names, several targets of one rule.
     build(&[(
         "Makefile",
-        "all: x y\nx:: s.c\n\tcat s.c >> x\nx:: t.c\n\tcat t.c >> x\none two: s.c t.c\n\tcat s.c t.c > one; cp one two\ny: one two\n\tcat one two > y\n",
+        "all: x y\nx:: s.c\n\tcat s.c >> x\nx:: t.c\n\tcat t.c >> x\none two: s.c t.c\n\tcat s.c t.c > one; cp one \
+            two\ny: one two\n\tcat one two > y\n",
     )]);
     finds(&w, &["make"], clean, &[]);
     build(&[("Makefile", ".RECIPEPREFIX = >\nx: s.c a\\ b.txt\n>cat s.c s.h 'a b.txt' > x\n"), ("a b.txt", "")]);
@@ -489,7 +536,11 @@ fn a_race_that_really_happens() {
     let w = World::new();
     w.write("s", "s\n");
     // Each waits for the other: `o` looks before `g` is there, and reads it when it is.
-    w.write("Makefile", "all: o g\no: s\n\ttest -e g; touch ../looked; while ! test -e g; do sleep 0.05; done; cat s g > o\ng: s\n\twhile ! test -e ../looked; do sleep 0.05; done; cp s g\n");
+    w.write(
+        "Makefile",
+        "all: o g\no: s\n\ttest -e g; touch ../looked; while ! test -e g; do sleep 0.05; done; cat s \
+        g > o\ng: s\n\twhile ! test -e ../looked; do sleep 0.05; done; cp s g\n",
+    );
     let (_, r) = audit(&w, &[], &["make", "-j2"]);
     // That one looks for the other's mark is a race too.
     let mark = format!("XL003 g {}", w.tree().with_file_name("looked").display());
@@ -507,7 +558,8 @@ fn findings_are_tried_out() {
     };
     w.write(
         "my.mk",
-        "O = main.o\nall: $(O) g.h use\n$(O): main.c\n\tgcc -c main.c -o $(O)\nuse: main.c\n\tcat main.c g.h > use\ng.h:\n\techo 1 > g.h\n",
+        "O = main.o\nall: $(O) g.h use\n$(O): main.c\n\tgcc -c main.c -o $(O)\nuse: main.c\n\tcat main.c g.h > \
+            use\ng.h:\n\techo 1 > g.h\n",
     );
     w.sh("make -f my.mk O=m.o g.h");
     let (_, r) = audit(&w, &[], &["make", "-f", "my.mk", "-j1", "O=m.o"]);

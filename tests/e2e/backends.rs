@@ -64,7 +64,12 @@ fn same(w: &mut World, prepare: impl Fn(&World), command: &[&str]) {
 #[test]
 fn names_that_are_made_up_count_for_nothing() {
     let w = World::new();
-    w.write("s.sh", "rm -rf w$$; mkdir w$$ && touch w$$/a && test -e w$$/a && rm -r w$$; cp in out\nt=$(mktemp ./tmp.XXXXXXXX); d=$(mktemp -d ./tmp.XXXXXXXX); echo int x\\; > $t.c; gcc -c $t.c -o $t.o; cp in $d/a; rm -r $t $t.* $d\n");
+    w.write(
+        "s.sh",
+        "rm -rf w$$; mkdir w$$ && touch w$$/a && test -e w$$/a && rm -r w$$; cp in out\nt=$(mktemp \
+        ./tmp.XXXXXXXX); d=$(mktemp -d ./tmp.XXXXXXXX); echo int x\\; > $t.c; gcc -c $t.c -o $t.o; cp in $d/a; rm -r \
+        $t $t.* $d\n",
+    );
     w.write("in", "1");
     let mut first = BTreeMap::new();
     for _ in 0..3 {
@@ -96,20 +101,30 @@ fn make_and_the_usual_tools() {
         &mut World::new(),
         |w| {
             w.write("inc/deep/v.h", "#define V 3\n");
-            w.write("a.c", "#include \"v.h\"\n#include <stdio.h>\n#if __has_include(\"none.h\")\n#error\n#endif\nint a(void) { return printf(\"%d\", V); }\n");
+            w.write(
+                "a.c",
+                "#include \"v.h\"\n#include <stdio.h>\n#if __has_include(\"none.h\")\n#error\n#endif\nint \
+                a(void) { return printf(\"%d\", V); }\n",
+            );
             w.write(
                 "b.cc",
-                "#include <vector>\nextern \"C\" int a(void);\nint main() { std::vector<int> v(3); return a() + (int)v.size(); }\n",
+                "#include <vector>\nextern \"C\" int a(void);\nint main() { std::vector<int> v(3); return a() + \
+                    (int)v.size(); }\n",
             );
             w.write(
                 "gen.py",
                 "import os, sys, json\nopen(sys.argv[1], 'w').write('int g = %d;\\n' % len(os.listdir('inc')))\n",
             );
-            w.write("t.sh", "for f in inc/*; do test -d $f && echo $f; done > list\nsed s/inc/out/ list | sort > list2\nrm list; [ -e nothing ] || echo none >> list2\n");
+            w.write(
+                "t.sh",
+                "for f in inc/*; do test -d $f && echo $f; done > list\nsed s/inc/out/ list | sort > \
+                list2\nrm list; [ -e nothing ] || echo none >> list2\n",
+            );
             w.sh("ln -s inc/deep include");
             w.write(
                 "Makefile",
-                "all: prog lib.a list2\nprog: a.o b.o g.o\n\tg++ -o $@ $^\nlib.a: a.o g.o\n\tar cr $@ $^\n\tranlib $@\na.o: a.c\n\tgcc -MD -Iinclude -c $<\n\
+                "all: prog lib.a list2\nprog: a.o b.o g.o\n\tg++ -o $@ $^\nlib.a: a.o g.o\n\tar cr $@ $^\n\tranlib \
+                    $@\na.o: a.c\n\tgcc -MD -Iinclude -c $<\n\
                  b.o: b.cc\n\tg++ -O1 -c $<\ng.c:\n\tpython3 -I -B gen.py $@\ng.o: g.c\n\tgcc -c $<\nlist2:\n\tsh t.sh\ninstall: all\n\tinstall -m 755 prog bin\n",
             );
         },
@@ -124,7 +139,8 @@ fn ninja_with_response_files() {
         |w| {
             w.write(
                 "build.ninja",
-                "rule cc\n  command = gcc -MD -MF $out.d @$out.rsp -c $in -o $out\n  depfile = $out.d\n  deps = gcc\n  rspfile = $out.rsp\n  rspfile_content = -DN=1 -Iinc\n\
+                "rule cc\n  command = gcc -MD -MF $out.d @$out.rsp -c $in -o $out\n  depfile = $out.d\n  deps = \
+                    gcc\n  rspfile = $out.rsp\n  rspfile_content = -DN=1 -Iinc\n\
                  rule link\n  command = gcc -o $out @$out.rsp\n  rspfile = $out.rsp\n  rspfile_content = $in\n\
                  rule cat\n  command = cat $in > $out && cp $out $out.copy && mv $out.copy $out.2\n\
                  build o/a.o: cc a.c\nbuild o/b.o: cc b.c\nbuild p: link o/a.o o/b.o\nbuild text: cat a.c b.c\n",
@@ -175,7 +191,11 @@ fn on_other_file_systems() {
                 w.sh("cp ../lower.h lower.h");
                 w.write("src/a.c", "#include \"a.h\"\n#include \"../lower.h\"\nint a = A;\n");
                 w.write("src/b.c", "#include <stdio.h>\nint b(void) { return puts(\"b\"); }\n");
-                w.write("Makefile", "all: a.o b.o l.a\n\tcd src && cat ../in/a.h a.c > ../all.txt; sort ../all.txt > ../sorted\na.o b.o: %.o: src/%.c\n\tgcc -Iin -c $<\nl.a: a.o b.o\n\tar cr $@ $^\n");
+                w.write(
+                    "Makefile",
+                    "all: a.o b.o l.a\n\tcd src && cat ../in/a.h a.c > ../all.txt; sort ../all.txt > \
+                    ../sorted\na.o b.o: %.o: src/%.c\n\tgcc -Iin -c $<\nl.a: a.o b.o\n\tar cr $@ $^\n",
+                );
             },
             &["make", "-j2"],
         );
@@ -188,7 +208,8 @@ fn flood(w: &World) {
         "flood.c",
         "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/stat.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
          int main(int c, char **v) {\n  for (int p = 0; p < atoi(v[1]); p++)\n    if (!fork()) {\n      char n[64]; struct stat s;\n\
-         for (int i = 0; i < atoi(v[2]); i++) { sprintf(n, \"no/%d.%d\", p, i); stat(n, &s); }\n      _exit(0);\n    }\n  while (wait(0) > 0);\n  return 0;\n}\n",
+         for (int i = 0; i < atoi(v[2]); i++) { sprintf(n, \"no/%d.%d\", p, i); stat(n, &s); }\n      _exit(0);\n    \
+             }\n  while (wait(0) > 0);\n  return 0;\n}\n",
     );
     w.sh("gcc -O1 flood.c -o flood");
     w.write("a.c", "int a;\n");

@@ -78,7 +78,8 @@ fn a_terminal_stays_a_terminal() {
     let w = World::new();
     w.write(
         "Makefile",
-        "all:\n\t@python3 -B -c 'import os; print(os.isatty(1), os.get_terminal_size(1).columns if os.isatty(1) else 0)'\n",
+        "all:\n\t@python3 -B -c 'import os; print(os.isatty(1), os.get_terminal_size(1).columns if os.isatty(1) else \
+            0)'\n",
     );
     let xl = env!("CARGO_BIN_EXE_xl");
     for _ in 0..2 {
@@ -297,7 +298,8 @@ fn an_ordinary_user_gets_hits() {
     std::fs::copy(env!("CARGO_BIN_EXE_xl"), &xl).expect("a copy that anybody may run");
     let run = |backend: &str, verb: &str| {
         let user = format!(
-            "setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent XL_BACKEND={backend} XL_CACHE_DIR={0}/../ucache {1} {verb}",
+            "setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/nonexistent XL_BACKEND={backend} \
+                XL_CACHE_DIR={0}/../ucache {1} {verb}",
             w.tree().display(),
             xl.display()
         );
@@ -336,11 +338,16 @@ fn a_resized_window() {
     let w = World::new();
     w.write(
         "inner.py",
-        "import os, signal, time\nprint('ready', os.get_terminal_size(1).columns, flush=True)\nend = time.time() + 20\nwhile os.get_terminal_size(1).columns != 57 and time.time() < end: time.sleep(0.01)\nprint('now', os.get_terminal_size(1).columns)\n",
+        "import os, signal, time\nprint('ready', os.get_terminal_size(1).columns, flush=True)\nend = time.time() + \
+            20\nwhile os.get_terminal_size(1).columns != 57 and time.time() < end: time.sleep(0.01)\nprint('now', \
+            os.get_terminal_size(1).columns)\n",
     );
     w.write(
         "outer.py",
-        "import fcntl, os, pty, struct, sys, termios\npid, fd = pty.fork()\nif pid == 0: os.execvp(sys.argv[1], sys.argv[1:])\nseen = b''\ndone = False\nwhile True:\n    try: b = os.read(fd, 4096)\n    except OSError: break\n    if not b: break\n    seen += b\n    if b'ready' in seen and not done:\n        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 57, 0, 0)); done = True\nsys.stdout.write(seen.decode())\n",
+        "import fcntl, os, pty, struct, sys, termios\npid, fd = pty.fork()\nif pid == 0: os.execvp(sys.argv[1], \
+            sys.argv[1:])\nseen = b''\ndone = False\nwhile True:\n    try: b = os.read(fd, 4096)\n    except OSError: \
+            break\n    if not b: break\n    seen += b\n    if b'ready' in seen and not done:\n        fcntl.ioctl(fd, \
+            termios.TIOCSWINSZ, struct.pack('HHHH', 20, 57, 0, 0)); done = True\nsys.stdout.write(seen.decode())\n",
     );
     let xl = env!("CARGO_BIN_EXE_xl");
     let o = w.sh(&format!("python3 -B outer.py {xl} exec -- python3 -B inner.py"));
@@ -358,7 +365,8 @@ fn inherited_files() {
     let w = World::new();
     w.write("a.c", "int a;\n");
     w.write("in", "one\ntwo\n");
-    let script = "exec 5>>config.log 6<in\necho start >&5\ngcc -c a.c\nsh -c 'echo used >&5; :'\ngcc -c missing.c 2>&5\nsh -c 'cat <&6; :'\n";
+    let script = "exec 5>>config.log 6<in\necho start >&5\ngcc -c a.c\nsh -c 'echo used >&5; :'\ngcc -c missing.c \
+        2>&5\nsh -c 'cat <&6; :'\n";
     w.write("configure", script);
     let plain = World::new();
     for t in [&w, &plain] {

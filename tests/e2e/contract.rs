@@ -47,7 +47,8 @@ fn observed(w: &World, trace: &Value) -> Sets {
 
 fn check(program: &str, backend: &str, case: &str, want: &str) -> Result<(), String> {
     let w = World::new();
-    w.sh("rm xl.toml; echo f > f; echo g > g; printf '#!/bin/true\\n' > s; chmod 755 s; mkdir m d; echo d > d/f; ln -s f l; ln -s nowhere x; ln -s d dl; ln -s ../g d/up");
+    w.sh("rm xl.toml; echo f > f; echo g > g; printf '#!/bin/true\\n' > s; chmod 755 s; mkdir m d; echo d > d/f; ln \
+        -s f l; ln -s nowhere x; ln -s d dl; ln -s ../g d/up");
     let json = w.path("../trace.json");
     let o = w
         .xl(&["trace", "--backend", backend, "--json", "-o", json.to_str().unwrap(), "--", program, case])

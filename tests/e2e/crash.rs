@@ -172,7 +172,8 @@ fn what_one_build_makes_another_has_at_once() {
     // The open ones wait for a file; each runs its command when it is told to.
     w.write(
         "build.sh",
-        "while [ ! -e \"go-$1\" ]; do :; done\nsh -c 'cat in; sort in > out'\n: > \"done-$1\"\nwhile [ ! -e end ]; do :; done\n",
+        "while [ ! -e \"go-$1\" ]; do :; done\nsh -c 'cat in; sort in > out'\n: > \"done-$1\"\nwhile [ ! -e end ]; do \
+            :; done\n",
     );
     let json = |n: &str| w.path(&format!("../{n}.json"));
     let open = |n: &str| {
@@ -216,7 +217,18 @@ fn what_one_build_makes_another_has_at_once() {
     let outcome = |n: &str, child: &mut std::process::Child| {
         assert!(child.wait().unwrap().success());
         let r: serde_json::Value = serde_json::from_slice(&std::fs::read(json(n)).unwrap()).unwrap();
-        r["items"].as_array().unwrap().iter().find(|i| i["command"].as_str().unwrap().contains("sort in")).unwrap()["outcome"].clone()
+        r["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|i| {
+                i["command"].as_str().unwrap().contains(
+                    "sort \
+            in",
+                )
+            })
+            .unwrap()["outcome"]
+            .clone()
     };
     assert_eq!([outcome("1", &mut first), outcome("2", &mut second), outcome("3", &mut third)], ["hit", "miss", "hit"]);
     assert_eq!(said(&["log"]).lines().count(), 4, "{}", said(&["log"]));

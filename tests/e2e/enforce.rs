@@ -86,7 +86,8 @@ fn ninja_stops_where_it_would_for_a_compiler() {
     sources(&w);
     let manifest = |edge: &str| {
         format!(
-            "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule gen\n  command = printf '#define G 1\\n' > $out\n\
+            "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule gen\n  \
+                command = printf '#define G 1\\n' > $out\n\
              build g.h: gen\nbuild main.o: cc main.c{edge}\nbuild all: phony g.h main.o\n"
         )
     };

@@ -49,7 +49,11 @@ fn project(w: &World) {
     w.write("names/one", "");
     w.write("cc", "#!/bin/sh\nexec gcc -O0 \"$@\"\n");
     w.sh("chmod +x cc");
-    w.write("Makefile", "CFLAGS = -O0\nall: prog list\nprog: main.o\n\tgcc -o $@ main.o\nmain.o: main.c\n\t./cc $(CFLAGS) -DN=1 -c main.c\nlist:\n\tls names > list\n");
+    w.write(
+        "Makefile",
+        "CFLAGS = -O0\nall: prog list\nprog: main.o\n\tgcc -o $@ main.o\nmain.o: main.c\n\t./cc \
+        $(CFLAGS) -DN=1 -c main.c\nlist:\n\tls names > list\n",
+    );
 }
 
 #[test]
@@ -115,7 +119,8 @@ fn sources_are_in_no_danger() {
     w.write("note", "kept\n");
     w.write(
         "Makefile",
-        "all: parser.c out\nparser.c: in\n\tcat in used > parser.c\nout: in\n\tcat in used > out\n\tsed -i s/kept/kept/ note\n",
+        "all: parser.c out\nparser.c: in\n\tcat in used > parser.c\nout: in\n\tcat in used > out\n\tsed -i \
+            s/kept/kept/ note\n",
     );
     w.sh("git init -q . && git add -A && git -c user.name=x -c user.email=x@x commit -qm x; touch in");
     assert_eq!(w.run(&["make"]).code(), Some(0));

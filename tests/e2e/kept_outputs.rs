@@ -160,10 +160,12 @@ const GENERATE: &str = "python3 -B gen.py";
 
 forms! {
     write_if_changed_and_a_stamp: Form {
-        generator: WRITE_IF_CHANGED, targets: "stamp", inputs: "in", commands: &[GENERATE], made: "out stamp", stale: "out: ",
+        generator: WRITE_IF_CHANGED, targets: "stamp", inputs: "in", commands: &[GENERATE], made: "out \
+            stamp", stale: "out: ",
     };
     write_if_changed_as_an_output: Form {
-        generator: WRITE_IF_CHANGED, targets: "out", inputs: "in", commands: &[GENERATE], made: "out stamp", stale: "out: ",
+        generator: WRITE_IF_CHANGED, targets: "out", inputs: "in", commands: &[GENERATE], made: "out \
+            stamp", stale: "out: ",
     };
     compare_or_move: Form {
         generator: PRINT, targets: "out", inputs: "in",
@@ -171,13 +173,16 @@ forms! {
     };
     move_if_change_in_several_commands: Form {
         generator: PRINT, targets: "stamp", inputs: "in",
-        commands: &["python3 -B gen.py > new", "sh move-if-change new out", "touch stamp"], made: "out stamp", stale: "out: ",
+        commands: &["python3 -B gen.py > new", "sh move-if-change new out", "touch stamp"], made: "out \
+            stamp", stale: "out: ",
     };
     in_part_by_time: Form {
-        generator: IN_PART_BY_TIME, targets: "stamp", inputs: "in in2", commands: &[GENERATE], made: "out two stamp", stale: "two: ",
+        generator: IN_PART_BY_TIME, targets: "stamp", inputs: "in in2", commands: &[GENERATE], made: "out two \
+            stamp", stale: "two: ",
     };
     in_part_by_memory: Form {
-        generator: IN_PART_BY_MEMORY, targets: "stamp", inputs: "in in2", commands: &[GENERATE], made: "out two stamp memory", stale: "two: ",
+        generator: IN_PART_BY_MEMORY, targets: "stamp", inputs: "in in2", commands: &[GENERATE], made: "out two stamp \
+            memory", stale: "two: ",
     };
 }
 

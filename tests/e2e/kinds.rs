@@ -38,7 +38,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL002",
-        setup: "printf 'all: gen.h m.o\\ngen.h:\\n\\techo > $@\\nm.o: m.c\\n\\tgcc -c m.c -include gen.h\\n.PHONY: all\\n' > Makefile; touch m.c",
+        setup: "printf 'all: gen.h m.o\\ngen.h:\\n\\techo > $@\\nm.o: m.c\\n\\tgcc -c m.c -include gen.h\\n.PHONY: \
+            all\\n' > Makefile; touch m.c",
         build: &["make", "-j1"],
         finds: &["XL002 m.o gen.h"],
         bites: "rm m.o gen.h; ! make m.o",
@@ -47,7 +48,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL003",
-        setup: "printf 'all: o conf\\nconf:\\n\\ttouch $@\\no:\\n\\tif test -e conf; then echo with; else echo without; fi > $@\\n.PHONY: all\\n' > Makefile",
+        setup: "printf 'all: o conf\\nconf:\\n\\ttouch $@\\no:\\n\\tif test -e conf; then echo with; else echo \
+            without; fi > $@\\n.PHONY: all\\n' > Makefile",
         build: &["make", "-j1"],
         finds: &["XL003 o conf"],
         bites: "mv o before; make -s all; ! cmp o before",
@@ -72,7 +74,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL006",
-        setup: "printf 'rule r\\n command = echo $out > $out; echo $out > shared\\nbuild a: r\\nbuild b: r\\n' > build.ninja",
+        setup: "printf 'rule r\\n command = echo $out > $out; echo $out > shared\\nbuild a: r\\nbuild b: r\\n' > \
+            build.ninja",
         finds: &["XL004 a shared", "XL004 b shared", "XL006 shared shared"],
         bites: "try() { rm a b; ninja $1; ninja $2; cp shared $1$2; }; try a b; try b a; ! cmp ab ba",
         repair: "sed -i 's/ shared/ $out.own/' build.ninja",
@@ -89,10 +92,12 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL008",
-        setup: "printf 'rule r\\n command = $do\\nbuild data: r\\n do = echo 1 > data\\nbuild o: r data\\n do = cat data > o\\n\
+        setup: "printf 'rule r\\n command = $do\\nbuild data: r\\n do = echo 1 > data\\nbuild o: r data\\n do = cat \
+            data > o\\n\
                 build two: r || data\\n do = echo 2 > data; touch two\\n' > build.ninja",
         finds: &["XL004 two data", "XL006 data data", "XL008 o data"],
-        bites: "rm -f data o two .ninja*; ninja o; cp o first; rm -f data o two .ninja*; ninja two; ninja o; ! cmp o first",
+        bites: "rm -f data o two .ninja*; ninja o; cp o first; rm -f data o two .ninja*; ninja two; ninja o; ! cmp o \
+            first",
         repair: "sed -i 's/two: r || data/two: r || o/; s/echo 2 > data; //' build.ninja",
         ..FAULT
     },
@@ -115,10 +120,12 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL011",
-        setup: "echo 'import socket; open(\"o\", \"w\").write(str(socket.socket().connect_ex((\"127.0.0.1\", {PORT}))))' > net.py
+        setup: "echo 'import socket; open(\"o\", \"w\").write(str(socket.socket().connect_ex((\"127.0.0.1\", \
+            {PORT}))))' > net.py
                 printf 'rule r\\n command = /usr/bin/python3 -I -S net.py\\nbuild o: r net.py\\n' > build.ninja",
         finds: &["XL011 o connect to 127.0.0.1:{PORT}"],
-        bites: "mv o before; /usr/bin/python3 -c 'import socket, subprocess; s = socket.create_server((\"127.0.0.1\", {PORT})); subprocess.run([\"ninja\"])'; ! cmp o before",
+        bites: "mv o before; /usr/bin/python3 -c 'import socket, subprocess; s = socket.create_server((\"127.0.0.1\", \
+            {PORT})); subprocess.run([\"ninja\"])'; ! cmp o before",
         repair: "echo 'open(\"o\", \"w\").write(\"0\")' > net.py",
         ..FAULT
     },
@@ -132,9 +139,11 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL013",
-        setup: "touch in idle used; printf 'rule r\\n command = cat in used > o; echo o: in idle > o.d\\n depfile = o.d\\nbuild o: r in\\n' > build.ninja",
+        setup: "touch in idle used; printf 'rule r\\n command = cat in used > o; echo o: in idle > o.d\\n depfile = \
+            o.d\\nbuild o: r in\\n' > build.ninja",
         finds: &["XL001 o used", "XL013 o idle", "XL013 o used"],
-        bites: "touch -d '+1 hour' used; ninja -n | grep 'no work' && touch -d '+1 hour' idle; ninja -n | grep 'cat in'",
+        bites: "touch -d '+1 hour' used; ninja -n | grep 'no work' && touch -d '+1 hour' idle; ninja -n | grep 'cat \
+            in'",
         repair: "sed -i 's/in idle/in used/' build.ninja",
         ..FAULT
     },
@@ -161,7 +170,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL016",
-        setup: "echo 1 > b; touch -d '-1 hour' b; printf 'b: a\\n\\tcat a a > b\\na: in\\n\\tcat b > a\\n' > Makefile; touch in",
+        setup: "echo 1 > b; touch -d '-1 hour' b; printf 'b: a\\n\\tcat a a > b\\na: in\\n\\tcat b > a\\n' > \
+            Makefile; touch in",
         build: &["make"],
         finds: &["XL016 a b", "XL012 a in"],
         bites: "cp b before; touch -d '+1 hour' in; make; ! cmp b before",
@@ -171,7 +181,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL017",
-        setup: "mkdir d; printf 'rule r\\n command = $do\\nbuild names: r\\n do = ls d > names\\nbuild d/a: r\\n do = touch d/a\\n' > build.ninja",
+        setup: "mkdir d; printf 'rule r\\n command = $do\\nbuild names: r\\n do = ls d > names\\nbuild d/a: r\\n do = \
+            touch d/a\\n' > build.ninja",
         finds: &["XL017 names d"],
         bites: "rm -f names d/a; ninja names; cp names before; rm names; ninja d/a; ninja names; ! cmp names before",
         repair: "sed -i 's,names: r,names: r d/a,' build.ninja",
@@ -179,7 +190,8 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         code: "XL018",
-        setup: "echo 'const char *when = __TIME__;' > w.c; printf 'rule r\\n command = gcc -c w.c\\nbuild w.o: r w.c\\n' > build.ninja",
+        setup: "echo 'const char *when = __TIME__;' > w.c; printf 'rule r\\n command = gcc -c w.c\\nbuild w.o: r \
+            w.c\\n' > build.ninja",
         finds: &["XL018 w.o"],
         // A clock that shows seconds must be given one.
         bites: "mv w.o before; sleep 1.1; ninja; ! cmp w.o before",

@@ -45,7 +45,11 @@ fn denied_paths_cannot_be_opened() {
     let w = World::new();
     w.write("secret/key", "1");
     w.write("open/key", "2");
-    w.write("xl.toml", "[[deny]]\npath = 'secret/**'\nreason = 'belongs to the release'\n[[deny]]\npath = 'never'\nreason = 'unused'\n");
+    w.write(
+        "xl.toml",
+        "[[deny]]\npath = 'secret/**'\nreason = 'belongs to the release'\n[[deny]]\npath = \
+        'never'\nreason = 'unused'\n",
+    );
     let r = w.pip("cat open/key secret/key secret/key; echo x > secret/new; mv open/key secret/moved; true");
     assert_eq!(r.stdout(), "2", "{}", r.stderr());
     assert_eq!(r.stderr().matches("cat: secret/key: Permission denied").count(), 2, "{}", r.stderr());
@@ -64,7 +68,8 @@ fn one_local_job() {
     let w = World::new();
     w.write(
         "step.sh",
-        "mkdir busy || { echo two at once; exit 1; }; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; rmdir busy; echo $1 > $1.out\n",
+        "mkdir busy || { echo two at once; exit 1; }; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; rmdir busy; \
+            echo $1 > $1.out\n",
     );
     w.write("Makefile", "all: 1.out 2.out 3.out 4.out 5.out 6.out\n%.out:\n\tsh step.sh $*\n");
     let run = |cmd: &[&str]| {
@@ -77,7 +82,11 @@ fn one_local_job() {
     };
     let (out, err, code) = run(&["make", "-s", "-j6"]);
     assert_eq!((out.as_str(), code), ("", Some(0)), "{err}");
-    w.write("pipes.sh", "sh -c 'seq 1 100000; :' | sh -c 'sort -n; :' | sh -c 'tail -1; :'\nmkfifo p\nsh -c 'echo through > p; :' &\nsh -c 'cat p; :'\nwait\nmkfifo q; sh -c 'cat; :' < q & sh -c 'echo again; :' > q; wait\n");
+    w.write(
+        "pipes.sh",
+        "sh -c 'seq 1 100000; :' | sh -c 'sort -n; :' | sh -c 'tail -1; :'\nmkfifo p\nsh -c 'echo \
+        through > p; :' &\nsh -c 'cat p; :'\nwait\nmkfifo q; sh -c 'cat; :' < q & sh -c 'echo again; :' > q; wait\n",
+    );
     let (out, err, code) = run(&["sh", "pipes.sh"]);
     assert_eq!((out.as_str(), code), ("100000\nthrough\nagain\n", Some(0)), "{err}");
 }
@@ -88,7 +97,9 @@ fn killed_while_waiting_for_a_slot() {
     let w = World::new();
     w.write(
         "build.sh",
-        "sh -c 'while [ ! -e go ]; do :; done; :' & slow=$!\ni=0; while [ $i -lt 100000 ]; do i=$((i+1)); done\nsh -c 'echo never; :' & pid=$!\ni=0; while [ $i -lt 300000 ]; do i=$((i+1)); done\nkill -9 $pid; wait $pid 2>/dev/null\n: > go; wait $slow\nfor i in 1 2 3; do sh -c 'echo quick; :'; done\n",
+        "sh -c 'while [ ! -e go ]; do :; done; :' & slow=$!\ni=0; while [ $i -lt 100000 ]; do i=$((i+1)); done\nsh -c \
+            'echo never; :' & pid=$!\ni=0; while [ $i -lt 300000 ]; do i=$((i+1)); done\nkill -9 $pid; wait $pid \
+            2>/dev/null\n: > go; wait $slow\nfor i in 1 2 3; do sh -c 'echo quick; :'; done\n",
     );
     let started = std::time::Instant::now();
     let o = w.xl(&["run", "--no-cache-read", "--local-jobs", "1", "--", "sh", "build.sh"]).output().unwrap();
@@ -194,7 +205,8 @@ fn what_is_wrong_with_a_command_line_or_a_setting() {
         &[],
         2,
         &format!(
-            "xl: error: invalid value `5X` for `--max-bytes <SIZE>`: `5X` {no_size}\n  hint: `xl cache gc --help` shows what there is"
+            "xl: error: invalid value `5X` for `--max-bytes <SIZE>`: `5X` {no_size}\n  hint: `xl cache gc --help` \
+                shows what there is"
         ),
     );
     check(
@@ -210,7 +222,8 @@ fn what_is_wrong_with_a_command_line_or_a_setting() {
         &[],
         65,
         &format!(
-            "xl: error: cannot read `{file}`\n  caused by: unknown key `foo` at line 2\n  hint: known there: `enforce`, `baseline`, `severity`, `allow`"
+            "xl: error: cannot read `{file}`\n  caused by: unknown key `foo` at line 2\n  hint: known there: \
+                `enforce`, `baseline`, `severity`, `allow`"
         ),
     );
 }

@@ -86,7 +86,8 @@ fn a_bare_machine() {
     std::fs::write(&source, NAME_SERVICE).expect("a source");
     let library = root.join("usr/lib/x86_64-linux-gnu/libnss_bare.so.2");
     done(Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([library, source]));
-    let text = "mount -t proc proc $0/proc && mount --rbind /sys $0/sys && mount --rbind /dev $0/dev && exec chroot $0 bash /use.sh";
+    let text = "mount -t proc proc $0/proc && mount --rbind /sys $0/sys && mount --rbind /dev $0/dev && exec chroot \
+        $0 bash /use.sh";
     let mut c = Command::new("unshare");
     let said =
         done(c.args(["--mount", "sh", "-c", text]).arg(&root).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"));

@@ -41,9 +41,12 @@ type Calls = &'static [(&'static str, libc::c_long, Then)];
 const PROCESSES: Calls = calls![
     // What processes are launched, held and looked into with.
     SYS_process_vm_readv Hits, SYS_process_vm_writev Hits, SYS_pidfd_open Without("pidfd_open"), SYS_kcmp Hits,
-    SYS_pidfd_getfd Says("cannot be taken over"), SYS_ioctl Hits, SYS_seccomp Hits, SYS_bpf Hits, SYS_prctl Hits, SYS_kill Hits,
-    SYS_tkill Hits, SYS_tgkill Hits, SYS_socketpair Without("pair of sockets"), SYS_sendmsg Hits, SYS_recvmsg Hits, SYS_sendto Hits,
-    SYS_recvfrom Hits, SYS_clone Without("cannot trace the command"), SYS_setsid Hits, SYS_close_range Hits, SYS_waitid Hits, SYS_capget Hits,
+    SYS_pidfd_getfd Says("cannot be taken \
+        over"), SYS_ioctl Hits, SYS_seccomp Hits, SYS_bpf Hits, SYS_prctl Hits, SYS_kill Hits,
+    SYS_tkill Hits, SYS_tgkill Hits, SYS_socketpair Without("pair of \
+        sockets"), SYS_sendmsg Hits, SYS_recvmsg Hits, SYS_sendto Hits,
+    SYS_recvfrom Hits, SYS_clone Without("cannot trace the \
+        command"), SYS_setsid Hits, SYS_close_range Hits, SYS_waitid Hits, SYS_capget Hits,
     SYS_capset Hits, SYS_pause Hits, SYS_sched_getaffinity Hits, SYS_getrandom Hits, SYS_sigaltstack Hits,
     // What is waited with.
     SYS_epoll_create1 Without("epoll"), SYS_epoll_ctl Without("epoll"), SYS_epoll_pwait Without("epoll"), SYS_eventfd2 Without("eventfd2"),
@@ -56,13 +59,15 @@ const FILES: Calls = calls![
     SYS_statx Without("statx"), SYS_open Without("open"), SYS_fstat Without("fstat"), SYS_getdents64 Without("getdents64"),
     SYS_readlinkat Without("readlink"), SYS_openat2 Hits, SYS_llistxattr Hits, SYS_lgetxattr Hits, SYS_fadvise64 Hits,
     // What results are kept and put back with.
-    SYS_access Says(CLOSED), SYS_flock Says("cannot lock"), SYS_mkdir Says(CLOSED), SYS_statfs Says(CLOSED), SYS_fstatfs Says(CLOSED),
+    SYS_access Says(CLOSED), SYS_flock Says("cannot \
+        lock"), SYS_mkdir Says(CLOSED), SYS_statfs Says(CLOSED), SYS_fstatfs Says(CLOSED),
     SYS_unlink Says(CLOSED), SYS_linkat Says(LOST), SYS_fchmod Says(LOST), SYS_utimensat Says(LOST), SYS_copy_file_range Hits,
     SYS_memfd_create Hits, SYS_fallocate Hits, SYS_ftruncate Hits, SYS_pwrite64 Hits, SYS_madvise Hits, SYS_mremap Hits,
 ];
 
 /// A tiny build: text, several outputs, an exit code of its own.
-const BUILD: &str = "cat in > out\nsh -c 'mkdir -p d; sort in > d/sorted; ln -sf out link; cp out d/copy; chmod 755 d/copy; echo text'\nls d > list\nexit 3\n";
+const BUILD: &str = "cat in > out\nsh -c 'mkdir -p d; sort in > d/sorted; ln -sf out link; cp out d/copy; chmod 755 \
+    d/copy; echo text'\nls d > list\nexit 3\n";
 
 struct Ran {
     out: Output,
@@ -252,7 +257,8 @@ fn programs_that_cannot_be_looked_into() {
         "#define _GNU_SOURCE\n#include <string.h>\n#include <sys/mman.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
          int main(void) {\n  char *low = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);\n\
          strcpy(low, \"/bin/true\"); unsigned *argv = (unsigned *)(low + 64); argv[0] = (unsigned)(long)low;\n\
-         if (!fork()) { long r; __asm__ volatile(\"int $0x80\" : \"=a\"(r) : \"a\"(11), \"b\"(low), \"c\"(argv), \"d\"(0) : \"memory\"); _exit(9); }\n\
+         if (!fork()) { long r; __asm__ volatile(\"int $0x80\" : \"=a\"(r) \
+             : \"a\"(11), \"b\"(low), \"c\"(argv), \"d\"(0) : \"memory\"); _exit(9); }\n\
          int s; wait(&s); return WEXITSTATUS(s);\n}\n",
     );
     assert!(w.sh("gcc -o old old.c").status.success());

@@ -24,7 +24,9 @@ fn every_row_is_true() {
         let w = World::new();
         let prepare = || {
             w.wipe();
-            w.sh("echo content > f; mkdir d; touch d/x; ln -s f l; echo 'int a;' > a.c; echo 'char *t = __TIME__;' > t.c; echo 'import time; print(time.time())' > t.py; printf '#include <time.h>\n#include <stdio.h>\nint main() { time_t t = time(0); puts(ctime(&t)); }\n' > now.c; touch -d @1000 f d *.c");
+            w.sh("echo content > f; mkdir d; touch d/x; ln -s f l; echo 'int a;' > a.c; echo 'char *t = __TIME__;' > \
+                t.c; echo 'import time; print(time.time())' > t.py; printf '#include <time.h>\n#include \
+                <stdio.h>\nint main() { time_t t = time(0); puts(ctime(&t)); }\n' > now.c; touch -d @1000 f d *.c");
         };
         prepare();
         let first = w.pip(&command);

@@ -7,7 +7,8 @@ fn failing() -> World {
     let w = World::new();
     w.write(
         "Makefile",
-        "all: a.o b c\na.o: a.c\n\tgcc -c a.c\nb:\n\thead -c 2 /dev/urandom | od > b; echo '<\"&>' > /dev/null\nc: b\n\t@sh -c 'echo \"a|<b> & \\`c\\`\" >&2; exit 3'\n",
+        "all: a.o b c\na.o: a.c\n\tgcc -c a.c\nb:\n\thead -c 2 /dev/urandom | od > b; echo '<\"&>' > /dev/null\nc: \
+            b\n\t@sh -c 'echo \"a|<b> & \\`c\\`\" >&2; exit 3'\n",
     );
     w.write("a.c", "int a;\n");
     w
@@ -73,7 +74,8 @@ fn as_test_cases() {
             "{log}"
         );
         assert!(log.contains("       exit code 3\n"), "{log}");
-        let text = "import xml.etree.ElementTree as e\ns = e.parse('../junit.xml').getroot()\nf = s.find('testcase/failure')\n\
+        let text = "import xml.etree.ElementTree as e\ns = e.parse('../junit.xml').getroot()\nf = \
+            s.find('testcase/failure')\n\
              print(s.get('tests'), s.get('failures'), s.get('skipped'), len(s.findall('testcase/skipped')), sum('<' in c.get('name') for c in s))\n\
              print(f.get('message'), f.text.strip())\nprint(sum(c.find('system-out').text == 'hit' for c in s))";
         w.write("../read.py", text);

@@ -201,12 +201,21 @@ fn others_at_the_terminal() {
     let w = World::new();
     w.write("names.sh", "echo 1; echo 2 > /dev/tty; echo 3 >&2; echo 4 >> $(tty); echo 5; sleep 0.05; echo 6\n");
     w.write("reads.sh", "echo which; read x; sleep 0.05; echo got it; sleep 0.05\n");
-    w.write("whose.py", "import os, time\nprint(os.tcgetpgrp(1) == os.getpgrp(), os.isatty(2), os.get_terminal_size(2))\ntime.sleep(.05)\nos.write(1, b'end\\n')\n");
+    w.write(
+        "whose.py",
+        "import os, time\nprint(os.tcgetpgrp(1) == os.getpgrp(), os.isatty(2), \
+        os.get_terminal_size(2))\ntime.sleep(.05)\nos.write(1, b'end\\n')\n",
+    );
     w.write(
         "job.sh",
         "set -m; sh -c 'test $(ps -o tpgid= -p $$) = $(ps -o pgid= -p $$) && echo in front'; sleep 0.05; echo end\n",
     );
-    w.write("modes.py", "import termios, time\nprint('before', flush=True)\nm = termios.tcgetattr(1)\nm[1] &= ~termios.OPOST\ntermios.tcsetattr(1, 1, m)\nprint('a\\nb', flush=True)\ntime.sleep(.05)\nprint('end', flush=True)\n");
+    w.write(
+        "modes.py",
+        "import termios, time\nprint('before', flush=True)\nm = termios.tcgetattr(1)\nm[1] &= \
+        ~termios.OPOST\ntermios.tcsetattr(1, 1, m)\nprint('a\\nb', flush=True)\ntime.sleep(.05)\nprint('end', \
+        flush=True)\n",
+    );
     for (command, from) in [
         ("bash names.sh", Some("2")),
         ("sh reads.sh < /dev/tty", Some("got")),
@@ -287,7 +296,8 @@ fn a_killed_xl_takes_no_text_along() {
         &w,
         "xterm",
         &format!(
-            "{xl} run -- sh b.sh & while ! test -e ready; do sleep 0.05; done; kill -9 $!; : > go; while ! test -e end; do sleep 0.05; done; sleep 0.2"
+            "{xl} run -- sh b.sh & while ! test -e ready; do sleep 0.05; done; kill -9 $!; : > go; while ! test -e \
+                end; do sleep 0.05; done; sleep 0.2"
         ),
     );
     let text = String::from_utf8_lossy(&said).replace('\r', "");

@@ -7,7 +7,12 @@ use std::collections::BTreeSet;
 /// Names that strace saw opened for reading, and looked for in vain, by a plain reading of its log.
 fn strace(w: &World, cmd: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let log = w.path("../strace.log");
-    let out = w.sh(&format!("strace -f -y -qq -s 4096 -e trace=open,openat,stat,lstat,newfstatat,access,faccessat,faccessat2,statx,execve -e signal=none -o {} {cmd}", log.display()));
+    let out = w.sh(&format!(
+        "strace -f -y -qq -s 4096 -e \
+        trace=open,openat,stat,lstat,newfstatat,access,faccessat,faccessat2,statx,execve -e signal=none -o {} \
+        {cmd}",
+        log.display()
+    ));
     assert!(out.status.success(), "{cmd}: {}", String::from_utf8_lossy(&out.stderr));
     let text = std::fs::read_to_string(&log).expect("strace's log");
     let (mut read, mut absent) = (BTreeSet::new(), BTreeSet::new());
@@ -149,6 +154,7 @@ fn twenty_more_tools() {
     agrees(&[("f", "x")], &made("gzip -k f && gunzip -c f.gz > g && touch f"));
     agrees(&[("a", "1\n"), ("b", "2\n")], &made("diff a b > d; patch -s a d; cmp a b"));
     agrees(&[("d/x", "1"), ("d/y", "2")], &made("find d -name x -exec cp {} c \\; && rm -r d"));
-    let raw = "#include <fcntl.h>\n#include <unistd.h>\nint main(void) { char b[9]; return read(open(\"f\", 0), b, 9) != 3 || creat(\"o\", 0600) < 0; }\n";
+    let raw = "#include <fcntl.h>\n#include <unistd.h>\nint main(void) { char b[9]; return read(open(\"f\", 0), b, 9) \
+        != 3 || creat(\"o\", 0600) < 0; }\n";
     agrees(&[("r.c", raw), ("f", "abc")], &made("gcc -static r.c -o r && ./r"));
 }

@@ -107,7 +107,9 @@ fn ninja_with_depfiles_is_warm() {
     let w = World::new();
     w.write(
         "build.ninja",
-        "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule link\n  command = gcc -o $out @$out.rsp\n  rspfile = $out.rsp\n  rspfile_content = $in\nbuild a.o: cc a.c\nbuild m.o: cc m.c\nbuild prog: link a.o m.o\ndefault prog\n",
+        "rule cc\n  command = gcc -MD -MF $out.d -c $in -o $out\n  depfile = $out.d\n  deps = gcc\nrule link\n  \
+            command = gcc -o $out @$out.rsp\n  rspfile = $out.rsp\n  rspfile_content = $in\nbuild a.o: cc a.c\nbuild \
+            m.o: cc m.c\nbuild prog: link a.o m.o\ndefault prog\n",
     );
     w.write("a.c", "#include \"h.h\"\nint a(void) { return H; }\n");
     w.write("m.c", "#include \"h.h\"\nint a(void);\nint main(void) { return a() - H; }\n");
@@ -280,7 +282,14 @@ fn a_configure_script() {
     w.write("c.in", "cc=@CC@\n");
     w.write(
         "configure",
-        "#!/bin/sh\n# Generated.\nac_pwd=`pwd` && ac_ls_di=`ls -di .` && ac_pwd_ls_di=`cd \"$ac_pwd\" && ls -di .` || exit 1\ntest \"X$ac_ls_di\" = \"X$ac_pwd_ls_di\" || exit 1\nrm -f conf$$ conf$$.exe conf$$.file\nmkdir conf$$.dir 2>/dev/null\necho > conf$$.file\nif ln -s conf$$.file conf$$ 2>/dev/null; then as_ln_s='ln -s'; fi\nrm -f conf$$ conf$$.dir/conf$$.file conf$$.file\nrmdir conf$$.dir\necho timestamp > conftest.file\nset X `ls -Lt configure conftest.file`\ntest \"$2\" = conftest.file || exit 1\nls -1 c.in; echo 'int main() { return 0; }' > conftest.c\nif gcc -o conftest conftest.c && ./conftest; then have=1; fi; gcc -E - < /dev/null > /dev/null\nsleep 0.1; rm -rf conftest* tmp\n{ tmp=./conf$$-$RANDOM; (umask 077 && mkdir \"$tmp\"); } || exit 1\nsed \"s/@CC@/gcc/\" c.in > $tmp/out && mv $tmp/out c.out\nrm -r $tmp\n",
+        "#!/bin/sh\n# Generated.\nac_pwd=`pwd` && ac_ls_di=`ls -di .` && ac_pwd_ls_di=`cd \"$ac_pwd\" && ls -di .` || \
+            exit 1\ntest \"X$ac_ls_di\" = \"X$ac_pwd_ls_di\" || exit 1\nrm -f conf$$ conf$$.exe conf$$.file\nmkdir \
+            conf$$.dir 2>/dev/null\necho > conf$$.file\nif ln -s conf$$.file conf$$ 2>/dev/null; then as_ln_s='ln \
+            -s'; fi\nrm -f conf$$ conf$$.dir/conf$$.file conf$$.file\nrmdir conf$$.dir\necho timestamp > \
+            conftest.file\nset X `ls -Lt configure conftest.file`\ntest \"$2\" = conftest.file || exit 1\nls -1 c.in; \
+            echo 'int main() { return 0; }' > conftest.c\nif gcc -o conftest conftest.c && ./conftest; then have=1; \
+            fi; gcc -E - < /dev/null > /dev/null\nsleep 0.1; rm -rf conftest* tmp\n{ tmp=./conf$$-$RANDOM; (umask 077 \
+            && mkdir \"$tmp\"); } || exit 1\nsed \"s/@CC@/gcc/\" c.in > $tmp/out && mv $tmp/out c.out\nrm -r $tmp\n",
     );
     w.sh("chmod +x configure");
     for outcome in ["miss", "hit", "hit"] {

@@ -369,7 +369,8 @@ mod tests {
 
     #[test]
     fn definitions_that_nobody_uses() {
-        let header = "#ifndef V_H\n#define V_H\n#define STAMP __DATE__ \" \" __TIME__ /* now */\n#define ALL(x) STAMP x\n#endif\n";
+        let header = "#ifndef V_H\n#define V_H\n#define STAMP __DATE__ \" \" __TIME__ /* now */\n#define ALL(x) STAMP \
+            x\n#endif\n";
         assert_eq!(
             of(&[header, "#include \"v.h\"\nint STAMPS; // STAMP\n#ifdef STAMP\n#endif\n#undef ALL\n"]),
             Clock::Defined

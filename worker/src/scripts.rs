@@ -540,7 +540,8 @@ mod tests {
         assert_eq!(
             asks(
                 "/w/configure",
-                "tmp=./conf$$-$RANDOM\ntmp=\"x-${RANDOM-0}$$\"\ntest -n \"$RANDOM\" && tmp=$tmp/cg$$-$RANDOM\n`expr ${RANDOM-$$} % 4`\n",
+                "tmp=./conf$$-$RANDOM\ntmp=\"x-${RANDOM-0}$$\"\ntest -n \"$RANDOM\" && tmp=$tmp/cg$$-$RANDOM\n`expr \
+                    ${RANDOM-$$} % 4`\n",
                 &shell
             ),
             None

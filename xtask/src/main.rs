@@ -21,7 +21,8 @@ fn main() -> ExitCode {
         ["bench", rest @ ..] => bench::run(rest),
         _ => {
             eprintln!(
-                "usage: cargo xtask ci [--full] | long | tidy | package | bench [WORKLOAD…] [--rounds N] [--dir DIR] [--json FILE] [--peer WORDS]"
+                "usage: cargo xtask ci [--full] | long | tidy | package | bench [WORKLOAD…] [--rounds N] [--dir DIR] \
+                    [--json FILE] [--peer WORDS]"
             );
             false
         }

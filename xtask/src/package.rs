@@ -173,7 +173,8 @@ fn control(root: &Path) -> io::Result<String> {
     fs::write(
         debian.join("control"),
         format!(
-            "Package: xl\nVersion: {version}\nArchitecture: amd64\nMaintainer: {}\nInstalled-Size: {size}\nSection: devel\nPriority: optional\n\
+            "Package: xl\nVersion: {version}\nArchitecture: amd64\nMaintainer: {}\nInstalled-Size: {size}\nSection: \
+                devel\nPriority: optional\n\
              Conflicts: xen-utils-common\nDescription: process-tracing build accelerator\n \
              Wraps an existing build, unchanged: a command whose observed inputs have not\n changed never starts; its outputs are put back from a \
              cache.\n",

@@ -50,7 +50,13 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
         let rows = |all: &[&Stale]| -> Vec<_> {
             all.iter().map(|s| serde_json::json!({"path": name(s), "changed": s.why})).collect()
         };
-        let document = serde_json::json!({"version": 1, "command": words, "stale": rows(&stale), "unmade": rows(&unmade), "unknown": unknown});
+        let document = serde_json::json!({
+            "version": 1,
+            "command": words,
+            "stale": rows(&stale),
+            "unmade": rows(&unmade),
+            "unknown": unknown
+        });
         print(format!("{document:#}\n"))?;
     } else {
         print(stale.iter().map(|s| format!("{}: {}\n", name(s), s.why)).collect::<String>())?;
@@ -183,7 +189,8 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
             (Way::Leave, Ok(())) => {
                 let made_by = all.iter().find(|s| s.path == *h.path).map_or("", |s| &s.product.command);
                 say(&format!(
-                    "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: {made_by}"
+                    "stale, and left alone, as no build tool made it: `{path}` ({why}); run again what made it: \
+                        {made_by}"
                 ));
             }
             (_, Err(e)) => {

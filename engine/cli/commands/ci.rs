@@ -102,7 +102,8 @@ fn plain(s: &str) -> String {
 pub fn gitlab(lines: &[String]) {
     let now = cache::store::now();
     write(&format!(
-        "\x1b[0Ksection_start:{now}:xl_details[collapsed=true]\r\x1b[0Kxl: what ran, and why\n{}\n\x1b[0Ksection_end:{now}:xl_details\r\x1b[0K\n",
+        "\x1b[0Ksection_start:{now}:xl_details[collapsed=true]\r\x1b[0Kxl: what ran, and \
+            why\n{}\n\x1b[0Ksection_end:{now}:xl_details\r\x1b[0K\n",
         lines.join("\n")
     ));
 }
@@ -129,7 +130,8 @@ pub fn details(r: &BuildRecord) -> Vec<String> {
 pub fn junit(r: &BuildRecord) -> String {
     let failed = r.items.iter().filter(|i| i.exit_code != 0).count();
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"xl\" tests=\"{}\" failures=\"{failed}\" errors=\"0\" skipped=\"0\" time=\"{:.3}\">\n",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"xl\" tests=\"{}\" failures=\"{failed}\" \
+            errors=\"0\" skipped=\"0\" time=\"{:.3}\">\n",
         r.items.len(),
         r.wall_ms as f64 / 1e3
     );

@@ -141,7 +141,13 @@ fn line(id: u64, r: &BuildRecord) -> String {
 /// The same for programs.
 fn row(id: u64, r: &BuildRecord) -> String {
     let row = serde_json::json!({
-        "build": id, "started": r.started, "cwd": r.cwd, "command": r.command, "exit_code": r.exit_code, "wall_ms": r.wall_ms, "pips": r.pips
+        "build": id,
+        "started": r.started,
+        "cwd": r.cwd,
+        "command": r.command,
+        "exit_code": r.exit_code,
+        "wall_ms": r.wall_ms,
+        "pips": r.pips
     });
     format!("{row}\n")
 }

@@ -122,7 +122,8 @@ pub fn launch(
     })?;
     if backend == Backend::Ebpf && session.backend() != tracer::Backend::Ebpf {
         warning(
-            "`[[deny]]`, --local-jobs and blocked outside-reads need to know of reads before they happen: the backend is seccomp",
+            "`[[deny]]`, --local-jobs and blocked outside-reads need to know of reads before they happen: the backend \
+                is seccomp",
         );
     }
     if let (Some(m), tracer::Backend::Ebpf, false) = (memo, session.backend(), ebpf_works) {

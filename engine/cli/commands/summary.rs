@@ -109,7 +109,8 @@ mod tests {
     /// A record of pips with these outcomes and exit codes.
     fn record(pips: &[(Outcome, i32)], skipped_ms: u64, exit_code: i32) -> BuildRecord {
         let item = |(outcome, exit_code): &(Outcome, i32)| {
-            serde_json::json!({"id": 1, "command": format!("tool --fails-with {exit_code}"), "argv": [], "cwd": "/", "outcome": outcome, "outputs": [],
+            serde_json::json!({"id": 1, "command": format!("tool --fails-with \
+                {exit_code}"), "argv": [], "cwd": "/", "outcome": outcome, "outputs": [],
                 "wall_ms": 1.0, "exit_code": exit_code})
         };
         let whole = serde_json::json!({"version": 1, "command": [], "cwd": "/", "started": 0, "exit_code": exit_code, "backend": "ebpf",

@@ -57,7 +57,8 @@ pub(super) const QUERIES: &[(&str, &str)] = &[
 ];
 
 /// Last words of a name that is *about* a secret: `KEY_LENGTH`, `--token-file`, `PASSWORD_PROMPT`.
-pub(super) const HARMLESS_LAST: &str = "algorithm alg bits bytes cflags class cmd command count dir directory enabled endpoint env expiration expires \
+pub(super) const HARMLESS_LAST: &str = "algorithm alg bits bytes cflags class cmd command count dir directory enabled \
+    endpoint env expiration expires \
     expiry field file filename format h header helper host id include index length len libs lifetime limit manager \
     max min mode name path pattern plugin policy prompt provider regex required scope scopes service size source \
     stdin support test tests timeout ttl type uri url user username var variable version width";
@@ -131,7 +132,8 @@ pub(super) const OPTIONS: &[Row] = &[
 ];
 
 /// Programs whose `-u` and `--user` is a flag, or names no password: `rsync -u host:dir`, `docker run -u root:root`.
-pub(super) const NO_PASSWORD_AFTER_U: &str = "buildah chroot cp date diff docker env git id install mv nerdctl patch podman python python3 rsync setpriv \
+pub(super) const NO_PASSWORD_AFTER_U: &str = "buildah chroot cp date diff docker env git id install mv nerdctl patch \
+    podman python python3 rsync setpriv \
     sort sudo tar unzip zip";
 
 /// Tokens that are known by themselves: how they begin, how many letters and digits follow at least, and what else may

@@ -57,12 +57,14 @@ fn shell_scripts() {
         build(
             "failing commands",
             "",
-            "sh -c 'echo no >&2; exit 3; :'; echo $?; sh -c 'exit 0; :'; echo $?; gcc -c missing.c 2>/dev/null; echo $?",
+            "sh -c 'echo no >&2; exit 3; :'; echo $?; sh -c 'exit 0; :'; echo $?; gcc -c missing.c 2>/dev/null; echo \
+                $?",
         ),
         build(
             "death by signal",
             "",
-            "sh -c 'kill -9 $$; :' 2>/dev/null; echo $?; sh -c 'echo partial > p; kill -TERM $$; :' 2>/dev/null; echo $?; cat p",
+            "sh -c 'kill -9 $$; :' 2>/dev/null; echo $?; sh -c 'echo partial > p; kill -TERM $$; :' 2>/dev/null; echo \
+                $?; cat p",
         ),
         build("partial outputs of a failure", "", "sh -c 'echo half > h; exit 1; :'; echo $?; cat h"),
         build(
@@ -124,7 +126,8 @@ fn shell_scripts() {
         build(
             "a chain whose times stay in order",
             "",
-            "sh -c 'echo 1 > a; :'; sh -c 'cp a b; :'; sh -c 'cp b c; :'; for p in 'b a' 'c b'; do set -- $p; [ $1 -ot $2 ] && echo wrong $p; done; echo ok",
+            "sh -c 'echo 1 > a; :'; sh -c 'cp a b; :'; sh -c 'cp b c; :'; for p in 'b a' 'c b'; do set -- $p; [ $1 \
+                -ot $2 ] && echo wrong $p; done; echo ok",
         ),
         build(
             "ulimits",
@@ -141,12 +144,14 @@ fn shell_scripts() {
         build(
             "paths beyond PATH_MAX",
             "",
-            "n=$(head -c 200 /dev/zero | tr '\\0' n); (i=0; while [ $i -lt 30 ]; do mkdir $n && cd -P $n || exit 9; i=$((i+1)); done; echo deep > f; sh -c 'cat f; cp f g; cat g; :'; gcc -E -P -x c f); rm -rf n*; ls",
+            "n=$(head -c 200 /dev/zero | tr '\\0' n); (i=0; while [ $i -lt 30 ]; do mkdir $n && cd -P $n || exit 9; \
+                i=$((i+1)); done; echo deep > f; sh -c 'cat f; cp f g; cat g; :'; gcc -E -P -x c f); rm -rf n*; ls",
         ),
         build(
             "1.5 MB of arguments",
             "",
-            "a=$(head -c 100000 /dev/zero | tr '\\0' x); sh -c 'echo $# ${#1} > n; :' x $a $a $a $a $a $a $a $a $a $a $a $a $a $a $a; cat n",
+            "a=$(head -c 100000 /dev/zero | tr '\\0' x); sh -c 'echo $# ${#1} > n; :' x $a $a $a $a $a $a $a $a $a $a \
+                $a $a $a $a $a; cat n",
         ),
         build(
             "a daemon",
@@ -162,7 +167,8 @@ fn a_debugger() {
     let mut w = World::new();
     // One tracer per task: it cannot work with the ptrace backend.
     w.env.insert("XL_BACKEND".into(), "seccomp".into());
-    let script = "gcc -g d.c -o d; sh -c 'gdb -q -nx -batch -ex \"break f\" -ex run -ex \"print n\" -ex continue ./d > log 2>&1; \
+    let script = "gcc -g d.c -o d; sh -c 'gdb -q -nx -batch -ex \"break f\" -ex run -ex \"print n\" -ex continue ./d \
+        > log 2>&1; \
                   grep -c \"= 6\" log; grep -o \"exited with code 07\" log; rm log; :'";
     same_in(
         &w,
@@ -198,7 +204,8 @@ fn where_text_goes() {
         build("cp -r twice", "mkdir s; echo 1 > s/a", "cp -r s d; cp -r s d; find d | sort"),
         build(
             "a directory that make is told by",
-            "printf 'gen: in\\n\\ttest -s in\\n\\ttouch gen\\n' > Makefile; mkdir gen; echo 1 > in; touch -d 2020-01-01 gen; touch -d 2021-01-01 in Makefile",
+            "printf 'gen: in\\n\\ttest -s in\\n\\ttouch gen\\n' > Makefile; mkdir gen; echo 1 > in; touch -d \
+                2020-01-01 gen; touch -d 2021-01-01 in Makefile",
             "make -s; make -q; echo $?",
         ),
     ];
@@ -266,7 +273,8 @@ fn make_and_its_slots() {
     let w = World::new();
     w.write(
         "Makefile",
-        "OBJ = $(patsubst %.c,%.o,$(wildcard *.c))\nall: p sub\np: $(OBJ)\n\tgcc -o $@ $^\nsub:\n\t$(MAKE) -C d\n.PHONY: all sub\n",
+        "OBJ = $(patsubst %.c,%.o,$(wildcard *.c))\nall: p sub\np: $(OBJ)\n\tgcc -o $@ $^\nsub:\n\t$(MAKE) -C \
+            d\n.PHONY: all sub\n",
     );
     w.write("d/Makefile", "all: x.o\nx.o: x.c\n\tgcc -c x.c\n");
     w.write("d/x.c", "int x;\n");
@@ -290,8 +298,17 @@ fn make_and_its_slots() {
 #[test]
 fn a_compiler_daemon() {
     let w = World::new();
-    w.write("daemon.py", "import os, socket, subprocess, sys\ns = socket.socket(socket.AF_UNIX); s.bind('sock'); s.listen()\nopen('up', 'w').close()\nwhile True:\n    c, _ = s.accept(); a = c.recv(4096).decode().split('\\0'); r = subprocess.run(a).returncode; c.send(str(r).encode()); c.close()\n");
-    w.write("client.py", "import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect('sock'); s.send('\\0'.join(sys.argv[1:]).encode()); sys.exit(int(s.recv(10)))\n");
+    w.write(
+        "daemon.py",
+        "import os, socket, subprocess, sys\ns = socket.socket(socket.AF_UNIX); s.bind('sock'); \
+        s.listen()\nopen('up', 'w').close()\nwhile True:\n    c, _ = s.accept(); a = \
+        c.recv(4096).decode().split('\\0'); r = subprocess.run(a).returncode; c.send(str(r).encode()); c.close()\n",
+    );
+    w.write(
+        "client.py",
+        "import socket, sys\ns = socket.socket(socket.AF_UNIX); s.connect('sock'); \
+        s.send('\\0'.join(sys.argv[1:]).encode()); sys.exit(int(s.recv(10)))\n",
+    );
     w.write("a.c", "#include \"v.h\"\nint v = V;\n");
     w.write("v.h", "#define V 1\n");
     w.sh("python3 -B daemon.py >/dev/null 2>&1 & echo $! > pid; while [ ! -e up ]; do :; done");
@@ -352,7 +369,8 @@ fn what_was_seen_is_gone_before_anybody_asks() {
         let wait = "print('ready', flush=True)\nwhile not os.path.exists('changed'): pass\n";
         w.write("look.py", &format!("import os\nseen = {look}\n{wait}print(seen)\n"));
         let prepare = || {
-            w.sh("rm -rf d d2 e l n gone changed; mkdir d e; echo one > d/f; echo two > e/f; ln -s d l; touch -h -d @1000 d/f e/f d e l look.py");
+            w.sh("rm -rf d d2 e l n gone changed; mkdir d e; echo one > d/f; echo two > e/f; ln -s d l; touch -h -d \
+                @1000 d/f e/f d e l look.py");
         };
         prepare();
         let mut c = w.xl(&["exec", "--json", "../r.json", "--", "/usr/bin/python3", "-I", "-B", "look.py"]);

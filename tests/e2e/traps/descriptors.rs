@@ -6,7 +6,11 @@ use crate::world::World;
 
 #[test]
 fn what_a_command_can_tell_of_them() {
-    let ask = "printf 'if [ -t 0 ]; then echo terminal; elif [ -p /dev/stdin ]; then echo pipe; elif [ -c /dev/stdin ]; then echo device; else echo file; fi\\n' > ask.sh; printf 'import os, stat\\nprint(stat.S_ISFIFO(os.fstat(0).st_mode))\\n' > ask.py; printf '#include <stdio.h>\\n#include <sys/stat.h>\\nint main() { struct stat s; fstat(0, &s); printf(\"%%d\\\\n\", S_ISCHR(s.st_mode)); }\\n' > ask.c; gcc ask.c -o ask; printf 'import os\\nos.write(1, b\"at %d\\\\n\" % os.lseek(1, 0, 1))\\n' > tell.py";
+    let ask = "printf 'if [ -t 0 ]; then echo terminal; elif [ -p /dev/stdin ]; then echo pipe; elif [ -c /dev/stdin \
+        ]; then echo device; else echo file; fi\\n' > ask.sh; printf 'import os, \
+        stat\\nprint(stat.S_ISFIFO(os.fstat(0).st_mode))\\n' > ask.py; printf '#include <stdio.h>\\n#include \
+        <sys/stat.h>\\nint main() { struct stat s; fstat(0, &s); printf(\"%%d\\\\n\", S_ISCHR(s.st_mode)); }\\n' > \
+        ask.c; gcc ask.c -o ask; printf 'import os\\nos.write(1, b\"at %d\\\\n\" % os.lseek(1, 0, 1))\\n' > tell.py";
     let inputs = |command| format!("{command} < /dev/null; : | {command}; {command} < ask.c; {command} < /dev/null");
     let [shell, script, own] = ["sh ask.sh", "python3 -B ask.py", "./ask"].map(inputs);
     let builds = [
@@ -16,7 +20,8 @@ fn what_a_command_can_tell_of_them() {
         build(
             "a loop over a file",
             ask,
-            "printf 'while read x; do echo $x; done < ask.sh\nread y; echo then $y\n' > l.sh; for i in 1 2; do sh l.sh < /dev/null; echo $i | sh l.sh; echo $i | bash l.sh; done",
+            "printf 'while read x; do echo $x; done < ask.sh\nread y; echo then $y\n' > l.sh; for i in 1 2; do sh \
+                l.sh < /dev/null; echo $i | sh l.sh; echo $i | bash l.sh; done",
         ),
         build(
             "a descriptor put aside and read by its number",
@@ -173,7 +178,8 @@ fn a_pipe_beside_the_job_server() {
     w.write("read.py", "import os, sys\nprint(os.read(int(sys.argv[1].split('/')[-1]), 9))\n");
     w.write(
         "build.sh",
-        "export MAKEFLAGS=' -j --jobserver-auth=3,4'\nfor i in 1 2 1; do echo $i > in; python3 -B read.py <(cat in); done\n",
+        "export MAKEFLAGS=' -j --jobserver-auth=3,4'\nfor i in 1 2 1; do echo $i > in; python3 -B read.py <(cat in); \
+            done\n",
     );
     for time in 0..3 {
         let r = w.run(&["bash", "build.sh"]);
@@ -186,7 +192,8 @@ fn a_pipe_beside_the_job_server() {
 #[test]
 fn who_has_the_terminal_does_not_matter() {
     let w = World::new();
-    let steps = "%.o: %.c\n\t@gcc -c $<\n%.txt: %.c\n\t@sed s/int/long/ $< > $@; sort $< >> $@; cp $< $@.2\n%.list: %.c\n\t@sh list.sh $< > $@\n";
+    let steps = "%.o: %.c\n\t@gcc -c $<\n%.txt: %.c\n\t@sed s/int/long/ $< > $@; sort $< >> $@; cp $< $@.2\n%.list: \
+        %.c\n\t@sh list.sh $< > $@\n";
     w.write("Makefile", &format!("all: $(foreach n,a b c d,$n.o $n.txt $n.list)\n{steps}"));
     w.write("list.sh", "while read l; do echo $l; done < $1; perl -pe 1 $1\npython3 -B list.py $1\n");
     w.write("list.py", "import sys\nprint(open(sys.argv[1]).read())\n");

@@ -167,7 +167,8 @@ fn results_that_show_the_time() {
     let mut w = World::new();
     w.write(
         "now.c",
-        "#include <stdio.h>\n#include <time.h>\nint main(int n, char **v) { char s[99]; time_t t = time(0); strftime(s, 99, v[1], localtime(&t)); puts(s); }\n",
+        "#include <stdio.h>\n#include <time.h>\nint main(int n, char **v) { char s[99]; time_t t = time(0); \
+            strftime(s, 99, v[1], localtime(&t)); puts(s); }\n",
     );
     w.sh("gcc now.c -o now");
     every(
@@ -240,14 +241,16 @@ fn rules_hold_whoever_starts_it() {
     let w = World::new();
     w.write(
         "xl.toml",
-        "[[rule]]\ntool = 'gen-ids'\ncache = false\nreason = 'new ones'\n[[rule]]\ntool = 'ids.py'\ncache = false\nreason = 'the same'\n",
+        "[[rule]]\ntool = 'gen-ids'\ncache = false\nreason = 'new ones'\n[[rule]]\ntool = 'ids.py'\ncache = \
+            false\nreason = 'the same'\n",
     );
     w.write("gen-ids", "#!/bin/sh\necho id\n");
     w.write("ids.py", "print(1)\n");
     w.sh("chmod +x gen-ids");
     w.write(
         "build.ninja",
-        "rule r\n  command = ./$in > $out\nbuild a: r gen-ids\nrule p\n  command = python3 -W ignore $in > $out\nbuild b: p ids.py\n",
+        "rule r\n  command = ./$in > $out\nbuild a: r gen-ids\nrule p\n  command = python3 -W ignore $in > \
+            $out\nbuild b: p ids.py\n",
     );
     for _ in 0..2 {
         let r = w.run(&["ninja"]);

@@ -8,13 +8,15 @@ use crate::world::World;
 fn compilers() {
     spring(&trap(
         "a shared library of a tool",
-        "echo 'int v(void) { return 1; }' > v.c; gcc -shared -fPIC v.c -o libv.so; echo 'int v(void); int main(void) { return v(); }' > m.c; gcc m.c -L. -lv -Wl,-rpath,. -o m",
+        "echo 'int v(void) { return 1; }' > v.c; gcc -shared -fPIC v.c -o libv.so; echo 'int v(void); int main(void) \
+            { return v(); }' > m.c; gcc m.c -L. -lv -Wl,-rpath,. -o m",
         "./m; echo $?",
         "echo 'int v(void) { return 2; }' > v.c; gcc -shared -fPIC v.c -o libv.so",
     ));
     spring(&trap(
         "a compiler replaced in place, of equal size and time",
-        "printf '#!/bin/sh\\nexec gcc -DV=1 \"$@\"\\n' > cc1x; chmod +x cc1x; touch -d @1000 cc1x; echo 'int v = V;' > a.c",
+        "printf '#!/bin/sh\\nexec gcc -DV=1 \"$@\"\\n' > cc1x; chmod +x cc1x; touch -d @1000 cc1x; echo 'int v = V;' \
+            > a.c",
         "./cc1x -S a.c -o a.s",
         "printf '#!/bin/sh\\nexec gcc -DV=2 \"$@\"\\n' > cc1x; touch -d @1000 cc1x",
     ));
@@ -35,7 +37,8 @@ fn compilers() {
     );
     spring(&trap(
         "a module of C++",
-        "printf 'export module m;\\nexport constexpr int v() { return 1; }\\n' > m.cc; g++ -std=c++20 -fmodules-ts -c m.cc; printf 'import m;\\nint x = v();\\n' > a.cc",
+        "printf 'export module m;\\nexport constexpr int v() { return 1; }\\n' > m.cc; g++ -std=c++20 -fmodules-ts -c \
+            m.cc; printf 'import m;\\nint x = v();\\n' > a.cc",
         "g++ -std=c++20 -fmodules-ts -S a.cc -o a.s; grep -c 'long.1' a.s; rm -rf gcm.cache m.o",
         "sed -i s/1/2/ m.cc; g++ -std=c++20 -fmodules-ts -c m.cc",
     ));
@@ -47,13 +50,15 @@ fn compilers() {
     ));
     spring(&trap(
         "a linker script",
-        "echo 'int main(void) { return 0; }' > a.c; gcc -c a.c; echo 'INPUT(a.o)' > libq.so; echo 'int q = 1;' > q.c; gcc -c q.c",
+        "echo 'int main(void) { return 0; }' > a.c; gcc -c a.c; echo 'INPUT(a.o)' > libq.so; echo 'int q = 1;' > q.c; \
+            gcc -c q.c",
         "gcc -L. -lq -o p; nm p | grep -c ' q$'; true",
         "echo 'INPUT(a.o q.o)' > libq.so",
     ));
     spring(&trap(
         "a library earlier in the path",
-        "mkdir e l; echo 'int v(void) { return 1; }' > v.c; gcc -c v.c; ar cr l/libv.a v.o; echo 'int v(void); int main(void) { return v(); }' > m.c",
+        "mkdir e l; echo 'int v(void) { return 1; }' > v.c; gcc -c v.c; ar cr l/libv.a v.o; echo 'int v(void); int \
+            main(void) { return v(); }' > m.c",
         "gcc m.c -Le -Ll -lv -o m; ./m; echo $?",
         "echo 'int v(void) { return 2; }' > v.c; gcc -c v.c; ar cr e/libv.a v.o",
     ));
@@ -148,7 +153,8 @@ fn files_and_names() {
         ),
         trap(
             "git describe",
-            "git init -q . && GIT_AUTHOR_DATE='@1000 +0000' GIT_COMMITTER_DATE='@1000 +0000' git -c user.name=x -c user.email=x@x commit -q --allow-empty -m 1 && git tag v1",
+            "git init -q . && GIT_AUTHOR_DATE='@1000 +0000' GIT_COMMITTER_DATE='@1000 +0000' git -c user.name=x -c \
+                user.email=x@x commit -q --allow-empty -m 1 && git tag v1",
             "git describe --tags --always",
             "git tag -d v1 >/dev/null; git tag v2",
         ),
@@ -167,7 +173,8 @@ fn files_and_names() {
         ),
         trap(
             "a Python package's new member",
-            "mkdir k; echo > k/__init__.py; echo 'import importlib.util; print(importlib.util.find_spec(\"k.z\") is not None)' > p.py",
+            "mkdir k; echo > k/__init__.py; echo 'import importlib.util; print(importlib.util.find_spec(\"k.z\") is \
+                not None)' > p.py",
             "python3 -B p.py",
             "echo > k/z.py",
         ),
@@ -241,11 +248,15 @@ fn files_and_names() {
 /// Times that nobody compares, but that go into what is made.
 #[test]
 fn times_that_are_handed_on() {
-    const COPIER: &str = "printf '#include <fcntl.h>\n#include <sys/stat.h>\n#include <unistd.h>\nint main() { char b[9]; struct stat s; int i = open(\"a\", 0), n = read(i, b, 9), o = creat(\"b\", 0644); fstat(i, &s); write(o, b, n); struct timespec t[] = { s.st_atim, s.st_mtim }; futimens(o, t); }\n' > c.c; gcc c.c -o copier";
+    const COPIER: &str = "printf '#include <fcntl.h>\n#include <sys/stat.h>\n#include <unistd.h>\nint main() { char \
+        b[9]; struct stat s; int i = open(\"a\", 0), n = read(i, b, 9), o = creat(\"b\", 0644); fstat(i, &s); \
+        write(o, b, n); struct timespec t[] = { s.st_atim, s.st_mtim }; futimens(o, t); }\n' > c.c; gcc c.c -o copier";
     let source = "echo 'int main() { return 0; }' > a.c; gcc -c a.c; gcc a.o -o a; touch -d @1000 a.o a; ";
     let later = "touch -d @3000 a.o a";
     let with = |more: &str| format!("{source}{more}");
-    const MOVER: &str = "printf '#include <stdio.h>\n#include <sys/stat.h>\nint main() { struct stat s; rename(\"a\", \"b\"); stat(\"b\", &s); if (s.st_mtime > 2000) creat(\"late\", 0644); }\n' > m.c; gcc -w m.c -o mover";
+    const MOVER: &str = "printf '#include <stdio.h>\n#include <sys/stat.h>\nint main() { struct stat s; \
+        rename(\"a\", \"b\"); stat(\"b\", &s); if (s.st_mtime > 2000) creat(\"late\", 0644); }\n' > m.c; gcc -w m.c \
+        -o mover";
     let mover = with(MOVER);
     let other = format!("/dev/shm/xl-trap-{}", std::process::id());
     let away = format!("mv a {other}; mv {other} b; stat -c %Y b");
@@ -323,7 +334,8 @@ fn variables() {
     assert_eq!(compile(Some("one")), (Some(0), Some(false)));
     // argv[0], the working directory, and what a script makes of them.
     let w = World::new();
-    w.sh("printf '#include <stdio.h>\\nint main(int c, char **v) { puts(v[0]); return 0; }\\n' > m.c; gcc m.c -o m; ln -s m n");
+    w.sh("printf '#include <stdio.h>\\nint main(int c, char **v) { puts(v[0]); return 0; }\\n' > m.c; gcc m.c -o m; \
+        ln -s m n");
     let say = |t: &str| w.xl_run("exec", &["sh", "-c", t]).stdout();
     assert_eq!([say("./m"), say("./n"), say("./m")], ["./m\n", "./n\n", "./m\n"]);
     w.sh("mkdir -p x y");

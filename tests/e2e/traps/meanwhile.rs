@@ -197,7 +197,8 @@ fn names_that_the_build_script_changes() {
 fn who_waits_for_a_file() {
     let wait = |look: &str, after: &str| {
         format!(
-            "import os, time\nn = 0\nwhile n < 400:\n    n += 1\n    time.sleep(.01)\n    try: x = {look}\n    except OSError: continue\n    break\n{after}\n"
+            "import os, time\nn = 0\nwhile n < 400:\n    n += 1\n    time.sleep(.01)\n    try: x = {look}\n    except \
+                OSError: continue\n    break\n{after}\n"
         )
     };
     let cases = [
@@ -251,7 +252,9 @@ fn files_that_somebody_saves_at_every_moment() {
 }
 
 fn saves(delays: fn(usize) -> Vec<&'static str>) {
-    let git = "git init -q; git config user.email x@example.org; git config user.name x; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c; git add .; git commit -qm 1; git checkout -qb two; echo '#define K 2' > inc/k.h; git commit -qam 2; git checkout -q -";
+    let git = "git init -q; git config user.email x@example.org; git config user.name x; mkdir inc; echo '#define K \
+        1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c; git add .; git commit -qm 1; git \
+        checkout -qb two; echo '#define K 2' > inc/k.h; git commit -qam 2; git checkout -q -";
     let all = [
         saved("written in place", C, "echo '#define K 2' > inc/k.h", B),
         saved(
@@ -278,7 +281,8 @@ fn saves(delays: fn(usize) -> Vec<&'static str>) {
         ),
         saved(
             "a header earlier in the path",
-            "mkdir new; cp /dev/null new/none.h; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c",
+            "mkdir new; cp /dev/null new/none.h; mkdir inc; echo '#define K 1' > inc/k.h; printf '#include \
+                <k.h>\\nint b = K;\\n' > b.c; cp b.c a.c",
             "echo '#define K 2' > new/k.h",
             "gcc -S -Inew -Iinc b.c -o out",
         ),
@@ -305,7 +309,11 @@ fn saves(delays: fn(usize) -> Vec<&'static str>) {
             let same = s.command.replace("out", "same");
             w.write(
                 "b.sh",
-                &format!("{first}\nsh -c '{same}'\n: > go\nuntil [ -e done ]; do sleep .01; done\nsleep {delay}\nsh -c '{}'\n", s.command),
+                &format!(
+                    "{first}\nsh -c '{same}'\n: > go\nuntil [ -e done ]; do sleep .01; done\nsleep {delay}\nsh \
+                    -c '{}'\n",
+                    s.command
+                ),
             );
             let (tree, save) = (w.tree(), save.to_owned());
             let outside = std::thread::spawn(move || {
@@ -338,7 +346,11 @@ fn saves(delays: fn(usize) -> Vec<&'static str>) {
 #[test]
 fn a_save_among_a_thousand_hits() {
     let w = World::new();
-    w.write("b.sh", "mkdir -p o\nfor i in $(seq 1000); do\n  [ -e saved ] && echo $i >> after\n  cp k.h o/$i &\n  [ $((i % 8)) = 0 ] && wait\ndone\nwait\n");
+    w.write(
+        "b.sh",
+        "mkdir -p o\nfor i in $(seq 1000); do\n  [ -e saved ] && echo $i >> after\n  cp k.h o/$i &\n  [ \
+        $((i % 8)) = 0 ] && wait\ndone\nwait\n",
+    );
     w.write("k.h", "1");
     w.run(&["bash", "b.sh"]);
     w.sh("rm -rf o after");

@@ -146,19 +146,24 @@ fn inputs() {
         ),
         trap(
             "times, compared by a script",
-            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf 'import os\nif os.path.getmtime(\"in\") > os.path.getmtime(\"out\"): open(\"out\", \"w\").write(open(\"in\").read())\n' > g.py",
+            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf 'import os\nif \
+                os.path.getmtime(\"in\") > os.path.getmtime(\"out\"): \
+                open(\"out\", \"w\").write(open(\"in\").read())\n' > g.py",
             "python3 -B g.py; cat out",
             "touch -d @3000 in",
         ),
         trap(
             "a time that is handed on with the content",
-            "printf x > in; touch -d @1000 in; printf 'import os\nprint(open(\"in\").read(), os.path.getmtime(\"in\"))\n' > g.py",
+            "printf x > in; touch -d @1000 in; printf 'import os\nprint(open(\"in\").read(), \
+                os.path.getmtime(\"in\"))\n' > g.py",
             "python3 -B g.py",
             "touch -d @3000 in",
         ),
         trap(
             "times, compared by a tool of the build's own",
-            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf '#include <sys/stat.h>\n#include <unistd.h>\nint main() { struct stat a, b; stat(\"in\", &a); stat(\"out\", &b); if (a.st_mtime > b.st_mtime) rename(\"in\", \"out\"); }\n' > g.c; gcc g.c -o g",
+            "printf 1 > in; printf x > out; touch -d @1000 in; touch -d @2000 out; printf '#include \
+                <sys/stat.h>\n#include <unistd.h>\nint main() { struct stat a, b; stat(\"in\", &a); stat(\"out\", \
+                &b); if (a.st_mtime > b.st_mtime) rename(\"in\", \"out\"); }\n' > g.c; gcc g.c -o g",
             "./g; cat out",
             "touch -d @3000 in",
         ),
@@ -240,7 +245,8 @@ fn environment() {
     });
     let read = |name: &'static str| {
         format!(
-            "printf '#include <stdio.h>\n#include <stdlib.h>\nint main() {{ char *s = getenv(\"FOO\"); puts(s ? s : \"none\"); }}' > x.c; mkdir -p tools; gcc x.c -o tools/{name}"
+            "printf '#include <stdio.h>\n#include <stdlib.h>\nint main() {{ char *s = getenv(\"FOO\"); puts(s ? s \
+                : \"none\"); }}' > x.c; mkdir -p tools; gcc x.c -o tools/{name}"
         )
     };
     // Programs that only look like compilers.
@@ -256,7 +262,9 @@ fn environment() {
             unstored: None,
         });
     }
-    let plug = "printf '#include <stdlib.h>\n#include <stdio.h>\nint plugin_is_GPL_compatible; int plugin_init(void *a, void *b) { return 0; }\n__attribute__((constructor)) void f(void) { char *s = getenv(\"FOO\"); if (s) { puts(s); fflush(stdout); } }\n' > p.c; gcc -w -shared -fPIC -o p.so p.c; echo 'int a;' > a.c";
+    let plug = "printf '#include <stdlib.h>\n#include <stdio.h>\nint plugin_is_GPL_compatible; int plugin_init(void \
+        *a, void *b) { return 0; }\n__attribute__((constructor)) void f(void) { char *s = getenv(\"FOO\"); if (s) { \
+        puts(s); fflush(stdout); } }\n' > p.c; gcc -w -shared -fPIC -o p.so p.c; echo 'int a;' > a.c";
     let old_tail = "seq 9 > f";
     let named = "printf 'V=1.$BUILD_NUMBER\n' > version; printf '. ./version; echo $V\n' > g.sh";
     let flavor = "echo 'import os; print(os.environ.get(\"XL_FLAVOR\"))' > g.py";
@@ -351,7 +359,8 @@ fn outputs_and_state() {
 /// Whatever happened to the outputs in between: the tree ends as a plain run ends it.
 #[test]
 fn damaged_outputs_end_as_a_plain_run_leaves_them() {
-    let command = "umask 022; mkdir -p o/e; echo 1 > o/f; cp o/f o/x; chmod 755 o/x; ln -sf f o/l; rm -f gone; ln -f o/f o/hard; printf '' > 'o/odd name'; true";
+    let command = "umask 022; mkdir -p o/e; echo 1 > o/f; cp o/f o/x; chmod 755 o/x; ln -sf f o/l; rm -f gone; ln -f \
+        o/f o/hard; printf '' > 'o/odd name'; true";
     for damage in [
         "rm -rf o",
         "rm o/f o/l",
@@ -384,7 +393,9 @@ fn damaged_outputs_end_as_a_plain_run_leaves_them() {
 #[test]
 fn odd_names_and_many_outputs() {
     let w = World::new();
-    let command = "mkdir d; cd d; i=0; while [ $i -lt 500 ]; do echo $i > f$i; i=$((i+1)); done; echo a > \"$(printf 'new\\nline')\"; echo b > \"quo\\\"te\"; echo c > \"$(printf 'inv\\377')\"; echo d > $(printf 'x%.0s' $(seq 255)); truncate -s 20M sparse";
+    let command = "mkdir d; cd d; i=0; while [ $i -lt 500 ]; do echo $i > f$i; i=$((i+1)); done; echo a > \"$(printf \
+        'new\\nline')\"; echo b > \"quo\\\"te\"; echo c > \"$(printf 'inv\\377')\"; echo d > $(printf 'x%.0s' $(seq \
+        255)); truncate -s 20M sparse";
     w.pip(command);
     let want = w.snapshot();
     w.sh("rm -rf d");

@@ -23,7 +23,9 @@ fn rights_and_signals() {
         ),
         build(
             "a driver that gives up its rights",
-            "chmod 755 . ..; echo x > f; chmod 600 f; echo 'sh -c \"cat f 2>&1; :\"' > each.sh; echo 'import os, sys\nif os.fork() == 0:\n    os.setuid(65534)\nelse:\n    os.wait()\nos.execvp(\"sh\", [\"sh\", \"each.sh\"])' > both.py",
+            "chmod 755 . ..; echo x > f; chmod 600 f; echo 'sh -c \"cat f 2>&1; :\"' > each.sh; echo 'import os, \
+                sys\nif os.fork() == 0:\n    os.setuid(65534)\nelse:\n    os.wait()\nos.execvp(\"sh\", \
+                [\"sh\", \"each.sh\"])' > both.py",
             "python3 -B both.py",
         ),
         build(
@@ -40,7 +42,11 @@ fn rights_and_signals() {
 #[test]
 fn a_variable_that_is_there_twice() {
     let w = World::new();
-    w.write("twice.c", "#include <unistd.h>\nint main(int c, char **v) { char *e[] = {v[1], v[2], 0}, *a[] = {\"sh\", \"-c\", v[3], 0}; return execve(\"/bin/sh\", a, e); }\n");
+    w.write(
+        "twice.c",
+        "#include <unistd.h>\nint main(int c, char **v) { char *e[] = {v[1], v[2], 0}, *a[] = \
+        {\"sh\", \"-c\", v[3], 0}; return execve(\"/bin/sh\", a, e); }\n",
+    );
     w.sh("gcc twice.c -o twice");
     for text in ["echo $A; :", "/usr/bin/perl -e 'print $ENV{A}'; :"] {
         for (one, two) in [("A=1", "A=2"), ("A=2", "A=1"), ("A=1", "A=2")] {
@@ -58,12 +64,14 @@ fn files_that_others_write_to() {
         build(
             "a log that the build script appends to meanwhile",
             "",
-            "sh -c 'echo a >> log; seq 1 9000000 | tail -1; :' & while [ ! -s log ]; do :; done; echo b >> log; wait; cat log",
+            "sh -c 'echo a >> log; seq 1 9000000 | tail -1; :' & while [ ! -s log ]; do :; done; echo b >> log; wait; \
+                cat log",
         ),
         build(
             "a log that two commands append to",
             "",
-            "sh -c 'echo a >> log; seq 1 9000000 | tail -1; :' & while [ ! -s log ]; do :; done; sh -c 'echo b >> log; :'; wait; cat log",
+            "sh -c 'echo a >> log; seq 1 9000000 | tail -1; :' & while [ ! -s log ]; do :; done; sh -c 'echo b >> \
+                log; :'; wait; cat log",
         ),
         build(
             "a log that the build tool has open",
@@ -77,10 +85,12 @@ fn files_that_others_write_to() {
 /// What others do to a command's outputs while it runs is no result of it.
 #[test]
 fn outputs_that_others_take() {
-    let gen_py = "echo 'import os, time; open(\"o.t\", \"w\").write(\"one\"); os.rename(\"o.t\", \"o\"); [time.sleep(.01) for _ in iter(lambda: os.path.exists(\"go\"), True)]' > gen.py";
+    let gen_py = "echo 'import os, time; open(\"o.t\", \"w\").write(\"one\"); os.rename(\"o.t\", \"o\"); \
+        [time.sleep(.01) for _ in iter(lambda: os.path.exists(\"go\"), True)]' > gen.py";
     let after = |what: &str| {
         format!(
-            "/usr/bin/python3 -B gen.py & until [ -s o ]; do :; done; {what}; touch go; wait; rm -f o p; /usr/bin/python3 -B gen.py; cat o"
+            "/usr/bin/python3 -B gen.py & until [ -s o ]; do :; done; {what}; touch go; wait; rm -f o p; \
+                /usr/bin/python3 -B gen.py; cat o"
         )
     };
     for what in ["rm -f o", "mv o p", "echo two > p; mv p o", "echo three > o"] {
@@ -92,12 +102,17 @@ fn outputs_that_others_take() {
 #[test]
 fn a_target_that_make_takes_back() {
     let w = World::new();
-    w.write("slow.py", "import os, time\nf = open('o', 'w')\nf.write('half')\nf.flush()\nwhile not os.path.exists('go'): time.sleep(.01)\nf.write('whole')\n");
+    w.write(
+        "slow.py",
+        "import os, time\nf = open('o', 'w')\nf.write('half')\nf.flush()\nwhile not \
+        os.path.exists('go'): time.sleep(.01)\nf.write('whole')\n",
+    );
     w.write("Makefile", "o: in\n\t@/usr/bin/python3 -B slow.py\n");
     w.write("in", "1");
     let xl = env!("CARGO_BIN_EXE_xl");
     let stop = format!(
-        "setsid {xl} run -- make > /dev/null 2>&1 & p=$!; until [ -s o ]; do :; done; kill -TERM $p; while [ -e o ]; do :; done; touch go; wait $p"
+        "setsid {xl} run -- make > /dev/null 2>&1 & p=$!; until [ -s o ]; do :; done; kill -TERM $p; while [ -e o ]; \
+            do :; done; touch go; wait $p"
     );
     w.sh(&stop);
     let r = w.run(&["make"]);
@@ -196,7 +211,8 @@ fn the_terminal_by_its_name() {
     let run = |shell: &str, script: &str, text: &str| {
         w.sh("rm -f out");
         w.sh(&format!(
-            "(until [ -e out ]; do echo {text}; sleep .05; done) | script -qec '{xl} exec --json ../r.json -- {shell} {script}' /dev/null"
+            "(until [ -e out ]; do echo {text}; sleep .05; done) | script -qec '{xl} exec --json ../r.json -- {shell} \
+                {script}' /dev/null"
         ));
         let r = w.record();
         (w.read("out"), r["pips"]["hit"].as_u64())

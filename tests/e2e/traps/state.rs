@@ -114,7 +114,8 @@ fn who_looks_and_who_makes() {
     let traps = [
         trap(
             "a library that is made after the link",
-            "mkdir A B; echo 'int f(){return 1;}' > f.c; gcc -c f.c; ar rc B/libf.a f.o; echo 'int f(); int main(){return f();}' > m.c; gcc -c m.c",
+            "mkdir A B; echo 'int f(){return 1;}' > f.c; gcc -c f.c; ar rc B/libf.a f.o; echo 'int f(); int \
+                main(){return f();}' > m.c; gcc -c m.c",
             "gcc m.o -LA -LB -lf -o m; ./m; echo $?; cat B/libf.a > A/libf.a",
             "echo 'int f(){return 2;}' > f.c; gcc -c f.c; ar rc A/libf.a f.o",
         ),
@@ -178,7 +179,8 @@ fn times_in_text_and_in_comparisons() {
         trap("pr", "echo 1 > a; touch -d @1000000000 a", "pr a | head -4", "touch -d @1200000000 a"),
         trap(
             "a script that is sourced",
-            "echo '[ a -nt b ] && echo newer || echo older; cat a b' > lib.sh; echo 1 > a; echo 2 > b; touch -d @1200000000 a; touch -d @1000000000 b",
+            "echo '[ a -nt b ] && echo newer || echo older; cat a b' > lib.sh; echo 1 > a; echo 2 > b; touch -d \
+                @1200000000 a; touch -d @1000000000 b",
             ". ./lib.sh",
             "touch -d @900000000 a",
         ),
@@ -192,7 +194,8 @@ E",
         ),
         trap(
             "bash with an option and its word",
-            "echo 'test a -nt b && echo newer || echo older; cat a b' > b.sh; echo 1 > a; echo 2 > b; touch -d @1000000000 a; touch -d @1100000000 b",
+            "echo 'test a -nt b && echo newer || echo older; cat a b' > b.sh; echo 1 > a; echo 2 > b; touch -d \
+                @1000000000 a; touch -d @1100000000 b",
             "bash -o pipefail b.sh",
             "touch -d @1200000000 a",
         ),
@@ -230,7 +233,8 @@ E",
         ),
         trap(
             "gcov",
-            "echo 'int main(int c,char**v){return c>1?1:0;}' > m.c; gcc -frandom-seed=3 --coverage m.c -o m; ./m; touch -d @1000000000 m.c",
+            "echo 'int main(int c,char**v){return c>1?1:0;}' > m.c; gcc -frandom-seed=3 --coverage m.c -o m; ./m; \
+                touch -d @1000000000 m.c",
             "gcov m 2>&1",
             "touch -d @2000000000 m.c",
         ),

@@ -13,7 +13,11 @@ fn readers_that_leave() {
     // Its compiler says about 600 KB.
     let lines: String = (0..6000).map(|n| format!("#warning number {n} of them\n")).collect();
     w.write("w.c", &format!("{lines}int w;\n"));
-    w.write("say.c", "#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **v) { char b[1000] = {0}; sleep(n > 2); for (int i = atoi(v[1]); i; i--) write(1, b, 1000); return 5; }\n");
+    w.write(
+        "say.c",
+        "#include <stdlib.h>\n#include <unistd.h>\nint main(int n, char **v) { char b[1000] = {0}; \
+        sleep(n > 2); for (int i = atoi(v[1]); i; i--) write(1, b, 1000); return 5; }\n",
+    );
     w.sh("gcc -O2 say.c -o say");
     let text = |reader: &str| {
         format!(
@@ -69,16 +73,19 @@ ask(2, 'err')
     w.write("say.sh", "printf 'a\\nb\\r\\nc\\r50%%\\rtab\\t.\\n\\n'\n");
     w.write(
         "Makefile",
-        "all:\n\t/usr/bin/python3 -B menu.py\n\tdash ask.sh name; bash ask.sh place; bash direct.sh\n\tsh say.sh; :\n\tgcc -E none.c; :\n",
+        "all:\n\t/usr/bin/python3 -B menu.py\n\tdash ask.sh name; bash ask.sh place; bash direct.sh\n\tsh say.sh; \
+            :\n\tgcc -E none.c; :\n",
     );
     let on_terminal = |command: &str, keys: &str| {
         // Nothing is typed before somebody asks.
         w.write(
             "type.sh",
-            "for k in \"$@\"; do until [ \"$(grep -aFc \"${k%%=*}\" typed)\" != 0 ]; do :; done; printf \"${k#*=}\"; done\n",
+            "for k in \"$@\"; do until [ \"$(grep -aFc \"${k%%=*}\" typed)\" != 0 ]; do :; done; printf \"${k#*=}\"; \
+                done\n",
         );
         w.sh(&format!(
-            ": > typed; sh type.sh {keys} | TERM=dumb timeout 60 script -qefc '{command}; stty -a > stty' typed > /dev/null; sed -i '/^Script/d' typed"
+            ": > typed; sh type.sh {keys} | TERM=dumb timeout 60 script -qefc '{command}; stty -a > stty' typed > \
+                /dev/null; sed -i '/^Script/d' typed"
         ));
         (w.read("typed"), w.read("stty"))
     };

@@ -48,7 +48,8 @@ impl Bench {
             }
             // Somebody else is observed meanwhile: one side of a FIFO holds its session open.
             let held = format!(
-                "rm -f go up; mkfifo go; {xl} trace --backend ebpf -o /dev/null -- sh -c 'stat -c %n . >up; read x <go' & \
+                "rm -f go up; mkfifo go; {xl} trace --backend ebpf -o /dev/null -- sh -c 'stat -c %n . >up; read x \
+                    <go' & \
                  while [ ! -s up ]; do :; done; {{ time ./loop {CALLS} ./n%d 20 ; }} 2>inner; echo >go; wait"
             );
             timed(&held, &[], &dir)?;

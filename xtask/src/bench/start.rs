@@ -17,7 +17,8 @@ fn plant(dir: &Path) -> std::io::Result<()> {
     for i in 0..FILES {
         std::fs::write(dir.join(format!("f{i}.c")), source(i, 0))?;
     }
-    let rules = "OBJECTS := $(patsubst %.c,%.o,$(wildcard *.c))\nlib.a: $(OBJECTS)\n\trm -f $@; ar rcs $@ $(OBJECTS)\n%.o: %.c all.h\n\tgcc -O1 -c $< -o $@\n";
+    let rules = "OBJECTS := $(patsubst %.c,%.o,$(wildcard *.c))\nlib.a: $(OBJECTS)\n\trm -f $@; ar rcs $@ \
+        $(OBJECTS)\n%.o: %.c all.h\n\tgcc -O1 -c $< -o $@\n";
     std::fs::write(dir.join("Makefile"), rules)
 }
 

@@ -40,10 +40,12 @@ pub const WORKLOADS: &[Workload] = &[
     Workload {
         name: "yaml-cpp",
         package: "yaml-cpp",
-        configure: "cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
+        configure: "cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF \
+            -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
         build: "ninja -C build -j2",
         idle: "ninja -C build -n | grep 'no work to do'",
-        anew: "ninja -C build -t clean && cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
+        anew: "ninja -C build -t clean && cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Debug \
+            -DYAML_CPP_BUILD_TESTS=OFF -DYAML_CPP_BUILD_TOOLS=ON -DYAML_BUILD_SHARED_LIBS=ON",
         volatile: &[".ninja_log", ".ninja_deps", "CMakeOutput.log"],
     },
     Workload {
@@ -58,10 +60,12 @@ pub const WORKLOADS: &[Workload] = &[
     Workload {
         name: "jq",
         package: "jq",
-        configure: "autoreconf -fi && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
+        configure: "autoreconf -fi && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch \
+            src/parser.y src/lexer.l",
         build: "make -j2",
         idle: "make -q jq",
-        anew: "make clean && cp -a ../pristine/src/parser.[ch] ../pristine/src/lexer.[ch] src && ./configure --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
+        anew: "make clean && cp -a ../pristine/src/parser.[ch] ../pristine/src/lexer.[ch] src && ./configure \
+            --enable-maintainer-mode --disable-docs --disable-valgrind && touch src/parser.y src/lexer.l",
         volatile: &["config.log", "requests"],
     },
     Workload {
