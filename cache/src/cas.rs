@@ -4,7 +4,7 @@
 //! way, so a flipped bit costs a miss and never a wrong result. Blobs are never hard-linked into a build tree:
 //! builds edit files in place. Directories are made when the first blob comes.
 
-use crate::digest::{Content, Named, copy_passing, copy_verified};
+use crate::digest::{Content, Named, Pass, Sha256, copy_through, copy_verified};
 use crate::tier::{Sink, Source, Upload};
 use crate::{Digest, Error, IoResultExt, Result};
 use std::fs::File;
@@ -18,8 +18,17 @@ pub struct Cas {
     root: PathBuf,
     scratch: PathBuf,
     counter: AtomicU64,
-    /// What has come, with its size, and gone, and was not asked for yet.
-    changes: Mutex<Vec<(Digest, Option<u64>)>>,
+    /// What has come and gone, and was not asked for yet.
+    changes: Mutex<Vec<(Digest, Change)>>,
+    /// Are the twins of what is imported wanted?
+    with_twins: bool,
+}
+
+/// What has become of a blob.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    Came { size: u64, twin: Option<Sha256> },
+    Gone,
 }
 
 /// A blob found by [`Cas::walk`].
@@ -42,16 +51,37 @@ fn with_directory<T>(dir: &Path, f: impl Fn() -> std::io::Result<T>) -> std::io:
 impl Cas {
     /// The store in `dir`. Nothing is looked at before it is needed.
     pub fn new(dir: &Path) -> Self {
-        Self { root: dir.join("cas"), scratch: dir.join("tmp"), counter: AtomicU64::new(0), changes: Mutex::default() }
+        Self {
+            root: dir.join("cas"),
+            scratch: dir.join("tmp"),
+            counter: AtomicU64::new(0),
+            changes: Mutex::default(),
+            with_twins: false,
+        }
     }
 
-    /// What has come (with its size) or gone since the last time, in this order.
-    pub fn take_changes(&self) -> Vec<(Digest, Option<u64>)> {
+    /// From now on the SHA-256 digest of what is imported is found, too, for a tier that names blobs by it. Without such
+    /// a tier it would only cost time.
+    pub fn with_twins(self) -> Self {
+        Self { with_twins: true, ..self }
+    }
+
+    /// What has come or gone since the last time, in this order.
+    pub(crate) fn take_changes(&self) -> Vec<(Digest, Change)> {
         std::mem::take(&mut self.changes.lock().expect("changes"))
     }
 
-    fn note(&self, d: &Digest, size: Option<u64>) {
-        self.changes.lock().expect("changes").push((*d, size));
+    fn note(&self, d: &Digest, change: Change) {
+        self.changes.lock().expect("changes").push((*d, change));
+    }
+
+    /// The twin of a blob that has come and was not told of yet.
+    pub(crate) fn twin_of_new(&self, d: &Digest) -> Option<Sha256> {
+        let changes = self.changes.lock().expect("changes");
+        changes.iter().rev().find(|(digest, _)| digest == d).and_then(|(_, change)| match change {
+            Change::Came { twin, .. } => *twin,
+            Change::Gone => None,
+        })
     }
 
     fn place(&self, d: &Digest) -> PathBuf {
@@ -76,39 +106,44 @@ impl Cas {
         Ok((path, f))
     }
 
-    /// Gives a scratch file that `fill` has written the name of the content which that returns.
+    /// Gives a scratch file that `fill` has written the name of the content that it says it has written.
     fn store<T>(
         &self,
         fill: impl FnOnce(&mut File, &Path) -> Result<T>,
-        is: impl FnOnce(&T) -> (Digest, u64),
+        is: impl FnOnce(&T) -> (Digest, u64, Option<Sha256>),
     ) -> Result<T> {
         let (scratch, mut to) = self.scratch_file()?;
         let filled = fill(&mut to, &scratch).and_then(|c| self.commit(&scratch, is(&c)).map(|()| c));
         filled.inspect_err(|_| drop(std::fs::remove_file(&scratch)))
     }
 
-    fn commit(&self, scratch: &Path, (digest, size): (Digest, u64)) -> Result<()> {
+    fn commit(&self, scratch: &Path, (digest, size, twin): (Digest, u64, Option<Sha256>)) -> Result<()> {
         let place = self.place(&digest);
         if self.contains(&digest) {
+            // It may have come when nobody wanted its twin.
+            twin.is_some().then(|| self.note(&digest, Change::Came { size, twin }));
             return std::fs::remove_file(scratch).at("remove", scratch);
         }
         with_directory(place.parent().unwrap_or(&self.root), || std::fs::rename(scratch, &place))
             .at("store", &place)?;
-        self.note(&digest, Some(size));
+        self.note(&digest, Change::Came { size, twin });
         Ok(())
     }
 
     /// Stores what `from` holds; returns its digest.
     pub fn import(&self, from: &mut impl Read, name: &Path) -> Result<Content> {
-        let fill = |to: &mut File, scratch: &Path| copy_passing(Named(from, name), Named(to, scratch));
-        self.store(fill, |c| (c.digest, c.size))
+        let pass = if self.with_twins { Pass::with_twin() } else { Pass::default() };
+        let fill = |to: &mut File, scratch: &Path| {
+            Ok(copy_through(pass, Named(from, name), Named(to, scratch))?.finish_with_twin())
+        };
+        self.store(fill, |(c, twin)| (c.digest, c.size, *twin)).map(|(c, _)| c)
     }
 
     /// Stores what `from` holds, if that is what its digest says.
     pub fn receive(&self, digest: &Digest, from: &mut dyn Read) -> Result<()> {
         let sender = Path::new("what is to be stored");
         let fill = |to: &mut File, scratch: &Path| copy_verified(digest, Named(from, sender), Named(to, scratch));
-        self.store(fill, |size| (*digest, *size)).map(drop)
+        self.store(fill, |size| (*digest, *size, None)).map(drop)
     }
 
     /// Hands a blob to `sink`. One that is found corrupt there is removed.
@@ -160,7 +195,7 @@ impl Cas {
         match std::fs::remove_file(&place) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at("remove", &place),
             _ => {
-                self.note(d, None);
+                self.note(d, Change::Gone);
                 Ok(())
             }
         }

@@ -1,4 +1,5 @@
-//! BLAKE3 digests of contents, and the scan for time macros that rides on the hashing pass.
+//! BLAKE3 digests of contents, and what rides on the hashing pass: the scan for time macros, and, if it is asked for, the
+//! SHA-256 digest under which other caches have the same content.
 
 use crate::{Error, IoResultExt};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,16 @@ impl Digest {
 
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+/// SHA-256: the twin of a [`Digest`], by which most servers of the Remote Execution API name contents.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sha256(pub [u8; 32]);
+
+impl std::fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0[..6].iter().try_for_each(|b| write!(f, "{b:02x}"))
     }
 }
 
@@ -104,6 +115,7 @@ const LONGEST: usize = 18;
 #[derive(Default)]
 pub struct Pass {
     hasher: blake3::Hasher,
+    twin: Option<sha2::Sha256>,
     size: u64,
     binary: bool,
     traits: Traits,
@@ -111,6 +123,12 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// Finds the SHA-256 digest as well ([`Pass::finish_with_twin`]). That costs several times what BLAKE3 does, even
+    /// where the processor has instructions for it.
+    pub(crate) fn with_twin() -> Self {
+        Self { twin: Some(sha2::Sha256::default()), ..Self::default() }
+    }
+
     pub fn update(&mut self, block: &[u8]) {
         if self.size == 0 {
             // What is in an archive is linked.
@@ -122,6 +140,9 @@ impl Pass {
         }
         self.size += block.len() as u64;
         self.hasher.update(block);
+        if let Some(twin) = &mut self.twin {
+            sha2::Digest::update(twin, block);
+        }
         if self.binary || self.traits.asks_file_time || self.traits.precompiled {
             return;
         }
@@ -136,7 +157,12 @@ impl Pass {
     }
 
     pub fn finish(self) -> Content {
-        Content { digest: Digest(*self.hasher.finalize().as_bytes()), size: self.size, traits: self.traits }
+        self.finish_with_twin().0
+    }
+
+    pub(crate) fn finish_with_twin(self) -> (Content, Option<Sha256>) {
+        let twin = self.twin.map(|t| Sha256(sha2::Digest::finalize(t).into()));
+        (Content { digest: Digest(*self.hasher.finalize().as_bytes()), size: self.size, traits: self.traits }, twin)
     }
 }
 
@@ -198,14 +224,14 @@ fn copy(
     })
 }
 
-/// Copies a content, and tells what it is.
-pub(crate) fn copy_passing(
+/// Copies a content through a pass.
+pub(crate) fn copy_through(
+    mut pass: Pass,
     from: Named<'_, impl Read + ?Sized>,
     to: Named<'_, impl Write + ?Sized>,
-) -> crate::Result<Content> {
-    let mut p = Pass::default();
-    copy(from, to, |b| p.update(b))?;
-    Ok(p.finish())
+) -> crate::Result<Pass> {
+    copy(from, to, |b| pass.update(b))?;
+    Ok(pass)
 }
 
 /// Copies a content, and finds it corrupt if it has another digest; then `to` holds nothing of use. Returns its size.
@@ -265,6 +291,18 @@ mod tests {
         assert_eq!(of(b"\x7fELF............\0\0"), Traits::default());
         assert!(of(b"\x7fELF............\0\0__TIME__").asks_time);
         assert!(!of(b"!<arch>\na.o/ 0 0 0 644 8 `\n__TIME__").asks_time);
+    }
+
+    #[test]
+    fn the_twin_is_found_in_the_same_pass() {
+        let mut p = Pass::with_twin();
+        [&b"a"[..], b"", b"bc"].into_iter().for_each(|b| p.update(b));
+        let (content, twin) = p.finish_with_twin();
+        assert_eq!(content.digest, Digest::of(b"abc"));
+        // FIPS 180-2, appendix B.1.
+        let known = blake3::Hash::from_hex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
+        assert_eq!(twin, Some(Sha256(*known.as_bytes())));
+        assert_eq!(Pass::default().finish_with_twin().1, None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use cache::entry::TextContent;
 use cache::{Cas, Digest, Entry, Observation, PathSet, Publication, Store, Text};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -171,6 +172,45 @@ fn many_threads_on_one_store() {
         let (.., strong) = fingerprints((0, 1, value as u8));
         assert!(store.entry(&strong).unwrap().is_some() && seen.get().is_some());
     }
+}
+
+/// The twin of a blob is known from when it is imported until it goes, also to those who open the cache later; a blob
+/// that came without one gets it when it comes again.
+#[test]
+fn twins_are_kept_with_their_blobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |with_twins: bool| {
+        let cas = Cas::new(dir.path());
+        let cas = Arc::new(if with_twins { cas.with_twins() } else { cas });
+        let store = Arc::new(Store::open(dir.path()).unwrap().0);
+        (store.clone(), cas.clone(), cache::tier::Local::new(store, cas))
+    };
+    let import = |cas: &Cas, b: &[u8]| cas.import(&mut &*b, std::path::Path::new("it")).unwrap().digest;
+    let (store, cas, local) = open(false);
+    let all = [import(&cas, b"abc"), import(&cas, b"x")];
+    store.note_blobs(&cas).unwrap();
+    store.fold();
+    assert_eq!(local.twins(&all).unwrap(), [None, None]);
+    let (store, cas, local) = open(true);
+    import(&cas, b"abc");
+    let [abc, x] = local.twins(&all).unwrap()[..] else { unreachable!() };
+    // FIPS 180-2, appendix B.1.
+    let known = Digest::from_hex("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad").unwrap();
+    assert_eq!((abc, x), (Some(cache::digest::Sha256(known.0)), None), "before it is in the store");
+    store.note_blobs(&cas).unwrap();
+    assert_eq!(store.usage().map(|u| (u.blobs, u.bytes)).unwrap(), (2, 4));
+    store.fold();
+    assert_eq!(store.usage().map(|u| (u.blobs, u.bytes)).unwrap(), (2, 4));
+    let (store, cas, local) = open(false);
+    assert_eq!(local.twins(&all).unwrap(), [abc, None]);
+    // Counting all blobs anew keeps it.
+    let mut found = HashMap::new();
+    cas.walk(|b| found.extend([(b.digest, b.size)])).unwrap();
+    store.count_blobs(&found, &cas).unwrap();
+    assert_eq!(local.twins(&all).unwrap(), [abc, None]);
+    cas.remove(&all[0]).unwrap();
+    store.note_blobs(&cas).unwrap();
+    assert_eq!(local.twins(&all).unwrap(), [None, None]);
 }
 
 /// The sums follow what comes and goes, survive the move into the data base, and are made right when they are not.

@@ -50,7 +50,7 @@ impl Store {
         Ok(self.rows(Table::Entries, strong)?.into_iter().map(decoded).collect())
     }
 
-    fn rows(&self, t: Table, wanted: &[Digest]) -> Result<Vec<Option<Vec<u8>>>> {
+    pub(super) fn rows(&self, t: Table, wanted: &[Digest]) -> Result<Vec<Option<Vec<u8>>>> {
         self.view.read(|now| wanted.iter().map(|d| now.get(t, &d.0)).collect())
     }
 

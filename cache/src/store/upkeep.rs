@@ -3,7 +3,8 @@
 use super::notes::{History, Memo, today};
 use super::table::{Change, Table};
 use super::{Store, Usage, usage};
-use crate::{Cas, Digest, Entry, PathSet, Result};
+use crate::digest::Sha256;
+use crate::{Cas, Digest, Entry, PathSet, Result, cas};
 use std::collections::{HashMap, HashSet};
 
 /// What was noted longer ago is dropped by a collection, and found out anew when it is needed: days.
@@ -13,6 +14,12 @@ impl Store {
     /// Notes what has come to the content store, and what has gone, since the last time.
     pub fn note_blobs(&self, cas: &Cas) -> Result<()> {
         self.view.write(blob_changes(cas)?)
+    }
+
+    /// The twins of these blobs, of those of which they are known.
+    pub(crate) fn twins(&self, wanted: &[Digest]) -> Result<Vec<Option<Sha256>>> {
+        let rows = self.rows(Table::Blobs, wanted)?;
+        Ok(rows.into_iter().map(|row| row.as_deref().and_then(usage::twin)).collect())
     }
 
     /// Makes the notes about blobs say what is there: `found` and their sizes, and what has come since they were looked
@@ -29,7 +36,7 @@ impl Store {
             }
         }
         for (d, size) in found.iter().filter(|(d, _)| !noted.contains(*d)) {
-            batch.push((Table::Blobs, d.0.to_vec(), Some(postcard::to_stdvec(size)?)));
+            batch.push((Table::Blobs, d.0.to_vec(), Some(usage::blob_row(*size, None)?)));
         }
         self.view.write(batch)
     }
@@ -136,8 +143,12 @@ impl Store {
 
 /// What has come to the content store, and gone, since the last time.
 pub(super) fn blob_changes(cas: &Cas) -> Result<Vec<Change>> {
-    let row = |(d, size): (Digest, Option<u64>)| {
-        Ok((Table::Blobs, d.0.to_vec(), size.map(|n| postcard::to_stdvec(&n)).transpose()?))
+    let row = |(d, change)| {
+        let row = match change {
+            cas::Change::Came { size, twin } => Some(usage::blob_row(size, twin)?),
+            cas::Change::Gone => None,
+        };
+        Ok((Table::Blobs, d, row))
     };
-    cas.take_changes().into_iter().map(row).collect()
+    cas.take_changes().into_iter().map(|(d, change)| row((d.0.to_vec(), change))).collect()
 }

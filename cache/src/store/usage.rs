@@ -7,6 +7,7 @@
 
 use super::base::{Base, Result};
 use super::table::{Fresh, Row, Table};
+use crate::digest::Sha256;
 use serde::{Deserialize, Serialize};
 
 /// What is in the cache.
@@ -21,8 +22,22 @@ pub struct Usage {
 /// The key of the sums in [`Table::Blobs`]. To delete it is to have everything counted anew.
 pub const SUMS: &[u8] = b"";
 
+/// The record of a blob: its size, and behind that its twin, if that is known. (Records without one are of versions that
+/// knew none, or of stores that did not want them.)
+pub(super) fn blob_row(size: u64, twin: Option<Sha256>) -> crate::Result<Vec<u8>> {
+    let mut row = postcard::to_stdvec(&size)?;
+    row.extend(twin.iter().flat_map(|t| t.0));
+    Ok(row)
+}
+
 fn size(row: &[u8]) -> u64 {
     postcard::from_bytes(row).unwrap_or(0)
+}
+
+/// The twin in the record of a blob.
+pub(super) fn twin(row: &[u8]) -> Option<Sha256> {
+    let (_, rest) = postcard::take_from_bytes::<u64>(row).ok()?;
+    rest.try_into().ok().map(Sha256)
 }
 
 impl Usage {

@@ -3,6 +3,7 @@
 //! The nearest store of every build, and the only one from which outputs are restored.
 
 use super::{Blobs, Failure, Link, Publication, Results, Sink, Upload};
+use crate::digest::Sha256;
 use crate::{Cas, Digest, Entry, PathSet, Result, Store};
 use std::io::Read;
 use std::sync::Arc;
@@ -15,6 +16,16 @@ pub struct Local {
 impl Local {
     pub fn new(store: Arc<Store>, cas: Arc<Cas>) -> Self {
         Self { store, cas }
+    }
+
+    /// The SHA-256 digests of these blobs, of those of which they are known, for a tier that names blobs by them. They
+    /// were found when the blob was imported, if [`Cas::with_twins`] was asked to.
+    pub fn twins(&self, wanted: &[Digest]) -> Result<Vec<Option<Sha256>>> {
+        let mut twins = self.store.twins(wanted)?;
+        for (d, twin) in wanted.iter().zip(&mut twins).filter(|(_, twin)| twin.is_none()) {
+            *twin = self.cas.twin_of_new(d);
+        }
+        Ok(twins)
     }
 }
 
