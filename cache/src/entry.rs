@@ -15,10 +15,23 @@ pub struct Entry {
     pub stdin_end: Option<u64>,
     /// Wall time of the run that made it, microseconds.
     pub wall_us: u64,
-    /// Its CPU time, microseconds; 0 if it could not be measured.
-    pub cpu_us: u64,
     /// Seconds since the epoch.
+    #[serde(with = "behind_a_zero")]
     pub created: u64,
+}
+
+/// Where an earlier version had the CPU time of a run, which nobody measured, a zero stays: entries of both versions are
+/// read by both.
+mod behind_a_zero {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(n: &u64, to: S) -> Result<S::Ok, S::Error> {
+        (0u64, n).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        <(u64, u64)>::deserialize(from).map(|(_, n)| n)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,5 +147,20 @@ impl Entry {
             v
         };
         self.exit_code == other.exit_code && self.text == other.text && sorted(self) == sorted(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a version with another struct has written.
+    #[test]
+    fn entries_of_earlier_versions_are_read() {
+        let text = Text { stream: 2, content: TextContent::Inline(b"hm".to_vec()) };
+        let entry = Entry { exit_code: 3, text: vec![text], wall_us: 5, created: 300, ..Entry::default() };
+        let stored = [6, 0, 1, 2, 0, 2, b'h', b'm', 0, 5, 0, 0xac, 2];
+        assert_eq!(entry.encode().unwrap(), stored);
+        assert_eq!(Entry::decode(&stored).unwrap(), entry);
     }
 }
