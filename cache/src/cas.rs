@@ -140,14 +140,14 @@ impl Cas {
     }
 
     /// Stores what `from` holds, if that is what its digest says.
-    pub fn receive(&self, digest: &Digest, from: &mut dyn Read) -> Result<()> {
+    pub(crate) fn receive(&self, digest: &Digest, from: &mut dyn Read) -> Result<()> {
         let sender = Path::new("what is to be stored");
         let fill = |to: &mut File, scratch: &Path| copy_verified(digest, Named(from, sender), Named(to, scratch));
         self.store(fill, |size| (*digest, *size, None)).map(drop)
     }
 
     /// Hands a blob to `sink`. One that is found corrupt there is removed.
-    pub fn hand_to(&self, digest: &Digest, sink: &dyn Sink) -> Result<()> {
+    pub(crate) fn hand_to(&self, digest: &Digest, sink: &dyn Sink) -> Result<()> {
         let place = self.place(digest);
         let mut from = match File::open(&place) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::Absent { digest: *digest }),
@@ -157,7 +157,7 @@ impl Cas {
     }
 
     /// A blob on its way into another store.
-    pub fn upload(&self, digest: &Digest) -> Upload<'static> {
+    pub(crate) fn upload(&self, digest: &Digest) -> Upload<'static> {
         Upload { digest: *digest, source: Source::File(self.place(digest)) }
     }
 
@@ -177,7 +177,7 @@ impl Cas {
     }
 
     /// Copies a blob to `to`, verifying it. On `Corrupt` the blob has been removed, and `to` holds nothing of use.
-    pub fn copy_to(&self, d: &Digest, to: &mut impl Write, name: &Path) -> Result<u64> {
+    pub(crate) fn copy_to(&self, d: &Digest, to: &mut impl Write, name: &Path) -> Result<u64> {
         let place = self.place(d);
         let mut from = File::open(&place).at("open", &place)?;
         self.unless_corrupt(d, copy_verified(d, Named(&mut from, &place), Named(to, name)))

@@ -113,7 +113,7 @@ const LONGEST: usize = 18;
 
 /// A hasher that also looks for the macros, across block borders.
 #[derive(Default)]
-pub struct Pass {
+pub(crate) struct Pass {
     hasher: blake3::Hasher,
     twin: Option<sha2::Sha256>,
     size: u64,
@@ -129,7 +129,7 @@ impl Pass {
         Self { twin: Some(sha2::Sha256::default()), ..Self::default() }
     }
 
-    pub fn update(&mut self, block: &[u8]) {
+    pub(crate) fn update(&mut self, block: &[u8]) {
         if self.size == 0 {
             // What is in an archive is linked.
             let program = block.starts_with(b"\x7fELF") && !is_precompiled(block);
@@ -156,7 +156,7 @@ impl Pass {
         self.tail.extend_from_slice(&block[block.len() - keep..]);
     }
 
-    pub fn finish(self) -> Content {
+    pub(crate) fn finish(self) -> Content {
         self.finish_with_twin().0
     }
 

@@ -44,7 +44,7 @@ pub enum Class {
 }
 
 /// Adds operation and path to an I/O error.
-pub trait IoResultExt<T> {
+pub(crate) trait IoResultExt<T> {
     fn at(self, operation: &'static str, path: impl AsRef<Path>) -> Result<T>;
 }
 

@@ -4,27 +4,30 @@
 //! depend on), the current values of those paths give a *strong fingerprint*, and that names an *entry* (outputs,
 //! text, exit code). This crate knows nothing of processes or tracing. RocksDB types stay inside [`store`].
 
-pub mod cas;
+#![warn(unreachable_pub)]
+
+mod cas;
 pub mod collect;
 pub mod digest;
 pub mod entry;
-pub mod error;
+mod error;
 pub mod file_stat;
-pub mod handle;
+mod handle;
 pub mod home;
 pub mod materialise;
 pub mod observation;
-pub mod path;
+mod path;
 pub mod path_set;
-pub mod product;
-pub mod stable_hash;
+mod product;
+mod stable_hash;
 pub mod store;
 pub mod tier;
 
 pub use cas::Cas;
 pub use digest::Digest;
 pub use entry::{Entry, Output, OutputKind, Text, Time};
-pub use error::{Class, Error, IoResultExt, Result};
+pub(crate) use error::IoResultExt;
+pub use error::{Class, Error, Result};
 pub use file_stat::{FileStat, Kind};
 pub use handle::CacheHandle;
 pub use observation::{Fact, Observation, Value};

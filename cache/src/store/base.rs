@@ -30,7 +30,7 @@ pub enum Trouble {
     Other(Error),
 }
 
-pub type Result<T> = std::result::Result<T, Trouble>;
+pub(super) type Result<T> = std::result::Result<T, Trouble>;
 
 impl From<Error> for Trouble {
     fn from(e: Error) -> Self {

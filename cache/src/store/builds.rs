@@ -17,7 +17,7 @@ fn numbers(folder: &Path) -> Vec<u64> {
 }
 
 /// Keeps a record; returns its number. `scratch` is a name on the same file system.
-pub fn add(folder: &Path, scratch: &Path, record: &[u8]) -> Result<u64> {
+pub(super) fn add(folder: &Path, scratch: &Path, record: &[u8]) -> Result<u64> {
     let parent = scratch.parent().unwrap_or(scratch);
     for d in [folder, parent] {
         std::fs::create_dir_all(d).at("create", d)?;
@@ -41,7 +41,7 @@ pub fn add(folder: &Path, scratch: &Path, record: &[u8]) -> Result<u64> {
 }
 
 /// Past builds, oldest first.
-pub fn all(folder: &Path) -> Vec<(u64, Vec<u8>)> {
+pub(super) fn all(folder: &Path) -> Vec<(u64, Vec<u8>)> {
     numbers(folder).into_iter().filter_map(|n| Some((n, std::fs::read(folder.join(n.to_string())).ok()?))).collect()
 }
 

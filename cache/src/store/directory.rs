@@ -9,7 +9,7 @@ use std::path::Path;
 const DIRECTORY_FORMAT: u32 = 2;
 
 /// Creates the directory, checks owner and format.
-pub fn prepare(dir: &Path) -> Result<()> {
+pub(super) fn prepare(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).at("create", dir)?;
     let you = rustix::process::geteuid().as_raw();
@@ -44,7 +44,7 @@ pub fn prepare(dir: &Path) -> Result<()> {
 }
 
 /// The key of the cache in `dir`, made if there is none; one that cannot be kept is good for this run.
-pub fn key(dir: &Path, access: Access, notices: &mut Vec<Notice>) -> Result<[u8; 32]> {
+pub(super) fn key(dir: &Path, access: Access, notices: &mut Vec<Notice>) -> Result<[u8; 32]> {
     let path = dir.join("key");
     let found = std::fs::symlink_metadata(&path).ok();
     if found.as_ref().is_some_and(std::fs::Metadata::is_file)

@@ -7,7 +7,7 @@ use rustix::fs::{Access, Mode, OFlags};
 use std::path::Path;
 
 /// Does what RocksDB does first, on the directory `dir`.
-pub fn prove(dir: &Path) -> Result<()> {
+pub(super) fn prove(dir: &Path) -> Result<()> {
     rustix::fs::access(dir, Access::EXISTS).at("look for", dir)?;
     let open =
         rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at("open", dir)?;

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub struct Log {
+pub(super) struct Log {
     path: PathBuf,
     /// None: it cannot be created, and there is none.
     file: Option<File>,
@@ -35,7 +35,7 @@ const HEADER: usize = 4 + 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Log {
-    pub fn open(path: PathBuf, writable: bool) -> Result<Self> {
+    pub(super) fn open(path: PathBuf, writable: bool) -> Result<Self> {
         let mut log = Self { path, file: None, writable, at: 0, locks: 0 };
         log.reopen()?;
         Ok(log)
@@ -53,12 +53,12 @@ impl Log {
     }
 
     /// How long it is, as far as it has been read, bytes.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.at
     }
 
     /// Has this log been removed, so that all of it is in the data base? Then the next one is open.
-    pub fn is_renewed(&mut self) -> Result<bool> {
+    pub(super) fn is_renewed(&mut self) -> Result<bool> {
         let renewed = match &self.file {
             Some(f) => rustix::fs::fstat(f).at("look at", &self.path)?.st_nlink == 0,
             None => self.path.exists(),
@@ -70,7 +70,7 @@ impl Log {
     }
 
     /// Feeds every change since the last look to `each`.
-    pub fn follow(&mut self, mut each: impl FnMut(Table, &[u8], Option<&[u8]>)) -> Result<()> {
+    pub(super) fn follow(&mut self, mut each: impl FnMut(Table, &[u8], Option<&[u8]>)) -> Result<()> {
         let Some(f) = &self.file else { return Ok(()) };
         let end = f.metadata().at("look at", &self.path)?.len();
         if end <= self.at {
@@ -95,7 +95,7 @@ impl Log {
     }
 
     /// Nobody else appends until [`Log::unlock`]. What is read afterwards is all there is.
-    pub fn lock(&mut self) -> Result<()> {
+    pub(super) fn lock(&mut self) -> Result<()> {
         let refused = |e: std::io::Error| Err(e).at("lock", &self.path);
         let Some(f) = self.file.as_ref().filter(|_| self.writable) else {
             return refused(std::io::ErrorKind::ReadOnlyFilesystem.into());
@@ -120,7 +120,7 @@ impl Log {
         Ok(())
     }
 
-    pub fn unlock(&mut self) {
+    pub(super) fn unlock(&mut self) {
         self.locks = self.locks.saturating_sub(1);
         if let Some(f) = self.file.as_ref().filter(|_| self.locks == 0) {
             let _ = flock(f, FlockOperation::Unlock);
@@ -128,7 +128,7 @@ impl Log {
     }
 
     /// Adds a frame. Under the lock, after everything was read.
-    pub fn append(&mut self, changes: &[Change]) -> Result<()> {
+    pub(super) fn append(&mut self, changes: &[Change]) -> Result<()> {
         let Some(mut f) = self.file.as_ref() else { return Ok(()) };
         let borrowed: Vec<Borrowed> = changes.iter().map(|(t, k, v)| (*t, &k[..], v.as_deref())).collect();
         let body = postcard::to_stdvec(&borrowed)?;
@@ -149,7 +149,7 @@ impl Log {
     }
 
     /// Everything in it is in the data base. Under the lock.
-    pub fn remove(&mut self) -> Result<()> {
+    pub(super) fn remove(&mut self) -> Result<()> {
         std::fs::remove_file(&self.path).at("remove", &self.path)
     }
 }

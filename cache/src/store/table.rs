@@ -36,10 +36,10 @@ impl Table {
 }
 
 /// One change: table, key, new value or deletion.
-pub type Change = (Table, Vec<u8>, Option<Vec<u8>>);
+pub(super) type Change = (Table, Vec<u8>, Option<Vec<u8>>);
 
 /// A record that was found.
-pub type Row = (Vec<u8>, Vec<u8>);
+pub(super) type Row = (Vec<u8>, Vec<u8>);
 
 /// Changes that are newer than the data base; `None`: deleted.
 #[derive(Default)]

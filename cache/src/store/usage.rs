@@ -20,7 +20,7 @@ pub struct Usage {
 }
 
 /// The key of the sums in [`Table::Blobs`]. To delete it is to have everything counted anew.
-pub const SUMS: &[u8] = b"";
+pub(super) const SUMS: &[u8] = b"";
 
 /// The record of a blob: its size, and behind that its twin, if that is known. (Records without one are of versions that
 /// knew none, or of stores that did not want them.)

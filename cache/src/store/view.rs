@@ -20,7 +20,7 @@ const LONG: u64 = 8 << 20;
 /// At the end of a run: this is what the next one reads at its start.
 const LONG_AT_REST: u64 = 1 << 20;
 
-pub struct View {
+pub(super) struct View {
     /// Of the data base.
     path: PathBuf,
     access: Access,
@@ -62,7 +62,7 @@ impl State {
 
 impl View {
     /// Opens what is in `dir`. A directory that cannot be written to is only read.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub(super) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join("db");
         if path.to_str().is_none() {
             let message =
@@ -85,12 +85,12 @@ impl View {
         Ok(Self { path, access, state, notices: Mutex::new(notices) })
     }
 
-    pub fn access(&self) -> Access {
+    pub(super) fn access(&self) -> Access {
         self.access
     }
 
     /// What the user should hear, once.
-    pub fn notices(&self) -> Vec<Notice> {
+    pub(super) fn notices(&self) -> Vec<Notice> {
         std::mem::take(&mut self.notices.lock().expect("notices"))
     }
 
@@ -184,7 +184,7 @@ impl View {
         r
     }
 
-    pub fn get(&self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(super) fn get(&self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut s = self.now()?;
         self.get_from(&mut s, t, key)
     }
@@ -198,7 +198,7 @@ impl View {
     }
 
     /// Records whose key begins with `prefix`, in key order.
-    pub fn scan(&self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
+    pub(super) fn scan(&self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
         let mut s = self.now()?;
         self.scan_from(&mut s, t, prefix)
     }
@@ -217,13 +217,13 @@ impl View {
     }
 
     /// Answers several questions with one look at what others have appended.
-    pub fn read<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<T>) -> Result<T> {
         let mut s = self.now()?;
         f(&mut Current { view: self, state: &mut s })
     }
 
     /// How much there is.
-    pub fn usage(&self) -> Result<Usage> {
+    pub(super) fn usage(&self) -> Result<Usage> {
         let mut s = self.now()?;
         let base = self.base(&mut s)?;
         let sums = match Usage::of(base.as_deref(), &s.fresh) {
@@ -237,13 +237,13 @@ impl View {
     }
 
     /// Applies all changes, or none.
-    pub fn write(&self, changes: Vec<Change>) -> Result<()> {
+    pub(super) fn write(&self, changes: Vec<Change>) -> Result<()> {
         if changes.is_empty() { Ok(()) } else { self.update(|_| Ok((changes, ()))) }
     }
 
     /// Applies what `f` makes of the records as they are, while nobody else changes them. Without changes nothing is
     /// written.
-    pub fn update<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<(Vec<Change>, T)>) -> Result<T> {
+    pub(super) fn update<T>(&self, f: impl FnOnce(&mut Current<'_>) -> Result<(Vec<Change>, T)>) -> Result<T> {
         let mut s = self.now()?;
         if self.access == Access::ReadOnly {
             return f(&mut Current { view: self, state: &mut s }).map(|(_, result)| result);
@@ -283,7 +283,7 @@ impl View {
     }
 
     /// Puts a log that the next run would read for long into the data base; any log, if `all`.
-    pub fn tidy_up(&self, all: bool) {
+    pub(super) fn tidy_up(&self, all: bool) {
         let Ok(mut s) = self.now() else { return };
         let least = if all { 0 } else { LONG_AT_REST };
         if self.access == Access::ReadOnly || s.log.len() <= least {
@@ -296,18 +296,18 @@ impl View {
 }
 
 /// The records as they are, while no other thread asks. Within [`View::update`] no other process changes them either.
-pub struct Current<'a> {
+pub(super) struct Current<'a> {
     view: &'a View,
     state: &'a mut State,
 }
 
 impl Current<'_> {
-    pub fn get(&mut self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub(super) fn get(&mut self, t: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.view.get_from(self.state, t, key)
     }
 
     /// Records whose key begins with `prefix`, in key order.
-    pub fn scan(&mut self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
+    pub(super) fn scan(&mut self, t: Table, prefix: &[u8]) -> Result<Vec<Row>> {
         self.view.scan_from(self.state, t, prefix)
     }
 }
