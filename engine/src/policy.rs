@@ -1,7 +1,6 @@
 //! Is a command too cheap to bother? Pure rules over its history, program and arguments.
 
-use worker::drivers::{is_shell, is_toolchain};
-use worker::tools::base_name;
+use worker::tools::{self, Known, is_shell, is_toolchain};
 
 /// A command whose observed runs take less than this is not worth a lookup, microseconds. Running `/bin/true` for
 /// real takes about 1 ms of CPU, a hit 0.6 to 1 ms.
@@ -14,20 +13,15 @@ pub fn is_cheap(h: &cache::store::History, program: &[u8], argv: &[Vec<u8>]) -> 
     shows_progress(program, argv) || (h.cheap_runs >= CHEAP_RUNS && !is_toolchain(program))
 }
 
-/// Does it only count how far the build is? CMake's makefiles do so before each step, in a directory of marks: nothing
-/// of it repeats.
+/// Does it only count how far the build is, directly or by a shell? Nothing of that repeats.
 fn shows_progress(program: &[u8], argv: &[Vec<u8>]) -> bool {
-    if !(is_shell(program) || base_name(program) == b"cmake") {
+    if !(is_shell(program) || tools::find(program).is_some_and(Known::may_count_progress)) {
         return false;
     }
     let text = worker::command_text::executed(argv);
     let words: Vec<&[u8]> = text.split(|b| *b == b' ').collect();
     let alone = !text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'$' | b'>' | b'<'));
-    let counts =
-        |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
-    alone
-        && matches!(&words[..], [cmake, b"-E", rest @ ..]
-            if base_name(cmake) == b"cmake" && !rest.is_empty() && counts(rest))
+    alone && tools::find(words[0]).is_some_and(|k| k.counts_progress(&words))
 }
 
 #[cfg(test)]

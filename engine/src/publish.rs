@@ -16,11 +16,11 @@ use cache::entry::{INLINE_TEXT, TextContent};
 use cache::{Entry, PathSet, Publication, Text, shown};
 use std::time::Instant;
 use tracer::{Chunk, Stream};
-use worker::drivers;
 use worker::evaluate::Now;
 use worker::executor::{Ended, Ran};
 use worker::finish::Finished;
 use worker::recorder::Stdin;
+use worker::tools;
 
 impl Engine {
     /// What came of a command that had to run.
@@ -210,7 +210,7 @@ impl Engine {
     /// Keeps how long a command takes, for the question whether it is worth a lookup.
     fn remember(&self, asked: &Asked, wall_us: u64, cost_us: u64, code: i32, ran_toolchain: bool) {
         let mut h = self.history(&asked.key);
-        let toolchain = drivers::is_toolchain(&asked.command.program) || ran_toolchain;
+        let toolchain = tools::is_toolchain(&asked.command.program) || ran_toolchain;
         h.runs += 1;
         h.wall_us = wall_us;
         h.cheap_runs = if cost_us < policy::CHEAP_US && code == 0 && !toolchain { h.cheap_runs + 1 } else { 0 };

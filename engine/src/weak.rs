@@ -108,7 +108,7 @@ pub fn facts(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[u8]) -> Vec<
 
 /// What a compiler prints does not depend on where it goes, but for a terminal.
 fn as_told(c: &Command) -> Outputs {
-    let compiles = worker::drivers::is_toolchain(&c.program);
+    let compiles = worker::tools::is_toolchain(&c.program);
     let place = |p: Place| match p {
         Place::File { .. } | Place::Socket if compiles => Place::Pipe,
         other => other,
@@ -191,9 +191,9 @@ fn static_inputs(r: &Command) -> Vec<(&[u8], bool)> {
         .flat_map(|a| a.split(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\'' | b'"' | b';' | b'&' | b'(' | b')' | b'`')))
         .filter(|w| !w.is_empty())
         .collect();
-    let shell = worker::drivers::is_shell(&r.program);
+    let shell = worker::tools::is_shell(&r.program);
     let first = if shell { words.iter().skip(1).find(|w| !w.starts_with(b"-")).copied() } else { Some(&r.program[..]) };
-    if !first.is_some_and(worker::drivers::is_toolchain) {
+    if !first.is_some_and(worker::tools::is_toolchain) {
         return Vec::new();
     }
     let made = |i: usize| i > 0 && words[i - 1] == b"-o";

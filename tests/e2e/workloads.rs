@@ -120,7 +120,7 @@ fn build(w: &Workload) {
     same(&format!("{} cold", w.name), &plain, &now());
     let tools = |text: &String| {
         text.split([' ', '"', ';', '`'])
-            .any(|word| worker::drivers::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
+            .any(|word| worker::tools::is_toolchain(word.as_bytes()) || word.ends_with("/rustc"))
     };
     let warm = |what: &str| {
         let (r, said) = run(&world, what, &[], w.build);

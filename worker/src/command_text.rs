@@ -3,8 +3,8 @@
 //! Knows shells, and nothing of build files. Layout is lost on purpose: build files break lines where nobody executes
 //! them.
 
-use crate::drivers::is_shell;
 use crate::environment::shell_text;
+use crate::tools::is_shell;
 
 /// A command in which white space runs are one blank. The words of a command that was executed without a shell are
 /// joined.

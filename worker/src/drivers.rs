@@ -3,50 +3,30 @@
 //! A driver launches pips and is never cached. What it launches is a pip with everything it starts, unless that
 //! turns out to be a driver itself (`sh -c 'cd sub && make'`): then it is demoted, and this is remembered.
 
-use crate::tools::{self, Class, base_name};
-
-/// Build tools.
-const DRIVERS: &[&str] =
-    &["make", "gmake", "remake", "bmake", "ninja", "ninja-build", "samu", "scons", "cargo", "bazel", "waf", "xl"];
+use crate::tools::{self, BuildFiles, Known, base_name, is_shell};
 
 /// Is this the name of a GNU make?
 pub fn is_make(name: &[u8]) -> bool {
-    matches!(name, b"make" | b"gmake")
+    tools::find(name).is_some_and(|k| k.reads(BuildFiles::Make))
 }
 
 /// Is this the name of a ninja?
 pub fn is_ninja(name: &[u8]) -> bool {
-    matches!(name, b"ninja" | b"ninja-build" | b"samu")
+    tools::find(name).is_some_and(|k| k.reads(BuildFiles::Ninja))
 }
 
 /// Is this exec a build tool? `extra` are the user's own.
 pub fn is_driver(program: &[u8], argv: &[Vec<u8>], extra: &[String]) -> bool {
-    let name = base_name(program);
-    let first = argv.first().map_or(name, |a| base_name(a));
-    let arg = |i: usize| argv.get(i).map_or(&b""[..], Vec::as_slice);
-    let known = |n: &[u8]| DRIVERS.iter().any(|d| d.as_bytes() == n) || extra.iter().any(|d| d.as_bytes() == n);
-    if known(name) || known(first) {
-        return true;
-    }
-    match name {
-        b"cmake" => arg(1) == b"--build" || arg(1) == b"--install",
-        b"ctest" => true,
-        // A Python program: `python3 /usr/bin/meson compile`, `scons`.
-        n if n == b"meson" || n.starts_with(b"python") => {
-            let (tool, verb) = if n == b"meson" { (n, arg(1)) } else { (base_name(arg(1)), arg(2)) };
-            let verb = if n == b"meson" && base_name(arg(1)) == b"meson" { arg(2) } else { verb };
-            (tool == b"meson" && matches!(verb, b"compile" | b"install" | b"test"))
-                || tool == b"scons"
-                || tool == b"waf"
-        }
-        _ => false,
-    }
+    let first = argv.first().map_or(program, Vec::as_slice);
+    let is_extra = |n: &[u8]| extra.iter().any(|d| d.as_bytes() == base_name(n));
+    let always = |n: &[u8]| tools::find(n).is_some_and(Known::always_drives) || is_extra(n);
+    always(program) || always(first) || tools::find(program).is_some_and(|k| k.drives(argv))
 }
 
 /// Does this run of a build tool only ask something (`make --version`, `ninja -t`), or run a configure probe?
 pub fn only_asks(argv: &[Vec<u8>]) -> bool {
     // ninja's `-v` is verbose, make's is the version; ninja's `-t` is a tool, make's touches.
-    let ninja = argv.first().is_some_and(|a| is_ninja(base_name(a)));
+    let ninja = argv.first().is_some_and(|a| is_ninja(a));
     argv.iter().skip(1).any(|a| {
         matches!(&a[..], b"--version" | b"--help" | b"-h" | b"-n" | b"-q" | b"--question" | b"--dry-run" | b"-t")
             || (a == b"-v" && !ninja)
@@ -56,30 +36,19 @@ pub fn only_asks(argv: &[Vec<u8>]) -> bool {
     })
 }
 
-/// Commands that a configure probe's makefile is made of; they alone do not make a pip a driver.
-const TRIVIAL: &[&[u8]] =
-    &[b"echo", b"true", b"false", b":", b"test", b"[", b"printf", b"cat", b"pwd", b"expr", b"exit"];
-
 /// Is a command that a driver inside a pip launches worth caching by itself? If so, the pip is a driver.
 pub fn worth_caching(program: &[u8], argv: &[Vec<u8>]) -> bool {
+    let is_trivial = |n: &[u8]| tools::find(n).is_some_and(Known::is_trivial);
     if is_shell(program) {
         // One trivial command, and nothing else in the text.
         return argv.iter().skip(1).filter(|a| a.first() != Some(&b'-')).any(|text| {
             let first = text.split(|b| b.is_ascii_whitespace()).find(|w| !w.is_empty()).unwrap_or_default();
-            !TRIVIAL.contains(&first) || text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'\n'))
+            first.contains(&b'/')
+                || !is_trivial(first)
+                || text.iter().any(|b| matches!(b, b';' | b'&' | b'|' | b'`' | b'\n'))
         });
     }
-    !TRIVIAL.contains(&base_name(program))
-}
-
-/// sh, dash, bash.
-pub fn is_shell(program: &[u8]) -> bool {
-    tools::tool(program).is_some_and(|t| t.class == Class::Shell)
-}
-
-/// Compilers, assemblers, archivers, linkers.
-pub fn is_toolchain(program: &[u8]) -> bool {
-    tools::tool(program).is_some_and(|t| t.class == Class::Toolchain)
+    !is_trivial(program)
 }
 
 #[cfg(test)]

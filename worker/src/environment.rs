@@ -5,7 +5,7 @@
 //! The environment that the command gets is never changed.
 
 use crate::recorder::Program;
-use crate::tools::{Class, EVERY_PROGRAM, base_name, short_flag};
+use crate::tools::{self, Class};
 use cache::Observation;
 
 /// Variables of the session, and our own: they count only where the text of a script names them. A trailing `*` is a
@@ -40,12 +40,27 @@ pub const PASS_THROUGH: &[&str] = &[
     "MAKE_TERMERR",
 ];
 
+/// Variables of the C library, the dynamic loader and message catalogues: they count for every program.
+const EVERY_PROGRAM: &[&str] = &[
+    "LD_*",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "LOCPATH",
+    "NLSPATH",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "MALLOC_*",
+    "TZ",
+    "TZDIR",
+    "POSIXLY_CORRECT",
+    "_POSIX2_VERSION",
+    "OUTPUT_CHARSET",
+];
+
 /// Identifiers of a CI job: they count only where a script or a tool of the build names them.
 const JOB: &[&str] =
     &["CI_JOB_*", "CI_PIPELINE_*", "CI_RUNNER_*", "CI_BUILD_*", "GITHUB_RUN_*", "BUILD_NUMBER", "BUILD_ID", "RUNNER_*"];
-
-/// Programs that lay out text for a terminal, whether there is one or not.
-const TERMINAL: &[&str] = &["dir", "vdir", "column", "tput", "infocmp", "dircolors", "clear", "pr"];
 
 /// Variables whose job-server parts do not count.
 const JOB_SERVER: &[&str] = &["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS"];
@@ -154,14 +169,11 @@ pub(crate) fn extends_compilers(option: &[u8]) -> bool {
     OPTIONS.iter().any(|o| option.starts_with(o))
 }
 
-/// `ls` lists one name a line where no terminal is, unless it is told otherwise.
+/// Does it lay out text for a terminal, whether there is one or not? Of compilers `--help` does.
 fn is_laid_out(p: &Program) -> bool {
-    let told = |a: &[u8]| a.starts_with(b"--format") || a.starts_with(b"--color") || short_flag(a, b"Cxm", b"ITw");
-    match base_name(&p.path) {
-        // gcc's `--help`.
-        _ if p.tool.is_some_and(|t| t.class == Class::Toolchain) => p.argv.iter().any(|a| a.starts_with(b"--help")),
-        b"ls" => p.argv.iter().skip(1).any(|a| told(a)),
-        name => TERMINAL.iter().any(|n| n.as_bytes() == name),
+    match p.tool {
+        Some(t) if t.is(Class::Toolchain) => p.argv.iter().any(|a| a.starts_with(b"--help")),
+        _ => tools::find(&p.path).is_some_and(|k| k.lays_out(&p.argv)),
     }
 }
 
@@ -176,7 +188,7 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
     let mut everything = env.iter().any(preloads);
     for p in programs {
         let names = match p.tool {
-            Some(t) if t.class == Class::Shell => shell_variables(&p.argv, env),
+            Some(t) if t.is(Class::Shell) => shell_variables(&p.argv, env),
             Some(_) if p.argv.iter().any(|w| extends_compilers(w)) => None,
             Some(_) => Some(Vec::new()),
             None => None,
@@ -186,13 +198,13 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
             None => everything = true,
         }
         let goes_back = |t: &[u8]| bstr::ByteSlice::contains_str(t, "cd -") || bstr::ByteSlice::contains_str(t, "~-");
-        if p.tool.is_some_and(|t| t.class == Class::Shell) && shell_text(&p.argv).is_some_and(goes_back) {
+        if p.tool.is_some_and(|t| t.is(Class::Shell)) && shell_text(&p.argv).is_some_and(goes_back) {
             out.push(Observation::Env(b"OLDPWD".to_vec()));
         }
         if is_laid_out(p) {
             out.extend(["TERM", "COLUMNS", "LINES"].map(|n| Observation::Env(n.into())));
         }
-        patterns.extend(p.tool.iter().flat_map(|t| t.env).map(|s| (*s).to_owned()));
+        patterns.extend(p.tool.iter().flat_map(|t| t.variables).map(|s| (*s).to_owned()));
     }
     if everything {
         out.push(Observation::EnvAll);
@@ -345,7 +357,7 @@ mod tests {
             argv: Vec::new(),
             pid: 0,
             is_opaque: true,
-            tool: crate::tools::tool(p.as_bytes()),
+            tool: tools::kind(p.as_bytes()),
             interpreter: None,
         };
         let env = vec![b"LD_LIBRARY_PATH=x".to_vec(), b"FOO=1".to_vec()];

@@ -8,7 +8,8 @@ use crate::look::{Look, Problem};
 use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link, Stdin};
-use crate::{environment, hidden, shown_times, times, tools};
+use crate::tools::{self, Known};
+use crate::{environment, hidden, shown_times, times};
 use cache::collect::Written;
 use cache::digest::Traits;
 use cache::observation::value;
@@ -273,7 +274,7 @@ fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Prog
     if !names.values().any(|r| r.listing.is_some() && r.search) {
         return Vec::new();
     }
-    let mut searching = programs.iter().filter(|p| tools::searches_libraries(&p.path));
+    let mut searching = programs.iter().filter(|p| tools::find(&p.path).is_some_and(Known::searches_libraries));
     let exact = searching.all(|p| tools::names_libraries_exactly(&p.argv));
     let mut all: Vec<Vec<u8>> = names
         .iter()

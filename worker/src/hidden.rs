@@ -10,7 +10,8 @@ use crate::look::{Form, Look};
 use crate::macros::{self, Clock};
 use crate::record::Record;
 use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};
-use crate::{environment, present, scripts, stamps, tools};
+use crate::tools::{self, Class, Known};
+use crate::{environment, places, scripts, stamps, volatile};
 use bstr::ByteSlice;
 use cache::digest::Traits;
 use cache::{Fact, Observation, PathBytes};
@@ -35,10 +36,10 @@ pub(crate) fn reveal(
     let asks = asked_of_compilers(a, names, outputs, look, c, f);
     precompiled(names, &a.programs, &asks, c, f);
     clock_of_compilers(&a.programs, &asks, epoch, f);
-    if present::only_wait(&a.programs) {
+    if volatile::only_wait(&a.programs) {
         f.problems.push("`sleep`: it only waits".to_owned());
     }
-    f.problems.extend(present::daemon(&a.programs, c.env).map(|(name, why)| format!("`{name}`: {why}")));
+    f.problems.extend(volatile::daemon(&a.programs, c.env).map(|(name, why)| format!("`{}`: {why}", text(name))));
     let mut out = Vec::new();
     let options = option_files(names, &a.programs, look);
     // A compiler may be told to make what is best for this processor.
@@ -65,7 +66,7 @@ pub(crate) fn reveal(
 /// What do the scripts of interpreters that have met it ask about standard input? A shell's may be the machine's own,
 /// if another sources them. What compiled programs do with it is seen.
 fn asked_by_scripts(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'_>) -> Stdin {
-    let counts = |p: &[u8]| !scripts::is_foreign(p, c.root) || p.ends_with(b".sh");
+    let counts = |p: &[u8]| !places::is_foreign(p, c.root) || p.ends_with(b".sh");
     let texts = names
         .iter()
         .filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
@@ -86,7 +87,12 @@ struct Asks {
 }
 
 fn is_compiler(p: &Program) -> bool {
-    p.tool.is_some_and(|t| t.class == tools::Class::Toolchain) || macros::preprocesses(&p.path)
+    p.tool.is_some_and(|t| t.is(Class::Toolchain)) || macros::preprocesses(&p.path)
+}
+
+/// Does it read a source about which the texts of files do not tell everything?
+fn is_unclear(p: &Program) -> bool {
+    tools::find(&p.path).is_some_and(|k| k.reads_source() && !macros::is_clear(k, &p.argv))
 }
 
 fn asked_of_compilers(
@@ -103,8 +109,7 @@ fn asked_of_compilers(
     }
     let words = || a.programs.iter().flat_map(|p| &p.argv);
     // What came from elsewhere than a file that is still there, or is no C of today: the word alone has to do.
-    let unclear = compilers.iter().any(|p| macros::reads_source(&p.path) && !macros::is_clear(&p.path, &p.argv))
-        || f.clocks.iter().any(|(p, _)| outputs.contains(p));
+    let unclear = compilers.iter().any(|p| is_unclear(p)) || f.clocks.iter().any(|(p, _)| outputs.contains(p));
     let texts = || {
         // What used its macros is known no more.
         if a.own_sources.any {
@@ -120,7 +125,7 @@ fn asked_of_compilers(
     };
     // What a program of the build's own writes into a pipe may be what is in it. If it was compiled here, its source
     // was looked into.
-    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !scripts::is_foreign(&p.path, c.root));
+    let makers = || a.programs.iter().filter(|p| p.tool.is_none() && !places::is_foreign(&p.path, c.root));
     let writes = |p: &Program, roots: &[&[u8]]| {
         let was_there = names.get(&p.path[..]).is_none_or(|r| r.first.is_some());
         match look.source(&p.path) {
@@ -148,8 +153,9 @@ fn asked_of_compilers(
 
 /// What it precompiled, and the times of what that knows of.
 fn precompiled(names: &Names, programs: &[Program], asks: &Asks, c: &Context<'_>, f: &mut Finished) {
-    let mut clangs = programs.iter().filter(|p| tools::base_name(&p.path).starts_with(b"clang")).peekable();
-    let undated = clangs.peek().is_some() && clangs.all(|p| p.argv.iter().any(|w| w == b"-fno-pch-timestamp"));
+    let option = |p: &Program| Some((tools::find(&p.path)?.undated_headers()?, p.argv.clone()));
+    let mut dating = programs.iter().filter_map(option).peekable();
+    let undated = dating.peek().is_some() && dating.all(|(o, argv)| argv.iter().any(|w| w == o.as_bytes()));
     let asks_time = asks.clock != Clock::Unnamed || f.opaque.is_some();
     f.precompiled =
         Traits { asks_time, asks_file_time: asks.file_time != Clock::Unnamed, precompiled: true, dated: !undated };
@@ -235,8 +241,8 @@ fn shows_when_it_ran(
     let of_a_file = |r: &Record| {
         r.times && !r.time_is_shown && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)))
     };
-    let by_git = a.programs.iter().any(|p| tools::base_name(&p.path) == b"git");
-    let dates = !epoch && !by_git && !names.values().any(of_a_file);
+    let tells_dates = a.programs.iter().any(|p| tools::find(&p.path).is_some_and(Known::tells_dates));
+    let dates = !epoch && !tells_dates && !names.values().any(of_a_file);
     // Logs say when they were written.
     let is_log = |p: &[u8]| p.ends_with(b".log") || p.ends_with(b"log.txt");
     let inputs = || names.iter().filter(|(p, r)| r.read && !outputs.contains(*p)).filter_map(|(p, _)| look.source(p));
@@ -263,14 +269,11 @@ fn own_texts(
 ) -> Vec<Observation> {
     let programs = &a.programs;
     let unknown = programs.iter().any(|p| p.tool.is_none());
-    if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| t.class != tools::Class::Shell)) && a.state.is_empty()
-    {
+    if !unknown && programs.iter().all(|p| p.tool.is_some_and(|t| !t.is(Class::Shell))) && a.state.is_empty() {
         return Vec::new();
     }
     let doubtful = || programs.iter().filter(|p| !is_trusted(p, c));
-    if let Some(p) = doubtful()
-        .find(|p| !epoch && (present::is_dated(&p.path) || p.argv.first().is_some_and(|n| present::is_dated(n))))
-    {
+    if let Some(p) = doubtful().find(|p| !epoch && volatile::is_dated(p)) {
         let name = text(tools::base_name(&p.path));
         f.problems.push(format!("`{name}`: what it makes shows the time (set SOURCE_DATE_EPOCH)"));
     }
@@ -295,7 +298,7 @@ fn own_texts(
         (r.read || module)
             && !outputs.contains(*p)
             && r.first.is_some_and(|s| s.is_file())
-            && !scripts::is_foreign(p, c.root)
+            && !places::is_foreign(p, c.root)
     };
     for (path, r) in names.iter().filter(looked) {
         let script = scripts::may_have_run(path, r.interpreted, programs);

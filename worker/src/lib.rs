@@ -17,7 +17,7 @@ pub mod look;
 mod macros;
 mod obstacle;
 pub mod outputs;
-mod present;
+pub mod places;
 pub mod record;
 pub mod recorder;
 mod running;
@@ -32,6 +32,7 @@ pub mod testing;
 mod tests;
 pub mod times;
 pub mod tools;
+mod volatile;
 pub mod world;
 
 pub use command::Command;

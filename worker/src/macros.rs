@@ -6,7 +6,7 @@
 //! more.
 
 use crate::scripts::{has_word, part_of_name};
-use crate::tools::base_name;
+use crate::tools::{self, Known};
 use bstr::ByteSlice;
 use rustc_hash::FxHashSet;
 
@@ -59,36 +59,19 @@ pub fn clock(
 }
 
 /// Does this compiler expand macros, rather than call one that does?
-pub fn preprocesses(path: &[u8]) -> bool {
-    const NAMES: &[&str] = &[
-        "cc1", "f951", "flang", "tcc", "icc", "icx", "icpx", "nvc", "nasm", "yasm", "dmd", "ldc2", "d21", "gdc", "armc",
-    ];
-    let name = base_name(path);
-    NAMES.iter().any(|n| name.starts_with(n.as_bytes())) || name.contains_str("clang") || name.contains_str("cpp")
-}
-
-/// Does it read sources, or call what does? (Assemblers and linkers, too, but no macros for the time are theirs; nasm
-/// has a name of its own.)
-pub fn reads_source(path: &[u8]) -> bool {
-    preprocesses(path)
-        || ["cc", "gcc", "g++", "c++", "gfortran"].iter().any(|n| {
-            let name = base_name(path).trim_end_with(|c| c.is_ascii_digit() || c == '.' || c == '-');
-            name.strip_suffix(n.as_bytes()).is_some_and(|before| before.is_empty() || before.ends_with(b"-"))
-        })
+pub(crate) fn preprocesses(path: &[u8]) -> bool {
+    tools::find(path).is_some_and(Known::expands_macros)
 }
 
 /// Does it compile C, or a language like it, of today, from files that it names, with options that are all on its
 /// command line?
-pub fn is_clear(path: &[u8], argv: &[Vec<u8>]) -> bool {
-    let name = base_name(path);
-    let other =
-        ["cpp", "fortran", "f951", "flang", "asm", "dmd", "ldc2", "d21", "gdc"].iter().any(|n| name.contains_str(n));
-    // Comments are others there; the text is nowhere.
+pub(crate) fn is_clear(compiler: Known, argv: &[Vec<u8>]) -> bool {
+    // Comments are others there, or the text is nowhere.
     const OLD: &[&[u8]] = &[b"-traditional", b"-ansi", b"-std=c8", b"-std=c90", b"-std=iso9899:199", b"-trigraphs"];
     let elsewhere = |w: &[u8]| w.starts_with(b"/dev/") && w != b"/dev/null" || w.starts_with(b"/proc/");
     let options = |w: &[u8]| [&b"@"[..], b"--config", b"-specs", b"--specs"].iter().any(|o| w.starts_with(o));
     let unclear = |w: &Vec<u8>| elsewhere(w) || options(w) || OLD.iter().any(|o| w.starts_with(o));
-    !other && !reads_stdin(argv) && !argv.iter().skip(1).any(unclear)
+    !compiler.is_of_other_language() && !reads_stdin(argv) && !argv.iter().skip(1).any(unclear)
 }
 
 /// Is it told to read its standard input?
@@ -388,7 +371,7 @@ mod tests {
     fn whose_options_are_all_known() {
         let clear = |line: &str| {
             let argv: Vec<Vec<u8>> = line.split(' ').map(|w| w.as_bytes().to_vec()).collect();
-            is_clear(&argv[0], &argv)
+            tools::find(&argv[0]).is_some_and(|compiler| is_clear(compiler, &argv))
         };
         assert!(clear("gcc -c a.c") && clear("/usr/lib/cc1 -quiet a.c -o -"));
         for line in [
@@ -401,7 +384,7 @@ mod tests {
         ] {
             assert!(!clear(line), "{line}");
         }
-        let reads = |p: &str| reads_source(p.as_bytes());
+        let reads = |p: &str| tools::find(p.as_bytes()).is_some_and(Known::reads_source);
         assert!(reads("gcc-12") && reads("/usr/bin/x86_64-linux-gnu-g++") && reads("clang-15") && reads("cc1plus"));
         assert!(!reads("as") && !reads("ld.bfd") && !reads("ar"));
     }

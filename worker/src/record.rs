@@ -151,7 +151,7 @@ pub struct Record {
     pub target: Option<(Vec<u8>, bool)>,
     /// Members of a directory when the pip listed or removed it first.
     pub listing: Option<Listing>,
-    /// Only tools listed it that look for libraries in it; see [`tools::searches_libraries`].
+    /// Only tools listed it that look for libraries in it; see [`crate::tools::Tool::searches_libraries`].
     pub search: bool,
     /// When it was first meant to be changed.
     pub changes: Option<Moment>,

@@ -6,12 +6,11 @@
 //! changed the name before.
 
 use crate::finish::below_any;
-use crate::present;
 use crate::record::{Doing, Image, Listing, Moment, Record};
 use crate::running::Running;
 use crate::special::{self, Special};
-use crate::times::{self, Times};
-use crate::tools::{self, Tool};
+use crate::tools::{self, Class, Times, Tool};
+use crate::{times, volatile};
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -143,7 +142,7 @@ impl Recorder {
         let Running { tool, times, interprets, .. } = running;
         let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
-        let keeps_time = times::keeps_time_of_stdin(program, argv);
+        let keeps_time = running.notes_time_of_stdin;
         if (interprets || keeps_time || preprocesses && crate::macros::reads_stdin(argv))
             && let Ok(path) = cache::collect::read_link(format!("/proc/{pid}/fd/0").as_bytes())
             && FileStat::of(&path).is_some_and(|s| s.is_file())
@@ -155,11 +154,9 @@ impl Recorder {
             a.timed.extend(keeps_time.then(|| path.into()));
         }
         let names = [Some(program), argv.first().map(Vec::as_slice)];
-        if let Some((name, why)) = names
-            .into_iter()
-            .flatten()
-            .find_map(|n| present::volatile(program, n).or_else(|| present::asks_for_now(n, argv)).map(|why| (n, why)))
-        {
+        if let Some((name, why)) = names.into_iter().flatten().find_map(|n| {
+            volatile::never_the_same(program, n).or_else(|| volatile::asks_for_now(n, argv)).map(|why| (n, why))
+        }) {
             a.problem(format!("`{}`: {why}", String::from_utf8_lossy(tools::base_name(name))));
         }
         let is_opaque = times == Times::Unread && !interprets;
@@ -485,7 +482,7 @@ impl Accesses {
                 if !own && !r.readers.contains(&running.image) {
                     r.readers.push(running.image);
                 }
-                r.shows_mode |= !own && running.tool.is_none_or(tools::copies_modes);
+                r.shows_mode |= !own && running.tool.is_none_or(|t| t.copies_modes);
                 if times && running.times == Times::Modules {
                     r.module |= time_is_left && running.main.as_ref() != Some(&access.path.path);
                 } else {
@@ -515,11 +512,11 @@ impl Accesses {
                     if looks && !r.lookers.contains(&running.image) {
                         r.lookers.push(running.image);
                     }
-                    if running.probes_output && access.path.links.is_empty() && !directory {
+                    if running.replaces && access.path.links.is_empty() && !directory {
                         r.looked_first = r.looked_first && !new;
                         r.soft_probe = true;
                         // A compiler's driver looks, its assembler writes; of `mv` and the like each does both itself.
-                        if running.tool.is_some_and(|t| t.class == tools::Class::Utility) {
+                        if running.tool.is_some_and(|t| t.is(Class::Utility)) {
                             r.probed |= r.soft_by.is_some_and(|p| p != pid);
                             r.soft_by = Some(pid);
                         }
@@ -540,15 +537,15 @@ impl Accesses {
             Op::OpenWrite { keeps, creates, exclusive, private } => {
                 r.created |= creates;
                 // `cp` does not ask for a new name where it has just seen a file.
-                r.needed |= !(*creates || running.probes_output && r.soft_by == Some(pid));
+                r.needed |= !(*creates || running.replaces && r.soft_by == Some(pid));
                 r.private |= new && *exclusive && *private;
                 if *keeps && !own && is_file && !*exclusive {
                     r.read = true;
                 }
                 // `cp` asks for a new name where it has just seen none; a compiler's driver wants one that nobody has.
-                let class = running.tool.map(|t| t.class);
-                r.exclusive |= new && *exclusive && !(running.probes_output && class == Some(tools::Class::Utility));
-                r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
+                let utility = running.tool.is_some_and(|t| t.is(Class::Utility));
+                r.exclusive |= new && *exclusive && !(running.replaces && utility);
+                r.random |= new && *exclusive && running.tool.is_some_and(|t| t.invents_names);
                 r.any_name |= r.random || new && *exclusive && running.scratches;
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
@@ -556,8 +553,8 @@ impl Accesses {
             Op::Create { how, exclusive, private } => {
                 r.private |= new && *exclusive && *private;
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
-                r.exclusive |= new && *exclusive && !running.probes_output;
-                r.random |= new && *exclusive && running.tool.is_some_and(tools::invents_names);
+                r.exclusive |= new && *exclusive && !running.replaces;
+                r.random |= new && *exclusive && running.tool.is_some_and(|t| t.invents_names);
                 r.any_name |= r.random || new && *exclusive && running.scratches;
                 r.created = true;
                 r.moved_in |= *how == Made::Renamed;
@@ -579,14 +576,14 @@ impl Accesses {
                 r.read |= !own && is_file;
                 r.probed |= !own && !is_file;
                 r.dated = true;
-                let moves = running.tool.is_some_and(tools::moves);
+                let moves = running.tool.is_some_and(|t| t.moves);
                 self.sets_times |= !now && (running.times.of_unread() || moves);
             }
         }
         r.anew |= matches!(op, Op::Remove { .. } | Op::Create { .. });
         if op.writes() {
-            let utility = running.tool.is_some_and(|t| t.class == tools::Class::Utility);
-            if running.probes_output && (!utility || r.soft_by == Some(pid)) {
+            let utility = running.tool.is_some_and(|t| t.is(Class::Utility));
+            if running.replaces && (!utility || r.soft_by == Some(pid)) {
                 r.replaced = true;
             }
             if r.soft_by == Some(pid) {

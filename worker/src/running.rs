@@ -1,14 +1,13 @@
-//! What is known of the program that a process runs, from its name, its arguments and who runs it, by the tables of
-//! [`crate::tools`] and [`crate::times`].
+//! What is known of the program that a process runs, from its name, its arguments and who runs it, by its row in the
+//! table of [`crate::tools`].
 //!
 //! Settled once, when the process becomes that program, so that each of its accesses costs no lookup. Knows nothing of
 //! what it accesses: that is [`crate::recorder`].
 
 use crate::record::Image;
 use crate::recorder::Stdin;
-use crate::times::{self, Times};
-use crate::tools::{self, Class, Tool};
-use crate::{macros, scripts};
+use crate::tools::{self, Class, Known, Times, Tool};
+use crate::{places, scripts};
 use std::sync::Arc;
 use tracer::{Access, Made, Op};
 
@@ -29,19 +28,31 @@ impl Ensures {
             matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. } | Op::Create { how: Made::Directory, .. });
         let is_meant = match self {
             Self::None => false,
-            Self::Objects => tools::LIBTOOL_OBJECTS.contains(&tools::base_name(&a.path.path)),
+            Self::Objects => OBJECTS.contains(&tools::base_name(&a.path.path)),
             Self::All => true,
         };
         looks && is_meant && a.path.path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"))
     }
 }
 
+/// The names that libtool's directory of objects can have (`lt_cv_objdir`).
+const OBJECTS: [&[u8]; 2] = [b".libs", b"_libs"];
+
+/// Is this script one that makes the directory of its objects if it is not there?
+fn ensures_objects(script: &[u8]) -> bool {
+    let title = tools::find(script).and_then(Known::ensures_objects);
+    title.is_some_and(|title| scripts::is_titled(script, title))
+}
+
 /// A program, as it matters to what its process does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Running {
     pub(crate) image: Image,
+    /// Its row, if it is a program all of whose variables are known.
     pub(crate) tool: Option<&'static Tool>,
     pub(crate) times: Times,
+    /// It writes down the time of the file on its standard input.
+    pub(crate) notes_time_of_stdin: bool,
     /// Whose time does not count: Python compiles modules, not the script that it is given.
     pub(crate) main: Option<Arc<[u8]>>,
     /// It runs scripts.
@@ -55,7 +66,7 @@ pub(crate) struct Running {
     /// Where it was started.
     pub(crate) cwd: Arc<[u8]>,
     /// It looks at its output before it replaces it, to no effect.
-    pub(crate) probes_output: bool,
+    pub(crate) replaces: bool,
     /// It lists directories only to find libraries.
     pub(crate) searches: bool,
     /// The directories that it makes if they are not there.
@@ -84,46 +95,50 @@ impl Running {
         root: &[u8],
     ) -> Self {
         let image = interpreter.unwrap_or(program);
-        let known = tools::is_what_it_is_called(image, root, before.is_compiler());
-        let is_program = interpreter.is_none() && known;
-        let tool = if is_program { tools::tool(program) } else { None };
+        let named = tools::find(image);
+        let known = named.filter(|_| tools::is_what_it_is_called(image, named, root, before.is_compiler()));
+        let own = known.filter(|_| interpreter.is_none());
+        let tool = own.and_then(Known::kind);
+        let language = named.and_then(Known::language);
         // A script's own words are told of in its text, wherever it comes from.
         let mut all = interpreter.map(|_| program).into_iter().chain(scripts::scripts_of(program, argv));
         let script = all.next().map(|s| if s.starts_with(b"/") { s.to_vec() } else { [cwd, b"/", s].concat() });
-        let foreign = script.as_ref().is_some_and(|s| scripts::is_foreign(s, root));
+        let foreign = script.as_ref().is_some_and(|s| places::is_foreign(s, root));
+        let by_name = if interpreter.is_some() { tools::find(program) } else { named };
         Self {
             image: 0,
             tool,
-            times: if known { times::reads_times(image, argv) } else { Times::Unread },
+            times: known.map_or(Times::Unread, |k| k.times(argv)),
+            notes_time_of_stdin: by_name.is_some_and(|k| k.notes_time_of_stdin(argv)),
             main: script.as_deref().map(Into::into),
-            interprets: scripts::interprets(image),
-            sources: scripts::is_shell_program(image),
-            is_shell: known && scripts::is_shell_program(image),
+            interprets: language.is_some(),
+            sources: language.is_some_and(|l| l.is_shell),
+            is_shell: known.is_some() && language.is_some_and(|l| l.is_shell),
             minds_stdin: match tool {
                 None => Stdin::Used,
-                Some(t) if t.class == Class::Shell => Stdin::Used,
-                Some(_) if tools::minds_terminal(program, argv) => Stdin::Asked,
+                Some(t) if t.is(Class::Shell) => Stdin::Used,
+                Some(_) if own.is_some_and(|k| k.minds_terminal(argv)) => Stdin::Asked,
                 Some(_) => Stdin::Unused,
             },
             cwd: cwd.into(),
-            probes_output: tool.is_some_and(|t| tools::probes_output(t, program, argv)),
-            searches: is_program && tools::searches_libraries(program),
+            replaces: own.is_some_and(|k| k.replaces(argv)),
+            searches: own.is_some_and(Known::searches_libraries),
             ensures: match before.ensures {
-                _ if known && tools::ensures_directories(image, argv) => Ensures::All,
-                _ if known && script.as_ref().is_some_and(|s| scripts::is_libtool(s)) => Ensures::Objects,
-                Ensures::Objects if known && tools::base_name(image) == b"mkdir" => Ensures::Objects,
+                _ if known.is_some_and(|k| k.ensures(argv)) => Ensures::All,
+                _ if known.is_some() && script.as_ref().is_some_and(|s| ensures_objects(s)) => Ensures::Objects,
+                Ensures::Objects if known.is_some_and(Known::makes_directories) => Ensures::Objects,
                 _ => Ensures::None,
             },
-            scratches: tool.is_some_and(|t| t.class == Class::Toolchain) || is_program && tools::compiles_rust(program),
-            preprocesses: macros::preprocesses(program),
+            scratches: tool.is_some_and(|t| t.is(Class::Toolchain)) || own.is_some_and(Known::searches_libraries),
+            preprocesses: by_name.is_some_and(Known::expands_macros),
             ignored: false,
-            knocks: if known { tools::knocks(image) } else { 0 },
-            seeds: if known { tools::own_seeds(image, foreign) } else { 0 },
+            knocks: known.map_or(0, Known::knocks),
+            seeds: known.map_or(0, |k| k.seeds(foreign)),
         }
     }
 
     /// A compiler, assembler, linker or archiver?
     pub(crate) fn is_compiler(&self) -> bool {
-        self.tool.is_some_and(|t| t.class == Class::Toolchain)
+        self.tool.is_some_and(|t| t.is(Class::Toolchain))
     }
 }

@@ -3,111 +3,12 @@
 //! and which variables of a session or CI job they name.
 //!
 //! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not
-//! searched; those whose point is the time are in [`crate::present::VOLATILE`].
+//! searched; programs whose point is the time are in the table of tools, as are the languages.
 
 use crate::environment::shell_text;
 use crate::recorder::{Program, Stdin};
-use crate::tools::{Class, base_name};
+use crate::tools::{self, Class, Known, Language, languages};
 use bstr::ByteSlice;
-
-/// A language: who runs it, how its files end, and its words for time and chance.
-struct Language {
-    interpreters: &'static [&'static str],
-    endings: &'static [&'static str],
-    words: &'static [&'static str],
-}
-
-const LANGUAGES: &[Language] = &[
-    // Its variables are another matter: [`shell_asks`].
-    Language {
-        interpreters: &["sh", "dash", "bash", "ksh", "zsh", "busybox"],
-        endings: &[".sh"],
-        words: &[" -ef ", "[ -N ", "test -N "],
-    },
-    Language {
-        interpreters: &["python", "pypy"],
-        endings: &[".py"],
-        words: &[
-            ".now(",
-            ".today(",
-            ".utcnow(",
-            "time.time(",
-            "time.time_ns(",
-            "time.localtime()",
-            "time.gmtime()",
-            "time.ctime()",
-            "time.strftime(",
-            "uuid1(",
-            "uuid4(",
-            "from time import",
-            "from random import",
-            "random.random(",
-            "random.rand",
-            "random.choice",
-            "random.shuffle(",
-            "random.sample(",
-            "random.uniform(",
-            "random.gauss(",
-            "random.getrandbits(",
-            "random.Random()",
-            "asctime()",
-            "formatdate(",
-            "os.urandom(",
-            "secrets.",
-            "perf_counter(",
-            "monotonic(",
-            "process_time(",
-            "getloadavg(",
-            "statvfs(",
-            "disk_usage(",
-            "st_ctime",
-            "st_atime",
-            "st_ino",
-            "st_blocks",
-            "getctime(",
-            "getatime(",
-        ],
-    },
-    Language {
-        interpreters: &["perl"],
-        endings: &[".pl", ".pm"],
-        words: &[
-            "localtime",
-            "gmtime",
-            "time()",
-            "= time;",
-            "print time",
-            "rand(",
-            "rand;",
-            "rand ",
-            "-M $",
-            "-M \"",
-            "-M '",
-        ],
-    },
-    Language {
-        interpreters: &["ruby"],
-        endings: &[".rb"],
-        words: &["Time.now", "Date.today", "DateTime.now", "rand(", "SecureRandom"],
-    },
-    Language { interpreters: &["awk", "gawk"], endings: &[".awk"], words: &["systime(", "srand()", "strftime("] },
-    // It seeds itself (mawk(1), `srand`).
-    Language { interpreters: &["mawk"], endings: &[".awk"], words: &["systime(", "rand()", "strftime("] },
-    // Its commands go over lines: [`cmake_asks`].
-    Language { interpreters: &["cmake", "ctest"], endings: &[".cmake", "CMakeLists.txt"], words: &[] },
-    Language {
-        interpreters: &["node", "nodejs"],
-        endings: &[".js", ".mjs", ".cjs"],
-        words: &["Date.now(", "new Date()", "Math.random(", "ctime", "atime", "birthtime", "statfs"],
-    },
-    Language { interpreters: &["tclsh"], endings: &[".tcl"], words: &["clock seconds", "clock format", "rand()"] },
-    Language {
-        interpreters: &["lua", "luajit"],
-        endings: &[".lua"],
-        words: &["os.time()", "os.date(", "os.clock(", "math.random("],
-    },
-    Language { interpreters: &["php"], endings: &[".php"], words: &["time()", "date(", "rand(", "uniqid("] },
-];
 
 /// Files that say what the machine does at the moment. Allocators and run-time libraries look into them, to no effect
 /// on what is made.
@@ -132,60 +33,34 @@ const STATE: &[&str] = &[
 /// free.
 pub const MEMORY: &str = "/proc/meminfo";
 
-/// Where machines and package managers put the scripts of others.
-const FOREIGN: &[&str] = &["/usr/", "/lib/", "/bin/", "/sbin/", "/opt/", "/nix/", "/gnu/"];
-const PACKAGES: &[&str] = &[
-    "/site-packages/",
-    "/dist-packages/",
-    "/node_modules/",
-    "/lib/python",
-    "/lib/perl",
-    "/lib/ruby",
-    "/perl5/",
-    "/perlbrew/",
-    "/.rbenv/",
-    "/.pyenv/",
-    "/.rustup/",
-    "/.cargo/",
-    "/.nvm/",
-];
-
 /// Variables of a shell's own that have another value each time.
 const SHELL: &[&str] = &["PPID", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID"];
 
-impl Language {
-    fn runs(&self, program: &[u8]) -> bool {
-        let name = base_name(program);
-        let stem = name.trim_end_with(|c| c.is_ascii_digit() || c == '.' || c == '-');
-        self.interpreters.iter().any(|i| i.as_bytes() == stem)
-    }
-
-    fn is_shell(&self) -> bool {
-        self.interpreters.contains(&"sh")
-    }
-
-    /// The word by which the text asks for time, chance or the state of the machine.
-    fn asks(&self, text: &[u8]) -> Option<&'static str> {
-        // mawk's numbers follow a seed that it is given.
-        let seeded = || text.find_iter("srand(").any(|i| !text[i + 6..].trim_start().starts_with(b")"));
-        let means = |w: &str| !(w == "rand()" && self.interpreters.contains(&"mawk") && seeded());
-        let found = |w: &&&str| {
-            text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l))
-        };
-        let cmake = || if self.interpreters.contains(&"cmake") { cmake_asks(text) } else { None };
-        self.words
-            .iter()
-            .find(found)
-            .copied()
-            .or_else(cmake)
-            .or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
-    }
+/// The word by which the text of a script asks for time, chance or the state of the machine.
+fn asks_in(language: &Language, text: &[u8]) -> Option<&'static str> {
+    let seeded = || text.find_iter("srand(").any(|i| !text[i + 6..].trim_start().starts_with(b")"));
+    let means = |w: &str| !(w == "rand()" && language.may_be_seeded && seeded());
+    let found =
+        |w: &&&str| text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
+    let cmake = || if language.is_cmake { cmake_asks(text) } else { None };
+    let word = language.words.iter().find(found).copied().or_else(cmake);
+    word.or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
 }
 
-/// The variables of these shells' own that have another value each time: dash has one of them.
+/// The language of the scripts that this program runs.
+fn language_of(program: &[u8]) -> Option<&'static Language> {
+    tools::find(program)?.language()
+}
+
+/// Does it run scripts of this language?
+fn runs(language: &Language, program: &[u8]) -> bool {
+    language_of(program) == Some(language)
+}
+
+/// The variables of these shells' own that have another value each time.
 fn own_variables<'a>(shells: impl Iterator<Item = &'a [u8]>) -> &'static [&'static str] {
-    let plain = |p: &[u8]| base_name(p) == b"dash";
-    if shells.into_iter().all(plain) { &SHELL[..1] } else { SHELL }
+    let own = |p: &[u8]| tools::find(p).and_then(Known::changing_variables).unwrap_or(SHELL);
+    { shells }.map(own).max_by_key(|v| v.len()).unwrap_or_default()
 }
 
 /// Where this variable stands in a line as a word of its own, and is not set.
@@ -272,33 +147,24 @@ fn is_comment(line: &[u8]) -> bool {
     line.starts_with(b"#") || line.starts_with(b"//")
 }
 
-/// Does it come with the machine, or from a package manager? What is below the workspace `root` does not, wherever that
-/// is.
-pub fn is_foreign(path: &[u8], root: &[u8]) -> bool {
-    let below = root.len() > 1 && path.strip_prefix(root).is_some_and(|rest| rest.starts_with(b"/"));
-    !below && FOREIGN.iter().any(|d| path.starts_with(d.as_bytes())) || PACKAGES.iter().any(|d| path.contains_str(d))
-}
-
 /// Does this program run scripts?
-pub fn interprets(program: &[u8]) -> bool {
-    LANGUAGES.iter().any(|l| l.runs(program))
+pub(crate) fn interprets(program: &[u8]) -> bool {
+    language_of(program).is_some()
 }
 
-/// GNU libtool? It makes the directory of its objects if it is not there (`func_mkdir_p`), and asks for the directory
-/// itself for nothing else. Its name alone does not tell.
-pub fn is_libtool(script: &[u8]) -> bool {
-    const TITLE: &[u8] = b"Provide generalized library-building support services.";
+/// Does the script say in its beginning that it is the one of this `title`? A name alone does not tell.
+pub(crate) fn is_titled(script: &[u8], title: &str) -> bool {
     let beginning = |f: std::fs::File| {
         let mut text = Vec::new();
         let _ = std::io::Read::read_to_end(&mut std::io::Read::take(f, 4096), &mut text);
         text
     };
-    crate::tools::base_name(script).ends_with(b"libtool")
-        && cache::collect::open_file(script).map(beginning).is_some_and(|text| text.contains_str(TITLE))
+    cache::collect::open_file(script).map(beginning).is_some_and(|text| text.contains_str(title))
 }
 
-pub fn is_shell_program(program: &[u8]) -> bool {
-    LANGUAGES.iter().any(|l| l.is_shell() && l.runs(program))
+/// Is it a shell, by its name?
+pub(crate) fn is_shell_program(program: &[u8]) -> bool {
+    language_of(program).is_some_and(|l| l.is_shell)
 }
 
 /// Words by which scripts find out what standard input is.
@@ -358,7 +224,7 @@ pub fn asks_stdin(text: &[u8], shell: bool) -> Stdin {
 /// May these programs have run it? It is one of them, was given to one, or is named as a module of a language and an
 /// interpreter has touched it (`interpreted`).
 pub fn may_have_run(path: &[u8], interpreted: bool, programs: &[Program]) -> bool {
-    let module = || LANGUAGES.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
+    let module = || languages::ALL.iter().any(|l| l.endings.iter().any(|e| path.ends_with(e.as_bytes())));
     programs.iter().any(|p| p.path == path) || (interpreted && module()) || is_given(path, programs)
 }
 
@@ -370,8 +236,7 @@ pub fn is_given(path: &[u8], programs: &[Program]) -> bool {
 /// Is it a script for a shell, by its name or first line?
 pub fn is_shell(path: &[u8], text: &[u8]) -> bool {
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
-    path.ends_with(b".sh")
-        || first.fields_with(|c| c == ' ' || c == '!').any(|w| LANGUAGES.iter().any(|l| l.is_shell() && l.runs(w)))
+    path.ends_with(b".sh") || first.fields_with(|c| c == ' ' || c == '!').any(is_shell_program)
 }
 
 /// The name in our table of a file below `/proc` or `/sys` that says what the machine does at the moment.
@@ -385,13 +250,13 @@ pub fn state(path: &[u8]) -> Option<&'static str> {
 
 /// Does a command line name it? Compilers are told of names to write them down.
 pub fn says(program: &Program, state: &str) -> bool {
-    program.tool.is_none_or(|t| t.class != Class::Toolchain)
+    program.tool.is_none_or(|t| !t.is(Class::Toolchain))
         && program.argv.iter().skip(1).any(|a| has_word(a, state.as_bytes(), false))
 }
 
 /// The scripts that an interpreter may be given: what is no option. What follows `-c`, `-e` or `-m` is none.
 pub fn scripts_of<'a>(program: &[u8], argv: &'a [Vec<u8>]) -> impl Iterator<Item = &'a [u8]> {
-    let runs = LANGUAGES.iter().any(|l| l.runs(program));
+    let runs = interprets(program);
     let words = argv.iter().skip(1).map(Vec::as_slice).take_while(|a| !matches!(*a, b"-c" | b"-e" | b"-m"));
     words.filter(move |a| runs && !a.starts_with(b"-"))
 }
@@ -413,26 +278,26 @@ pub fn asks(path: &[u8], text: &[u8], programs: &[Program], dated: bool) -> Opti
         return None;
     }
     let first = text.lines().next().filter(|l| l.starts_with(b"#!")).unwrap_or_default();
-    let runs = |l: &Language, p: &Program| l.runs(&p.path) || p.interpreter.as_ref().is_some_and(|i| l.runs(i));
-    let ran = |l: &&Language| programs.iter().any(|p| runs(l, p));
+    let ran =
+        |l: &&Language| programs.iter().any(|p| runs(l, &p.path) || p.interpreter.as_ref().is_some_and(|i| runs(l, i)));
     let named = |l: &&Language| l.endings.iter().any(|e| path.ends_with(e.as_bytes()));
-    let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| l.runs(w));
+    let says = |l: &&Language| first.fields_with(|c| c == ' ' || c == '!').any(|w| runs(l, w));
     let given = |l: &&Language| {
         programs
             .iter()
-            .filter(|p| l.runs(&p.path))
+            .filter(|p| runs(l, &p.path))
             .flat_map(|p| scripts_of(&p.path, &p.argv))
             .any(|s| is_name_of(s, path))
     };
-    let all = || LANGUAGES.iter().filter(ran);
+    let all = || languages::ALL.into_iter().filter(ran);
     let language = all().find(named).or_else(|| all().find(says)).or_else(|| all().find(given))?;
     let shells = programs
         .iter()
         .flat_map(|p| [Some(&p.path[..]), p.interpreter.as_deref()])
         .flatten()
-        .filter(|p| language.runs(p));
-    let shell = || if language.is_shell() { shell_asks(text, own_variables(shells)) } else { None };
-    language.asks(text).or_else(shell)
+        .filter(|p| runs(language, p));
+    let shell = || if language.is_shell { shell_asks(text, own_variables(shells)) } else { None };
+    asks_in(language, text).or_else(shell)
 }
 
 /// The same of a text that a shell among these programs has opened: it may have been sourced.
@@ -447,13 +312,13 @@ pub fn asks_if_sourced(text: &[u8], programs: &[Program]) -> Option<&'static str
 
 /// The same for a text on a command line (`sh -c TEXT`, `python3 -c TEXT`, `awk TEXT`).
 pub fn command_asks(program: &Program) -> Option<&'static str> {
-    let l = LANGUAGES.iter().find(|l| l.runs(&program.path))?;
-    if l.is_shell() {
+    let l = language_of(&program.path)?;
+    if l.is_shell {
         let text = shell_text(&program.argv)?;
         let own = own_variables([&program.path[..]].into_iter());
-        shell_text_asks(text, own).or_else(|| l.asks(text).filter(|w| !STATE.contains(w)))
+        shell_text_asks(text, own).or_else(|| asks_in(l, text).filter(|w| !STATE.contains(w)))
     } else {
-        program.argv.iter().skip(1).find_map(|a| l.asks(a))
+        program.argv.iter().skip(1).find_map(|a| asks_in(l, a))
     }
 }
 
@@ -620,8 +485,6 @@ mod tests {
                 && !may_have_run(b"/w/gen.py", false, &[])
         );
         assert!(may_have_run(b"/w/gen", false, &bash));
-        assert!(is_foreign(b"/usr/bin/pod2man", b"/w") && is_foreign(b"/w/venv/lib/python3.11/random.py", b"/w"));
-        assert!(is_foreign(b"/usr/src/app/gen.py", b"/w") && !is_foreign(b"/usr/src/app/gen.py", b"/usr/src/app"));
     }
 
     #[test]
@@ -631,8 +494,7 @@ mod tests {
             (Some("/proc/self/limits"), Some("/proc/loadavg"), None)
         );
         assert!(says(&program("/usr/bin/cat", &["cat", "/proc/loadavg"]), "/proc/loadavg"));
-        let gcc =
-            Program { tool: crate::tools::tool(b"gcc"), ..program("/usr/bin/gcc", &["gcc", "-DX=\"/proc/loadavg\""]) };
+        let gcc = Program { tool: tools::kind(b"gcc"), ..program("/usr/bin/gcc", &["gcc", "-DX=\"/proc/loadavg\""]) };
         assert!(!says(&gcc, "/proc/loadavg"));
     }
 

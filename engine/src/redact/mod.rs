@@ -23,7 +23,7 @@ const BLANK: &str = "***";
 /// telling names hold is blanked wherever it is a word.
 pub fn redact(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Vec<String> {
     let texts: Vec<_> = argv.iter().map(|a| String::from_utf8_lossy(a)).collect();
-    let shell = argv.first().is_some_and(|p| worker::drivers::is_shell(p));
+    let shell = argv.first().is_some_and(|p| worker::tools::is_shell(p));
     let script = worker::environment::shell_text(argv).filter(|_| shell);
     let values = values(env);
     let mut command = Command::default();
@@ -36,7 +36,7 @@ pub fn redact(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Vec<String> {
 
 /// One line for people of words that went through [`redact`]: the shell text of `sh -c`, else the words.
 pub fn one_line(argv: &[String]) -> String {
-    let shell = argv.first().is_some_and(|a| worker::drivers::is_shell(a.as_bytes()));
+    let shell = argv.first().is_some_and(|a| worker::tools::is_shell(a.as_bytes()));
     match argv.iter().position(|a| a.starts_with('-') && a.ends_with('c')) {
         Some(i) if shell && i + 1 < argv.len() => argv[i + 1].replace('\n', " "),
         _ => argv.join(" ").replace('\n', " "),

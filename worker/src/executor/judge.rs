@@ -35,7 +35,7 @@ impl Local {
         let is_one = accesses.programs.len() == 1;
         // One program is all that its main thread's time tells; for more, the wall clock has to do.
         let cost_us = t.process.cpu_us().filter(|_| is_one).map_or(wall_us, |cpu| cpu.min(wall_us));
-        let ran_toolchain = accesses.programs.iter().any(|p| crate::drivers::is_toolchain(&p.path));
+        let ran_toolchain = accesses.programs.iter().any(|p| crate::tools::is_toolchain(&p.path));
         let world = self.world(&pip.command.env, &pip.command.cwd);
         let written = outputs::written(&mut accesses, &world, pip.command.limits.umask);
         let collected = pip.keep.wants(code) && accesses.problems.is_empty();

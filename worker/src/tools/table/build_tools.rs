@@ -1,0 +1,63 @@
+//! Programs that launch the commands of a build, and libtool.
+
+use super::super::arguments::says;
+use super::super::languages::CMAKE;
+use super::super::row::BuildFiles::{Make, Ninja};
+use super::super::row::{Times, Tool, tool};
+
+pub(super) const ROWS: &[Tool] = &[
+    tool(&["make", "gmake"])
+        .times(|_| Times::Files)
+        .drives()
+        .reads(Make)
+        .why("GNU make's manual, \"Rules\": it compares times"),
+    tool(&["remake", "bmake"]).drives().why("makes by other names"),
+    tool(&["ninja", "samu"])
+        .times(|_| Times::Files)
+        .drives()
+        .reads(Ninja)
+        .why("ninja's manual: it compares times; its `-v` shows commands"),
+    tool(&["ninja-build"]).drives().reads(Ninja).why("Fedora's name of ninja"),
+    tool(&["scons", "cargo", "bazel", "waf"]).drives().why("build tools, by their manuals"),
+    tool(&["xl"]).drives().why("it is this program"),
+    tool(&["cmake"])
+        .runs(&CMAKE)
+        .times(tool_times)
+        .seeds(u8::MAX)
+        .ensures(|argv| matches!(argv, [_, e, make, ..] if e == b"-E" && make == b"make_directory"))
+        .drives_if(|argv| argv.get(1).is_some_and(|a| a == b"--build" || a == b"--install"))
+        .counts_progress(counts_progress)
+        .why("cmake(1), \"Build a Project\", \"Run a Command-Line Tool\"; `try_compile` has random directories"),
+    tool(&["ctest"])
+        .runs(&CMAKE)
+        .seeds(u8::MAX)
+        .drives_if(|_| true)
+        .why("ctest(1): it launches tests; scripts as cmake's"),
+    tool(&["meson"]).drives_if(launches).why("meson's manual, \"Commandline\": it calls ninja, or starts tests itself"),
+    tool(&["*libtool"])
+        .ensures_objects("Provide generalized library-building support services.")
+        .why("GNU libtool makes the directory of its objects (`func_mkdir_p`), and asks for it for nothing else"),
+];
+
+/// `cmake -E`: what packs or compares. Without it, cmake is as one of which nothing is known.
+fn tool_times(argv: &[Vec<u8>]) -> Times {
+    match argv.get(1).is_some_and(|a| a == b"-E") {
+        true if says(argv, &["tar", "copy_if_different"]) => Times::Elsewhere,
+        true => Times::None,
+        false => Times::Unread,
+    }
+}
+
+/// CMake's makefiles call this before each step, in a directory of marks: nothing of it repeats.
+fn counts_progress(words: &[&[u8]]) -> bool {
+    let counts =
+        |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
+    matches!(words, [_, b"-E", rest @ ..] if !rest.is_empty() && counts(rest))
+}
+
+/// `meson compile`, and the same with the program's name twice.
+fn launches(argv: &[Vec<u8>]) -> bool {
+    let word = |i: usize| argv.get(i).map_or(&b""[..], Vec::as_slice);
+    let verb = if super::super::base_name(word(1)) == b"meson" { word(2) } else { word(1) };
+    matches!(verb, b"compile" | b"install" | b"test")
+}

@@ -1,0 +1,59 @@
+//! Programs that say what the machine does, what time it is, or something random.
+
+use super::super::arguments::says;
+use super::super::row::{Tool, tool};
+
+const RANDOM_KEYS: &str = "it makes random keys";
+const MOUNTED: &str = "it asks what is mounted";
+const PROCESSES: &str = "it looks at other processes";
+const NAME: &str = "it tells a name of the machine that is not tracked";
+
+pub(super) const ROWS: &[Tool] = &[
+    tool(&["date", "uptime"])
+        .never_the_same("it tells the time")
+        .why("date(1), uptime(1): they read the clock, which no call shows"),
+    tool(&["uuidgen"]).never_the_same("it makes random identifiers").why("uuidgen(1): random, or of the time"),
+    tool(&["mcookie"]).never_the_same("it makes random numbers").why("mcookie(1): 128 random bits"),
+    tool(&["ssh-keygen"]).never_the_same(RANDOM_KEYS).why("ssh-keygen(1): a new pair of keys each time"),
+    tool(&["who", "w"])
+        .never_the_same("it tells who is there")
+        .why("who(1), w(1): they read utmp, which logins change"),
+    tool(&["last"]).never_the_same("it tells who was there").why("last(1): it reads wtmp, which logins change"),
+    tool(&["df"])
+        .never_the_same("it tells how much room is left")
+        .why("df(1): statfs(2) of file systems that everybody fills"),
+    tool(&["du"])
+        .never_the_same("it tells how much room files take")
+        .why("du(1): blocks depend on how a file was written"),
+    tool(&["free"]).never_the_same("it tells how much memory is left").why("free(1): it reads /proc/meminfo"),
+    tool(&["vmstat", "dmesg"])
+        .never_the_same("it tells what the machine does")
+        .why("vmstat(8), dmesg(1): counters and messages of the kernel"),
+    tool(&["mountpoint", "mount", "findmnt", "lsblk"])
+        .never_the_same(MOUNTED)
+        .why("mountpoint(1), mount(8), findmnt(8), lsblk(8): what is mounted is no file"),
+    tool(&["domainname", "nisdomainname"]).never_the_same(NAME).why("domainname(1): uname(2) is a fact without it"),
+    tool(&["lsattr"]).never_the_same("it tells attributes that are not tracked").why("lsattr(1): FS_IOC_GETFLAGS"),
+    tool(&["ss", "netstat", "lsof", "top", "ps", "pgrep"])
+        .never_the_same(PROCESSES)
+        .why("ss(8), netstat(8), lsof(8), top(1), ps(1), pgrep(1): they read /proc of others"),
+    tool(&["pkill", "kill"])
+        .never_the_same("it signals other processes")
+        .why("pkill(1), kill(1): what they do to others is no file"),
+    tool(&["nice"])
+        .asks_for_now(|argv| (argv.len() == 1).then_some("it tells its own priority"))
+        .why("nice(1): without a command it prints the niceness"),
+    tool(&["openssl"])
+        .asks_for_now(|argv| {
+            const MAKES: &[&str] = &["rand", "genrsa", "genpkey", "req", "ecparam", "dhparam", "dsaparam", "gendsa"];
+            says(argv, MAKES).then_some(RANDOM_KEYS)
+        })
+        .why("openssl(1): the commands that make keys or random bytes"),
+    tool(&["gpg", "gpg2"])
+        .asks_for_now(|argv| {
+            const SIGNS: &[&str] =
+                &["-s", "-c", "-e", "--sign", "--clearsign", "--detach-sign", "--encrypt", "--symmetric", "-b", "-sb"];
+            says(argv, SIGNS).then_some("it signs with the time, or encrypts with a random key")
+        })
+        .why("gpg(1), \"Commands\": a signature has its time, a session key is random"),
+];
