@@ -10,11 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Where every machine has its own tools and nobody keeps sources.
-const SYSTEM: &[&str] = &[
-    "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix",
-    "/var",
-];
+/// Where the machine keeps what is no package's, and nobody keeps sources.
+const SYSTEM: &[&str] = &["/usr/local", "/etc", "/opt", "/proc", "/sys", "/dev", "/run", "/nix", "/var"];
 
 /// Where anybody may leave scratch files.
 const SCRATCH: &[&str] = &["/tmp", "/var/tmp", "/dev", "/proc", "/run", "/sys"];
@@ -96,7 +93,7 @@ impl Places<'_> {
 
 /// Is it one of the machine's own files?
 pub(crate) fn is_system(path: &[u8]) -> bool {
-    SYSTEM.iter().any(|d| below(path, d.as_bytes()))
+    worker::places::belongs_to_the_machine(path) || SYSTEM.iter().any(|d| below(path, d.as_bytes()))
 }
 
 /// The files that git tracks below `root`, those of submodules too; `None` if this is no repository of git's.

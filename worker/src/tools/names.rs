@@ -186,7 +186,9 @@ const PROCESSORS: &[&str] = &[
 pub(crate) fn is_what_it_is_called(path: &[u8], known: Option<Known>, root: &[u8], by_compiler: bool) -> bool {
     let kind = known.and_then(Known::kind);
     // What is in a directory of programs only is; elsewhere a `join` may be anything.
-    let small = || kind.is_some_and(|t| !t.is(Class::Toolchain)) && !places::belongs_to_the_machine(path);
+    // A shell that the user has installed is one: what else would be called `bash`?
+    let is_small = |t: &Tool| !(t.is(Class::Toolchain) || t.is(Class::Shell) && places::is_users(path));
+    let small = || kind.is_some_and(is_small) && !places::belongs_to_the_machine(path);
     let is_toolchain = |name: &[u8]| is_toolchain(name);
     places::is_installed(path, root) && !small()
         || by_compiler && kind.is_some()

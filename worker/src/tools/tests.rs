@@ -123,6 +123,10 @@ fn who_is_what_it_is_called() {
         "/src/bin/arm-none-eabi-as",
         "/home/x/bin/gcc",
         "/src/x86_64-linux-gnu-gcc-12",
+        "/usr/local/bin/gcc",
+        "/usr/local/bin/ld",
+        "/usr/local/bin/python3",
+        "/usr/local/bin/bash",
     ] {
         assert!(is(p), "{p}");
     }
@@ -136,6 +140,9 @@ fn who_is_what_it_is_called() {
         "/src/get-page-size",
         "/usr2/cc",
         "/opt/x/join",
+        "/opt/x/bin/bash",
+        "/usr/local/bin/test",
+        "/usr/local/bin/install",
     ] {
         assert!(!is(p), "{p}");
     }
