@@ -33,7 +33,8 @@ pub(super) const ROWS: &[Tool] = &[
     tool(&["php"]).runs(&PHP).why("php(1): only the language is known"),
     tool(&["sqlite3"])
         .asks_for_now(asks_sqlite)
-        .why("sqlite.org/lang_datefunc.html, lang_corefunc.html: now and random()"),
+        .seeds(u8::MAX)
+        .why("sqlite.org/lang_datefunc.html, lang_corefunc.html: now and random(); scratch files have random names"),
 ];
 
 /// `python3 /usr/bin/meson compile`, `scons`.
