@@ -9,7 +9,7 @@ use crate::outputs::changed;
 use crate::record::{Image, Listing, Record};
 use crate::recorder::{Accesses, Link, Stdin};
 use crate::tools::{self, Known};
-use crate::{environment, hidden, shown_times, times};
+use crate::{environment, file_times, file_times_in_results, unseen_inputs};
 use cache::collect::Written;
 use cache::digest::Traits;
 use cache::observation::value;
@@ -93,8 +93,8 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         stdin: Stdin::Unused,
     };
     let mut names = std::mem::take(&mut a.names);
-    times::count(&mut names, &a, look, c);
-    shown_times::count(&mut names, &a, &f.problems, &outputs, look, c);
+    file_times::count(&mut names, &a, look, c);
+    file_times_in_results::count(&mut names, &a, &f.problems, &outputs, look, c);
     for path in &a.timed {
         match (names.get_mut(path), look.stat(path)) {
             (Some(r), _) => r.times = true,
@@ -118,7 +118,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         changed_in: &changed_in,
         compilers: &(1..)
             .zip(&a.programs)
-            .filter(|(_, p)| crate::macros::preprocesses(&p.path))
+            .filter(|(_, p)| crate::date_macros::preprocesses(&p.path))
             .map(|(i, _)| i)
             .collect::<Vec<Image>>(),
     };
@@ -171,9 +171,9 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     if a.sets_times {
-        times::observe_all(&mut f.observations, &names, None);
+        file_times::observe_all(&mut f.observations, &names, None);
     }
-    rest.extend(hidden::reveal(&mut a, &names, &outputs, look, c, &mut f));
+    rest.extend(unseen_inputs::reveal(&mut a, &names, &outputs, look, c, &mut f));
     rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
     f.observations.extend(rest.into_iter().map(|o| {
         let v = look.value(&o);

@@ -8,9 +8,9 @@
 use crate::finish::below_any;
 use crate::record::{Doing, Image, Listing, Moment, Record};
 use crate::running::Running;
-use crate::special::{self, Special};
+use crate::special_paths::{self, Special};
 use crate::tools::{self, Class, Times, Tool};
-use crate::{times, volatile};
+use crate::{file_times, volatile};
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -98,7 +98,7 @@ impl OwnSources {
         self.any = true;
         // Of what is precompiled here the sources are known.
         if !cache::digest::is_precompiled(&source) {
-            let (time, file_time) = crate::macros::asked_by(&source);
+            let (time, file_time) = crate::date_macros::asked_by(&source);
             self.ask_time |= time;
             self.ask_file_time |= file_time;
         }
@@ -143,14 +143,14 @@ impl Recorder {
         let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
         let keeps_time = running.notes_time_of_stdin;
-        if (interprets || keeps_time || preprocesses && crate::macros::reads_stdin(argv))
+        if (interprets || keeps_time || preprocesses && crate::date_macros::reads_stdin(argv))
             && let Ok(path) = cache::collect::read_link(format!("/proc/{pid}/fd/0").as_bytes())
             && FileStat::of(&path).is_some_and(|s| s.is_file())
         {
             if preprocesses && a.names.get(&path[..]).is_some_and(|r| r.intent) {
                 a.own_sources.look_into(&path);
             }
-            a.compares |= interprets && times::compares(&beginning(&path));
+            a.compares |= interprets && file_times::compares(&beginning(&path));
             a.timed.extend(keeps_time.then(|| path.into()));
         }
         let names = [Some(program), argv.first().map(Vec::as_slice)];
@@ -253,7 +253,7 @@ impl Recorder {
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
-        if special::process(&access.path.path)
+        if special_paths::process(&access.path.path)
             .is_some_and(|other| !self.running.lock().expect("running").contains_key(&other))
         {
             a.problem("it looks at another process".to_owned());
@@ -262,9 +262,9 @@ impl Recorder {
         if access.op == Op::Exec && access.path.path.starts_with(b"/proc/") {
             a.problem("it runs a program by a descriptor".to_owned());
         }
-        match special::classify(&access.path.path, reads) {
+        match special_paths::classify(&access.path.path, reads) {
             Special::No if reads && state.is_some_and(|s| s.kind == Kind::Special) => {
-                if special::is_job_server(&access.path.path) {
+                if special_paths::is_job_server(&access.path.path) {
                     return None;
                 }
                 a.problem(format!("what goes through `{}` is not kept", String::from_utf8_lossy(&access.path.path)));

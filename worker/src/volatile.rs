@@ -2,7 +2,7 @@
 //!
 //! Which programs and command lines do so is told by the table of tools; the few options that mean this to whoever is
 //! given them are here. What only a text gives away is the business of [`crate::scripts`], macros of compilers that of
-//! [`crate::macros`].
+//! [`crate::date_macros`].
 
 use crate::recorder::Program;
 use crate::tools::{Class, Known, find};

@@ -145,4 +145,16 @@ mod tests {
             assert!(!compares(text.as_bytes()), "{text}");
         }
     }
+
+    #[test]
+    fn times_of_libraries_and_lists() {
+        for text in
+            ["python3 -m zipapp d", "use Archive::Tar;", "s = os.stat(f)\nprint(s[8])", "-M($f) < 1", "newer('a', 'b')"]
+        {
+            assert!(compares(text.as_bytes()), "{text}");
+        }
+        for text in ["argv[8]", "-Mstrict", "a newer one"] {
+            assert!(!compares(text.as_bytes()), "{text}");
+        }
+    }
 }

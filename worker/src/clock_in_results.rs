@@ -3,7 +3,7 @@
 //!
 //! A search for the forms in which programs write the present: the time of day, seconds since 1970, the date. It finds
 //! no binary forms and no parts of a date. Knows no files: whose result is searched, and what else the words may come
-//! from, is the business of [`crate::hidden`].
+//! from, is the business of [`crate::unseen_inputs`].
 
 use bstr::ByteSlice;
 use jiff::tz::TimeZone;

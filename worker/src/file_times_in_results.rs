@@ -4,14 +4,14 @@
 //! A search for the forms in which programs write a modification time: seconds since 1970 and thousandths, millionths,
 //! billionths of them, in decimal and as binary numbers of 4 or 8 bytes in both orders (also since 1904 and 1601, and
 //! as zip has them), in octal as in archives, a time of day, a date. It finds nothing in what is compressed: programs
-//! that put times there are rows of [`crate::times`]. One pass over the bytes with look-ups in sets, however many files
+//! that put times there are rows of [`crate::file_times`]. One pass over the bytes with look-ups in sets, however many files
 //! there are: for each byte a bit that tells whether a number may begin there is all that is looked at. Binary numbers
 //! are not looked for in texts, where four letters are a number, too. What is found by chance costs a needless miss
 //! when that time changes.
 
+use crate::clock_in_results;
 use crate::record::{Image, Record};
 use crate::recorder::{Accesses, Program};
-use crate::stamps;
 use bstr::ByteSlice;
 use cache::PathBytes;
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ pub(crate) struct Sought {
 impl Sought {
     /// `times` are modification times in nanoseconds since 1970; `env` names the time zone.
     pub(crate) fn new(times: impl Iterator<Item = i128>, env: &[Vec<u8>]) -> Self {
-        let here = stamps::zone(env);
+        let here = clock_in_results::zone(env);
         let mut s = Self {
             decimals: FxHashMap::default(),
             binaries: FxHashMap::default(),
@@ -55,7 +55,7 @@ impl Sought {
             let Ok(whole) = i64::try_from(ns.div_euclid(1_000_000_000)) else { continue };
             // Archives that are to be the same each time have the epoch, or the second after it, and many a number is
             // that small.
-            if whole < stamps::DAY * 365 {
+            if whole < clock_in_results::DAY * 365 {
                 continue;
             }
             s.decimals.insert(whole.cast_unsigned(), whole);
@@ -79,8 +79,8 @@ impl Sought {
                 ];
                 s.number((halves[0] << 16 | halves[1]).cast_unsigned(), None, whole);
                 let offset = i64::from(time.offset().seconds());
-                s.of_day.entry((whole + offset).rem_euclid(stamps::DAY)).or_default().push(whole);
-                let day = (whole + offset).div_euclid(stamps::DAY);
+                s.of_day.entry((whole + offset).rem_euclid(clock_in_results::DAY)).or_default().push(whole);
+                let day = (whole + offset).div_euclid(clock_in_results::DAY);
                 match days.iter_mut().find(|(d, _)| *d == day) {
                     Some((_, all)) => all.push(whole),
                     None => days.push((day, vec![whole])),
@@ -89,8 +89,10 @@ impl Sought {
         }
         days.sort_unstable_by_key(|(d, _)| std::cmp::Reverse(*d));
         for (day, all) in days.into_iter().take(DAYS) {
-            let time = Timestamp::from_second(day * stamps::DAY).unwrap_or_default().to_zoned_datetime(TimeZone::UTC);
-            s.dates.extend(stamps::dates(&time).map(|d| (d, all.clone())));
+            let time = Timestamp::from_second(day * clock_in_results::DAY)
+                .unwrap_or_default()
+                .to_zoned_datetime(TimeZone::UTC);
+            s.dates.extend(clock_in_results::dates(&time).map(|d| (d, all.clone())));
         }
         s
     }
@@ -230,7 +232,7 @@ pub(crate) fn count(
     look: &impl crate::look::Look,
     c: &crate::finish::Context<'_>,
 ) {
-    let unknown = |p: &Program| p.tool.is_none() && !crate::hidden::is_trusted(p, c);
+    let unknown = |p: &Program| p.tool.is_none() && !crate::unseen_inputs::is_trusted(p, c);
     if !a.programs.iter().any(unknown) || !problems.is_empty() {
         return;
     }

@@ -2,16 +2,16 @@
 //! inside of precompiled files. It is looked for in command lines, in the text of what was read and, for the time, in
 //! what was made, and becomes observations or reasons not to store.
 //!
-//! What the words are is the business of [`crate::scripts`] and [`crate::stamps`]; the clock itself is read without a
-//! system call (vdso(7)).
+//! Which words to look for is the business of [`crate::scripts`] and [`crate::clock_in_results`]; the clock itself is
+//! read without a system call (vdso(7)).
 
+use crate::date_macros::{self, Clock};
 use crate::finish::{Context, Finished};
 use crate::look::{Form, Look};
-use crate::macros::{self, Clock};
 use crate::record::Record;
 use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};
 use crate::tools::{self, Class, Known};
-use crate::{environment, places, scripts, stamps, volatile};
+use crate::{clock_in_results, environment, places, scripts, stdin_of_scripts, volatile};
 use bstr::ByteSlice;
 use cache::digest::Traits;
 use cache::{Fact, Observation, PathBytes};
@@ -71,10 +71,12 @@ fn asked_by_scripts(a: &Accesses, names: &Names, look: &impl Look, c: &Context<'
         .iter()
         .filter(|(p, r)| r.read && counts(p) && (r.interpreted || scripts::may_have_run(p, false, &a.programs)));
     let of_text = |p: &[u8]| {
-        look.source(p).filter(|t| !t.starts_with(b"\x7fELF")).map(|t| scripts::asks_stdin(&t, scripts::is_shell(p, &t)))
+        look.source(p)
+            .filter(|t| !t.starts_with(b"\x7fELF"))
+            .map(|t| stdin_of_scripts::asks(&t, scripts::is_shell(p, &t)))
     };
     let of_words =
-        |p: &Program| p.argv.iter().map(|w| scripts::asks_stdin(w, scripts::is_shell_program(&p.path))).max();
+        |p: &Program| p.argv.iter().map(|w| stdin_of_scripts::asks(w, scripts::is_shell_program(&p.path))).max();
     a.programs.iter().filter_map(of_words).chain(texts.filter_map(|(p, _)| of_text(p))).max().unwrap_or_default()
 }
 
@@ -87,12 +89,12 @@ struct Asks {
 }
 
 fn is_compiler(p: &Program) -> bool {
-    p.tool.is_some_and(|t| t.is(Class::Toolchain)) || macros::preprocesses(&p.path)
+    p.tool.is_some_and(|t| t.is(Class::Toolchain)) || date_macros::preprocesses(&p.path)
 }
 
 /// Does it read a source about which the texts of files do not tell everything?
 fn is_unclear(p: &Program) -> bool {
-    tools::find(&p.path).is_some_and(|k| k.reads_source() && !macros::is_clear(k, &p.argv))
+    tools::find(&p.path).is_some_and(|k| k.reads_source() && !date_macros::is_clear(k, &p.argv))
 }
 
 fn asked_of_compilers(
@@ -111,7 +113,7 @@ fn asked_of_compilers(
     // What came from elsewhere than a file that is still there, or is no C of today: the word alone has to do.
     let unclear = compilers.iter().any(|p| is_unclear(p)) || f.clocks.iter().any(|(p, _)| outputs.contains(p));
     let texts = || {
-        // What used its macros is known no more.
+        // The pip wrote a source itself, and may have removed it: nobody can look any more at what used its macros.
         if a.own_sources.any {
             return None;
         }
@@ -133,8 +135,9 @@ fn asked_of_compilers(
             None => was_there,
         }
     };
-    let piped =
-        |roots: &[&[u8]]| compilers.iter().any(|p| macros::reads_stdin(&p.argv)) && makers().any(|p| writes(p, roots));
+    let piped = |roots: &[&[u8]]| {
+        compilers.iter().any(|p| date_macros::reads_stdin(&p.argv)) && makers().any(|p| writes(p, roots))
+    };
     let of = |roots: &[&[u8]], on_stdin: bool, named: &dyn Fn(bool) -> bool| {
         let mut files = f.clocks.iter().filter(|(_, file_time)| named(*file_time)).map(|(p, _)| p).peekable();
         let said = || on_stdin || piped(roots) || words().any(|w| cache::digest::names_any(value_of(w), roots));
@@ -142,7 +145,7 @@ fn asked_of_compilers(
             _ if said() => Clock::Asked,
             None => Clock::Unnamed,
             Some(_) if unclear => Clock::Asked,
-            Some(_) => macros::clock(roots, files.map(|p| look.source(p)), texts),
+            Some(_) => date_macros::clock(roots, files.map(|p| look.source(p)), texts),
         }
     };
     let clock = of(&cache::digest::MACROS, c.stdin.asks_time || a.own_sources.ask_time, &|_| true);
@@ -163,8 +166,8 @@ fn precompiled(names: &Names, programs: &[Program], asks: &Asks, c: &Context<'_>
     match (f.precompiled.dated && c.dated, &dated[..]) {
         (false, []) => {}
         // What is compared is what it knows of, not its own time.
-        (false, [one]) => crate::times::observe_all(&mut f.observations, names, Some(one)),
-        _ => crate::times::observe_all(&mut f.observations, names, None),
+        (false, [one]) => crate::file_times::observe_all(&mut f.observations, names, Some(one)),
+        _ => crate::file_times::observe_all(&mut f.observations, names, None),
     }
 }
 
@@ -236,7 +239,7 @@ fn shows_when_it_ran(
     if !f.problems.is_empty() {
         return;
     }
-    let run = stamps::Run::new(c.ran[0], c.ran[1], c.env);
+    let run = clock_in_results::Run::new(c.ran[0], c.ran[1], c.env);
     // A date may also be that of a file or a commit, or the one that it was told.
     let of_a_file = |r: &Record| {
         r.times && !r.time_is_shown && r.first.is_some_and(|s| run.is_of_its_day(cache::file_stat::seconds(s.mtime)))
