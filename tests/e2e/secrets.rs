@@ -241,8 +241,9 @@ impl Drop for Ends {
 #[test]
 fn nor_while_it_runs_or_after_it_died() {
     let w = world();
-    let waits =
-        |mark: &str| format!("touch {mark}; : --token={CANARY} {CONTROL}; while ! test -e go; do sleep 0.02; done");
+    // They end with the tree, too: whoever is killed leaves its command behind.
+    let until = |mark: &str| format!("while test -e {mark} && ! test -e go; do sleep 0.02; done");
+    let waits = |mark: &str| format!("touch {mark}; : --token={CANARY} {CONTROL}; {}", until(mark));
     let _end = Ends(w.path("go"));
     let mut first = w.xl(&["run", "--", "sh", "-c", &waits("one")]).spawn().expect("xl");
     let there = |name: &str| {
@@ -252,7 +253,7 @@ fn nor_while_it_runs_or_after_it_died() {
     };
     there("one");
     // Somebody else has the data base: this one appends to a spool, and is killed.
-    w.sh(&format!("echo 'both: all {CONTROL}; @touch two; while ! test -e go; do sleep 0.02; done' >>Makefile"));
+    w.sh(&format!("echo 'both: all {CONTROL}; @touch two; {}' >>Makefile", until("two")));
     w.sh(&format!("echo '{CONTROL}: in; @./g.sh --token={CANARY}; cat in >$@' >>Makefile"));
     let mut second = w.xl(&["run", "--", "make", "-s", "both"]).spawn().expect("xl");
     there("two");
