@@ -4,8 +4,6 @@
 //! depend on), the current values of those paths give a *strong fingerprint*, and that names an *entry* (outputs,
 //! text, exit code). This crate knows nothing of processes or tracing. RocksDB types stay inside [`store`].
 
-#![warn(unreachable_pub)]
-
 mod cas;
 pub mod collect;
 pub mod digest;

@@ -45,7 +45,7 @@ enum Command {
 }
 
 #[derive(Args, Clone, Default)]
-pub struct CommonArgs {
+pub(crate) struct CommonArgs {
     /// Cache directory [default: $XDG_CACHE_HOME/xl]
     #[arg(long, value_name = "DIR", global = true)]
     pub cache_dir: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub struct CommonArgs {
 
 /// What `run`, `exec` and `audit` have in common.
 #[derive(Args)]
-pub struct RunOptions {
+pub(crate) struct RunOptions {
     #[command(flatten)]
     pub common: CommonArgs,
     /// How processes are observed; `auto` takes the best that works here
@@ -97,13 +97,13 @@ pub struct RunOptions {
 
 impl RunOptions {
     /// The form of the summary.
-    pub fn summary(&self) -> Summary {
+    pub(crate) fn summary(&self) -> Summary {
         if self.quiet { Summary::Off } else { self.summary }
     }
 }
 
 #[derive(Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     pub options: RunOptions,
     /// First see to it that files are made again whose inputs have changed without the build tool's knowledge (see `xl
@@ -119,7 +119,7 @@ pub struct RunArgs {
 }
 
 #[derive(Args)]
-pub struct ExecArgs {
+pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub options: RunOptions,
     /// The command
@@ -128,7 +128,7 @@ pub struct ExecArgs {
 }
 
 #[derive(Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// JSON instead of text
@@ -143,7 +143,7 @@ pub struct CheckArgs {
 }
 
 #[derive(Args)]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     #[command(flatten)]
     pub options: RunOptions,
     /// Form of the report
@@ -171,7 +171,7 @@ pub struct AuditArgs {
 
 /// Forms of an audit's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     Text,
     Json,
     /// SARIF 2.1.0, which code hosts show
@@ -182,7 +182,7 @@ pub enum Format {
 
 /// Ways to observe processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Backend {
+pub(crate) enum Backend {
     Auto,
     /// Looks are reported by eBPF programs, changes are notified: needs CAP_BPF and CAP_PERFMON
     Ebpf,
@@ -194,7 +194,7 @@ pub enum Backend {
 
 impl Backend {
     /// `None`: the best one.
-    pub fn choice(self) -> Option<tracer::Backend> {
+    pub(crate) fn choice(self) -> Option<tracer::Backend> {
         match self {
             Self::Auto => None,
             Self::Ebpf => Some(tracer::Backend::Ebpf),
@@ -206,7 +206,7 @@ impl Backend {
 
 /// Forms of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Summary {
+pub(crate) enum Summary {
     /// One line on standard error, and GitHub's or GitLab's form when run there
     Auto,
     /// Nothing, and no status line
@@ -220,7 +220,7 @@ pub enum Summary {
 }
 
 #[derive(Args)]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     /// How processes are observed; `auto` takes the best that works here
     #[arg(long, value_enum, default_value = "auto", env = "XL_BACKEND")]
     pub backend: Backend,
@@ -236,7 +236,7 @@ pub struct TraceArgs {
 }
 
 #[derive(Args)]
-pub struct CacheArgs {
+pub(crate) struct CacheArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     #[command(subcommand)]
@@ -244,7 +244,7 @@ pub struct CacheArgs {
 }
 
 #[derive(Subcommand)]
-pub enum CacheCommand {
+pub(crate) enum CacheCommand {
     /// Size, number of results, last use
     Stats,
     /// Evict least recently used results until the cache is below its cap
@@ -261,7 +261,7 @@ pub enum CacheCommand {
 
 /// A build of the log.
 #[derive(Clone, Copy, Debug)]
-pub enum WhichBuild {
+pub(crate) enum WhichBuild {
     Number(u64),
     Last,
 }
@@ -292,7 +292,7 @@ A command is shortened to the width of a terminal; a file or another program get
 
 #[derive(Args)]
 #[command(after_help = LOG_HELP)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// The number of a build, or `last`: what happened to each of its commands [default: list the builds of this
@@ -323,12 +323,12 @@ pub struct LogArgs {
 }
 
 #[derive(Args)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
 #[derive(Args)]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// The page of this command (`run`, `cache gc`, …) instead of that of `xl`
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -338,12 +338,12 @@ pub struct ManArgs {
 }
 
 /// The command line, for what is made from its definition.
-pub fn definition() -> clap::Command {
+pub(crate) fn definition() -> clap::Command {
     Cli::command()
 }
 
 /// Parses and runs; the result is how this process is to end.
-pub fn run() -> Exited {
+pub(crate) fn run() -> Exited {
     use clap::error::ErrorKind as K;
     let cli = match Cli::try_parse() {
         Ok(c) => c,

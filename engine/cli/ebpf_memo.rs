@@ -9,13 +9,13 @@ use std::path::PathBuf;
 const MOST: usize = 16;
 
 /// The memo, and what it must say.
-pub struct EbpfMemo {
+pub(crate) struct EbpfMemo {
     file: PathBuf,
     text: String,
 }
 
 impl EbpfMemo {
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let dir = cache::home::user_cache_dir(|v| std::env::var_os(v))?;
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let me = rustix::fs::stat("/proc/self/exe").ok()?;
@@ -29,15 +29,15 @@ impl EbpfMemo {
         Some(Self { file: dir.join("ebpf-works"), text })
     }
 
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.lines().contains(&self.text)
     }
 
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.write(self.others());
     }
 
-    pub fn keep(&self) {
+    pub(crate) fn keep(&self) {
         let mut lines = self.others();
         lines.drain(..lines.len().saturating_sub(MOST - 1));
         lines.push(self.text.clone());

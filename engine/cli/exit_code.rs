@@ -3,26 +3,26 @@
 //! in the wait status what it would have seen.
 
 /// Something is wrong with the build, not with `xl`: violations, stale files, a damaged cache.
-pub const VIOLATIONS: u8 = 1;
+pub(crate) const VIOLATIONS: u8 = 1;
 /// The command line cannot be understood.
-pub const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// A finding could not be tried out.
-pub const UNTRIED: u8 = 3;
+pub(crate) const UNTRIED: u8 = 3;
 /// Bad configuration or build file.
-pub const CONFIG: u8 = 65;
+pub(crate) const CONFIG: u8 = 65;
 /// A defect of `xl`.
-pub const INTERNAL: u8 = 70;
+pub(crate) const INTERNAL: u8 = 70;
 /// The cache, or a report, cannot be read or written.
-pub const CACHE: u8 = 74;
+pub(crate) const CACHE: u8 = 74;
 /// The requested backend is not permitted here.
-pub const BACKEND: u8 = 77;
+pub(crate) const BACKEND: u8 = 77;
 /// The command exists but cannot be executed (as shells have it).
-pub const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found (as shells have it).
-pub const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// For `--help`.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died of a signal, so does xl (a shell \
 shows 128+n). Otherwise
   1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`, `--recheck` \

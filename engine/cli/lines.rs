@@ -11,7 +11,7 @@ const ESCAPE: u8 = 0x1b;
 
 /// Follows what is written; begins where nothing is open.
 #[derive(Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     state: State,
     /// The last byte of a sequence that says which kind it is, if it is none of the plain ones.
     kind: Option<u8>,
@@ -23,7 +23,7 @@ pub struct Lines {
 
 impl Lines {
     /// This has been written.
-    pub fn feed(&mut self, text: &[u8]) {
+    pub(crate) fn feed(&mut self, text: &[u8]) {
         for b in text {
             self.byte(*b);
             self.previous = *b;
@@ -31,12 +31,12 @@ impl Lines {
     }
 
     /// Is the cursor at the start of an empty line, and no sequence open?
-    pub fn are_closed(&self) -> bool {
+    pub(crate) fn are_closed(&self) -> bool {
         !self.lost && !self.open && self.state == State::Ground
     }
 
     /// Is it certain that there is something in the line, and that it is only text?
-    pub fn one_is_open(&self) -> bool {
+    pub(crate) fn one_is_open(&self) -> bool {
         !self.lost && self.open && self.state == State::Ground
     }
 

@@ -7,7 +7,7 @@ use tracer::Exited;
 
 /// An error as the user sees it.
 #[derive(Clone, Debug)]
-pub struct CommandError {
+pub(crate) struct CommandError {
     pub message: String,
     pub causes: Vec<String>,
     pub hint: Option<String>,
@@ -16,32 +16,32 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    pub fn new(code: u8, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), hint: None, code, reader_left: false }
     }
 
     /// Whoever read standard output has enough: no error, and no reason to go on.
-    pub fn reader_left() -> Self {
+    pub(crate) fn reader_left() -> Self {
         Self { reader_left: true, ..Self::new(exit_code::CACHE, "nobody reads standard output any more") }
     }
 
-    pub fn cause(mut self, c: impl Into<String>) -> Self {
+    pub(crate) fn cause(mut self, c: impl Into<String>) -> Self {
         self.causes.push(c.into());
         self
     }
 
-    pub fn hint(mut self, h: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, h: impl Into<String>) -> Self {
         self.hint = Some(h.into());
         self
     }
 
     /// Message and causes in one line, for a warning.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         [std::slice::from_ref(&self.message), &self.causes].concat().join(": ")
     }
 
     /// Prints it; the result is how this process is to end.
-    pub fn report(&self) -> Exited {
+    pub(crate) fn report(&self) -> Exited {
         if self.reader_left {
             return Exited::Signal(Signal::PIPE.as_raw());
         }
@@ -54,17 +54,17 @@ impl CommandError {
 }
 
 /// To standard error, in one write: several builds may share a terminal. If nobody reads it, nobody can be told.
-pub fn write(text: &str) {
+pub(crate) fn write(text: &str) {
     crate::progress::write(text);
 }
 
 /// One line after `xl:`.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     write(&format!("xl: {text}\n"));
 }
 
 /// A warning, with what was done about it.
-pub fn warning(text: &str) {
+pub(crate) fn warning(text: &str) {
     say(&format!("warning: {text}"));
 }
 
@@ -112,7 +112,7 @@ impl From<cache::Error> for CommandError {
 }
 
 /// What to do about an unusable cache, when that is certain.
-pub fn cache_hint(e: &cache::Error) -> Option<String> {
+pub(crate) fn cache_hint(e: &cache::Error) -> Option<String> {
     match e {
         cache::Error::Owner { .. } => Some("choose another directory with --cache-dir or XL_CACHE_DIR".into()),
         cache::Error::Version { .. } => Some("use the newer xl, or another directory with --cache-dir".into()),
@@ -127,7 +127,8 @@ impl From<tracer::SpawnError> for CommandError {
 }
 
 /// What a hit needs, and the backend `ptrace`.
-pub const ALLOW_PTRACE: &str = "allow ptrace: kernel.yama.ptrace_scope below 2, in a container --cap-add SYS_PTRACE";
+pub(crate) const ALLOW_PTRACE: &str =
+    "allow ptrace: kernel.yama.ptrace_scope below 2, in a container --cap-add SYS_PTRACE";
 
 /// How to get what is needed.
 fn remedy(e: &tracer::SpawnError) -> String {

@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prints to standard output.
-pub fn print(text: impl AsRef<[u8]>) -> Result<(), CommandError> {
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
     printed(out.write_all(text.as_ref()).and_then(|()| out.flush()))
 }
 
 /// What has become of something that went to standard output.
-pub fn printed(result: std::io::Result<()>) -> Result<(), CommandError> {
+pub(crate) fn printed(result: std::io::Result<()>) -> Result<(), CommandError> {
     result.map_err(|e| cannot_write("standard output", &e))
 }
 
@@ -37,7 +37,7 @@ fn cannot_write(name: &str, e: &std::io::Error) -> CommandError {
 }
 
 /// Standard output, while the build's own goes to standard error.
-pub struct OwnStdout(File);
+pub(crate) struct OwnStdout(File);
 
 /// At most one thing can be written to standard output.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -67,14 +67,14 @@ impl Drop for OwnStdout {
 }
 
 /// Something that is written as a whole, when it is complete.
-pub enum Document {
+pub(crate) enum Document {
     Stdout(OwnStdout),
     File(PathBuf),
 }
 
 impl Document {
     /// What an option names. `runs`: a build is about to run.
-    pub fn at(path: &Path, runs: bool) -> Result<Self, CommandError> {
+    pub(crate) fn at(path: &Path, runs: bool) -> Result<Self, CommandError> {
         if path == Path::new("-") {
             return Self::stdout(runs);
         }
@@ -84,11 +84,11 @@ impl Document {
     }
 
     /// Standard output. `redirect`: what a build prints there would be mixed with it.
-    pub fn stdout(redirect: bool) -> Result<Self, CommandError> {
+    pub(crate) fn stdout(redirect: bool) -> Result<Self, CommandError> {
         OwnStdout::take(redirect).map(Self::Stdout)
     }
 
-    pub fn write(&mut self, text: impl AsRef<[u8]>) -> Result<(), CommandError> {
+    pub(crate) fn write(&mut self, text: impl AsRef<[u8]>) -> Result<(), CommandError> {
         match self {
             Self::Stdout(out) => printed(out.0.write_all(text.as_ref())),
             Self::File(path) => std::fs::write(&*path, text).map_err(|e| cannot_write(&quoted(path), &e)),
@@ -110,14 +110,14 @@ fn writable(path: &Path) -> std::io::Result<()> {
 }
 
 /// Something that is written line by line while a build runs.
-pub enum Stream {
+pub(crate) enum Stream {
     Stdout(OwnStdout),
     File(File, PathBuf),
 }
 
 impl Stream {
     /// What an option names; a file is emptied.
-    pub fn at(path: &Path) -> Result<Self, CommandError> {
+    pub(crate) fn at(path: &Path) -> Result<Self, CommandError> {
         if path == Path::new("-") {
             return OwnStdout::take(true).map(Self::Stdout);
         }
@@ -127,7 +127,7 @@ impl Stream {
     }
 
     /// In one call of write(2), so that lines of several threads stay whole.
-    pub fn add(&self, text: &str) -> Result<(), CommandError> {
+    pub(crate) fn add(&self, text: &str) -> Result<(), CommandError> {
         match self {
             Self::Stdout(out) => printed((&out.0).write_all(text.as_bytes())),
             Self::File(file, path) => (&*file).write_all(text.as_bytes()).map_err(|e| cannot_write(&quoted(path), &e)),

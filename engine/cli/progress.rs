@@ -63,7 +63,7 @@ const TERMINALS: &[&str] = &[
 static LINE: OnceLock<Arc<StatusLine>> = OnceLock::new();
 
 /// Standard error, in one write: several builds may share a terminal. If nobody reads it, nobody can be told.
-pub fn write(text: &str) {
+pub(crate) fn write(text: &str) {
     match LINE.get() {
         Some(line) => line.say(text),
         None => drop(tracer::write_all(rustix::stdio::stderr(), text.as_bytes())),
@@ -71,11 +71,11 @@ pub fn write(text: &str) {
 }
 
 /// The run's progress; dropping it takes the line away.
-pub struct Progress(Option<Arc<StatusLine>>);
+pub(crate) struct Progress(Option<Arc<StatusLine>>);
 
 impl Progress {
     /// `quiet`: none is wanted.
-    pub fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let knows = |t: String| TERMINALS.iter().any(|known| t.starts_with(known));
         let wanted = !quiet && set("NO_COLOR").is_none() && set("TERM").is_some_and(knows);
@@ -88,12 +88,12 @@ impl Progress {
     }
 
     /// What the tracer is to let everything pass.
-    pub fn screen(&self) -> Option<Arc<dyn tracer::Screen>> {
+    pub(crate) fn screen(&self) -> Option<Arc<dyn tracer::Screen>> {
         self.0.clone().map(|line| line as Arc<dyn tracer::Screen>)
     }
 
     /// The run begins.
-    pub fn watch(&self, engine: &Arc<Engine>) {
+    pub(crate) fn watch(&self, engine: &Arc<Engine>) {
         if let Some(line) = &self.0 {
             let _ = line.engine.set(engine.clone());
             let _ = LINE.set(line.clone());

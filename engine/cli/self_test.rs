@@ -21,7 +21,7 @@ const COMMANDS: u64 = 3;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// What works.
-pub struct Proof {
+pub(crate) struct Proof {
     /// The backend, as the build record names it.
     pub backend: String,
     pub took: Duration,
@@ -29,7 +29,7 @@ pub struct Proof {
 
 /// What does not.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub step: &'static str,
     /// Why, and what to do about it, a line each.
     pub why: Vec<String>,
@@ -70,7 +70,7 @@ fn words(said: &str) -> Vec<String> {
 }
 
 /// Tries out one backend, or `auto`; `near` is a directory of the file system where the trial's cache is to be.
-pub fn of(backend: &str, near: &Path) -> Result<Proof, Failure> {
+pub(crate) fn of(backend: &str, near: &Path) -> Result<Proof, Failure> {
     let begun = Instant::now();
     let scratch = |r: std::io::Result<tempfile::TempDir>| r.map_err(|e| Failure::new("a directory to try it in", e));
     let here = scratch(tempfile::Builder::new().prefix("xl-doctor-").tempdir())?;

@@ -14,7 +14,7 @@ enum Rank {
 }
 
 /// `command` in at most `width` columns.
-pub fn shorten(command: &str, width: usize) -> String {
+pub(crate) fn shorten(command: &str, width: usize) -> String {
     if command.chars().count() <= width {
         return command.to_owned();
     }

@@ -8,7 +8,7 @@ use clap::error::{ContextKind as K, ContextValue, ErrorKind};
 use engine::values::nearest;
 
 /// `clap`'s error as one of ours.
-pub fn error(e: &clap::Error) -> CommandError {
+pub(crate) fn error(e: &clap::Error) -> CommandError {
     let error = CommandError::new(exit_code::USAGE, message(e));
     match hint(e) {
         Some(h) => error.hint(h),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// An audit's exit code and report. The tree is the workspace.
-pub fn audit(w: &World, options: &[&str], cmd: &[&str]) -> (i32, Value) {
+pub(crate) fn audit(w: &World, options: &[&str], cmd: &[&str]) -> (i32, Value) {
     let json = w.tree().with_file_name("audit.json");
     let _ = std::fs::remove_file(&json);
     let mut words = vec!["audit", "--summary", "off", "--format", "json", "-o", json.to_str().expect("utf-8")];
@@ -19,16 +19,16 @@ pub fn audit(w: &World, options: &[&str], cmd: &[&str]) -> (i32, Value) {
     (out.status.code().expect("an exit code"), report.unwrap_or_else(|| panic!("no report: {said}")))
 }
 
-pub fn list(v: &Value) -> &[Value] {
+pub(crate) fn list(v: &Value) -> &[Value] {
     v.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-pub fn text<'a>(v: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(v: &'a Value, key: &str) -> &'a str {
     v[key].as_str().unwrap_or_default()
 }
 
 /// `XL001 target file` of each violation of these severities that nothing allows.
-pub fn found(report: &Value, severities: &[&str]) -> BTreeSet<String> {
+pub(crate) fn found(report: &Value, severities: &[&str]) -> BTreeSet<String> {
     list(&report["violations"])
         .iter()
         .filter(|v| severities.contains(&text(v, "severity")) && v["allowed"].is_null())
@@ -40,7 +40,7 @@ fn serious(report: &Value) -> BTreeSet<String> {
     found(report, &["error", "warning"])
 }
 
-pub fn set(items: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(items: &[&str]) -> BTreeSet<String> {
     items.iter().map(|s| (*s).to_owned()).collect()
 }
 
@@ -58,7 +58,7 @@ fn finds(w: &World, cmd: &[&str], clean: &str, expected: &[&str]) -> Value {
     cold
 }
 
-pub fn c_files(w: &World) {
+pub(crate) fn c_files(w: &World) {
     w.write("main.c", "#include \"a.h\"\nint main(void) { return A; }\n");
     w.write("a.h", "#include \"b.h\"\n#define A B\n");
     w.write("b.h", "#define B 0\n");

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Every result by its strong fingerprint, which stands for command, path set and all values; with the path set, to be
 /// shown.
-pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn results(w: &World) -> BTreeMap<String, Vec<String>> {
     let (store, _) = cache::Store::open(&w.cache()).expect("a cache");
     let sets = store.results().expect("its results");
     store.close();
@@ -18,7 +18,7 @@ pub fn results(w: &World) -> BTreeMap<String, Vec<String>> {
 }
 
 /// What is in `now` and was not in `before`, next to the likest of those.
-pub fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
+pub(crate) fn differences(before: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String>>) -> String {
     let mut text = String::new();
     for (_, new) in now.iter().filter(|(k, _)| !before.contains_key(*k)) {
         let apart = |old: &&Vec<String>| {

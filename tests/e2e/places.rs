@@ -3,7 +3,7 @@
 use crate::world::World;
 
 /// A launcher after which the kernel refuses what is named.
-pub fn refuse(w: &World) -> String {
+pub(crate) fn refuse(w: &World) -> String {
     let program = w.path("../refuse").display().to_string();
     let built = w.sh(&format!("gcc -o {program} {}/tests/contract/refuse.c", env!("CARGO_MANIFEST_DIR")));
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

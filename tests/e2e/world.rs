@@ -5,36 +5,36 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-pub struct World {
+pub(crate) struct World {
     dir: tempfile::TempDir,
     pub env: BTreeMap<String, String>,
 }
 
 /// What `xl run` did.
-pub struct Run {
+pub(crate) struct Run {
     pub output: Output,
     pub record: Value,
 }
 
 impl Run {
-    pub fn code(&self) -> Option<i32> {
+    pub(crate) fn code(&self) -> Option<i32> {
         self.output.status.code()
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.output.stdout).into_owned()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    pub fn pips(&self, kind: &str) -> u64 {
+    pub(crate) fn pips(&self, kind: &str) -> u64 {
         self.record["pips"][kind].as_u64().unwrap_or_else(|| panic!("no record: {}", self.stderr()))
     }
 
     /// Outcomes by command, for messages.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         let items = self.record["items"].as_array().cloned().unwrap_or_default();
         let lines: Vec<String> = items
             .iter()
@@ -44,7 +44,7 @@ impl Run {
     }
 
     /// Outcome of the first command that contains `text`.
-    pub fn outcome(&self, text: &str) -> String {
+    pub(crate) fn outcome(&self, text: &str) -> String {
         let items = self.record["items"].as_array().cloned().unwrap_or_default();
         let found = items.iter().find(|i| i["command"].as_str().is_some_and(|c| c.contains(text)));
         found
@@ -54,7 +54,7 @@ impl Run {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("xl-e2e-").tempdir().expect("a scratch directory");
         std::fs::create_dir(dir.path().join("t")).expect("a tree");
         // The workspace root is the tree, not whatever is above the scratch directory.
@@ -63,34 +63,34 @@ impl World {
     }
 
     /// The tree that is built.
-    pub fn tree(&self) -> PathBuf {
+    pub(crate) fn tree(&self) -> PathBuf {
         self.dir.path().join("t")
     }
 
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.tree().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let p = self.path(name);
         std::fs::create_dir_all(p.parent().expect("a parent")).expect("its directory");
         std::fs::write(&p, text).unwrap_or_else(|e| panic!("{}: {e}", p.display()));
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))).into_owned()
     }
 
     /// A shell command in the tree, without `xl`.
-    pub fn sh(&self, text: &str) -> Output {
+    pub(crate) fn sh(&self, text: &str) -> Output {
         self.command("sh").args(["-c", text]).output().expect("sh")
     }
 
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut c = Command::new(program);
         c.current_dir(self.tree())
             .stdin(Stdio::null())
@@ -106,25 +106,25 @@ impl World {
     }
 
     /// Empties the tree.
-    pub fn wipe(&self) {
+    pub(crate) fn wipe(&self) {
         self.sh("chmod -R u+w .; find . -mindepth 1 -delete");
         self.write("xl.toml", "");
     }
 
     /// `xl` with these words.
-    pub fn xl(&self, words: &[&str]) -> Command {
+    pub(crate) fn xl(&self, words: &[&str]) -> Command {
         let mut c = self.command(env!("CARGO_BIN_EXE_xl"));
         c.args(words);
         c
     }
 
     /// `xl VERB --json … -- CMD`.
-    pub fn xl_run(&self, verb: &str, cmd: &[&str]) -> Run {
+    pub(crate) fn xl_run(&self, verb: &str, cmd: &[&str]) -> Run {
         self.xl_run_after("", verb, cmd)
     }
 
     /// The same, from a shell that does `first` before.
-    pub fn xl_run_after(&self, first: &str, verb: &str, cmd: &[&str]) -> Run {
+    pub(crate) fn xl_run_after(&self, first: &str, verb: &str, cmd: &[&str]) -> Run {
         let json = self.dir.path().join("record.json");
         let _ = std::fs::remove_file(&json);
         let words = [verb, "--json", json.to_str().expect("utf-8"), "--"];
@@ -144,26 +144,26 @@ impl World {
     }
 
     /// What `xl --json ../r.json` has written, where something stands between.
-    pub fn record(&self) -> Value {
+    pub(crate) fn record(&self) -> Value {
         serde_json::from_slice(&std::fs::read(self.path("../r.json")).expect("a record")).expect("JSON")
     }
 
-    pub fn run(&self, cmd: &[&str]) -> Run {
+    pub(crate) fn run(&self, cmd: &[&str]) -> Run {
         self.xl_run("run", cmd)
     }
 
     /// One shell text as one pip.
-    pub fn pip(&self, text: &str) -> Run {
+    pub(crate) fn pip(&self, text: &str) -> Run {
         self.xl_run("exec", &["sh", "-c", text])
     }
 
     /// Gives every file that is new this time long ago, so that [`World::snapshot`] shows who keeps it.
-    pub fn age(&self, time: u32) {
+    pub(crate) fn age(&self, time: u32) {
         self.sh(&format!("find . -mindepth 1 -not -type d -newermt @{NEW} -exec touch -h -d @{time} {{}} +"));
     }
 
     /// Names, types, modes, bytes and old times of everything in the tree.
-    pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<PathBuf, String> {
         tree(&self.tree(), &[])
     }
 }
@@ -175,7 +175,7 @@ const NEW: i64 = 1_700_000_000;
 const LONG: usize = 4096;
 
 /// Names, types, modes, bytes and old times of everything in a directory, but for what is called like one of these.
-pub fn tree(root: &Path, but: &[&str]) -> BTreeMap<PathBuf, String> {
+pub(crate) fn tree(root: &Path, but: &[&str]) -> BTreeMap<PathBuf, String> {
     let mut out = BTreeMap::new();
     walk(root, root, but, &mut out);
     out
@@ -206,6 +206,6 @@ fn walk(root: &Path, dir: &Path, but: &[&str], out: &mut BTreeMap<PathBuf, Strin
 }
 
 /// Says why a test cannot run here.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }

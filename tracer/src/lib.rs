@@ -13,8 +13,6 @@
 //! This crate knows nothing of fingerprints, caches or build tools. Architecture-specific numbers live in `arch`; the
 //! only unsafe code lives in `sys`.
 
-#![warn(unreachable_pub)]
-
 mod access;
 mod arch;
 mod calls;

@@ -61,7 +61,7 @@ pub(crate) fn dates(time: &ZonedDateTime) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// When a program ran: all seconds of that time, here and in UTC.
-pub struct Run {
+pub(crate) struct Run {
     from: i64,
     to: i64,
     /// Seconds east of Greenwich.
@@ -71,7 +71,7 @@ pub struct Run {
 
 impl Run {
     /// From and to these seconds since 1970, in the time zone that the environment names.
-    pub fn new(from: i64, to: i64, env: &[Vec<u8>]) -> Self {
+    pub(crate) fn new(from: i64, to: i64, env: &[Vec<u8>]) -> Self {
         let here = zone(env);
         let at = |s: i64| Timestamp::from_second(s).unwrap_or_default();
         let mut dates = Vec::new();
@@ -84,13 +84,13 @@ impl Run {
     }
 
     /// Is this time, in seconds since 1970, of a day of the run?
-    pub fn is_of_its_day(&self, time: i64) -> bool {
+    pub(crate) fn is_of_its_day(&self, time: i64) -> bool {
         let day = |t: i64, offset: &i64| (t + offset).div_euclid(DAY);
         self.offsets.iter().any(|o| (day(self.from, o)..=day(self.to, o)).contains(&day(time, o)))
     }
 
     /// Where the text shows the time of the run, or, if those count, its date, in a word that is `new`.
-    pub fn shown<'t>(&self, text: &'t [u8], dates: bool, new: &dyn Fn(&[u8]) -> bool) -> Option<&'t [u8]> {
+    pub(crate) fn shown<'t>(&self, text: &'t [u8], dates: bool, new: &dyn Fn(&[u8]) -> bool) -> Option<&'t [u8]> {
         let whole = |i: usize, d: &[u8]| {
             // Hours, minutes and seconds may follow.
             let time = text[i + d.len()..].iter().take_while(|b| b.is_ascii_digit()).count();

@@ -12,7 +12,7 @@ use rustc_hash::FxHashSet;
 
 /// How far a text goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Clock {
+pub(crate) enum Clock {
     #[default]
     Unnamed,
     /// A macro is defined that would ask, and nobody uses it. Who precompiles it hands it on.
@@ -22,7 +22,7 @@ pub enum Clock {
 
 /// What these texts do about the macros in `roots`. `naming` are those in which one of them occurs, `all` are the
 /// others, too, and the words of the command lines; it is only called if it matters. `None`: a text is not known.
-pub fn clock(
+pub(crate) fn clock(
     roots: &[&[u8]],
     naming: impl IntoIterator<Item = Option<Vec<u8>>>,
     all: impl FnOnce() -> Option<Vec<Vec<u8>>>,
@@ -75,13 +75,13 @@ pub(crate) fn is_clear(compiler: Known, argv: &[Vec<u8>]) -> bool {
 }
 
 /// Is it told to read its standard input?
-pub fn reads_stdin(argv: &[Vec<u8>]) -> bool {
+pub(crate) fn reads_stdin(argv: &[Vec<u8>]) -> bool {
     let is_output = |w: &[u8]| [&b"-o"[..], b"-MF", b"-MT", b"-MQ"].contains(&w);
     argv.windows(2).any(|w| w[1] == b"/dev/stdin" || w[1] == b"-" && !is_output(&w[0]))
 }
 
 /// May a source that is not kept ask for date or time, and for the time of the source?
-pub fn asked_by(source: &[u8]) -> (bool, bool) {
+pub(crate) fn asked_by(source: &[u8]) -> (bool, bool) {
     let asks = |roots: &[&[u8]]| {
         cache::digest::names_any(source, roots) && clock(roots, [Some(source.to_vec())], || None) != Clock::Unnamed
     };

@@ -17,7 +17,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const STATIC: &[&str] = &["rocksdb", "snappy", "lz4", "zstd", "bz2", "z", "stdc++"];
 
 /// Builds both; the result is false after something was said.
-pub fn run() -> bool {
+pub(crate) fn run() -> bool {
     match package() {
         Ok(made) => {
             made.iter().for_each(|p| println!("{}", p.display()));

@@ -23,7 +23,7 @@ const NAME_SERVICE: &[&str] = &["home_dir()", "to_socket_addrs(", "TcpStream::co
 const CRATES: &[&str] = &["tracer-ebpf", "tracer", "cache", "worker", "engine", "audit"];
 
 /// Checks the tree; prints what is wrong.
-pub fn run() -> bool {
+pub(crate) fn run() -> bool {
     let mut wrong = Vec::new();
     for file in sources(Path::new(".")) {
         match std::fs::read_to_string(&file) {

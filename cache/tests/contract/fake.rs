@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Every call fails as a whole.
     Fails(Class),
     /// It hands out other contents than it was asked for.
@@ -17,13 +17,13 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-pub struct Fake {
+pub(crate) struct Fake {
     pub memory: Arc<Memory>,
     fault: Mutex<Option<Fault>>,
 }
 
 /// A connection that ends at once.
-pub struct Broken;
+pub(crate) struct Broken;
 
 impl Read for Broken {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -32,7 +32,7 @@ impl Read for Broken {
 }
 
 impl Fake {
-    pub fn set(&self, fault: Option<Fault>) {
+    pub(crate) fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = fault;
     }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Instant;
 use tracer::Exited;
 
-pub fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
+pub(crate) fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
     let (config, workspace) = settings(&a.options.common)?;
     let baseline = a.baseline.clone().or_else(|| workspace.policy.baseline.clone());
     // What is wrong with the command line should not cost a build.
@@ -62,7 +62,7 @@ fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandE
 
 /// What an enforced run has to answer for that no single command could be failed for. The result is how many errors
 /// there are, and with `--strict` what could not be compared.
-pub fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
+pub(crate) fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
     let mut report = report(done);
     settle(&mut report, &done.workspace);
     if let Some(path) = &done.workspace.policy.baseline
@@ -144,7 +144,7 @@ fn last(a: &AuditArgs, config: &Config) -> Result<(Report, Exited), CommandError
 }
 
 /// What is wrong with a baseline.
-pub fn baseline_error(e: BaselineError) -> CommandError {
+pub(crate) fn baseline_error(e: BaselineError) -> CommandError {
     let cause = std::error::Error::source(&e).map(ToString::to_string);
     let error = CommandError::new(exit_code::CONFIG, e.to_string());
     cause.into_iter().fold(error, CommandError::cause)

@@ -8,7 +8,7 @@ use ::cache::CacheHandle;
 use engine::Config;
 use engine::values::Size;
 
-pub fn run(a: &CacheArgs) -> Result<i32, CommandError> {
+pub(crate) fn run(a: &CacheArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     match a.command {
         CacheCommand::Path => print(format!("{}\n", config.cache_dir.display())).map(|()| 0),

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use worker::drivers;
 
-pub fn run(a: &CheckArgs) -> Result<i32, CommandError> {
+pub(crate) fn run(a: &CheckArgs) -> Result<i32, CommandError> {
     if !a.cmd.is_empty() {
         find_program(&a.cmd)?;
     }
@@ -145,7 +145,7 @@ fn fates(all: &[Stale], plan: &Plan, command: &[OsString], cwd: &Path, config: &
 
 /// Heals in a process of its own: the supervisor forks and waits for signals, so it must not have the threads of an
 /// open cache.
-pub fn heal_first(o: &RunOptions, cmd: &[OsString], aside: &Aside) -> Result<(), CommandError> {
+pub(crate) fn heal_first(o: &RunOptions, cmd: &[OsString], aside: &Aside) -> Result<(), CommandError> {
     let healed = std::env::current_exe().and_then(|me| {
         let mut c = std::process::Command::new(me);
         c.arg("heal");
@@ -171,7 +171,7 @@ pub fn heal_first(o: &RunOptions, cmd: &[OsString], aside: &Aside) -> Result<(),
 }
 
 /// What is stale is removed, or made older, so that the build tool makes it again.
-pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
+pub(crate) fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let aside = Aside::of(&config);
     let failed = |why: String| CommandError::new(exit_code::CACHE, "nothing can be healed here").cause(why);
@@ -203,7 +203,7 @@ pub fn heal(a: &CheckArgs) -> Result<i32, CommandError> {
 }
 
 /// However the build has ended: what it did not make again is put back, or gets its time back.
-pub fn put_back(aside: &Aside) {
+pub(crate) fn put_back(aside: &Aside) {
     match aside.bring_back() {
         Ok(all) => {
             for u in all {

@@ -16,7 +16,7 @@ const MOST: usize = 10;
 const WIDTH: usize = 100;
 
 /// One of GitHub's annotations, at a place like `Makefile:12` if that is known.
-pub fn annotation(level: &str, place: &str, text: &str) {
+pub(super) fn annotation(level: &str, place: &str, text: &str) {
     let escaped = |s: &str| s.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let at = match place.rsplit_once(':') {
         Some((file, line)) if line.parse::<u32>().is_ok() => {
@@ -28,12 +28,12 @@ pub fn annotation(level: &str, place: &str, text: &str) {
 }
 
 /// What failed in a build that failed, the last first: what failed before may have been expected to (`grep -q`).
-pub fn failures(r: &BuildRecord) -> impl Iterator<Item = &Item> {
+pub(super) fn failures(r: &BuildRecord) -> impl Iterator<Item = &Item> {
     r.items.iter().rev().filter(|i| r.exit_code != 0 && i.exit_code != 0)
 }
 
 /// Why commands of these outcomes ran: reason, how many, an example; the most frequent first.
-pub fn reasons<'a>(r: &'a BuildRecord, of: &[Outcome]) -> Vec<(String, u32, &'a str)> {
+pub(super) fn reasons<'a>(r: &'a BuildRecord, of: &[Outcome]) -> Vec<(String, u32, &'a str)> {
     let mut reasons: Vec<(String, u32, &str)> = Vec::new();
     for i in r.items.iter().filter(|i| of.contains(&i.outcome)) {
         let why = i.not_stored.clone().or_else(|| i.reason.as_ref().map(ToString::to_string)).unwrap_or_default();
@@ -48,7 +48,7 @@ pub fn reasons<'a>(r: &'a BuildRecord, of: &[Outcome]) -> Vec<(String, u32, &'a 
 
 /// GitHub's job summary (Markdown, appended to the file that `$GITHUB_STEP_SUMMARY` names), and an annotation for each
 /// warning, each failure and each violation.
-pub fn github(r: &BuildRecord, line: &str) -> std::io::Result<()> {
+pub(super) fn github(r: &BuildRecord, line: &str) -> std::io::Result<()> {
     r.warnings.iter().take(MOST).for_each(|w| annotation("warning", "", w));
     let mut errors: Vec<String> = r.items.iter().flat_map(|i| i.violations.iter().cloned()).collect();
     let failed: Vec<&Item> = failures(r).filter(|i| i.violations.is_empty()).collect();
@@ -99,7 +99,7 @@ fn plain(s: &str) -> String {
 }
 
 /// A collapsed section of GitLab's job log, with these lines.
-pub fn gitlab(lines: &[String]) {
+pub(super) fn gitlab(lines: &[String]) {
     let now = cache::store::now();
     write(&format!(
         "\x1b[0Ksection_start:{now}:xl_details[collapsed=true]\r\x1b[0Kxl: what ran, and \
@@ -109,7 +109,7 @@ pub fn gitlab(lines: &[String]) {
 }
 
 /// The lines of GitLab's section: what was uncacheable, what ran.
-pub fn details(r: &BuildRecord) -> Vec<String> {
+pub(super) fn details(r: &BuildRecord) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for (what, of) in [("uncacheable", Outcome::Uncacheable), ("ran", Outcome::Miss)] {
         let reasons = reasons(r, &[of]);
@@ -127,7 +127,7 @@ pub fn details(r: &BuildRecord) -> Vec<String> {
 }
 
 /// One test case per pip. A hit is a test that passed, and says so: *skipped* would mean that nobody knows.
-pub fn junit(r: &BuildRecord) -> String {
+pub(super) fn junit(r: &BuildRecord) -> String {
     let failed = r.items.iter().filter(|i| i.exit_code != 0).count();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"xl\" tests=\"{}\" failures=\"{failed}\" \

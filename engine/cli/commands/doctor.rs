@@ -58,7 +58,7 @@ impl Report {
     }
 }
 
-pub fn run(a: &CommonArgs) -> Result<i32, CommandError> {
+pub(crate) fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     let config = config(a)?;
     let mut report = Report::default();
     let cache = open_cache(&config).map(|(c, notices)| {

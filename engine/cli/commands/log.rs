@@ -11,7 +11,7 @@ use ::cache::home;
 use engine::{BuildRecord, Item, Outcome};
 use std::path::{Path, PathBuf};
 
-pub fn run(a: &LogArgs) -> Result<i32, CommandError> {
+pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
     let place = match &a.dir {
         Some(dir) => absolute(&home::expand(dir))?,
@@ -158,7 +158,7 @@ fn fitting(command: &str, columns: Option<usize>, behind: usize) -> String {
 }
 
 /// What happened to a pip: outcome, time and command, and why it ran; `columns` wide, if there is a limit.
-pub fn lines(i: &Item, columns: Option<usize>) -> String {
+pub(crate) fn lines(i: &Item, columns: Option<usize>) -> String {
     let outcome = match i.outcome {
         Outcome::Hit => "hit",
         Outcome::Miss => "miss",

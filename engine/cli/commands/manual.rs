@@ -11,7 +11,7 @@ use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
 
 /// One page to standard output (through man(1) if somebody is looking), or all of them into a directory.
-pub fn man(a: &ManArgs) -> Result<i32, CommandError> {
+pub(crate) fn man(a: &ManArgs) -> Result<i32, CommandError> {
     let mut top = app::definition().disable_help_subcommand(true);
     if let Some(dir) = &a.dir.as_deref().map(home::expand) {
         let failed = |e: std::io::Error| {
@@ -36,7 +36,7 @@ pub fn man(a: &ManArgs) -> Result<i32, CommandError> {
 }
 
 /// What a shell reads to complete this command line.
-pub fn completions(a: &CompletionsArgs) -> Result<i32, CommandError> {
+pub(crate) fn completions(a: &CompletionsArgs) -> Result<i32, CommandError> {
     let all = app::definition();
     let offered = all.get_subcommands().filter(|s| !s.is_hide_set()).cloned();
     let mut xl = clap::Command::new("xl").args(all.get_arguments().cloned()).subcommands(offered);

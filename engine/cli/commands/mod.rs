@@ -1,15 +1,15 @@
 //! One file per subcommand, and what they share: configuration, the cache, the launch.
 
-pub mod audit;
-pub mod cache;
-pub mod check;
+pub(crate) mod audit;
+pub(crate) mod cache;
+pub(crate) mod check;
 mod ci;
-pub mod doctor;
-pub mod log;
-pub mod manual;
-pub mod run;
+pub(crate) mod doctor;
+pub(crate) mod log;
+pub(crate) mod manual;
+pub(crate) mod run;
 mod summary;
-pub mod trace;
+pub(crate) mod trace;
 
 use crate::app::{Backend, CommonArgs};
 use crate::ebpf_memo::EbpfMemo;
@@ -23,12 +23,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Loads the configuration for the current directory.
-pub fn config(a: &CommonArgs) -> Result<Config, CommandError> {
+pub(crate) fn config(a: &CommonArgs) -> Result<Config, CommandError> {
     Ok(settings(a)?.0)
 }
 
 /// The same, with what it says of audits.
-pub fn settings(a: &CommonArgs) -> Result<(Config, Workspace), CommandError> {
+pub(crate) fn settings(a: &CommonArgs) -> Result<(Config, Workspace), CommandError> {
     let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.as_deref().map(home::expand) };
     let config = Config::load(&here()?, &o, |v| std::env::var_os(v))?;
     let workspace = Workspace::new(&config)?;
@@ -36,7 +36,7 @@ pub fn settings(a: &CommonArgs) -> Result<(Config, Workspace), CommandError> {
 }
 
 /// The current directory. Somebody may have removed it.
-pub fn here() -> Result<PathBuf, CommandError> {
+pub(crate) fn here() -> Result<PathBuf, CommandError> {
     let gone = |e: std::io::Error| {
         CommandError::new(exit_code::CACHE, "the current directory cannot be used").cause(e.to_string())
     };
@@ -44,12 +44,15 @@ pub fn here() -> Result<PathBuf, CommandError> {
 }
 
 /// Opens the cache of a configuration.
-pub fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
+pub(crate) fn open_cache(c: &Config) -> ::cache::Result<(CacheHandle, Vec<String>)> {
     CacheHandle::open(&c.cache_dir)
 }
 
 /// Opens the cache for something that needs it, and closes it however that ends.
-pub fn with_cache<T>(c: &Config, f: impl FnOnce(&CacheHandle) -> Result<T, CommandError>) -> Result<T, CommandError> {
+pub(crate) fn with_cache<T>(
+    c: &Config,
+    f: impl FnOnce(&CacheHandle) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let (cache, notices) = open_cache(c)?;
     notices.iter().for_each(|n| warning(n));
     let done = f(&cache);
@@ -59,7 +62,7 @@ pub fn with_cache<T>(c: &Config, f: impl FnOnce(&CacheHandle) -> Result<T, Comma
 }
 
 /// Finds the program of a command line, with the errors and exit codes that shells give.
-pub fn find_program(cmd: &[OsString]) -> Result<PathBuf, CommandError> {
+pub(crate) fn find_program(cmd: &[OsString]) -> Result<PathBuf, CommandError> {
     let name = &cmd[0];
     let shown = name.to_string_lossy();
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -77,7 +80,7 @@ pub fn find_program(cmd: &[OsString]) -> Result<PathBuf, CommandError> {
 }
 
 /// Replaces this process by the command: what `XL_DISABLE=1` and nested runs do.
-pub fn become_command(cmd: &[OsString]) -> CommandError {
+pub(crate) fn become_command(cmd: &[OsString]) -> CommandError {
     use std::os::unix::process::CommandExt;
     let e = std::process::Command::new(&cmd[0]).args(&cmd[1..]).exec();
     let code = if e.kind() == std::io::ErrorKind::NotFound { exit_code::NOT_FOUND } else { exit_code::NOT_EXECUTABLE };
@@ -85,10 +88,10 @@ pub fn become_command(cmd: &[OsString]) -> CommandError {
 }
 
 /// The variable that tells a nested `xl` that it is already supervised.
-pub const SESSION: &str = "XL_SESSION";
+pub(crate) const SESSION: &str = "XL_SESSION";
 
 /// Launches a command under supervision.
-pub fn launch(
+pub(crate) fn launch(
     cmd: &[OsString],
     backend: Backend,
     watched: Vec<(i32, Vec<u8>)>,
@@ -140,7 +143,7 @@ fn ring_size(setting: Option<&str>) -> tracer::RingSize {
 }
 
 /// The programs could not be loaded after all: the next run tries before it relies on them.
-pub fn forget_ebpf() {
+pub(crate) fn forget_ebpf() {
     if let Some(m) = EbpfMemo::new() {
         m.forget();
     }

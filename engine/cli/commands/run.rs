@@ -53,7 +53,7 @@ fn outer() -> Outer {
 }
 
 /// Does another `xl` see everything that is launched from here?
-pub fn is_supervised() -> bool {
+pub(crate) fn is_supervised() -> bool {
     outer().supervises()
 }
 
@@ -70,7 +70,7 @@ fn settings_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<(Confi
 }
 
 /// A supervised build that is over.
-pub struct Done {
+pub(crate) struct Done {
     pub exited: Exited,
     pub record: BuildRecord,
     pub engine: Arc<Engine>,
@@ -83,7 +83,7 @@ pub struct Done {
 
 impl Done {
     /// As the command ended; with `strict`, what went wrong although it ended well shows in the exit code.
-    pub fn ending(&self, strict: bool) -> Exited {
+    pub(crate) fn ending(&self, strict: bool) -> Exited {
         match self.exited {
             Exited::Code(0) if strict && !self.record.rechecks.different.is_empty() => {
                 Exited::Code(exit_code::VIOLATIONS.into())
@@ -113,7 +113,7 @@ impl Sink for Teller {
     }
 }
 
-pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
+pub(crate) fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     let o = &a.options;
     let (config, workspace) = settings_for(o, &a.cmd, a.heal || a.enforce)?;
     let enforce = a.enforce || workspace.policy.enforce.is_some();
@@ -131,7 +131,7 @@ pub fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     Ok(done.ending(o.strict))
 }
 
-pub fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
+pub(crate) fn exec(a: &ExecArgs) -> Result<Exited, CommandError> {
     let settings = settings_for(&a.options, &a.cmd, false)?;
     let done =
         build(&a.options, &a.cmd, settings, Want { mode: Mode::Single, audit: false, enforce: false, heal: false })?;
@@ -150,7 +150,7 @@ fn cramped() -> Option<String> {
 }
 
 /// What is wanted of a run.
-pub struct Want {
+pub(crate) struct Want {
     pub mode: Mode,
     /// Everything is observed, for a comparison afterwards.
     pub audit: bool,
@@ -162,7 +162,7 @@ pub struct Want {
 }
 
 /// Runs the command, and tells what went wrong with `xl` itself.
-pub fn build(
+pub(crate) fn build(
     a: &RunOptions,
     cmd: &[OsString],
     settings: (Config, Workspace),

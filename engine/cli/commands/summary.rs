@@ -9,7 +9,7 @@ use crate::shorten::shorten;
 use engine::{BuildRecord, Item, Mode, Outcome};
 
 /// Shows the summary in the form asked for.
-pub fn show(r: &BuildRecord, mode: Mode, form: Summary) {
+pub(super) fn show(r: &BuildRecord, mode: Mode, form: Summary) {
     if form == Summary::Off {
         return;
     }
@@ -34,7 +34,7 @@ pub fn show(r: &BuildRecord, mode: Mode, form: Summary) {
 }
 
 /// The form of a summary: what the CI system around shows, if that is to be found out.
-pub fn here(form: Summary) -> Summary {
+pub(super) fn here(form: Summary) -> Summary {
     let set = |name: &str| std::env::var_os(name).is_some_and(|v| v == "true");
     match form {
         Summary::Auto if set("GITHUB_ACTIONS") => Summary::Github,
@@ -74,7 +74,7 @@ fn group(r: &BuildRecord, of: &[Outcome]) -> (u64, String) {
 }
 
 /// `1 pip`, `2 pips`.
-pub fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -89,7 +89,7 @@ fn failures(r: &BuildRecord) -> impl Iterator<Item = String> {
 }
 
 /// `0.43 s`, `11.8 s`, `3 m 02 s`.
-pub fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     match ms {
         0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
         10_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),

@@ -9,7 +9,7 @@ use engine::trace::{Trace, Tracer};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
+pub(crate) fn run(a: &TraceArgs) -> Result<tracer::Exited, CommandError> {
     // As always, the report comes after what the command prints; asked for by its name, standard output is the report's
     // alone.
     let mut to = match &a.output {

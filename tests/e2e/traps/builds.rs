@@ -3,17 +3,17 @@
 use crate::world::World;
 
 /// Files of a tree, and the script that builds it.
-pub struct Build<'a> {
+pub(super) struct Build<'a> {
     name: &'a str,
     setup: &'a str,
     script: &'a str,
 }
 
-pub const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> {
+pub(super) const fn build<'a>(name: &'a str, setup: &'a str, script: &'a str) -> Build<'a> {
     Build { name, setup, script }
 }
 
-pub fn same(b: &Build<'_>) {
+pub(super) fn same(b: &Build<'_>) {
     same_in(&World::new(), b);
 }
 

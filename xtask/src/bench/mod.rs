@@ -40,7 +40,7 @@ struct Bench {
 }
 
 /// `args`: names of workloads, `--rounds N`, `--dir DIR`, `--json FILE`, `--peer WORDS`.
-pub fn run(args: &[&str]) -> bool {
+pub(crate) fn run(args: &[&str]) -> bool {
     let value = |name: &str| args.iter().position(|a| *a == name).and_then(|i| args.get(i + 1).copied());
     let rounds = match value("--rounds").map(str::parse::<usize>) {
         None => 3,

@@ -2,7 +2,7 @@
 
 /// A build: what `examples/fetch.sh` calls it, how it is configured and built, and what two plain builds of it make
 /// differently.
-pub struct Workload {
+pub(super) struct Workload {
     pub name: &'static str,
     pub package: &'static str,
     pub configure: &'static str,
@@ -18,7 +18,7 @@ pub struct Workload {
     pub volatile: &'static [&'static str],
 }
 
-pub const WORKLOADS: &[Workload] = &[
+pub(super) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "lua",
         package: "lua5.4",
