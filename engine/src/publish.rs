@@ -16,10 +16,10 @@ use cache::entry::{INLINE_TEXT, TextContent};
 use cache::{Entry, PathSet, Publication, Text, shown};
 use std::time::Instant;
 use tracer::{Chunk, Stream};
+use worker::Finished;
+use worker::accesses::Stdin;
 use worker::evaluate::Now;
 use worker::executor::{Ended, Ran};
-use worker::finish::Finished;
-use worker::recorder::Stdin;
 use worker::tools;
 
 impl Engine {

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use worker::Command;
+use worker::Finished;
 use worker::evaluate::Now;
 use worker::executor::{Ended, Executor, Job, Keep};
-use worker::finish::Finished;
 use worker::look::Look;
 use worker::testing::{Script, command, finished};
 

@@ -3,8 +3,27 @@
 //! Knows shells, and nothing of build files. Layout is lost on purpose: build files break lines where nobody executes
 //! them.
 
-use crate::environment::shell_text;
 use crate::tools::is_shell;
+
+/// The text of `sh [options] -c TEXT`; `None` for a script or standard input.
+pub fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
+    let mut c = false;
+    let mut words = argv.iter().skip(1);
+    while let Some(w) = words.next() {
+        match &w[..] {
+            b"--" => return words.next().filter(|_| c).map(Vec::as_slice),
+            w if w.starts_with(b"--") => {}
+            [b'-' | b'+', letters @ ..] if !letters.is_empty() => {
+                c |= w[0] == b'-' && letters.contains(&b'c');
+                if letters.last() == Some(&b'o') || letters == b"O" {
+                    words.next();
+                }
+            }
+            text => return c.then_some(text),
+        }
+    }
+    None
+}
 
 /// A command in which white space runs are one blank. The words of a command that was executed without a shell are
 /// joined.

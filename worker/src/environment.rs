@@ -4,7 +4,8 @@
 //! otherwise every variable does, except the ones that are passed through. A shell reads what its text names.
 //! The environment that the command gets is never changed.
 
-use crate::recorder::Program;
+use crate::accesses::Program;
+use crate::command_text::shell_text;
 use crate::tools::{self, Class};
 use cache::Observation;
 
@@ -225,26 +226,6 @@ pub fn observations(programs: &[Program], env: &[Vec<u8>], pass: &[String], trac
         }
     }
     out
-}
-
-/// The text of `sh [options] -c TEXT`; `None` for a script or standard input.
-pub fn shell_text(argv: &[Vec<u8>]) -> Option<&[u8]> {
-    let mut c = false;
-    let mut words = argv.iter().skip(1);
-    while let Some(w) = words.next() {
-        match &w[..] {
-            b"--" => return words.next().filter(|_| c).map(Vec::as_slice),
-            w if w.starts_with(b"--") => {}
-            [b'-' | b'+', letters @ ..] if !letters.is_empty() => {
-                c |= w[0] == b'-' && letters.contains(&b'c');
-                if letters.last() == Some(&b'o') || letters == b"O" {
-                    words.next();
-                }
-            }
-            text => return c.then_some(text),
-        }
-    }
-    None
 }
 
 /// Names that the text of `sh -c TEXT` may refer to; `None` when that cannot be told (a script, `eval`, arithmetic …).

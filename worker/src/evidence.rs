@@ -2,8 +2,8 @@
 //!
 //! Only an audit asks for it. No result depends on it.
 
+use crate::accesses::Accesses;
 use crate::record::Record;
-use crate::recorder::Accesses;
 use cache::PathBytes;
 use rustc_hash::FxHashMap;
 

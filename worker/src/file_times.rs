@@ -8,10 +8,10 @@
 //! [`Times::Elsewhere`]: crate::tools::Times::Elsewhere
 //! [`Times::Unread`]: crate::tools::Times::Unread
 
-use crate::finish::Context;
+use crate::accesses::{Accesses, Program};
+use crate::judgement::Context;
 use crate::look::Look;
 use crate::record::{Image, Record};
-use crate::recorder::{Accesses, Program};
 use crate::tools::base_name;
 use crate::{places, scripts};
 use bstr::ByteSlice;

@@ -9,9 +9,9 @@
 //! are not looked for in texts, where four letters are a number, too. What is found by chance costs a needless miss
 //! when that time changes.
 
+use crate::accesses::{Accesses, Program};
 use crate::clock_in_results;
 use crate::record::{Image, Record};
-use crate::recorder::{Accesses, Program};
 use bstr::ByteSlice;
 use cache::PathBytes;
 use jiff::Timestamp;
@@ -230,7 +230,7 @@ pub(crate) fn count(
     problems: &[String],
     outputs: &FxHashSet<PathBytes>,
     look: &impl crate::look::Look,
-    c: &crate::finish::Context<'_>,
+    c: &crate::judgement::Context<'_>,
 ) {
     let unknown = |p: &Program| p.tool.is_none() && !crate::unseen_inputs::is_trusted(p, c);
     if !a.programs.iter().any(unknown) || !problems.is_empty() {

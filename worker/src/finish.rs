@@ -3,66 +3,22 @@
 //! What was each name before, as far as the pip looked? That is an observation. An input that changed
 //! under the pip, other than by its own doing, forbids storing. What the pip has changed is told by [`crate::outputs`].
 
+use crate::accesses::{Accesses, Link, Stdin};
 use crate::evaluate::absence;
+use crate::judgement::{Context, Finished};
 use crate::look::{Look, Problem};
-use crate::outputs::changed;
+use crate::paths::{below_any, parent, text};
+use crate::record::changed;
 use crate::record::{Image, Listing, Record};
-use crate::recorder::{Accesses, Link, Stdin};
 use crate::tools::{self, Known};
 use crate::{environment, file_times, file_times_in_results, unseen_inputs};
 use cache::collect::Written;
 use cache::digest::Traits;
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes, Value};
+use cache::{FileStat, Kind, Observation, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::Access;
 use std::collections::BTreeMap;
-
-/// What a pip did.
-#[derive(Debug)]
-pub struct Finished {
-    /// Each observation with its value when the pip saw it.
-    pub observations: Vec<(Observation, Value)>,
-    pub written: Vec<Written>,
-    pub problems: Vec<String>,
-    /// What was compiled asks for date or time, and the environment does not say which.
-    pub asks_time: bool,
-    /// What was done with its standard input that may matter: a script for which it does has [`Stdin::Used`] it.
-    pub stdin: Stdin,
-    /// What it read in which one of the macros for that is named, and whether that for the time of the source is.
-    pub(crate) clocks: Vec<(PathBytes, bool)>,
-    /// What is true of what it has precompiled.
-    pub precompiled: Traits,
-    /// What it read that is precompiled and may ask for date or time.
-    pub(crate) opaque: Option<PathBytes>,
-    /// What it read that holds the times of its sources.
-    pub(crate) dated: Vec<PathBytes>,
-    /// Whose text has which word for what is different each time.
-    pub asks: Option<(String, &'static str)>,
-}
-
-/// The pip's static side, as far as its end depends on it.
-pub struct Context<'a> {
-    pub env: &'a [Vec<u8>],
-    pub pass: &'a [String],
-    pub track: &'a [String],
-    /// It made a file that holds the times of its sources.
-    pub dated: bool,
-    /// What its standard input, a file, asks for.
-    pub stdin: Traits,
-    /// What it printed.
-    pub said: &'a [u8],
-    /// When it began and ended, in seconds since 1970.
-    pub ran: [i64; 2],
-    /// The workspace.
-    pub root: &'a [u8],
-    /// The user says that what this program makes does not depend on time or chance, whatever its text says.
-    pub deterministic: &'a dyn Fn(&[u8]) -> bool,
-}
-
-pub(crate) fn text(p: &[u8]) -> String {
-    String::from_utf8_lossy(p).into_owned()
-}
 
 /// Turns the records into observations. `written` is what [`crate::outputs::written`] found.
 pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Context<'_>) -> Finished {
@@ -184,10 +140,6 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     f
 }
 
-pub(crate) fn parent(path: &[u8]) -> &[u8] {
-    &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0).max(1)]
-}
-
 /// Has it made this file, and it is gone without its doing? It may have tried in vain: in a directory where it may make
 /// something, it has not.
 fn taken_by_others(path: &[u8], r: &Record, look: &impl Look) -> bool {
@@ -223,10 +175,6 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
     }
 }
 
-pub(crate) fn below_any(path: &[u8], dirs: &FxHashSet<PathBytes>) -> bool {
-    !dirs.is_empty() && path.iter().enumerate().any(|(i, b)| *b == b'/' && i > 0 && dirs.contains(&path[..i]))
-}
-
 /// What the observations of one pip have to do with each other.
 struct Seen<'a> {
     names: &'a FxHashMap<PathBytes, Record>,
@@ -256,7 +204,7 @@ struct MadeUp {
 }
 
 impl MadeUp {
-    fn new(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Self {
+    fn new(names: &FxHashMap<PathBytes, Record>, programs: &[crate::accesses::Program]) -> Self {
         let numbers = programs.iter().map(|p| p.pid.to_string().into_bytes()).filter(|n| n.len() > 2).collect();
         let random = names.iter().filter(|(_, r)| r.random && r.first.is_none()).map(|(p, _)| p.clone()).collect();
         Self { numbers, random }
@@ -270,7 +218,7 @@ impl MadeUp {
 }
 
 /// How the names of the libraries begin that were asked for, anywhere.
-fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::recorder::Program]) -> Vec<Vec<u8>> {
+fn stems(names: &FxHashMap<PathBytes, Record>, programs: &[crate::accesses::Program]) -> Vec<Vec<u8>> {
     if !names.values().any(|r| r.listing.is_some() && r.search) {
         return Vec::new();
     }

@@ -1,7 +1,11 @@
-//! Executes one pip: what it accessed becomes observations, what it wrote becomes outputs.
+//! Owns a pip from request to result.
 //!
-//! Knows tools (tables of data) and special paths, but no build graphs, no drivers, no declared dependencies.
+//! A [`Command`] is handed to an [`executor`]; while it runs, the [`recorder`] keeps its accesses; at its end [`outputs`]
+//! finds what it wrote and [`finish`] what it depended on. [`evaluate`] gives the value that an observation has now, for
+//! whoever looks results up. What is known of tools is the table in [`tools`]. Knows no build graphs, no declared
+//! dependencies, and not where results are kept, but for the local store that outputs are collected in.
 
+pub mod accesses;
 mod clock_in_results;
 pub mod command;
 pub mod command_text;
@@ -16,9 +20,11 @@ pub mod file_times;
 mod file_times_in_results;
 pub mod finish;
 pub mod journal;
+pub mod judgement;
 pub mod look;
 mod obstacle;
 pub mod outputs;
+mod paths;
 pub mod places;
 pub mod record;
 pub mod recorder;
@@ -37,6 +43,6 @@ mod volatile;
 pub mod world;
 
 pub use command::Command;
-pub use finish::Finished;
+pub use judgement::Finished;
 pub use look::{Form, Look, Problem};
 pub use recorder::Recorder;

@@ -3,29 +3,13 @@
 //!
 //! Knows no contents; those are collected by [`cache::collect`].
 
-use crate::finish::{parent, text};
+use crate::accesses::Accesses;
 use crate::look::Look;
-use crate::record::is_own;
-use crate::recorder::Accesses;
+use crate::paths::{parent, text};
+use crate::record::{changed, is_own};
 use cache::collect::Written;
 use cache::{FileStat, Kind, PathBytes};
 use rustc_hash::FxHashSet;
-
-/// Did the name change? A directory's own times change with its members.
-pub(crate) fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
-    match (first, now) {
-        (None, None) => false,
-        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => {
-            (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid)
-        }
-        (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
-            // The link count alone changes when another name comes or goes.
-            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode)
-                || (a.ctime != b.ctime && a.nlink == b.nlink)
-        }
-        (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
-    }
-}
 
 /// What the pip has written so far, by the states of the names it meant to write. Directories that were moved
 /// into place are written with everything in them.

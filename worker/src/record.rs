@@ -46,11 +46,11 @@ impl Doing {
         match self {
             Self::Nothing => {
                 let both = |f: &dyn Fn(Option<&FileStat>) -> bool| f(first) && f(state);
-                both(&special) || both(&linked) || !crate::outputs::changed(first, state)
+                both(&special) || both(&linked) || !changed(first, state)
             }
             Self::Open(_) => true,
             Self::Made(dev, ino) => state.is_some_and(|s| (s.dev, s.ino) == (dev, ino)),
-            Self::Removed(was) => state.is_none_or(|s| !crate::outputs::changed(Some(&was), Some(s))),
+            Self::Removed(was) => state.is_none_or(|s| !changed(Some(&was), Some(s))),
         }
     }
 
@@ -228,6 +228,22 @@ pub fn is_own(s: &FileStat) -> bool {
 fn leads_to_directory(link: &[u8]) -> bool {
     use std::os::unix::ffi::OsStrExt;
     std::path::Path::new(std::ffi::OsStr::from_bytes(link)).is_dir()
+}
+
+/// Did the name change? A directory's own times change with its members.
+pub(crate) fn changed(first: Option<&FileStat>, now: Option<&FileStat>) -> bool {
+    match (first, now) {
+        (None, None) => false,
+        (Some(a), Some(b)) if a.is_dir() && b.is_dir() => {
+            (a.ino, a.dev, a.mode, a.uid, a.gid) != (b.ino, b.dev, b.mode, b.uid, b.gid)
+        }
+        (Some(a), Some(b)) if a.kind == b.kind && !a.is_dir() => {
+            // The link count alone changes when another name comes or goes.
+            (a.ino, a.dev, a.size, a.mtime, a.mode) != (b.ino, b.dev, b.size, b.mtime, b.mode)
+                || (a.ctime != b.ctime && a.nlink == b.nlink)
+        }
+        (a, b) => a.is_some() != b.is_some() || a.map(|s| s.kind) != b.map(|s| s.kind),
+    }
 }
 
 #[cfg(test)]

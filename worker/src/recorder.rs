@@ -5,120 +5,19 @@
 //! that is an input is hashed before the call goes on. A read counts as an input unless the pip has provably
 //! changed the name before.
 
-use crate::finish::below_any;
-use crate::record::{Doing, Image, Listing, Moment, Record};
+use crate::accesses::{Accesses, Link, Program, Stdin, reads_live_stdin};
+use crate::paths::below_any;
+use crate::record::{Doing, Image, Listing, Record};
 use crate::running::Running;
 use crate::special_paths::{self, Special};
-use crate::tools::{self, Class, Times, Tool};
+use crate::tools::{self, Class, Times};
 use crate::{file_times, volatile};
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, PathBytes};
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeSet;
+use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex};
 use tracer::StdinUse;
 use tracer::{Access, Late, Made, Meta, Op};
-
-/// The accesses of one pip.
-#[derive(Debug, Default)]
-pub struct Accesses {
-    pub names: FxHashMap<PathBytes, Record>,
-    /// Links that were crossed, with state and target when that happened.
-    pub links: FxHashMap<PathBytes, Link>,
-    /// Directories that a `..` led out of.
-    pub left: FxHashSet<PathBytes>,
-    pub facts: BTreeSet<Fact>,
-    pub stdin: Stdin,
-    /// An interpreter has asked what standard input is, as bash, perl and Python do at their start, or a shell has put
-    /// it aside: whether it matters, the scripts tell.
-    pub met_stdin: bool,
-    /// A shell has put a live one aside.
-    pub saved_live: bool,
-    /// A shell has put it aside where all that it starts can find it.
-    pub lent_stdin: bool,
-    /// Files about the state of the machine that it read; most programs do so for their own needs.
-    pub state: BTreeSet<&'static str>,
-    pub own_sources: OwnSources,
-    /// Files on standard inputs whose times are written down.
-    pub timed: FxHashSet<PathBytes>,
-    /// A program of which nothing is known, or one that moves files to another file system, set times that are not the
-    /// present: perhaps those of what it read.
-    pub sets_times: bool,
-    /// Files that were there before and are meant to have another name, by device and inode.
-    pub moved: FxHashMap<(u64, u64), PathBytes>,
-    /// Directories, and what may become one, that a rename takes away or puts in place.
-    pub renamed: FxHashSet<PathBytes>,
-    /// A script that came through standard input compares times.
-    pub compares: bool,
-    /// Every exec. An [`Image`] is the number of one, and 0 what was there before.
-    pub programs: Vec<Program>,
-    /// How many accesses there were.
-    now: Moment,
-    /// Why the result cannot be stored, first reason first.
-    pub problems: Vec<String>,
-}
-
-/// What was done with standard input.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stdin {
-    #[default]
-    Unused,
-    /// Somebody has asked whether it is a terminal.
-    Asked,
-    /// More was asked, or it was read.
-    Used,
-}
-
-pub(crate) fn reads_live_stdin() -> String {
-    tracer::Escape { kind: tracer::EscapeKind::LiveStdin, detail: String::new() }.to_string()
-}
-
-/// A symbolic link that was crossed.
-#[derive(Clone, Debug)]
-pub struct Link {
-    pub state: Option<FileStat>,
-    pub target: Vec<u8>,
-    /// When it was crossed, if it was read only after that.
-    pub late: Option<i128>,
-}
-
-/// What preprocessors read that the pip had written itself. It is looked into at that moment: later it may be gone.
-#[derive(Debug, Default)]
-pub struct OwnSources {
-    pub any: bool,
-    /// They may ask for date or time.
-    pub ask_time: bool,
-    /// Or for the time of the source.
-    pub ask_file_time: bool,
-}
-
-impl OwnSources {
-    fn look_into(&mut self, path: &[u8]) {
-        let source = beginning(path);
-        self.any = true;
-        // Of what is precompiled here the sources are known.
-        if !cache::digest::is_precompiled(&source) {
-            let (time, file_time) = crate::date_macros::asked_by(&source);
-            self.ask_time |= time;
-            self.ask_file_time |= file_time;
-        }
-    }
-}
-
-/// One program that the pip executed.
-#[derive(Clone, Debug)]
-pub struct Program {
-    pub path: Vec<u8>,
-    pub argv: Vec<Vec<u8>>,
-    /// What the table knows of it. A script is never known, whatever its name.
-    pub tool: Option<&'static Tool>,
-    /// Nothing is known of it, and it runs no scripts that could be searched for words.
-    pub is_opaque: bool,
-    /// Who runs it, if it is a `#!` file.
-    pub interpreter: Option<Vec<u8>>,
-    /// The process that became it.
-    pub pid: i32,
-}
 
 /// Collects the accesses of a running pip. Shared between receiving threads.
 pub struct Recorder {
@@ -148,7 +47,7 @@ impl Recorder {
             && FileStat::of(&path).is_some_and(|s| s.is_file())
         {
             if preprocesses && a.names.get(&path[..]).is_some_and(|r| r.intent) {
-                a.own_sources.look_into(&path);
+                a.own_sources.look_into(&beginning(&path));
             }
             a.compares |= interprets && file_times::compares(&beginning(&path));
             a.timed.extend(keeps_time.then(|| path.into()));
@@ -475,7 +374,7 @@ impl Accesses {
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::RenameSource => {
                 if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
-                    self.own_sources.look_into(&access.path.path);
+                    self.own_sources.look_into(&beginning(&access.path.path));
                 }
                 r.read |= !own;
                 r.executed |= matches!(op, Op::Exec);

@@ -4,8 +4,8 @@
 //! Settled once, when the process becomes that program, so that each of its accesses costs no lookup. Knows nothing of
 //! what it accesses: that is [`crate::recorder`].
 
+use crate::accesses::Stdin;
 use crate::record::Image;
-use crate::recorder::Stdin;
 use crate::tools::{self, Class, Known, Times, Tool};
 use crate::{places, scripts};
 use std::sync::Arc;

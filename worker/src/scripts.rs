@@ -5,8 +5,8 @@
 //! A search for words, not a proof: `docs/safety.md` says what it cannot find. The machine's own scripts are not
 //! searched; programs whose point is the time are in the table of tools, as are the languages.
 
-use crate::environment::shell_text;
-use crate::recorder::Program;
+use crate::accesses::Program;
+use crate::command_text::shell_text;
 use crate::tools::{self, Class, Known, Language, languages};
 use bstr::ByteSlice;
 

@@ -4,7 +4,7 @@
 //! A search for words, as in [`crate::scripts`]. What compiled programs do with standard input is seen, and no business
 //! of this.
 
-use crate::recorder::Stdin;
+use crate::accesses::Stdin;
 use bstr::ByteSlice;
 
 /// Words by which scripts find out what standard input is.

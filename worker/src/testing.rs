@@ -3,7 +3,7 @@
 //! Only compiled for tests, and for crates that ask for the feature `testing`.
 
 use crate::executor::{Ended, Executor, Exit, Job, Ran};
-use crate::finish::Finished;
+use crate::judgement::Finished;
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::{Digest, Entry, FileStat, Kind, Observation, Value};
@@ -239,7 +239,7 @@ pub fn finished(observations: Vec<(Observation, Value)>) -> Finished {
         written: Vec::new(),
         problems: Vec::new(),
         asks_time: false,
-        stdin: crate::recorder::Stdin::Unused,
+        stdin: crate::accesses::Stdin::Unused,
         clocks: Vec::new(),
         precompiled: Default::default(),
         opaque: None,

@@ -3,13 +3,16 @@
 //! Each case plays a few calls against a [`Table`], as the tracer would report them, and looks at what the recorder, the
 //! outputs and the end make of them.
 
+use crate::accesses::{Accesses, Program};
 use crate::evaluate::Now;
-use crate::finish::{Context, Finished, finish};
 use crate::look::Look;
 use crate::outputs::written;
-use crate::recorder::{Accesses, Program};
 use crate::running::Running;
 use crate::testing::Table;
+use crate::{
+    finish::finish,
+    judgement::{Context, Finished},
+};
 use cache::{FileStat, Kind, Observation};
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 use tracer::{Access, Crossed, Made, Op, Resolved};
@@ -271,7 +274,7 @@ fn what_accesses_become() {
                 p.table.link("/w/l", "a.c");
                 p.accesses.links.insert(
                     b"/w/l"[..].into(),
-                    crate::recorder::Link { state: p.table.stat(b"/w/l"), target: b"a.c".to_vec(), late: None },
+                    crate::accesses::Link { state: p.table.stat(b"/w/l"), target: b"a.c".to_vec(), late: None },
                 );
                 p.reads("/w/a.c");
             },

@@ -5,11 +5,11 @@
 //! Which words to look for is the business of [`crate::scripts`] and [`crate::clock_in_results`]; the clock itself is
 //! read without a system call (vdso(7)).
 
+use crate::accesses::{Accesses, Program, Stdin, reads_live_stdin};
 use crate::date_macros::{self, Clock};
-use crate::finish::{Context, Finished};
+use crate::judgement::{Context, Finished};
 use crate::look::{Form, Look};
 use crate::record::Record;
-use crate::recorder::{Accesses, Program, Stdin, reads_live_stdin};
 use crate::tools::{self, Class, Known};
 use crate::{clock_in_results, environment, places, scripts, stdin_of_scripts, volatile};
 use bstr::ByteSlice;

@@ -4,7 +4,7 @@
 //! given them are here. What only a text gives away is the business of [`crate::scripts`], macros of compilers that of
 //! [`crate::date_macros`].
 
-use crate::recorder::Program;
+use crate::accesses::Program;
 use crate::tools::{Class, Known, find};
 use crate::{places, tools};
 use bstr::ByteSlice;

@@ -24,7 +24,7 @@ const BLANK: &str = "***";
 pub fn redact(argv: &[Vec<u8>], env: &[Vec<u8>]) -> Vec<String> {
     let texts: Vec<_> = argv.iter().map(|a| String::from_utf8_lossy(a)).collect();
     let shell = argv.first().is_some_and(|p| worker::tools::is_shell(p));
-    let script = worker::environment::shell_text(argv).filter(|_| shell);
+    let script = worker::command_text::shell_text(argv).filter(|_| shell);
     let values = values(env);
     let mut command = Command::default();
     let one = |(raw, text): (&Vec<u8>, &std::borrow::Cow<'_, str>)| {

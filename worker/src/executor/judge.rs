@@ -4,11 +4,12 @@
 
 use super::local::{Local, micros};
 use super::{Exit, Ran, Running};
+use crate::accesses::Accesses;
 use crate::command::behind;
-use crate::finish::{self, Context, Finished};
+use crate::finish;
+use crate::judgement::{Context, Finished};
 use crate::outputs;
 use crate::record::Record;
-use crate::recorder::Accesses;
 use cache::collect::{self, Collected, Written};
 use cache::digest::Traits;
 use cache::{Entry, FileStat, OutputKind, PathBytes, shown};

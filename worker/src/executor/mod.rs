@@ -17,7 +17,7 @@ pub use scopes::{Inside, Role};
 
 use crate::Command;
 use crate::evidence::ByName;
-use crate::finish::Finished;
+use crate::judgement::Finished;
 use crate::slots::Slot;
 use cache::{Entry, PathBytes};
 use std::sync::Arc;
