@@ -177,7 +177,7 @@ fn owner_of_new_files(dir: &Path) -> Option<(u32, u32)> {
     if let Ok(f) = rustix::fs::open(dir, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
         return rustix::fs::fstat(&f).ok().map(|s| (s.st_uid, s.st_gid));
     }
-    let name = dir.join(format!("{}owner-{}", crate::materialise::TEMPORARY_PREFIX, std::process::id()));
+    let name = dir.join(format!("{}owner-{}", crate::path::TEMPORARY_PREFIX, std::process::id()));
     let made = std::fs::File::create_new(&name).and_then(|f| f.metadata());
     let _ = std::fs::remove_file(&name);
     made.ok().map(|m| (m.uid(), m.gid()))

@@ -29,7 +29,7 @@ pub use error::{Class, Error, Result};
 pub use file_stat::{FileStat, Kind};
 pub use handle::CacheHandle;
 pub use observation::{Fact, Observation, Value};
-pub use path::{PathBytes, shown};
+pub use path::{PathBytes, TEMPORARY_PREFIX, shown};
 pub use path_set::PathSet;
 pub use product::Product;
 pub use stable_hash::Fingerprint;

@@ -4,6 +4,7 @@
 //! recorded order, so that later ones are not older. A name that is absent gets an unnamed file that is
 //! linked when complete: nobody ever lists a temporary. A name that exists is replaced by rename.
 
+use crate::path::TEMPORARY_PREFIX;
 use crate::{Cas, FileStat, IoResultExt, Output, OutputKind, Result, Time};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::{HashMap, HashSet};
@@ -12,9 +13,6 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Names that begin like this are ours, and left over if an interrupted run finds them.
-pub const TEMPORARY_PREFIX: &str = ".xl-restore-";
 
 /// What was restored, in order.
 #[derive(Debug, Default)]

@@ -3,6 +3,9 @@
 /// A path as the kernel has it: bytes, shared.
 pub type PathBytes = std::sync::Arc<[u8]>;
 
+/// Names that begin like this are ours, and left over if an interrupted run finds them.
+pub const TEMPORARY_PREFIX: &str = ".xl-restore-";
+
 /// A name as text: two different ones stay different, bytes that are no UTF-8 are `\xHH`.
 pub fn shown(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());

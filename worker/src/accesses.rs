@@ -81,19 +81,6 @@ pub struct OwnSources {
     pub ask_file_time: bool,
 }
 
-impl OwnSources {
-    /// Looks into a file that a preprocessor of the pip is about to read.
-    pub(crate) fn look_into(&mut self, source: &[u8]) {
-        self.any = true;
-        // Of what is precompiled here the sources are known.
-        if !cache::digest::is_precompiled(source) {
-            let (time, file_time) = crate::date_macros::asked_by(source);
-            self.ask_time |= time;
-            self.ask_file_time |= file_time;
-        }
-    }
-}
-
 /// One program that the pip executed.
 #[derive(Clone, Debug)]
 pub struct Program {

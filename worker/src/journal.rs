@@ -140,7 +140,7 @@ fn recover(folder: &Path) -> usize {
         let mut names = unfinished(&std::fs::read(e.path()).unwrap_or_default());
         // Members before their directories.
         names.sort_by(|a, b| b.1.cmp(&a.1));
-        let temporaries = format!("{}{}-", cache::materialise::TEMPORARY_PREFIX, e.file_name().to_string_lossy());
+        let temporaries = format!("{}{}-", cache::TEMPORARY_PREFIX, e.file_name().to_string_lossy());
         let mut swept: Option<PathBuf> = None;
         for (tag, n) in names {
             let p = Path::new(OsStr::from_bytes(&n));

@@ -5,7 +5,7 @@
 //! that is an input is hashed before the call goes on. A read counts as an input unless the pip has provably
 //! changed the name before.
 
-use crate::accesses::{Accesses, Link, Program, Stdin, reads_live_stdin};
+use crate::accesses::{Accesses, Link, OwnSources, Program, Stdin, reads_live_stdin};
 use crate::paths::below_any;
 use crate::record::{Doing, Image, Listing, Record};
 use crate::running::Running;
@@ -204,6 +204,19 @@ impl Recorder {
             let (accesses, path) = (self.accesses.clone(), access.path.path.clone());
             Box::new(move || hash_before(&accesses, &path)) as Before
         })
+    }
+}
+
+impl OwnSources {
+    /// Looks into a file that a preprocessor of the pip is about to read.
+    fn look_into(&mut self, source: &[u8]) {
+        self.any = true;
+        // Of what is precompiled here the sources are known.
+        if !cache::digest::is_precompiled(source) {
+            let (time, file_time) = crate::date_macros::asked_by(source);
+            self.ask_time |= time;
+            self.ask_file_time |= file_time;
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! system) the file is copied.
 
 use crate::paths::os_path;
+use cache::TEMPORARY_PREFIX;
 use cache::file_stat::{OLD, age, set_time};
-use cache::materialise::TEMPORARY_PREFIX;
 use cache::{Digest, FileStat, PathBytes};
 use engine::Config;
 use rustix::fs::{CWD, RenameFlags};
