@@ -33,6 +33,7 @@ pub mod scripts;
 pub mod slots;
 pub mod special_paths;
 mod stdin_of_scripts;
+mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

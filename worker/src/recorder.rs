@@ -10,9 +10,9 @@ use crate::paths::below_any;
 use crate::record::{Doing, Image, Listing, Record};
 use crate::running::Running;
 use crate::special_paths::{self, Special};
-use crate::tools::{self, Class, Times};
+use crate::step::{Step, looks_first};
+use crate::tools::{self, Times};
 use crate::{file_times, volatile};
-use cache::observation::value;
 use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex};
@@ -315,159 +315,65 @@ impl Accesses {
         ensures: bool,
         pid: i32,
     ) -> bool {
-        let op = &access.op;
-        let looks = !matches!(
-            op,
-            Op::OpenWrite { keeps: false, .. }
-                | Op::OpenWrite { exclusive: true, .. }
-                | Op::Create { .. }
-                | Op::Remove { .. }
-        );
-        let new = !self.names.contains_key(&access.path.path);
+        let (op, path) = (&access.op, &access.path.path);
+        let new = !self.names.contains_key(path);
         self.now += 1;
         self.notice_others(access, state, ensures, pid);
-        let r = self.names.entry(access.path.path.clone()).or_insert_with(|| Record::new(access, state, looks, pid));
+        let r = self.names.entry(path.clone()).or_insert_with(|| Record::new(access, state, looks_first(op), pid));
         if new {
             r.does(op, state.as_ref(), pid);
         }
-        // After a confirmed change of its own, what the pip sees is its own doing.
-        let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
-        r.ensured = ensures && (new || r.ensured) || r.ensured && r.intent && looks_only;
-        // A directory's times change with its members: it is another one only if it was replaced.
-        let same = |a: &FileStat, b: &FileStat| {
-            if a.is_dir() && b.is_dir() { (a.dev, a.ino) == (b.dev, b.ino) } else { a == b }
-        };
-        let own = r.intent
-            && match (&state, &r.first) {
-                (Some(a), Some(b)) => !same(a, b),
-                (a, b) => a.is_some() != b.is_some() || r.removed,
-            };
+        let step = Step::new(r, access, state, running, new, pid);
+        r.meets(&step, ensures);
         if let Some(l) = access.late
-            && !own
+            && !step.own
             && !is_what_was_seen(&l, state.as_ref())
         {
-            let why = format!("`{}` changed while it ran", String::from_utf8_lossy(&access.path.path));
+            let why = format!("`{}` changed while it ran", String::from_utf8_lossy(path));
             if !self.problems.contains(&why) {
                 self.problems.push(why);
             }
         }
-        r.reuses |= r.doing != Doing::Nothing
-            && matches!(
-                op,
-                Op::OpenRead { content: true }
-                    | Op::Exec
-                    | Op::LinkSource
-                    | Op::RenameSource
-                    | Op::List
-                    | Op::OpenWrite { keeps: true, .. }
-            );
-        let is_file = r.first.is_some_and(|s| s.is_file());
-        // Who writes into a file keeps its owner and extended attributes; who changes only these keeps its time.
-        let is_left = |f: &dyn Fn(&FileStat, &FileStat) -> bool| {
-            is_file && state.zip(r.first).is_some_and(|(s, first)| f(&s, &first))
-        };
-        let rest_is_left = !own || !r.anew && is_left(&|s, first| (s.dev, s.ino) == (first.dev, first.ino));
-        let time_is_left = !own || rest_is_left && is_left(&|s, first| (s.mtime, s.size) == (first.mtime, first.size));
-        let directory = state.is_some_and(|s| s.is_dir());
-        let times = running.times.of(&access.path.path, directory, &running.cwd);
-        let compares = running.interprets && Times::Elsewhere.of(&access.path.path, directory, &running.cwd);
-        r.may_compare |= time_is_left && compares && !op.writes();
         // Who gives a directory's name away, or moves something into its place, finds out whether it is empty.
         let gives_away = matches!(op, Op::Remove { .. } | Op::Create { how: Made::Renamed, .. });
-        if directory && r.listing.is_none() && !own && gives_away {
-            let members = cache::collect::list(&access.path.path).unwrap_or_default();
-            r.listing = Some(Listing { members, at: self.now });
-            r.search = false;
+        let lists = *op == Op::List || gives_away;
+        if lists && step.directory && !step.own && r.listing.is_none() {
+            let members = match cache::collect::list(path) {
+                Ok(members) => Some(members),
+                Err(_) => gives_away.then(Vec::new),
+            };
+            r.listing = members.map(|members| Listing { members, at: self.now });
         }
         let mut hash = false;
-        // A module of Python's may be run from its compiled form.
-        let runs = matches!(op, Op::OpenRead { content: true } | Op::Exec) || access.path.path.ends_with(b".py");
-        r.interpreted |= running.interprets && runs;
-        r.sourced |= running.sources && runs;
         match op {
             Op::OpenRead { content: true } | Op::Exec | Op::LinkSource | Op::RenameSource => {
-                if own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
-                    self.own_sources.look_into(&beginning(&access.path.path));
+                if step.own && running.preprocesses && matches!(op, Op::OpenRead { .. }) {
+                    self.own_sources.look_into(&beginning(path));
                 }
-                r.read |= !own;
-                r.executed |= matches!(op, Op::Exec);
-                if !own && !r.readers.contains(&running.image) {
-                    r.readers.push(running.image);
-                }
-                r.shows_mode |= !own && running.tool.is_none_or(|t| t.copies_modes);
-                if times && running.times == Times::Modules {
-                    r.module |= time_is_left && running.main.as_ref() != Some(&access.path.path);
-                } else {
-                    r.times |= time_is_left && times;
-                }
+                r.is_read(&step);
                 // A new name changes its state, and what is read has to be hashed before that.
-                hash = !own && is_file && r.before.is_none() && *op == Op::LinkSource;
-                if matches!(op, Op::LinkSource | Op::RenameSource) && time_is_left && is_file {
-                    self.moved.extend(state.map(|s| ((s.dev, s.ino), access.path.path.clone())));
+                hash = !step.own && step.is_file && r.before.is_none() && *op == Op::LinkSource;
+                if matches!(op, Op::LinkSource | Op::RenameSource) && step.time_is_left && step.is_file {
+                    self.moved.extend(state.map(|s| ((s.dev, s.ino), path.clone())));
                 }
             }
-            Op::Chdir => r.probed |= !own,
-            Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => {
-                if *op == Op::Attributes && rest_is_left && r.attributes.is_none() {
-                    r.attributes = Some(value::attributes(&cache::collect::attributes(&access.path.path)));
-                }
-                if times && running.times == Times::Modules {
-                    r.module |= time_is_left && running.main.as_ref() != Some(&access.path.path);
-                } else {
-                    r.times |= time_is_left && (times || own && running.times.of_unread());
-                }
-                // A probe by a tool that replaces the name anyway is dropped when it turns out that it did.
-                if !own {
-                    let looks = matches!(op, Op::Stat)
-                        && running.times.of_unread()
-                        && running.main.as_ref() != Some(&access.path.path);
-                    if looks && !r.lookers.contains(&running.image) {
-                        r.lookers.push(running.image);
-                    }
-                    if running.replaces && access.path.links.is_empty() && !directory {
-                        r.looked_first = r.looked_first && !new;
-                        r.soft_probe = true;
-                        // A compiler's driver looks, its assembler writes; of `mv` and the like each does both itself.
-                        if running.tool.is_some_and(|t| t.is(Class::Utility)) {
-                            r.probed |= r.soft_by.is_some_and(|p| p != pid);
-                            r.soft_by = Some(pid);
-                        }
-                        r.probed |= r.looked_first;
-                    } else {
-                        r.probed = true;
-                        r.looked_first = true;
-                    }
-                }
-            }
-            Op::List => {
-                r.search &= running.searches;
-                if !own && r.listing.is_none() && directory {
-                    r.listing =
-                        cache::collect::list(&access.path.path).ok().map(|members| Listing { members, at: self.now });
-                }
-            }
+            Op::Chdir => r.probed |= !step.own,
+            Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => r.is_looked_at(&step),
+            Op::List => r.search &= running.searches,
             Op::OpenWrite { keeps, creates, exclusive, private } => {
                 r.created |= creates;
                 // `cp` does not ask for a new name where it has just seen a file.
                 r.needed |= !(*creates || running.replaces && r.soft_by == Some(pid));
-                r.private |= new && *exclusive && *private;
-                if *keeps && !own && is_file && !*exclusive {
-                    r.read = true;
-                }
+                r.read |= *keeps && !step.own && step.is_file && !*exclusive;
                 // `cp` asks for a new name where it has just seen none; a compiler's driver wants one that nobody has.
-                let utility = running.tool.is_some_and(|t| t.is(Class::Utility));
-                r.exclusive |= new && *exclusive && !(running.replaces && utility);
-                r.random |= new && *exclusive && running.tool.is_some_and(|t| t.invents_names);
-                r.any_name |= r.random || new && *exclusive && running.scratches;
+                let probes = running.replaces && step.utility;
+                r.is_made(&step, *exclusive, *private, probes);
                 r.in_place = !r.removed && (r.in_place || !r.intent || state.is_some());
                 r.removed = false;
             }
             Op::Create { how, exclusive, private } => {
-                r.private |= new && *exclusive && *private;
                 // `mv` tries without overwriting first, and then with: that is a probe like any other.
-                r.exclusive |= new && *exclusive && !running.replaces;
-                r.random |= new && *exclusive && running.tool.is_some_and(|t| t.invents_names);
-                r.any_name |= r.random || new && *exclusive && running.scratches;
+                r.is_made(&step, *exclusive, *private, running.replaces);
                 r.created = true;
                 r.moved_in |= *how == Made::Renamed;
                 r.in_place = false;
@@ -479,36 +385,33 @@ impl Accesses {
                 r.moved_away |= moved;
             }
             Op::SetMeta(_) | Op::Truncate => {
-                r.read |= !own && is_file;
-                r.probed |= !own;
+                r.read |= !step.own && step.is_file;
+                r.probed |= !step.own;
                 r.sets_owner |= *op == Op::SetMeta(Meta::Owner);
                 r.sets_attributes |= *op == Op::SetMeta(Meta::Attribute);
             }
             Op::SetTimes { now } => {
-                r.read |= !own && is_file;
-                r.probed |= !own && !is_file;
+                r.read |= !step.own && step.is_file;
+                r.probed |= !step.own && !step.is_file;
                 r.dated = true;
                 let moves = running.tool.is_some_and(|t| t.moves);
                 self.sets_times |= !now && (running.times.of_unread() || moves);
             }
         }
+        if gives_away && r.listing.as_ref().is_some_and(|l| l.at == self.now) {
+            r.search = false;
+        }
         r.anew |= matches!(op, Op::Remove { .. } | Op::Create { .. });
         if op.writes() {
-            let utility = running.tool.is_some_and(|t| t.is(Class::Utility));
-            if running.replaces && (!utility || r.soft_by == Some(pid)) {
-                r.replaced = true;
-            }
-            if r.soft_by == Some(pid) {
-                r.soft_by = None;
-            }
+            r.is_replaced(&step);
             r.changes.get_or_insert(self.now);
-            hash = r.read && is_file && r.before.is_none() && !own;
+            hash = r.read && step.is_file && r.before.is_none() && !step.own;
             r.intent = true;
         }
         // Whoever learns the time of a file that was moved learns that of the file that it was.
         let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource | Op::RenameSource)
-            && (times || running.times.of_unread());
-        if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| *p != access.path.path) {
+            && (step.times || running.times.of_unread());
+        if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| p != path) {
             self.names.get_mut(&from).expect("what was moved was accessed").times = true;
         }
         hash
