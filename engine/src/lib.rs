@@ -8,6 +8,7 @@
 //! files declare.
 
 mod asked;
+pub mod change;
 pub mod config;
 mod differences;
 pub mod dispatch;

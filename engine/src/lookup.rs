@@ -1,9 +1,13 @@
 //! The two-phase lookup: candidates of a weak fingerprint against the current state, newest first.
 //!
+//! The reason of a miss is that of the nearest candidate, the one that differs in the fewest observations: the newest may
+//! be of another variant of the build, and would be blamed on what has nothing to do with this one.
+//!
 //! Knows nothing of where results are kept: it asks the two seams of the cache, in batches where the answer to one
 //! question does not decide whether there is another. When it has found a result, all blobs of it are in the nearest
 //! store, from which they are restored.
 
+use crate::change::{Change, changes, distance};
 use cache::tier::short;
 use cache::{Blobs, Digest, Link, PathSet, Publication, Results, materialise};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -30,7 +34,16 @@ pub enum Reason {
     /// Never seen with this program, arguments, static inputs.
     NoWeakMatch,
     /// What it depended on has another value now.
-    Changed { what: String },
+    Changed {
+        /// What tells most of it.
+        what: String,
+        /// All that differs from the nearest result; empty in records of earlier versions.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        all: Vec<Change>,
+        /// How many more differ.
+        #[serde(skip_serializing_if = "is_zero", default)]
+        more: u64,
+    },
     /// The entry is gone.
     EntryEvicted,
     /// A blob is gone.
@@ -57,7 +70,15 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoWeakMatch => f.write_str("no earlier run with this command and these sources"),
-            Self::Changed { what } => write!(f, "changed: {what}"),
+            Self::Changed { what, all, more } => {
+                const SHOWN: usize = 3;
+                let first = all.iter().map(|c| c.what.as_str()).take(SHOWN).collect::<Vec<_>>().join(", ");
+                write!(f, "changed: {}", if first.is_empty() { what } else { &first })?;
+                match all.len().saturating_sub(SHOWN) as u64 + more {
+                    0 => Ok(()),
+                    rest => write!(f, " and {rest} more"),
+                }
+            }
             Self::EntryEvicted => f.write_str("its result was evicted"),
             Self::BlobMissing { digest } => {
                 write!(f, "a blob of its result is missing ({})", &digest[..12.min(digest.len())])
@@ -74,47 +95,57 @@ impl std::fmt::Display for Reason {
     }
 }
 
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Why there is no hit, and in how many observations the nearest candidate differs.
+struct Miss {
+    distance: usize,
+    reason: Reason,
+}
+
+impl Miss {
+    /// There is no candidate.
+    const NONE: Self = Self { distance: usize::MAX, reason: Reason::NoWeakMatch };
+
+    fn nearer(self, other: Self) -> Self {
+        if other.distance < self.distance { other } else { self }
+    }
+}
+
 /// A weak fingerprint with this many path sets gets a second level.
 const CROWD: usize = 5;
 /// Observations in this share of its path sets are part of the second-level fingerprint, percent.
 const COMMON: usize = 40;
 
-/// Looks under each of these in turn. The reason of a miss is that of the first under which there was something.
+/// Looks under each of these in turn. The reason of a miss is that of the nearest candidate of all.
 pub fn first(
     all: &[Digest],
     results: &dyn Results,
     blobs: &dyn Blobs,
     w: &Now<'_>,
 ) -> cache::Result<Result<Found, Reason>> {
-    let mut reason = Reason::NoWeakMatch;
+    let mut nearest = Miss::NONE;
     for weak in all {
         match lookup(weak, results, blobs, w)? {
             Ok(found) => return Ok(Ok(found)),
-            Err(why) if reason == Reason::NoWeakMatch => reason = why,
-            Err(_) => {}
+            Err(miss) => nearest = nearest.nearer(miss),
         }
     }
-    Ok(Err(reason))
+    Ok(Err(nearest.reason))
 }
 
-/// Looks for a result. `Err` is the reason of the miss, from the most recently used candidate.
-fn lookup(
-    weak: &Digest,
-    results: &dyn Results,
-    blobs: &dyn Blobs,
-    w: &Now<'_>,
-) -> cache::Result<Result<Found, Reason>> {
+/// Looks for a result.
+fn lookup(weak: &Digest, results: &dyn Results, blobs: &dyn Blobs, w: &Now<'_>) -> cache::Result<Result<Found, Miss>> {
     let links = links(results, weak)?;
-    match one_level(weak, &links, results, blobs, w)? {
-        Err(reason) => match augmented(weak, &links, results, w)? {
-            Some(second) => Ok(match one_level(&second, &self::links(results, &second)?, results, blobs, w)? {
-                Err(Reason::NoWeakMatch) => Err(reason),
-                other => other,
-            }),
-            None => Ok(Err(reason)),
-        },
-        hit => Ok(hit),
-    }
+    let miss = match one_level(weak, &links, results, blobs, w)? {
+        Err(miss) => miss,
+        hit => return Ok(hit),
+    };
+    let Some(second) = augmented(weak, &links, results, w)? else { return Ok(Err(miss)) };
+    let found = one_level(&second, &self::links(results, &second)?, results, blobs, w)?;
+    Ok(found.map_err(|other| miss.nearer(other)))
 }
 
 /// The fingerprint under which a result with this path set is published: the number of candidates of a weak
@@ -185,8 +216,10 @@ fn one_level(
     results: &dyn Results,
     blobs: &dyn Blobs,
     w: &Now<'_>,
-) -> cache::Result<Result<Found, Reason>> {
-    let mut reason = None;
+) -> cache::Result<Result<Found, Miss>> {
+    // What holds and is lost differs in nothing.
+    let mut lost = None;
+    let mut nearest: Option<(usize, &Link)> = None;
     let mut sets = PathSets::new(results, links);
     let mut evaluated: FxHashMap<Digest, Option<Evaluated>> = FxHashMap::default();
     for l in links {
@@ -194,35 +227,45 @@ fn one_level(
             Entry::Occupied(e) => e.into_mut(),
             Entry::Vacant(v) => v.insert(sets.take(&l.path_set)?.map(|set| evaluate(weak, &l.path_set, set, w))),
         };
-        let Some(e) = e else {
-            reason.get_or_insert(Reason::EntryEvicted);
-            continue;
-        };
+        let Some(e) = e else { continue };
         if e.strong != l.strong {
-            if reason.is_none() {
-                reason =
-                    Some(Reason::Changed { what: first_difference(l, e).unwrap_or_else(|| "an input".to_owned()) });
+            let n = distance(&l.values, &e.values);
+            if nearest.is_none_or(|(least, _)| n < least) {
+                nearest = Some((n, l));
             }
             continue;
         }
         let Some(entry) = results.entries(std::slice::from_ref(&l.strong))?.pop().flatten() else {
-            reason = Some(Reason::EntryEvicted);
+            lost = Some(Reason::EntryEvicted);
             continue;
         };
         let wanted: Vec<Digest> = entry.blobs().copied().collect();
-        if let Some(lost) = blobs.fetch(&wanted)?.first() {
-            reason = Some(Reason::BlobMissing { digest: lost.digest.hex() });
+        if let Some(blob) = blobs.fetch(&wanted)?.first() {
+            lost = Some(Reason::BlobMissing { digest: blob.digest.hex() });
             continue;
         }
         if let Err(why) = materialise::check(&entry.outputs) {
-            reason = Some(Reason::NotRestorable { why });
+            lost = Some(Reason::NotRestorable { why });
             continue;
         }
         let set = std::mem::take(&mut e.set);
         results.adopt(&Publication { weak, set: &set, strong: &l.strong, values: &l.values, entry: &entry });
         return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, set, values: l.values.clone() }));
     }
-    Ok(Err(reason.unwrap_or(Reason::NoWeakMatch)))
+    if let Some(reason) = lost {
+        return Ok(Err(Miss { distance: 0, reason }));
+    }
+    Ok(Err(match nearest {
+        Some((distance, l)) => {
+            let e = evaluated.get(&l.path_set).and_then(Option::as_ref);
+            let (all, more) = e.map(|e| changes(&e.set, &l.values, &e.values)).unwrap_or_default();
+            let what = all.first().map_or_else(|| "an input".to_owned(), |c| c.what.clone());
+            Miss { distance, reason: Reason::Changed { what, all, more } }
+        }
+        // Its path set is gone.
+        None if !links.is_empty() => Miss { distance: usize::MAX - 1, reason: Reason::EntryEvicted },
+        None => Miss::NONE,
+    }))
 }
 
 struct Evaluated {
@@ -239,11 +282,6 @@ fn evaluate(weak: &Digest, path_set: &Digest, set: PathSet, w: &Now<'_>) -> Eval
     }
     let strong = cache::path_set::strong_fingerprint(weak, path_set, &values);
     Evaluated { strong, values: values.iter().map(short).collect(), set }
-}
-
-fn first_difference(l: &Link, e: &Evaluated) -> Option<String> {
-    let at = l.values.iter().zip(&e.values).position(|(a, b)| a != b)?;
-    e.set.observations().get(at).map(cache::Observation::describe)
 }
 
 #[cfg(test)]
@@ -293,8 +331,15 @@ mod tests {
         first(&[WEAK], m, m, &Now::new(t)).unwrap().map(|f| f.strong)
     }
 
-    fn changed(what: &str) -> Reason {
-        Reason::Changed { what: what.to_owned() }
+    /// All that the reason of a miss names.
+    fn blamed(m: &Memory, t: &Table) -> Vec<String> {
+        match look(m, t) {
+            Err(Reason::Changed { what, all, more: 0 }) => {
+                assert_eq!(what, all[0].what);
+                all.into_iter().map(|c| c.what).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -308,11 +353,46 @@ mod tests {
         t.file("/w/b.h", "1");
         assert_eq!(look(&m, &t), Ok(strong));
         t.write("/w/b.h", "2");
-        assert_eq!(look(&m, &t), Err(changed(&file("/w/b.h").describe())));
+        assert_eq!(blamed(&m, &t), [file("/w/b.h").describe()]);
         t.write("/w/b.h", "1").file("/w/new/b.h", "");
-        assert_eq!(look(&m, &t), Err(changed(&absent("/w/new/b.h").describe())));
+        assert_eq!(blamed(&m, &t), [absent("/w/new/b.h").describe()]);
+        t.write("/w/a.c", "2");
+        assert_eq!(blamed(&m, &t), [file("/w/a.c").describe(), absent("/w/new/b.h").describe()], "all of them");
+        t.write("/w/a.c", "1");
         t.remove("/w/new/b.h");
         assert_eq!(look(&m, &t), Ok(strong), "what was is again");
+    }
+
+    /// `LC_ALL` after a run with `CPATH`: the newest result differs in both, an older one only in what was changed.
+    #[test]
+    fn the_nearest_result_is_blamed() {
+        let (m, mut t) = (Memory::default(), Table::new());
+        let variable = |n: &str| Observation::Env(n.as_bytes().to_vec());
+        let set = |t: &mut Table, n: &str, v: Option<&[u8]>| {
+            _ = t.value(variable(n), cache::observation::value::env(&[0; 32], v));
+        };
+        let both = [variable("CPATH"), variable("LC_ALL")];
+        ["CPATH", "LC_ALL"].iter().for_each(|n| set(&mut t, n, None));
+        publish(&m, &t, &WEAK, &both, "plain");
+        set(&mut t, "CPATH", Some(b"x"));
+        publish(&m, &t, &WEAK, &both, "with a path");
+        set(&mut t, "CPATH", None);
+        set(&mut t, "LC_ALL", Some(b"C"));
+        assert_eq!(blamed(&m, &t), ["environment variable LC_ALL"]);
+        set(&mut t, "CPATH", Some(b"y"));
+        assert_eq!(blamed(&m, &t).len(), 2, "now both differ from each");
+    }
+
+    #[test]
+    fn reasons_of_earlier_versions_are_read() {
+        let old: Reason = serde_json::from_str(r#"{"kind":"changed","what":"content of `/w/a.h`"}"#).unwrap();
+        assert_eq!(old.to_string(), "changed: content of `/w/a.h`");
+        let all: Vec<Change> = ["A", "B", "C", "D"].map(|n| Change::new(&Observation::Env(n.into()), 1, 2)).into();
+        let new = Reason::Changed { what: all[0].what.clone(), all, more: 2 };
+        let shown = "changed: environment variable A, environment variable B, environment variable C and 3 more";
+        assert_eq!(new.to_string(), shown);
+        let again: Reason = serde_json::from_str(&serde_json::to_string(&new).unwrap()).unwrap();
+        assert_eq!(again, new);
     }
 
     #[test]
@@ -339,7 +419,7 @@ mod tests {
         assert_eq!(look(&m, &t), Err(Reason::BlobMissing { digest: Digest::of(b"text").hex() }));
     }
 
-    /// The fingerprints of one command are tried in turn; the first under which there is something gives the reason.
+    /// The fingerprints of one command are tried in turn; of two that are as near the first gives the reason.
     #[test]
     fn fingerprints_in_turn() {
         let (m, mut t) = (Memory::default(), Table::new());
@@ -351,7 +431,7 @@ mod tests {
         t.write("/w/f", "2");
         assert_eq!(found(&t), Ok(strong));
         t.write("/w/g", "2");
-        assert_eq!(found(&t), Err(changed(&file("/w/f").describe())));
+        assert!(matches!(found(&t), Err(Reason::Changed { what, .. }) if what == file("/w/f").describe()));
     }
 
     /// A command that depends on something else each time: the first level stops growing, and what is published after

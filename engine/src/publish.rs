@@ -74,7 +74,11 @@ impl Engine {
             problem = Some("its build file does not declare what it uses".to_owned());
         } else if ran.collected && problem.is_none() {
             match self.publish(asked, std::mem::take(&mut ran.entry), &ran.text, done) {
-                Ok(result) => item.result = result,
+                Ok(None) => {}
+                Ok(Some([weak, strong, path_set])) => {
+                    item.weak = Some(weak);
+                    item.result = Some([strong, path_set]);
+                }
                 Err(why) => problem = Some(why),
             }
         } else if asked.expected.is_some() {
@@ -144,13 +148,14 @@ impl Engine {
         self.judged(&Seen { launch, hit: false, exit_code, start_ms, end_ms, uses, made, faults: Vec::new() })
     }
 
+    /// Stores a result: its weak and strong fingerprints and its path set, if there is a cache.
     fn publish(
         &self,
         asked: &Asked,
         mut entry: Entry,
         text: &[Chunk],
         done: &Finished,
-    ) -> Result<Option<[String; 2]>, String> {
+    ) -> Result<Option<[String; 3]>, String> {
         let (Some(cache), Some(weak)) = (&self.cache, &asked.weak) else { return Ok(None) };
         let weak = match done.stdin {
             Stdin::Unused => &weak.unasked,
@@ -204,7 +209,7 @@ impl Engine {
             self.warn(format!("not deterministic: `{}` made {what} anew with other content", asked.shown()));
         }
         self.tell(&Event::Stored { bytes: entry.bytes() });
-        Ok(Some([strong, digest].map(|d| d.hex())))
+        Ok(Some([*weak, strong, digest].map(|d| d.hex())))
     }
 
     /// Keeps how long a command takes, for the question whether it is worth a lookup.

@@ -58,6 +58,9 @@ pub struct Item {
     /// observed and with which values.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub result: Option<[String; 2]>,
+    /// The weak fingerprint under which it was stored: there the cache has its values.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weak: Option<String>,
     /// Why it failed although the command did not: what its build file does not declare.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub violations: Vec<String>,

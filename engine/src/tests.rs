@@ -134,8 +134,10 @@ fn what_ran_hits_until_its_input_changes() {
     assert_eq!((item.outcome, item.not_stored.as_deref()), (Outcome::Miss, None));
     let found = b.look().unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(item.result, Some([found.strong.hex(), found.path_set.hex()]));
+    let weak = b.asked(Reason::NoWeakMatch).weak.unwrap().all();
+    assert!(weak.iter().any(|w| Some(w.hex()) == item.weak));
     std::fs::write(b.input(), "2").unwrap();
-    assert!(matches!(b.look(), Err(Reason::Changed { what }) if what.contains("in")));
+    assert!(matches!(b.look(), Err(Reason::Changed { what, .. }) if what.contains("in")));
     std::fs::write(b.input(), "1").unwrap();
     assert!(b.look().is_ok());
     let record = b.engine.close(vec!["make".into()], "/w".into(), 0, 0);
