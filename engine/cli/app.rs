@@ -36,6 +36,8 @@ enum Command {
     Cache(CacheArgs),
     /// Past builds of this workspace; of one build, what happened to each command and why
     Log(LogArgs),
+    /// Why did it run? All that differs from the nearest earlier run, what that came of, and what to do
+    Explain(ExplainArgs),
     /// What works on this machine, and where each setting comes from
     Doctor(CommonArgs),
     /// Print what a shell needs to complete `xl`'s command line
@@ -322,6 +324,32 @@ pub(crate) struct LogArgs {
     pub json: bool,
 }
 
+const EXPLAIN_HELP: &str = "\
+Examples:
+  xl explain main.o             why what makes `main.o` ran in the last build
+  xl explain util.h             the commands that read `util.h`
+  xl explain 7                  command 7 of the last build, or '#7'
+  xl explain main.o --build 12  of build 12
+  xl explain                    all that ran in the last build
+
+It answers from records and the cache; no file of the tree is looked at.";
+
+#[derive(Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// A file that a command makes or reads, or the number of the command [default: all that ran]
+    #[arg(value_name = "OUTPUT|SOURCE|#N")]
+    pub(crate) what: Option<String>,
+    /// The number of a build, or `last`
+    #[arg(long, value_name = "BUILD")]
+    pub(crate) build: Option<WhichBuild>,
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Args)]
 pub(crate) struct CompletionsArgs {
     pub shell: clap_complete::Shell,
@@ -369,6 +397,7 @@ pub(crate) fn run() -> Exited {
         Command::Heal(a) => commands::check::heal(&a).map(Exited::Code),
         Command::Cache(a) => commands::cache::run(&a).map(Exited::Code),
         Command::Log(a) => commands::log::run(&a).map(Exited::Code),
+        Command::Explain(a) => commands::explain::run(&a).map(Exited::Code),
         Command::Doctor(a) => commands::doctor::run(&a).map(Exited::Code),
         Command::Completions(a) => commands::manual::completions(&a).map(Exited::Code),
         Command::Man(a) => commands::manual::man(&a).map(Exited::Code),

@@ -254,12 +254,9 @@ impl Engine {
 
     /// What the record keeps of the weak fingerprint, so that *why did it run* can be answered later on.
     fn facts(&self, command: &Command) -> Vec<(String, String)> {
-        const SHORT: usize = 16;
         let world = self.world(&command.env, &command.cwd);
         let all = weak::facts(command, &Now::new(&world), self.key(), &self.meaning);
-        let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02x}")).collect::<String>();
-        let value = |v: &[u8]| if v.len() > SHORT { Digest::of(v).hex()[..SHORT].to_owned() } else { hex(v) };
-        all.into_iter().map(|(name, v)| (name, value(&v))).collect()
+        all.into_iter().map(|(name, v)| (name, crate::explain::short(&v))).collect()
     }
 
     /// The command really runs.

@@ -13,6 +13,7 @@ pub mod config;
 mod differences;
 pub mod dispatch;
 pub mod event;
+pub mod explain;
 pub mod gc;
 pub mod judge;
 mod launches;

@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod endings;
 mod enforce;
+mod explain;
 mod heal;
 mod kept_outputs;
 mod kinds;

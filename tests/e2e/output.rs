@@ -25,6 +25,8 @@ const ALL: &[&[&str]] = &[
     &["log", "--json"],
     &["log", "1"],
     &["log", "1", "--json"],
+    &["explain", "out", "--build", "1"],
+    &["explain", "--json"],
     &["doctor"],
     &["help"],
     &["man"],

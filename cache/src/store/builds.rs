@@ -9,7 +9,7 @@ use std::path::Path;
 const KEPT: usize = 100;
 
 /// The numbers that there are, in their order.
-fn numbers(folder: &Path) -> Vec<u64> {
+pub(super) fn numbers(folder: &Path) -> Vec<u64> {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut all: Vec<u64> = names.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     all.sort_unstable();
@@ -40,9 +40,14 @@ pub(super) fn add(folder: &Path, scratch: &Path, record: &[u8]) -> Result<u64> {
     Ok(id)
 }
 
+/// One of them; `None`: it is gone.
+pub(super) fn one(folder: &Path, number: u64) -> Option<Vec<u8>> {
+    std::fs::read(folder.join(number.to_string())).ok()
+}
+
 /// Past builds, oldest first.
 pub(super) fn all(folder: &Path) -> Vec<(u64, Vec<u8>)> {
-    numbers(folder).into_iter().filter_map(|n| Some((n, std::fs::read(folder.join(n.to_string())).ok()?))).collect()
+    numbers(folder).into_iter().filter_map(|n| Some((n, one(folder, n)?))).collect()
 }
 
 #[cfg(test)]
@@ -67,6 +72,7 @@ mod tests {
         assert_eq!(contents.len(), 80);
         (0..30).for_each(|_| assert!(add(&folder, &t.path().join("tmp/x"), b"x").is_ok()));
         assert_eq!(all(&folder).iter().map(|(id, _)| *id).collect::<Vec<_>>(), (11..=110).collect::<Vec<_>>());
+        assert_eq!((one(&folder, 10), one(&folder, 110)), (None, Some(b"x".to_vec())));
         assert_eq!(std::fs::read_dir(t.path().join("tmp")).unwrap().count(), 0);
     }
 }

@@ -87,6 +87,16 @@ impl Store {
     pub fn builds(&self) -> Result<Vec<(u64, Vec<u8>)>> {
         Ok(builds::all(&self.dir.join("builds")))
     }
+
+    /// The numbers of past builds, oldest first: who needs one or two should not read a hundred.
+    pub fn build_numbers(&self) -> Vec<u64> {
+        builds::numbers(&self.dir.join("builds"))
+    }
+
+    /// The record of one build.
+    pub fn build(&self, number: u64) -> Option<Vec<u8>> {
+        builds::one(&self.dir.join("builds"), number)
+    }
 }
 
 fn memo_key(s: &FileStat) -> Vec<u8> {

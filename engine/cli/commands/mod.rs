@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod check;
 mod ci;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod log;
 pub(crate) mod manual;
 pub(crate) mod run;
