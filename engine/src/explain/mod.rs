@@ -442,7 +442,7 @@ fn advice(item: &Item, causes: &Causes, chain: &[Step]) -> Vec<String> {
         _ => {}
     }
     if let Some(last) = chain.last().filter(|s| s.outcome == Outcome::Uncacheable) {
-        add(format!("begin with `{}`: `xl explain #{}`", last.file, last.by));
+        add(format!("begin with `{}`: `xl explain {}`", last.file, last.by));
     }
     all
 }
