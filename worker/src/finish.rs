@@ -242,7 +242,7 @@ fn observe(
     contents: &mut Contents,
     f: &mut Finished,
 ) -> Result<(), Problem> {
-    let Seen { names, outputs, made_dirs, stems, made_up, .. } = *seen;
+    let Seen { names, outputs, made_dirs, stems, .. } = *seen;
     let own = outputs.contains(path);
     let now = look.stat(path);
     if below_any(path, made_dirs) {
@@ -264,7 +264,29 @@ fn observe(
             f.observations.push((Observation::FileProbe { path: dir.into(), times: false }, value::probe(&s, false)));
         }
     }
-    let Some(first) = r.first else {
+    let n = Name { path, r, now, own, soft };
+    match r.first {
+        None => n.was_not_there(seen, look, f),
+        Some(first) => n.was_there(first, refused, seen, look, contents, f),
+    }
+}
+
+/// One name at the end of its pip.
+struct Name<'a> {
+    path: &'a PathBytes,
+    r: &'a Record,
+    /// Its state now.
+    now: Option<FileStat>,
+    /// The pip has changed it.
+    own: bool,
+    /// It was looked at by a tool that replaces what it looks at, and was not replaced.
+    soft: bool,
+}
+
+impl Name<'_> {
+    fn was_not_there(&self, seen: &Seen<'_>, look: &impl Look, f: &mut Finished) -> Result<(), Problem> {
+        let Self { path, r, now, own, soft } = *self;
+        let Seen { names, made_up, .. } = *seen;
         if !own && now.is_some() && !r.created {
             return Err(Problem(format!("`{}` appeared while it ran", text(path))));
         }
@@ -291,105 +313,132 @@ fn observe(
         {
             f.observations.push((Observation::Absent(path.clone()), absence(path, before, look)));
         }
-        return Ok(());
-    };
-    // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
-    let deleted = own && now.is_none();
-    let looked = r.read
-        || r.probed
-        || soft
-        || r.listing.is_some()
-        || r.exclusive
-        || r.looked_first
-        || !own
-        || deleted
-        || r.times;
-    if !looked {
-        if r.needed {
+        Ok(())
+    }
+
+    /// `refused`: the pip meant to change it, and could not.
+    fn was_there(
+        &self,
+        first: FileStat,
+        refused: bool,
+        seen: &Seen<'_>,
+        look: &impl Look,
+        contents: &mut Contents,
+        f: &mut Finished,
+    ) -> Result<(), Problem> {
+        let Self { path, r, now, own, soft } = *self;
+        // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
+        let deleted = own && now.is_none();
+        let looked = r.read
+            || r.probed
+            || soft
+            || r.listing.is_some()
+            || r.exclusive
+            || r.looked_first
+            || !own
+            || deleted
+            || r.times;
+        if !looked {
+            if r.needed {
+                f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
+            }
+            return Ok(());
+        }
+        if !own && changed(r.first.as_ref(), now.as_ref()) {
+            return Err(Problem(format!("`{}` changed while it ran", text(path))));
+        }
+        // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip
+        // knows what it found, if that was looked up in time. A directory's times tell of its members.
+        let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
+        let recent = first.ctime >= r.seen - cache::file_stat::TICK;
+        if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen), own) {
+            return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
+        }
+        if let Some(v) = r.attributes {
+            let o = Observation::Attributes(path.clone());
+            if !own && look.value(&o) != v {
+                return Err(Problem(format!("the extended attributes of `{}` changed while it ran", text(path))));
+            }
+            f.observations.push((o, v));
+        }
+        let probed = r.probed || soft || refused;
+        if deleted && !(probed || r.read || r.times) && first.kind == Kind::File {
             f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
+            return Ok(());
         }
-        return Ok(());
+        self.of_its_kind(&first, probed, seen, look, contents, f)
     }
-    if !own && changed(r.first.as_ref(), now.as_ref()) {
-        return Err(Problem(format!("`{}` changed while it ran", text(path))));
-    }
-    // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip
-    // knows what it found, if that was looked up in time. A directory's times tell of its members.
-    let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
-    let recent = first.ctime >= r.seen - cache::file_stat::TICK;
-    if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen), own) {
-        return Err(Problem(format!("`{}` was modified just before or while it ran", text(path))));
-    }
-    if let Some(v) = r.attributes {
-        let o = Observation::Attributes(path.clone());
-        if !own && look.value(&o) != v {
-            return Err(Problem(format!("the extended attributes of `{}` changed while it ran", text(path))));
-        }
-        f.observations.push((o, v));
-    }
-    let probed = r.probed || soft || refused;
-    if deleted && !(probed || r.read || r.times) && first.kind == Kind::File {
-        f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
-        return Ok(());
-    }
-    match first.kind {
-        Kind::Directory => {
-            if let Some(members) = &r.listing {
-                listing(path, members, seen, r.search.then_some(stems), look, f)?;
-            }
-            if probed || r.times {
-                let times = r.times;
-                f.observations
-                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
-            } else {
-                f.observations.push((Observation::KindProbe(path.clone()), value::directory()));
-            }
-        }
-        Kind::Symlink => {
-            // Looked at without being followed: its target is what it is.
-            let target = r.target.as_ref().map(|(t, _)| t).filter(|t| own || look.read_link(path).as_ref() == Some(t));
-            let Some(target) = target else {
-                return Err(Problem(format!("the symbolic link `{}` changed while it ran", text(path))));
-            };
-            f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
-            if probed || r.times {
-                let times = r.times;
-                f.observations
-                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
-            }
-        }
-        Kind::Special => {
+
+    /// What was there, as far as it was looked at.
+    fn of_its_kind(
+        &self,
+        first: &FileStat,
+        probed: bool,
+        seen: &Seen<'_>,
+        look: &impl Look,
+        contents: &mut Contents,
+        f: &mut Finished,
+    ) -> Result<(), Problem> {
+        let Self { path, r, own, .. } = *self;
+        let probe = || {
             let times = r.times;
-            f.observations.push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
-        }
-        Kind::File => {
-            if r.read {
-                let content = match r.before {
-                    Some(b) => b,
-                    None if own => return Err(Problem(format!("the old content of `{}` is not known", text(path)))),
-                    None => look.content(path, &first)?,
+            (Observation::FileProbe { path: path.clone(), times }, value::probe(first, times))
+        };
+        match first.kind {
+            Kind::Directory => {
+                if let Some(members) = &r.listing {
+                    listing(path, members, seen, r.search.then_some(seen.stems), look, f)?;
+                }
+                if probed || r.times {
+                    f.observations.push(probe());
+                } else {
+                    f.observations.push((Observation::KindProbe(path.clone()), value::directory()));
+                }
+            }
+            Kind::Symlink => {
+                // Looked at without being followed: its target is what it is.
+                let target =
+                    r.target.as_ref().map(|(t, _)| t).filter(|t| own || look.read_link(path).as_ref() == Some(t));
+                let Some(target) = target else {
+                    return Err(Problem(format!("the symbolic link `{}` changed while it ran", text(path))));
                 };
-                match content.traits {
-                    Traits { asks_time: true, precompiled: true, .. } => f.opaque = Some(path.clone()),
-                    t => f.clocks.extend(t.asks_time.then(|| (path.clone(), t.asks_file_time))),
+                f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
+                if probed || r.times {
+                    f.observations.push(probe());
                 }
-                f.dated.extend(content.traits.dated.then(|| path.clone()));
-                if content.size > 0 && seen.compilers.iter().any(|i| r.readers.contains(i)) {
-                    contents.entry(content.digest).or_default().push(path.clone());
-                }
-                f.observations.push((
-                    Observation::FileContent(path.clone()),
-                    value::content(&content.digest, first.executable()),
-                ));
             }
-            if probed || !r.read || r.times || r.shows_mode {
-                let times = r.times;
-                f.observations
-                    .push((Observation::FileProbe { path: path.clone(), times }, value::probe(&first, times)));
+            Kind::Special => {
+                f.observations.push(probe());
+            }
+            Kind::File => {
+                if r.read {
+                    let content = match r.before {
+                        Some(b) => b,
+                        None if own => {
+                            return Err(Problem(format!("the old content of `{}` is not known", text(path))));
+                        }
+                        None => look.content(path, first)?,
+                    };
+                    match content.traits {
+                        Traits { asks_time: true, precompiled: true, .. } => f.opaque = Some(path.clone()),
+                        t => f.clocks.extend(t.asks_time.then(|| (path.clone(), t.asks_file_time))),
+                    }
+                    f.dated.extend(content.traits.dated.then(|| path.clone()));
+                    if content.size > 0 && seen.compilers.iter().any(|i| r.readers.contains(i)) {
+                        contents.entry(content.digest).or_default().push(path.clone());
+                    }
+                    f.observations.push((
+                        Observation::FileContent(path.clone()),
+                        value::content(&content.digest, first.executable()),
+                    ));
+                }
+                if probed || !r.read || r.times || r.shows_mode {
+                    f.observations.push(probe());
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A listing counts without what the pip made itself, a search only with what it looked for; somebody else's creations
