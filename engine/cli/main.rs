@@ -1,6 +1,7 @@
 //! `xl`: parses the command line and hands over. How anything is done is in the libraries.
 
 mod app;
+mod args;
 mod commands;
 mod ebpf_memo;
 mod exit_code;

@@ -62,7 +62,7 @@ fn is_from_environment(e: &clap::Error) -> bool {
 
 /// The words that say what the command line is about: `xl cache gc`.
 fn subcommand() -> String {
-    let top = crate::app::definition();
+    let top = crate::args::definition();
     let (mut command, mut words) = (&top, vec!["xl"]);
     for w in std::env::args_os().skip(1) {
         let Some(inner) = command.find_subcommand(w) else { break };
@@ -81,7 +81,7 @@ fn hint(e: &clap::Error) -> Option<String> {
     match e.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = context(e, K::InvalidSubcommand).into_iter().next()?;
-            let all = crate::app::definition();
+            let all = crate::args::definition();
             let offered = all.get_subcommands().filter(|c| !c.is_hide_set());
             // clap does not see letters that have changed places, and takes any word with some letters of a command for
             // that command.

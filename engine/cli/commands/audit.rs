@@ -2,7 +2,7 @@
 
 use super::run::{Done, Want};
 use super::{ci, run, settings, summary};
-use crate::app::{AuditArgs, Format, RunOptions, Summary};
+use crate::args::{AuditArgs, Format, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{self, CommandError, say, warning};
 use crate::output::{Document, print};

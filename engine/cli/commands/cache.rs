@@ -1,7 +1,7 @@
 //! `xl cache`: stats, gc, verify, path.
 
 use super::{config, with_cache};
-use crate::app::{CacheArgs, CacheCommand};
+use crate::args::{CacheArgs, CacheCommand};
 use crate::messages::{CommandError, warning};
 use crate::output::print;
 use ::cache::CacheHandle;

@@ -1,7 +1,7 @@
 //! `xl check`, and what `xl run --heal` does before a build and after it: files that are not what their inputs make.
 
 use super::{config, find_program, here, open_cache, with_cache};
-use crate::app::{CheckArgs, RunOptions};
+use crate::args::{CheckArgs, RunOptions};
 use crate::exit_code;
 use crate::messages::{CommandError, say, warning};
 use crate::output::print;

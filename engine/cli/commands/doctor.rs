@@ -1,7 +1,7 @@
 //! `xl doctor`: what works on this machine, found out by doing it, and which setting came from where.
 
 use super::{config, open_cache};
-use crate::app::CommonArgs;
+use crate::args::CommonArgs;
 use crate::messages::CommandError;
 use crate::output::print;
 use crate::self_test::{self, Failure, Proof};

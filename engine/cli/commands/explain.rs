@@ -1,7 +1,7 @@
 //! `xl explain`: why a command ran: all that differs from the nearest earlier run, what that came of, what to do.
 
 use super::{config, here, with_cache};
-use crate::app::{ExplainArgs, WhichBuild};
+use crate::args::{ExplainArgs, WhichBuild};
 use crate::exit_code;
 use crate::messages::{CommandError, say};
 use crate::output::print;

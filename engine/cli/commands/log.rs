@@ -2,7 +2,7 @@
 
 use super::summary::{counted, duration};
 use super::{config, here, with_cache};
-use crate::app::{LogArgs, WhichBuild};
+use crate::args::{LogArgs, WhichBuild};
 use crate::exit_code;
 use crate::messages::{CommandError, say};
 use crate::output::print;

@@ -1,7 +1,7 @@
 //! `xl man` and `xl completions`: the command line as manual pages and as what shells complete, both made from its
 //! definition.
 
-use crate::app::{self, CompletionsArgs, ManArgs};
+use crate::args::{self, CompletionsArgs, ManArgs};
 use crate::exit_code;
 use crate::messages::CommandError;
 use crate::output::print;
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 /// One page to standard output (through man(1) if somebody is looking), or all of them into a directory.
 pub(crate) fn man(a: &ManArgs) -> Result<i32, CommandError> {
-    let mut top = app::definition().disable_help_subcommand(true);
+    let mut top = args::definition().disable_help_subcommand(true);
     if let Some(dir) = &a.dir.as_deref().map(home::expand) {
         let failed = |e: std::io::Error| {
             CommandError::new(exit_code::CACHE, format!("the pages cannot be written to `{}`", dir.display()))
@@ -37,7 +37,7 @@ pub(crate) fn man(a: &ManArgs) -> Result<i32, CommandError> {
 
 /// What a shell reads to complete this command line.
 pub(crate) fn completions(a: &CompletionsArgs) -> Result<i32, CommandError> {
-    let all = app::definition();
+    let all = args::definition();
     let offered = all.get_subcommands().filter(|s| !s.is_hide_set()).cloned();
     let mut xl = clap::Command::new("xl").args(all.get_arguments().cloned()).subcommands(offered);
     let mut script = Vec::new();

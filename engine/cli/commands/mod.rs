@@ -12,7 +12,7 @@ pub(crate) mod run;
 mod summary;
 pub(crate) mod trace;
 
-use crate::app::{Backend, CommonArgs};
+use crate::args::{Backend, CommonArgs};
 use crate::ebpf_memo::EbpfMemo;
 use crate::exit_code;
 use crate::messages::{CommandError, warning};

@@ -1,7 +1,7 @@
 //! `xl run` and `xl exec`.
 
 use super::{SESSION, become_command, launch, open_cache, settings};
-use crate::app::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
+use crate::args::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{ALLOW_PTRACE, CommandError, cache_hint, say, warning, write};
 use crate::output::{Document, Stream};

@@ -3,7 +3,7 @@
 //! Knows the build record only.
 
 use super::ci;
-use crate::app::Summary;
+use crate::args::Summary;
 use crate::messages::{say, warning};
 use crate::shorten::shorten;
 use engine::{BuildRecord, Item, Mode, Outcome};

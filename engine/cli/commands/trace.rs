@@ -1,7 +1,7 @@
 //! `xl trace`: what a command reads, probes, lists and writes.
 
 use super::launch;
-use crate::app::TraceArgs;
+use crate::args::TraceArgs;
 use crate::exit_code;
 use crate::messages::CommandError;
 use crate::output::Document;
