@@ -6,7 +6,7 @@
 pub(crate) const VIOLATIONS: u8 = 1;
 /// The command line cannot be understood.
 pub(crate) const USAGE: u8 = 2;
-/// A finding could not be tried out.
+/// A finding could not be tried out, or a build had nothing to do that could be audited.
 pub(crate) const UNTRIED: u8 = 3;
 /// Bad configuration or build file.
 pub(crate) const CONFIG: u8 = 65;
@@ -26,6 +26,7 @@ pub(crate) const HELP: &str = "\
 Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died of a signal, so does xl (a shell \
 shows 128+n). Otherwise
   1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`, `--recheck` \
-with `--strict`) · 2 usage · 3 `audit --prove` could not try it · 65 bad configuration · 70 internal error · \
+with `--strict`) · 2 usage · 3 `audit --prove` could not try it, or `audit` saw nothing run · 65 bad \
+configuration · 70 internal error · \
 74 the cache, a report or standard output cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

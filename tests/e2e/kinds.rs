@@ -1,7 +1,7 @@
 //! One small project for every kind of violation: the audit finds exactly it, plain commands show that it bites, and
 //! the repaired project has nothing of the kind.
 
-use crate::audit::{audit, found, set};
+use crate::audit::{audit, found, list, set};
 use crate::world::World;
 use std::path::Path;
 
@@ -95,7 +95,7 @@ const FAULTS: &[Fault] = &[
         setup: "printf 'rule r\\n command = $do\\nbuild data: r\\n do = echo 1 > data\\nbuild o: r data\\n do = cat \
             data > o\\n\
                 build two: r || data\\n do = echo 2 > data; touch two\\n' > build.ninja",
-        finds: &["XL004 two data", "XL006 data data", "XL008 o data"],
+        finds: &["XL006 data data", "XL008 o data"],
         bites: "rm -f data o two .ninja*; ninja o; cp o first; rm -f data o two .ninja*; ninja two; ninja o; ! cmp o \
             first",
         repair: "sed -i 's/two: r || data/two: r || o/; s/echo 2 > data; //' build.ninja",
@@ -200,6 +200,92 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
+/// What is harder to see, or to repair, than the plain case of its kind.
+const HARDER: &[Fault] = &[
+    // One recipe for two targets: its commands have the same text, and the first names neither.
+    Fault {
+        code: "XL001",
+        setup: "echo 1 > src; echo 2 > opt; printf 'all: a.c a.h\na.c a.h: src\n\tcat src opt > y\n\tcp y a.c\n\tcp \
+            y a.h\n.PHONY: all\n' > Makefile",
+        build: &["make", "-j1"],
+        finds: &["XL001 a.c opt", "XL004 a.c y"],
+        bites: "touch -d '+1 hour' opt; make -q a.c",
+        repair: "echo '{FIX}' >> Makefile",
+        ..FAULT
+    },
+    // The same, at once.
+    Fault {
+        code: "XL006",
+        setup: "echo 1 > src; printf 'all: a.c a.h\na.c a.h: src\n\tsleep 0.5; cp src a.c; cp src a.h\n.PHONY: \
+            all\n' > Makefile",
+        build: &["make", "-j8"],
+        finds: &["XL006 a.c a.c", "XL006 a.h a.h"],
+        bites: "rm a.c a.h; make -j8 | grep -c cp | grep 2",
+        repair: "{ echo 'all: a.c a.h'; echo '{FIX}'; sed 1,2d Makefile; } > new; mv new Makefile",
+        ..FAULT
+    },
+    Fault {
+        code: "XL006",
+        setup: "printf 'all: a b\na:\n\techo a > shared; sleep 0.5; cp shared a\nb:\n\techo b > shared; sleep 0.5; \
+            cp shared b\n.PHONY: all\n' > Makefile",
+        build: &["make", "-j8"],
+        finds: &["XL004 a shared", "XL004 b shared", "XL006 shared shared"],
+        bites: "cmp a b",
+        // Then they are written one after the other, which is a note.
+        repair: "echo '{FIX}' >> Makefile",
+        ..FAULT
+    },
+    // An earlier make has made it: it is there in time, and a change of it is not noticed.
+    Fault {
+        code: "XL001",
+        setup: "touch in m.c; printf 'all:\n\t$(MAKE) gen.h\n\t$(MAKE) m.o\ngen.h: in\n\tcp in $@\nm.o: m.c\n\tgcc \
+            -c m.c -include gen.h\n.PHONY: all\n' > Makefile",
+        build: &["make", "-j8"],
+        finds: &["XL001 m.o gen.h"],
+        bites: "touch -d '+1 hour' gen.h; make -q m.o",
+        repair: "echo '{FIX}' >> Makefile",
+        ..FAULT
+    },
+    Fault {
+        code: "XL001",
+        setup: "mkdir g m; touch g/in; echo '#include \"../g/g.h\"' > m/m.c
+                printf 'all:; $(MAKE) -C g && $(MAKE) -C m\n.PHONY: all\n' > Makefile
+                printf 'g.h: in\n\tcp in g.h\n' > g/Makefile; printf 'm.o: m.c\n\tgcc -c m.c\n' > m/Makefile",
+        build: &["make", "-j8"],
+        finds: &["XL001 m/m.o g/g.h"],
+        bites: "touch -d '+1 hour' g/g.h; make -q -C m",
+        repair: "echo '{FIX}' >> m/Makefile",
+        ..FAULT
+    },
+    // The compiler has said it, and nobody listens.
+    Fault {
+        code: "XL001",
+        setup: "echo '#include \"a.h\"' > m.c; touch a.h; printf 'm.o: m.c\n\tgcc -MD -c m.c\n' > Makefile",
+        build: &["make"],
+        finds: &["XL001 m.o a.h"],
+        bites: "touch -d '+1 hour' a.h; make -q",
+        repair: "echo '{FIX}' | grep -e '-include m.d' >> Makefile",
+        ..FAULT
+    },
+    // Nobody has a rule for what is read: `m.o: gen.h` would break a fresh build.
+    Fault {
+        code: "XL002",
+        setup: "touch in m.c; printf 'all: gen.c m.o\ngen.c: in\n\tcp in gen.c; cp in gen.h\nm.o: m.c\n\tgcc -c m.c \
+            -include gen.h\n.PHONY: all\n' > Makefile",
+        build: &["make", "-j1"],
+        finds: &["XL002 m.o gen.h", "XL004 gen.c gen.h"],
+        bites: "rm m.o gen.h; ! make m.o",
+        repair: "echo '{FIX}' >> Makefile; make -j8 && rm gen.c gen.h m.o",
+        ..FAULT
+    },
+];
+
+/// The repair that the report prints for the first violation of this kind.
+fn printed(report: &serde_json::Value, code: &str) -> String {
+    let fix = list(&report["violations"]).iter().find(|v| crate::audit::text(v, "code") == code).map(|v| &v["fix"]);
+    fix.map(|f| crate::audit::text(f, "text").to_owned()).unwrap_or_default()
+}
+
 fn try_one(f: &Fault, out: &Path, port: u16) {
     let text = |s: &str| s.replace("{OUT}", out.to_str().expect("utf-8")).replace("{PORT}", &port.to_string());
     let mut w = World::new();
@@ -229,6 +315,7 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
     );
     let (ok, said) = shell(f.after);
     assert!(ok, "{said}");
+    let repair = f.repair.replace("{FIX}", &printed(&report, f.code));
 
     w.wipe();
     let (ok, said) = shell(f.setup);
@@ -239,15 +326,18 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
     assert!(ok, "it does not bite: {said}");
 
     w.wipe();
-    let (ok, said) = shell(&format!("{}\n{}", f.setup, f.repair));
+    let (ok, said) = shell(&format!("{}\n{repair}", f.setup));
     assert!(ok, "{said}");
     let (_, mut report) = audit(&w, &[], f.build);
     if let Some((between, option)) = f.again {
         shell(between);
         report = audit(&w, &[option], f.build).1;
     }
-    let left: Vec<String> = found(&report, &all).into_iter().filter(|v| v.starts_with(f.code)).collect();
-    assert!(left.is_empty(), "{}: repaired, and still: {left:?} {report:#}", f.code);
+    // One after the other, two may write.
+    let counts = if f.code == "XL006" && repair != f.repair { &all[..2] } else { &all };
+    let left: Vec<String> = found(&report, counts).into_iter().filter(|v| v.starts_with(f.code)).collect();
+    assert!(left.is_empty(), "{}: repaired by `{repair}`, and still: {left:?} {report:#}", f.code);
+    assert_eq!(report["exit_code"], 0, "{}: repaired by `{repair}`, it does not build: {report:#}", f.code);
 }
 
 #[test]
@@ -260,4 +350,57 @@ fn each_is_found_and_bites_and_can_be_repaired() {
     let codes: Vec<&str> = FAULTS.iter().map(|f| f.code).collect();
     assert_eq!(codes, audit::kinds::KINDS.iter().map(|k| k.code).collect::<Vec<_>>(), "a kind without a project");
     std::fs::remove_dir_all(&out).expect("what is outside goes");
+}
+
+#[test]
+fn harder_cases_are_found_and_bite_and_the_printed_repair_helps() {
+    HARDER.iter().for_each(|f| try_one(f, Path::new("/nowhere"), 0));
+}
+
+/// A second build, in which something was touched: what is accused, and of how much it is said that it was not
+/// compared.
+fn again(setup: &str, touched: &str, finds: &[&str], gaps: usize) {
+    let w = World::new();
+    let out = w.sh(&format!("{setup}\nmake -j1; {touched}"));
+    assert!(out.status.success(), "{setup}: {}", String::from_utf8_lossy(&out.stderr));
+    let (_, report) = audit(&w, &[], &["make", "-j1"]);
+    assert_eq!(found(&report, &["error", "warning", "note"]), set(finds), "{setup}: {report:#}");
+    assert_eq!(list(&report["gaps"]).len(), gaps, "{setup}: {report:#}");
+    assert_ne!(report["pips"], 0, "{setup}: nothing was run");
+}
+
+#[test]
+fn what_looks_like_a_fault_and_is_none() {
+    // A copy that is left alone because it is right; and one that is a source itself.
+    let copy = "mkdir include src; echo 1 > src/a.h; printf 'stamp: src/a.h\\n\\tcmake -E copy_if_different src/a.h \
+                include/a.h\\n\\ttouch stamp\\n' > Makefile";
+    again(copy, "touch -d '+1 hour' src/a.h", &[], 0);
+    // A result among the sources, remade because of times, and because of content.
+    let git = "git init -q .; git add .; git -c user.name=x -c user.email=x@x commit -qm x";
+    let kept = format!(
+        "echo 1 > p.y; cp p.y p.c; printf 'all: p.c\\np.c: p.y\\n\\tcp p.y p.c\\n.PHONY: all\\n' > Makefile; {git}"
+    );
+    again(&kept, "touch -d '+1 hour' p.y", &[], 0);
+    again(&kept, "echo 2 > p.y; touch -d '+1 hour' p.y", &["XL007 p.c p.c"], 0);
+    // A makefile that counts as what is in it; a list that the linker may be given; a file that is nothing of the kind.
+    let idle = "touch in m.map idle; printf 'o: in Makefile m.map idle\\n\\tcp in o\\n' > Makefile";
+    again(idle, "rm o", &["XL012 o idle"], 0);
+    // Written by two rules that both declare it, one after the other.
+    let declared = "touch in; printf 'all: b\\na: in\\n\\tcp in a\\nb: a\\n\\tcp in b; cp in a\\n.PHONY: all\\n' > \
+                    Makefile";
+    again(declared, "rm a b", &["XL006 a a", "XL012 b a"], 0);
+    // What cannot be told apart is said not to be compared.
+    let same = "printf 'all: a b\\na:\\n\\techo 1 >> log\\n\\techo a > a\\nb:\\n\\techo 1 >> log\\n\\techo b > b\\n' > \
+                Makefile";
+    again(same, "rm a b", &[], 1);
+}
+
+#[test]
+fn a_build_with_nothing_to_do_is_no_audit() {
+    let w = World::new();
+    w.sh("touch in; printf 'o: in\\n\\tcp in o\\n' > Makefile");
+    assert_eq!(audit(&w, &[], &["make"]).0, 0);
+    let out = w.xl(&["audit", "--", "make"]).output().expect("xl");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(3) && said.contains("nothing to do"), "{:?} {said}", out.status);
 }

@@ -195,6 +195,7 @@ fn a_generated_makefile_is_repaired_where_it_was_written() {
     for f in ["src/Makefile.am", "build/src/Makefile"] {
         w.write(f, &(w.read(f) + "out.txt: $(top_srcdir)/all.txt\nout.txt: $(srcdir)/list.txt\n"));
     }
+    w.sh("rm build/src/out.txt");
     let (code, report) = audit(&w, &[], &["make", "-C", "build/src"]);
     assert_eq!((code, found(&report, &["error", "warning"])), (0, set(&[])), "{report:#}");
 }

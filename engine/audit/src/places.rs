@@ -2,7 +2,7 @@
 //!
 //! Git is asked once which files it tracks, and only when somebody wants to know.
 
-use crate::paths::{absolute, below};
+use crate::paths::{absolute, below, os_path, parent};
 use cache::PathBytes;
 use rustc_hash::FxHashSet;
 use std::ffi::OsStr;
@@ -55,6 +55,14 @@ impl Surroundings {
         Some(format!("git does not say which files are sources ({why}): a source is what build files take for one"))
     }
 
+    /// Has this file, which git tracks, the content that git knows?
+    pub(crate) fn is_as_committed(&self, path: &[u8]) -> bool {
+        let mut git = std::process::Command::new("git");
+        git.args(["--no-optional-locks", "-C"]).arg(os_path(parent(path)));
+        git.args(["diff", "--quiet", "--no-ext-diff", "--"]).arg(os_path(path));
+        git.output().is_ok_and(|out| out.status.success())
+    }
+
     /// The files that git tracks below `root`, as [`tracked`] says it.
     pub(crate) fn tracked(&self, root: &Path) -> Result<Option<&FxHashSet<PathBytes>>, &str> {
         self.tracked.get_or_init(|| tracked(root)).as_ref().map(Option::as_ref).map_err(String::as_str)
@@ -78,7 +86,7 @@ impl Places<'_> {
             Where::Git
         } else if below(path, self.root.as_os_str().as_bytes()) || grounds.iter().any(|g| below(path, g)) {
             Where::Inside
-        } else if SCRATCH.iter().any(|d| below(path, d.as_bytes()))
+        } else if is_scratch(path)
             || self.around.scratch().iter().any(|d| below(path, d))
             || below(path, self.cache_dir.as_os_str().as_bytes())
         {
@@ -89,6 +97,11 @@ impl Places<'_> {
             Where::Outside
         }
     }
+}
+
+/// May anybody leave something behind there, whatever is configured?
+pub(crate) fn is_scratch(path: &[u8]) -> bool {
+    SCRATCH.iter().any(|d| below(path, d.as_bytes()))
 }
 
 /// Is it one of the machine's own files?

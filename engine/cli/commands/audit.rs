@@ -45,7 +45,15 @@ pub(crate) fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
     let looked = f.gaps.is_empty() && (f.compared > 0 || report.pips == 0);
     write(&mut out, &report, a)?;
     let found = report.failures() > 0 || a.options.strict && !looked;
-    Ok(if exited == Exited::Code(0) && found { Exited::Code(exit_code::VIOLATIONS.into()) } else { exited })
+    let idle = report.pips == 0 && report.exit_code == 0 && f.violations.is_empty() && f.gaps.is_empty();
+    if idle {
+        warning("the build had nothing to do, so nothing was compared; audit it in a tree without its outputs");
+    }
+    Ok(match exited {
+        Exited::Code(0) if found => Exited::Code(exit_code::VIOLATIONS.into()),
+        Exited::Code(0) if idle => Exited::Code(exit_code::UNTRIED.into()),
+        other => other,
+    })
 }
 
 /// Runs the command, and compares.

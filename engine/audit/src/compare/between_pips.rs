@@ -13,7 +13,7 @@ use crate::finding::Fix;
 use crate::kinds::{Kind, Severity};
 use crate::paths::os_path;
 use cache::PathBytes;
-use engine::seen::{How, Use};
+use engine::seen::{How, Made, Use};
 
 /// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
 const MACHINERY: &[&str] = &[
@@ -33,6 +33,7 @@ const MACHINERY: &[&str] = &[
     "configure",
     "move-if-change",
     "shtool",
+    "cmake_clean_target.cmake",
 ];
 
 impl Checker<'_> {
@@ -70,7 +71,7 @@ impl Checker<'_> {
         let (target, file) = (self.target(step), self.shown(path));
         let message = format!("`{target}` reads `{file}`, which nothing declares");
         let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), path, message);
-        v.fix = suggest::input(self.declared, step, path, self.places.root);
+        v.fix = suggest::input(self.declared, step, self.made_by(pip), (path, None), self.places.root);
         v.reproduce = suggest::stale(self.seen, self.declared, step, path);
         let exists = |i: &&PathBytes| std::fs::metadata(os_path(i)).is_ok_and(|m| m.is_file());
         v.control = s.inputs.iter().find(exists).map(|i| self.shown(i));
@@ -123,6 +124,9 @@ impl Checker<'_> {
         }
         v.target = self.shown(path);
         v.other = Some(self.pip(first));
+        if let (false, false, Some(a), Some(b)) = (ordered, members, self.innermost(first), self.innermost(second)) {
+            v.fix = suggest::writers(self.declared, a, b, self.places.root);
+        }
         self.out.push(v);
     }
 
@@ -135,6 +139,7 @@ impl Checker<'_> {
         noticed: Option<(StepId, Vec<Asked>)>,
         a: &Answers,
     ) {
+        let makers: Vec<&Maker> = makers.iter().filter(|m| !m.beside || m.is_before(a)).collect();
         let before = makers.iter().find(|m| m.is_before(a)).map(|m| m.pip);
         let unordered = makers.iter().find(|m| !m.is_before(a) && !a.ordered(m.after)).map(|m| m.pip);
         let (target, file) = (self.name(pip), self.shown(&used.path));
@@ -175,11 +180,18 @@ impl Checker<'_> {
                 let message = format!("`{target}` reads `{file}`, which is made first, but is no input of it");
                 let mut v = self.violation(Kind::UndeclaredInput, pip, Some(step), &used.path, message);
                 v.other = Some(self.pip(other));
-                v.fix = suggest::input(self.declared, step, &used.path, self.places.root);
+                let path = (&used.path, self.innermost(other));
+                v.fix = suggest::input(self.declared, step, self.made_by(pip), path, self.places.root);
                 v.reproduce = suggest::stale(self.seen, self.declared, step, &used.path);
                 self.accuse(v, &[(pip, used)]);
             }
         }
+    }
+
+    /// What a pip has made, and where it worked.
+    fn made_by(&self, pip: usize) -> (&[Made], &[u8]) {
+        let p = &self.seen.pips[pip];
+        (&p.made, &self.seen.launches[p.launch].cwd)
     }
 
     fn edge(&self, pip: usize, maker: usize, path: &PathBytes) -> Option<Fix> {

@@ -8,6 +8,7 @@ use crate::declared::{Declarations, StepId};
 use crate::finding::{PipRef, Proof, Violation};
 use crate::kinds::Kind;
 use crate::observer::Observed;
+use crate::paths::{below, os_path};
 use crate::places::{Places, Surroundings, Where};
 use crate::policy::Policy;
 use crate::workspace::Workspace;
@@ -58,6 +59,30 @@ impl<'a> Checker<'a> {
         steps.chain(pips).chain(shared).collect()
     }
 
+    /// Is this file, which a pip has read, the copy that it makes of another one, and left alone because it was right
+    /// (`cmake -E copy_if_different`, `install -C`)? What git tracks is nobody's copy. The original is what the step
+    /// names, or what is not where the build tool works.
+    pub(super) fn is_copy(&self, pip: usize, step: StepId, path: &PathBytes) -> bool {
+        let name = worker::tools::base_name(path);
+        let (dir, inputs) = (&self.declared.drivers[step.driver].dir, &self.declared.step(step).inputs);
+        let original = |u: &&Use| {
+            u.how == How::Read
+                && u.path != *path
+                && worker::tools::base_name(&u.path) == name
+                && (inputs.contains(&u.path) || below(path, dir) && !below(&u.path, dir))
+        };
+        let mut originals = self.seen.pips[pip].uses.iter().filter(original).peekable();
+        if inputs.contains(path) || originals.peek().is_none() {
+            return false;
+        }
+        let tracked = self.places.around.tracked(self.places.root);
+        if tracked.is_ok_and(|t| t.is_some_and(|t| t.contains(path))) {
+            return false;
+        }
+        let bytes = |p: &PathBytes| std::fs::read(os_path(p)).ok();
+        bytes(path).is_some_and(|own| originals.any(|u| bytes(&u.path).as_ref() == Some(&own)))
+    }
+
     /// Is it a file of this project, as far as one can tell?
     pub(super) fn inside(&self, path: &[u8]) -> bool {
         self.whereabouts(path) == Where::Inside
@@ -70,6 +95,12 @@ impl<'a> Checker<'a> {
     /// Is one of them part of the other's step?
     pub(super) fn share_a_step(&self, a: usize, b: usize) -> bool {
         a == b || self.declared.steps[a].iter().any(|s| self.declared.steps[b].contains(s))
+    }
+
+    /// Is one of them part of the other's own step? Two makes of one recipe are not.
+    pub(super) fn one_step(&self, a: usize, b: usize) -> bool {
+        let within = |a: usize, b: usize| self.innermost(a).is_some_and(|s| self.declared.steps[b].contains(&s));
+        a == b || within(a, b) || within(b, a)
     }
 
     pub(super) fn innermost(&self, pip: usize) -> Option<StepId> {

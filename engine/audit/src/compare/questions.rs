@@ -31,6 +31,9 @@ pub(super) struct Maker {
     pub(super) pip: usize,
     before: Vec<Asked>,
     pub(super) after: Asked,
+    /// Another build tool that one step of a third one launched, as it did that of the pip: only that it is before says
+    /// something, for what else the step does is its own business.
+    pub(super) beside: bool,
 }
 
 impl Maker {
@@ -95,7 +98,7 @@ impl<'c, 'a> Questions<'c, 'a> {
         let all = c.makers.get(path).map(Vec::as_slice).unwrap_or_default();
         let Some(step) = c.innermost(pip) else { return Vec::new() };
         let comparable = |q: usize| c.innermost(q).is_some_and(|other| c.declared.comparable(step, other));
-        all.iter().copied().filter(|q| !c.share_a_step(pip, *q) && comparable(*q)).collect()
+        all.iter().copied().filter(|q| !c.one_step(pip, *q) && comparable(*q)).collect()
     }
 
     /// Is `a` made before `b`, and the other way round?
@@ -114,7 +117,7 @@ impl<'c, 'a> Questions<'c, 'a> {
         }
         let c = self.checker;
         let step = c.innermost(pip)?;
-        let mine = c.makers.get(&used.path).is_some_and(|all| all.iter().any(|q| c.share_a_step(pip, *q)));
+        let mine = c.makers.get(&used.path).is_some_and(|all| all.iter().any(|q| c.one_step(pip, *q)));
         let known = c.declared.step(step);
         if mine || known.outputs.contains(&used.path) || known.byproducts.contains(&used.path) {
             return None;
@@ -149,6 +152,9 @@ impl<'c, 'a> Questions<'c, 'a> {
         if c.seen.pips[pip].made.iter().all(|m| m.is_dir) {
             return None;
         }
+        if c.is_copy(pip, step, &path) {
+            return None;
+        }
         let levels = c.declared.steps[pip].iter();
         let levels = levels.filter(|s| !(c.declared.always(**s) || **s == step && named.contains(&path)));
         let levels: Vec<_> = levels.map(|s| (*s, self.graph.ask_change(*s, &path))).collect();
@@ -166,7 +172,8 @@ impl<'c, 'a> Questions<'c, 'a> {
         let commands = &c.declared.step(by).commands;
         let same = named.filter(|s| *s != by && c.declared.step(*s).commands == *commands);
         let before = [by].into_iter().chain(same).map(|s| self.graph.ask_order(step, s)).collect();
-        Some(Maker { pip: other, before, after: self.graph.ask_order(by, step) })
+        let beside = c.share_a_step(pip, other);
+        Some(Maker { pip: other, before, after: self.graph.ask_order(by, step), beside })
     }
 
     fn listed(&mut self, pip: usize, used: &'a Use) -> Option<Case<'a>> {
@@ -190,7 +197,10 @@ impl<'c, 'a> Questions<'c, 'a> {
             for (n, second) in pips.iter().enumerate() {
                 // One accusation per later writer is enough.
                 let Some(first) = pips[..n].iter().copied().find(|f| !c.share_a_step(*f, *second)) else { continue };
-                let same = digest(first).is_some() && digest(first) == digest(*second);
+                // Of two at once, each has seen at its end what the last writer had left by then.
+                let [x, y] = [first, *second].map(|i| &c.seen.pips[i]);
+                let at_once = !x.hit && !y.hit && x.end_ms > y.start_ms && y.end_ms > x.start_ms;
+                let same = !at_once && digest(first).is_some() && digest(first) == digest(*second);
                 if let Some(orders) = self.ask_both(first, *second) {
                     cases.push(Case::Written { path: path.clone(), first, second: *second, same, orders });
                 }

@@ -3,12 +3,13 @@
 
 use crate::declared::{Declarations, Driver, StepId};
 use crate::finding::Fix;
-use crate::frontend::{Step, Tool};
+use crate::frontend::{Step, Tool, absolute, depfile};
 use crate::observer::Observed;
 use crate::paths::{below, os_path, parent};
 use cache::PathBytes;
 use cache::shown as text;
 use engine::redact::redact;
+use engine::seen::Made;
 use std::path::Path;
 
 /// Who wrote the build file.
@@ -88,7 +89,9 @@ fn named(d: &Driver, path: &[u8], root: &Path) -> String {
     }
     let mut up = Vec::new();
     let mut dir = &d.dir[..];
-    while below(dir, root.as_os_str().as_encoded_bytes()) {
+    let inside = below(dir, root.as_os_str().as_encoded_bytes());
+    // Outside the workspace (a build beside the sources) they have at least a directory in common.
+    while if inside { below(dir, root.as_os_str().as_encoded_bytes()) } else { dir.len() > 1 } {
         if below(path, dir) {
             up.extend(relative(path, dir));
             return escaped(&up, tool);
@@ -97,6 +100,58 @@ fn named(d: &Driver, path: &[u8], root: &Path) -> String {
         dir = parent(dir);
     }
     escaped(path, tool)
+}
+
+/// What a step can name to have this file: it, if it is a source or its build tool can make it, else what is declared
+/// of the step that makes it. `None`: no such name; a fresh build would end with *No rule to make target*.
+fn nameable(all: &Declarations, step: StepId, maker: Option<StepId>, path: &PathBytes) -> Option<PathBytes> {
+    let Some(maker) = maker else { return Some(path.clone()) };
+    let d = &all.drivers[step.driver];
+    if d.by_output.contains_key(path) || all.in_turn.contains(&(step.driver, maker.driver)) {
+        return Some(path.clone());
+    }
+    let first =
+        all.step(maker).outputs.first().filter(|o| maker.driver == step.driver && maker != step && **o != *path)?;
+    Some(first.clone())
+}
+
+/// The dependency file that a command has made, which names the input and which nobody reads.
+fn unread_depfile<'a>(d: &Driver, made: &'a [Made], cwd: &[u8], path: &PathBytes) -> Option<&'a PathBytes> {
+    let tells = |f: &PathBytes| {
+        let rules = depfile::parse(&std::fs::read(os_path(f)).unwrap_or_default());
+        rules.iter().any(|(_, inputs)| inputs.iter().any(|i| absolute(cwd, i) == *path))
+    };
+    let mut all = made.iter().filter(|m| !m.deleted && m.path.ends_with(b".d")).map(|m| &m.path);
+    all.find(|f| !d.declared.files.contains(f) && tells(f))
+}
+
+/// One recipe that is run for each of several targets: that it makes them all at once.
+fn grouped(all: &Declarations, a: StepId, b: StepId, root: &Path) -> Option<Fix> {
+    let d = &all.drivers[a.driver];
+    let (first, second) = (all.step(a), all.step(b));
+    let alike = a.driver == b.driver && first.place == second.place && first.place.line > 0;
+    if !alike || d.declared.tool != Tool::Make || first.commands != second.commands || first.inputs != second.inputs {
+        return None;
+    }
+    let mut family: Vec<usize> = d.family(a.step).filter(|s| d.declared.steps[*s].place == first.place).collect();
+    family.sort_by_key(|s| (d.declared.steps[*s].turn, *s));
+    let names =
+        |list: &mut dyn Iterator<Item = &PathBytes>| list.map(|p| named(d, p, root)).collect::<Vec<_>>().join(" ");
+    let targets = names(&mut family.iter().filter_map(|s| d.declared.steps[*s].outputs.first()));
+    let inputs = names(&mut first.inputs.iter());
+    Some(Fix { place: place(d, first, root), text: format!("{targets} &: {inputs}") })
+}
+
+/// Keeps two writers of a file from writing it at once.
+pub(crate) fn writers(all: &Declarations, first: StepId, second: StepId, root: &Path) -> Option<Fix> {
+    let d = &all.drivers[first.driver];
+    if first.driver != second.driver || author(d) != Author::Person {
+        return None;
+    }
+    grouped(all, first, second, root).or_else(|| {
+        let (then, before) = (all.step(second), all.step(first).outputs.first()?);
+        Some(Fix { place: place(d, then, root), text: line(d, then, before, true, root) })
+    })
 }
 
 /// `target: file`, or what comes to the same.
@@ -113,9 +168,23 @@ fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> Str
     }
 }
 
-/// Makes `path` an input of a step.
-pub(crate) fn input(all: &Declarations, step: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
+/// Makes `path` an input of a step, whose command in `cwd` has made these; `maker` makes the path.
+pub(crate) fn input(
+    all: &Declarations,
+    step: StepId,
+    (made, cwd): (&[Made], &[u8]),
+    (path, maker): (&PathBytes, Option<StepId>),
+    root: &Path,
+) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
+    if author(d) == Author::Person
+        && d.declared.tool == Tool::Make
+        && let Some(unread) = unread_depfile(d, made, cwd, path)
+    {
+        let text = format!("-include {}", escaped(&relative(unread, &d.dir), Tool::Make));
+        return Some(Fix { place: from_root(&s.place.file, root), text });
+    }
+    let path = &nameable(all, step, maker, path)?;
     let file = from_root(path, root);
     let edit = match author(d) {
         Author::Cmake if is_object(s) => {
@@ -154,6 +223,7 @@ pub(crate) fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathB
         let first = all.step(first).outputs.first()?;
         return Some(Fix { place: place(d, s, root), text: line(d, s, first, false, root) });
     }
+    let path = &nameable(all, step, Some(maker), path)?;
     let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
         (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
         (Author::Cmake, Some(a), _) => {

@@ -200,3 +200,35 @@ fn scripts_of_the_build_system_are_only_noted() {
     let all = found(&[pip("a.lo: a.c", "a.c libtool > a.lo")], |_| {});
     assert_eq!((shown(&all), all[0].severity), (vec!["XL001 a.lo libtool".to_owned()], Severity::Note));
 }
+
+/// Of two that write at once nobody knows what each wrote: the last writer has written over it.
+#[test]
+fn two_writers_of_the_same_content() {
+    let pips = [pip("a: in", "in > a log"), pip("b: in", "in > b log")];
+    let severity = |contents: [&[u8]; 2], at_once: bool| {
+        let all = found(&pips, |seen| {
+            for (p, content) in seen.pips.iter_mut().zip(contents) {
+                p.made.iter_mut().for_each(|m| m.digest = Some(cache::Digest::of(content)));
+            }
+            if at_once {
+                seen.pips[0].end_ms = 1.2;
+            }
+        });
+        all.iter().find(|v| v.code == crate::kinds::Kind::DoubleWrite).map(|v| v.severity)
+    };
+    assert_eq!(severity([b"1", b"1"], false), Some(Severity::Warning));
+    assert_eq!(severity([b"1", b"2"], false), Some(Severity::Error));
+    assert_eq!(severity([b"1", b"1"], true), Some(Severity::Error));
+}
+
+/// Nobody has a rule for `gen.h`: a fix that names it would break a fresh build.
+#[test]
+fn a_fix_names_what_can_be_made() {
+    let fix = |maker: &'static str| {
+        let all = found(&[pip(maker, "in > gen.c gen.h"), pip("a.o: a.c", "a.c gen.h > a.o")], |_| {});
+        let edge = all.iter().find(|v| v.code == crate::kinds::Kind::MissingEdge);
+        edge.and_then(|v| v.fix.as_ref()).map(|f| f.text.clone())
+    };
+    assert_eq!(fix("gen.c gen.h: in").as_deref(), Some("build a.o: … | gen.h"));
+    assert_eq!(fix("gen.c: in").as_deref(), Some("build a.o: … | gen.c"));
+}

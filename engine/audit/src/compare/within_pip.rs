@@ -30,6 +30,12 @@ fn names<'a>(program: &'a [u8], executed: &'a [u8]) -> Vec<&'a [u8]> {
     out
 }
 
+/// Is it a linker script, or a list of symbols? Build files name these although not every linker is given them.
+fn for_linker(path: &[u8]) -> bool {
+    const ENDINGS: &[&[u8]] = &[b".ld", b".lds", b".map", b".sym", b".syms", b".ver", b".vers", b".exp", b".def"];
+    ENDINGS.iter().any(|e| path.ends_with(e))
+}
+
 /// From this many unused inputs on, a step gets one note about all of them.
 const WHOLESALE: usize = 20;
 
@@ -53,7 +59,7 @@ impl Checker<'_> {
                 .filter(|m| {
                     !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d")
                 })
-                .filter(|m| os_path(&m.path).symlink_metadata().is_ok())
+                .filter(|m| !self.is_target(s, &m.path) && os_path(&m.path).symlink_metadata().is_ok())
                 .collect();
             for m in undeclared {
                 let message =
@@ -72,6 +78,15 @@ impl Checker<'_> {
             self.missing_outputs(s, step, pips[0]);
             self.unused(s, step, &pips);
         }
+    }
+
+    /// Does the build tool of this step know how to make it, by whatever step?
+    fn is_target(&self, s: StepId, path: &PathBytes) -> bool {
+        let d = &self.declared.drivers[s.driver];
+        d.by_output.get(path).into_iter().flatten().any(|step| {
+            let step = &d.declared.steps[*step];
+            !step.phony && !step.commands.is_empty()
+        })
     }
 
     pub(super) fn missing_outputs(&mut self, s: StepId, step: &Step, pip: usize) {
@@ -97,9 +112,12 @@ impl Checker<'_> {
         // A link stands for the file behind it, which is an input too.
         let is_file = |i: &&PathBytes| std::fs::symlink_metadata(os_path(i)).is_ok_and(|m| m.is_file());
         let discovered: Vec<&PathBytes> = self.declared.discovered(s).collect();
+        // A makefile among the inputs means that the commands in it count.
+        let files = &self.declared.drivers[s.driver].declared.files;
         for (list, kind) in [(step.inputs.iter().collect(), Kind::UnusedInput), (discovered, Kind::StaleDepfile)] {
             let idle: Vec<&PathBytes> =
                 list.into_iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
+            let idle: Vec<_> = idle.into_iter().filter(|i| !files.contains(i) && !for_linker(i)).collect();
             // Whoever names everything that there is means it.
             let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
             for i in &idle[..shown] {
@@ -137,7 +155,8 @@ impl Checker<'_> {
         for (path, pip) in written {
             let declared = || self.declared.drivers.iter().any(|d| d.by_output.contains_key(&path));
             let changed = match tracked {
-                Some(t) => t.contains(&path),
+                // A result that is kept among the sources, and came out as it was.
+                Some(t) => t.contains(&path) && !(declared() && self.places.around.is_as_committed(&path)),
                 // Without git: a build file takes it for a source, and the step that writes it found it there.
                 None => {
                     let found = |u: &Use| u.path == path && matches!(u.how, How::Read | How::Probed);

@@ -3,13 +3,17 @@
 //! What a script launches belongs to the step that launched the script. A pip that is no step (a `$(shell …)` of a
 //! makefile, a command of a manifest that has changed since) is compared with nothing.
 
+use super::alike::tell_apart;
 use super::driver::{Driver, RealNames, answers};
 use super::launches::{again, ancestors, asks, is_make, is_ninja};
 use crate::frontend::{Step, Tool, depfile};
 use crate::observer::Observed;
-use crate::paths::{absolute, os_path};
+use crate::paths::{absolute, below, os_path};
+use crate::places::is_scratch;
 use cache::PathBytes;
+use engine::seen::Made;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -45,9 +49,14 @@ fn is_depfile(path: &[u8]) -> bool {
     [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
 }
 
-/// Which build tools a script has run one after the other. A script declares nothing; that one began when the other had
-/// ended is all that there is to see of its order.
-fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, usize>) -> Vec<(usize, usize)> {
+/// Which build tools a script, or the lines of one recipe, have run one after the other. A script declares nothing;
+/// that one began when the other had ended is all that there is to see of its order.
+fn in_turn(
+    seen: &Observed,
+    drivers: &[Arc<Driver>],
+    number: &FxHashMap<usize, usize>,
+    steps_around: &[Vec<StepId>],
+) -> Vec<(usize, usize)> {
     // The scripts around each driver, up to the next build tool.
     let scripts = |mut at: usize| {
         let mut out = FxHashSet::default();
@@ -71,8 +80,12 @@ fn in_turn(seen: &Observed, drivers: &[Arc<Driver>], number: &FxHashMap<usize, u
     let mut out = Vec::new();
     for later in 0..drivers.len() {
         let begins = seen.launches[drivers[later].launch].start_ms;
+        // Of one recipe is only known to be what has one step: the same commands for several targets run at once.
+        let one = |e: usize| steps_around[e].len() == 1 && steps_around[e] == steps_around[later];
         out.extend(
-            (0..later).filter(|e| ends[*e] <= begins && !around[later].is_disjoint(&around[*e])).map(|e| (later, e)),
+            (0..later)
+                .filter(|e| ends[*e] <= begins && (one(*e) || !around[later].is_disjoint(&around[*e])))
+                .map(|e| (later, e)),
         );
     }
     out
@@ -116,15 +129,16 @@ impl Declarations {
         d.around = d.drivers.iter().map(|r| d.launching(seen, r.launch, &number)).collect();
         let below = |r: &Driver| ancestors(seen, r.launch).iter().any(|l| *l != r.launch && number.contains_key(l));
         d.adrift = d.drivers.iter().zip(&d.around).map(|(r, around)| around.is_empty() && below(r)).collect();
+        let told = tell_apart(seen, &d.drivers, &number);
         d.steps = seen
             .pips
             .iter()
             .map(|p| {
                 let made: Vec<PathBytes> = p.made.iter().filter(|m| !m.deleted).map(|m| m.path.clone()).collect();
-                d.enclosing(seen, p.launch, &number, &made)
+                d.enclosing(seen, p.launch, (&number, &told), &made)
             })
             .collect();
-        d.in_turn = in_turn(seen, &d.drivers, &number);
+        d.in_turn = in_turn(seen, &d.drivers, &number, &d.around);
         d.collected(seen, any_depfile);
         d.unmatched(seen, &number);
         d
@@ -140,6 +154,7 @@ impl Declarations {
                 *known += usize::from(!steps.is_empty());
             }
         }
+        self.indistinct(seen, number);
         let mut lost: Vec<_> = counts.into_iter().filter(|(_, (_, known))| *known == 0).collect();
         lost.sort_unstable();
         let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
@@ -152,6 +167,31 @@ impl Declarations {
             }
             let command = &seen.launches[self.drivers[driver].launch].shown;
             self.gaps.push(format!("none of the {all} commands of `{command}` is in its build files now"));
+        }
+    }
+
+    /// Commands whose text is that of several steps, of none of which they wrote the output, and which left a file
+    /// behind all the same.
+    fn indistinct(&mut self, seen: &Observed, number: &FxHashMap<usize, usize>) {
+        let left = |m: &Made, dir: &[u8]| {
+            let own = below(&m.path, dir) || !is_scratch(&m.path);
+            own && !m.is_dir && !m.deleted && os_path(&m.path).symlink_metadata().is_ok()
+        };
+        let mut found: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (p, _) in seen.pips.iter().zip(&self.steps).filter(|(p, steps)| steps.is_empty() && p.exit_code == 0) {
+            let Some(parent) = seen.launches[p.launch].parent else { continue };
+            let Some(driver) = number.get(&parent).copied() else { continue };
+            let several = self.drivers[driver].candidates(&seen.launches[p.launch], &seen.launches[parent]).len() > 1;
+            if several && p.made.iter().any(|m| left(m, &self.drivers[driver].dir)) {
+                found.entry(driver).or_insert((p.launch, 0)).1 += 1;
+            }
+        }
+        for (driver, (first, n)) in found {
+            let [tool, first] = [self.drivers[driver].launch, first].map(|l| &seen.launches[l].shown);
+            let what = if n == 1 { "command" } else { "commands" };
+            self.gaps.push(format!(
+                "{n} {what} of `{tool}`: several targets have the same text, and none of them was written (`{first}`)"
+            ));
         }
     }
 
@@ -201,7 +241,7 @@ impl Declarations {
         &self,
         seen: &Observed,
         launch: usize,
-        number: &FxHashMap<usize, usize>,
+        (number, told): (&FxHashMap<usize, usize>, &FxHashMap<usize, usize>),
         made: &[PathBytes],
     ) -> Vec<StepId> {
         let mut out: Vec<StepId> = Vec::new();
@@ -210,7 +250,8 @@ impl Declarations {
             if let Some(driver) = number.get(&parent).copied() {
                 let tool = &seen.launches[parent];
                 let outputs = if out.is_empty() { made } else { &[] };
-                match self.drivers[driver].step(&seen.launches[at], tool, outputs) {
+                let told = told.get(&at).copied().filter(|_| out.is_empty());
+                match told.or_else(|| self.drivers[driver].step(&seen.launches[at], tool, outputs)) {
                     Some(step) => out.push(StepId { driver, step }),
                     // Something that a makefile does while it is read, or that is no longer declared.
                     None if out.is_empty() && !seen.launches[at].driver => return out,

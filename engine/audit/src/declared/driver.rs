@@ -141,15 +141,22 @@ impl Driver {
         Self { launch, dir, declared, by_command, by_output }
     }
 
+    /// The text of a command as the build tool would say it now.
+    pub(super) fn key(&self, command: &Launch, tool: &Launch) -> Vec<u8> {
+        let key = executed(&command.argv);
+        if is_make(tool) { with_make_as_colon(&key, tool.argv.first().map_or(b"make", Vec::as_slice)) } else { key }
+    }
+
     /// The steps with this command.
     pub(super) fn candidates(&self, command: &Launch, tool: &Launch) -> &[usize] {
-        let key = executed(&command.argv);
-        let key = if is_make(tool) {
-            with_make_as_colon(&key, tool.argv.first().map_or(b"make", Vec::as_slice))
-        } else {
-            key
-        };
-        self.by_command.get(&key).map(Vec::as_slice).unwrap_or_default()
+        self.by_command.get(&self.key(command, tool)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The steps that have the same commands as this one, with it.
+    pub(crate) fn family(&self, step: usize) -> impl Iterator<Item = usize> {
+        let commands = &self.declared.steps[step].commands;
+        let of_first = commands.first().and_then(|c| self.by_command.get(c)).map(Vec::as_slice).unwrap_or_default();
+        of_first.iter().copied().filter(|s| self.declared.steps[*s].commands == *commands)
     }
 
     /// Which step is this command, which has made these files?

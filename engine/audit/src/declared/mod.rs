@@ -2,9 +2,11 @@
 //! file makes run again.
 //!
 //! [`launches`] tells which launches are build tools; [`driver`] asks one of them, and knows its steps by their
-//! commands; [`declarations`] finds the step of each pip over all build tools; [`graph`] makes one graph of everything
-//! that is declared; [`reach`] answers many questions about such a graph at once.
+//! commands; [`alike`] tells commands of one text apart; [`declarations`] finds the step of each pip over all build
+//! tools; [`graph`] makes one graph of everything that is declared; [`reach`] answers many questions about such a graph
+//! at once.
 
+mod alike;
 mod declarations;
 mod driver;
 pub(crate) mod graph;

@@ -24,9 +24,19 @@ pub struct Step {
     pub place: Place,
     /// Files that its command may write without being asked (a dependency file, a response file).
     pub byproducts: Vec<PathBytes>,
+    /// When the build tool, asked to run everything, comes to it; 0 if that is not known.
+    pub turn: usize,
 }
 
 impl Step {
+    /// For each command, the text, or the words if no shell was needed.
+    pub(crate) fn keys_of_commands(&self) -> impl Iterator<Item = [Vec<u8>; 2]> {
+        self.commands.iter().map(|c| {
+            let words: Vec<Vec<u8>> = shlex::bytes::Shlex::new(c).collect();
+            [c.clone(), normalised(&words.join(&b' '))]
+        })
+    }
+
     /// What [`executed`](worker::command_text::executed) may be of its commands: the text, or the words if no shell was
     /// needed.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {

@@ -13,7 +13,9 @@ use worker::command_text::normalised;
 pub(crate) fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
     let lines: Vec<&[u8]> = out.split(|b| *b == b'\n').collect();
     let base = lines.iter().rposition(|l| l.starts_with(b"# Make data base, printed on"))?;
-    let commands = commands(&lines[..base]);
+    // Its version stands right before, in several lines.
+    let end = lines[..base].iter().rposition(|l| l.starts_with(b"# GNU Make ")).unwrap_or(base);
+    let (commands, turns) = commands(&lines[..end]);
     let files = base + lines[base..].iter().position(|l| *l == b"# Files")?;
     let mut d = Declared {
         tool: Tool::Make,
@@ -30,7 +32,8 @@ pub(crate) fn parse(out: &[u8], dir: &[u8]) -> Option<Declared> {
     let mut there = Existing { dir, known: FxHashMap::default() };
     let mut double: FxHashMap<cache::PathBytes, usize> = FxHashMap::default();
     for p in lines[files + 1..].split(|l| l.is_empty()) {
-        let Some((step, is_double)) = file(p, dir, &commands, &mut there) else { continue };
+        let Some((mut step, is_double, name)) = file(p, dir, &commands, &mut there) else { continue };
+        step.turn = turns.get(name).copied().unwrap_or_default();
         // Which of the rules with `::` a command belongs to cannot be told: together they are one.
         if is_double && let Some(first) = double.get(&step.outputs[0]) {
             let one = &mut d.steps[*first];
@@ -58,9 +61,13 @@ fn quoted<'a>(line: &'a [u8], before: &[u8], after: &[u8]) -> Option<&'a [u8]> {
     Some(&rest[..to])
 }
 
-/// Which commands each target has, [`normalised`].
-fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
-    let mut all: FxHashMap<Vec<u8>, Vec<Vec<u8>>> = FxHashMap::default();
+/// The commands of each target, [`normalised`].
+type Commands = FxHashMap<Vec<u8>, Vec<Vec<u8>>>;
+
+/// Which commands each target has, and in which turn make comes to it.
+fn commands(lines: &[&[u8]]) -> (Commands, FxHashMap<Vec<u8>, usize>) {
+    let mut turns: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
+    let mut all = Commands::default();
     let mut target: Option<Vec<u8>> = None;
     let mut text: Vec<u8> = Vec::new();
     for l in
@@ -69,6 +76,8 @@ fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
         let traced =
             quoted(l, b": update target '", b"' due to:").or_else(|| quoted(l, b": target '", b"' does not exist"));
         if let (Some(t), true) = (traced, text.is_empty()) {
+            let next = turns.len() + 1;
+            turns.entry(t.to_vec()).or_insert(next);
             target = Some(t.to_vec());
             continue;
         }
@@ -85,7 +94,7 @@ fn commands(lines: &[&[u8]]) -> FxHashMap<Vec<u8>, Vec<Vec<u8>>> {
             all.entry(t.clone()).or_default().push(command);
         }
     }
-    all
+    (all, turns)
 }
 
 /// Which names there are. The data base prints blanks in a name as they are: `a b` may be one file.
@@ -119,13 +128,13 @@ impl Existing<'_> {
     }
 }
 
-/// One paragraph of the data base, and whether it is a rule with `::`.
-fn file(
-    paragraph: &[&[u8]],
+/// One paragraph of the data base, whether it is a rule with `::`, and the name of its target.
+fn file<'a>(
+    paragraph: &[&'a [u8]],
     dir: &[u8],
-    commands: &FxHashMap<Vec<u8>, Vec<Vec<u8>>>,
+    commands: &Commands,
     there: &mut Existing<'_>,
-) -> Option<(Step, bool)> {
+) -> Option<(Step, bool, &'a [u8])> {
     // Before it may stand the variables of the target: `target: NAME := value`.
     let sets = |w: &[u8]| matches!(w, b"=" | b":=" | b"::=" | b":::=" | b"+=" | b"?=" | b"!=");
     let assigns = |l: &[u8]| words(l).skip(1).take(2).any(sets);
@@ -165,7 +174,7 @@ fn file(
         place: place.unwrap_or_default(),
         ..Step::default()
     };
-    Some((step, double))
+    Some((step, double, name))
 }
 
 /// Names that are instructions to make and no files (its manual, "Special Built-in Target Names").
@@ -202,9 +211,10 @@ echo CC a.o
 gcc -c a.c \\
    -o a.o
 Makefile:11: target 'sub' does not exist
-cd out && : x
 make: *** something
+cd out && : x
 # GNU Make 4.3
+# Built for x86_64-pc-linux-gnu
 # Make data base, printed on Sun Nov 22
 # Variables
 # makefile (from 'Makefile', line 1)
@@ -256,11 +266,12 @@ odd:: b
             .map(|s| {
                 let commands: Vec<_> = s.commands.iter().map(|c| String::from_utf8_lossy(c)).collect();
                 format!(
-                    "{}: {} | {} {commands:?} {} {}",
+                    "{}: {} | {} {commands:?} {} {} {}",
                     text(&s.outputs),
                     text(&s.inputs),
                     text(&s.order_only),
                     s.phony,
+                    s.turn,
                     s.place
                 )
             })
@@ -268,10 +279,11 @@ odd:: b
         assert_eq!(
             got,
             [
-                "/w/a.o: /w/a.c /w/a.h /w/FORCE | /w/out [\"echo CC a.o\", \"gcc -c a.c -o a.o\"] false /w/Makefile:6",
-                "/w/sub:  |  [\"cd out && : x\"] true /w/Makefile:11",
-                "/w/FORCE:  |  [] false ",
-                "/w/odd: /w/b |  [] false /w/x y.mk:3"
+                "/w/a.o: /w/a.c /w/a.h /w/FORCE | /w/out [\"echo CC a.o\", \"gcc -c a.c -o a.o\"] false 1 \
+                 /w/Makefile:6",
+                "/w/sub:  |  [\"cd out && : x\"] true 2 /w/Makefile:11",
+                "/w/FORCE:  |  [] false 0 ",
+                "/w/odd: /w/b |  [] false 0 /w/x y.mk:3"
             ]
         );
         assert_eq!(text(&d.files), "/w/Makefile /w/gen.mk");
