@@ -60,8 +60,8 @@ impl Cas {
         }
     }
 
-    /// From now on the SHA-256 digest of what is imported is found, too, for a tier that names blobs by it. Without such
-    /// a tier it would only cost time.
+    /// From now on the SHA-256 digest of what is imported is found, too, for a tier that names blobs by it. Without
+    /// such a tier it would only cost time.
     pub fn with_twins(self) -> Self {
         Self { with_twins: true, ..self }
     }

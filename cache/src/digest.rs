@@ -1,5 +1,5 @@
-//! BLAKE3 digests of contents, and what rides on the hashing pass: the scan for time macros, and, if it is asked for, the
-//! SHA-256 digest under which other caches have the same content.
+//! BLAKE3 digests of contents, and what rides on the hashing pass: the scan for time macros, and, if it is asked for,
+//! the SHA-256 digest under which other caches have the same content.
 
 use crate::{Error, IoResultExt};
 use serde::{Deserialize, Serialize};

@@ -20,8 +20,8 @@ pub struct Entry {
     pub created: u64,
 }
 
-/// Where an earlier version had the CPU time of a run, which nobody measured, a zero stays: entries of both versions are
-/// read by both.
+/// Where an earlier version had the CPU time of a run, which nobody measured, a zero stays: entries of both versions
+/// are read by both.
 mod behind_a_zero {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

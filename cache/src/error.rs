@@ -1,5 +1,5 @@
-//! Errors of the cache: always which operation, on which path; and of which class, which is all that a caller may decide
-//! by.
+//! Errors of the cache: always which operation, on which path; and of which class, which is all that a caller may
+//! decide by.
 
 use std::io;
 use std::path::{Path, PathBuf};

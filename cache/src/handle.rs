@@ -1,7 +1,8 @@
 //! The cache of a run: the stores of this machine, and over them the tiers through which results are found and kept.
 //!
-//! This is the one place that decides which tiers there are. Whoever looks up, serves or publishes a result goes through
-//! [`CacheHandle::results`] and [`CacheHandle::blobs`]; what is only of use on this machine is in `store` and `cas`.
+//! This is the one place that decides which tiers there are. Whoever looks up, serves or publishes a result goes
+//! through [`CacheHandle::results`] and [`CacheHandle::blobs`]; what is only of use on this machine is in `store` and
+//! `cas`.
 
 use crate::store::Notice;
 use crate::tier::{Blobs, Local, Publication, Results};

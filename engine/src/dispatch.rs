@@ -1,5 +1,5 @@
-//! The tracer's calls: each exec of the build becomes driver, pip, hit or bypassed command; all else goes to whoever runs
-//! the command.
+//! The tracer's calls: each exec of the build becomes driver, pip, hit or bypassed command; all else goes to whoever
+//! runs the command.
 //!
 //! Receiving threads only classify. Fingerprints, lookups, restores, hashing and publication run on the tracer's
 //! pool while the task stays blocked. A failure of the cache degrades to running the command, with one warning.
@@ -61,10 +61,12 @@ impl Supervisor for Run {
             self.warn(format!("denied `{}`: {why}", shown(&access.path.path)));
             return Flow::Refuse;
         }
-        if role == Role::Driver && access.op.writes() {
+        let flow = self.local.access(scope, pid, access);
+        // A pip may have become a driver just now; then nobody else says what becomes of this name.
+        if access.op.writes() && (role == Role::Driver || self.local.role(scope) == Role::Driver) {
             self.forget_products(std::iter::once(&access.path.path));
         }
-        self.local.access(scope, pid, access)
+        flow
     }
 
     fn fact(&self, scope: Scope, pid: i32, fact: tracer::Fact) {
@@ -192,8 +194,9 @@ impl Engine {
             Ok(both) => both,
             Err(why) => return self.bypass(t, key, Reason::Uncacheable { why: why.into() }, started),
         };
-        let (command, unreadable) = Command::of(&t.request, &descriptors, &rights);
-        let obstacle = self.local.obstacle(&t, &descriptors, &rights).or(unreadable);
+        let obstacle = self.local.obstacle(&t, &descriptors, &rights);
+        let (command, unreadable) = Command::of(&t.request, &descriptors, &rights, obstacle.is_none());
+        let obstacle = obstacle.or(unreadable);
         let asked = Asked {
             command: Arc::new(command),
             key,
@@ -240,6 +243,7 @@ impl Engine {
                 Reason::Disabled
             }
         };
+        asked.facts = self.facts(&command, &now);
         self.run(held, asked);
     }
 
@@ -253,15 +257,18 @@ impl Engine {
     }
 
     /// What the record keeps of the weak fingerprint, so that *why did it run* can be answered later on.
-    fn facts(&self, command: &Command) -> Vec<(String, String)> {
-        let world = self.world(&command.env, &command.cwd);
-        let all = weak::facts(command, &Now::new(&world), self.key(), &self.meaning);
+    fn facts(&self, command: &Command, now: &Now<'_>) -> Vec<(String, String)> {
+        let all = weak::facts(command, now, self.key(), &self.meaning);
         all.into_iter().map(|(name, v)| (name, crate::explain::short(&v))).collect()
     }
 
     /// The command really runs.
     pub(crate) fn run(self: &Arc<Self>, held: Held, mut asked: Asked) {
-        asked.facts = self.facts(&asked.command);
+        // A hit that could not be served: nobody has asked for them yet.
+        if asked.facts.is_empty() {
+            let world = self.world(&asked.command.env, &asked.command.cwd);
+            asked.facts = self.facts(&asked.command, &Now::new(&world));
+        }
         let me = self.clone();
         let keep = match asked.reason {
             Reason::Uncacheable { .. } => Keep::Nothing,

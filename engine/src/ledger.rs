@@ -12,8 +12,9 @@ const WARNINGS: usize = 20;
 #[derive(Default)]
 struct Pages {
     items: Vec<Item>,
-    /// How many of them are hits.
+    /// How many hit, and how many ran to their end.
     hits: u64,
+    ran: u64,
     warnings: Vec<String>,
     rechecks: Rechecks,
     /// Programs that build tools executed and that could not be looked into: how many, by why.
@@ -33,7 +34,7 @@ impl Sink for Ledger {
         let p = &mut *self.0.lock().expect("ledger");
         match event {
             Event::Done(item) => {
-                p.hits += u64::from(item.outcome == Outcome::Hit);
+                *(if item.outcome == Outcome::Hit { &mut p.hits } else { &mut p.ran }) += 1;
                 p.items.push((*item).clone());
             }
             Event::Warning(w) => warn(&mut p.warnings, (*w).to_owned()),
@@ -66,7 +67,7 @@ impl Ledger {
     /// How many commands hit so far, and how many ran to their end.
     pub(crate) fn counts(&self) -> (u64, u64) {
         let p = self.0.lock().expect("ledger");
-        (p.hits, p.items.len() as u64 - p.hits)
+        (p.hits, p.ran)
     }
 
     /// Results that were served.

@@ -3,9 +3,9 @@
 //! The way of a pip through these modules: [`dispatch`] (driver, pip or bypassed, by [`policy`]) → [`weak`] (what is
 //! known before it runs) → [`lookup`] (candidates, held against the present) → `serve` (a hit is put back), or
 //! [`worker::executor`] (it runs, and is judged) and `publish`. [`run`] holds together what they share. What happens is
-//! told as one stream of events ([`event`]), of which the record (`ledger`), the [`products`], the progress and the audit
-//! are made; a [`judge`] may be asked while it happens. Knows nothing of command lines or terminals, nor of what build
-//! files declare.
+//! told as one stream of events ([`event`]), of which the record (`ledger`), the [`products`], the progress and the
+//! audit are made; a [`judge`] may be asked while it happens. Knows nothing of command lines or terminals, nor of what
+//! build files declare.
 
 mod asked;
 pub mod change;

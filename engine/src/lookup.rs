@@ -1,7 +1,7 @@
 //! The two-phase lookup: candidates of a weak fingerprint against the current state, newest first.
 //!
-//! The reason of a miss is that of the nearest candidate, the one that differs in the fewest observations: the newest may
-//! be of another variant of the build, and would be blamed on what has nothing to do with this one.
+//! The reason of a miss is that of the nearest candidate, the one that differs in the fewest observations: the newest
+//! may be of another variant of the build, and would be blamed on what has nothing to do with this one.
 //!
 //! Knows nothing of where results are kept: it asks the two seams of the cache, in batches where the answer to one
 //! question does not decide whether there is another. When it has found a result, all blobs of it are in the nearest

@@ -27,9 +27,9 @@ impl Engine {
     pub(crate) fn ended(&self, asked: &Asked, what: Ended) {
         match what {
             Ended::Ran(ran) => self.ran(asked, *ran),
-            Ended::Killed { wrote } => {
+            Ended::Killed { started, wrote } => {
                 self.forget_products(wrote.iter());
-                let mut item = self.ran_item(asked, Outcome::Failed, asked.started, &Entry::default());
+                let mut item = self.ran_item(asked, Outcome::Failed, started, &Entry::default());
                 item.exit_code = 128;
                 item.not_stored = Some(Reason::Killed.to_string());
                 self.tell(&Event::Done(&item));
@@ -47,6 +47,7 @@ impl Engine {
     fn ran_item(&self, asked: &Asked, outcome: Outcome, started: Instant, e: &Entry) -> Item {
         let mut item = item(asked.words(), outcome, self.ms(started), micros(started) as f64 / 1e3, e);
         item.reason = Some(asked.reason.clone());
+        item.facts = asked.facts.clone();
         item
     }
 
@@ -64,7 +65,6 @@ impl Engine {
         let verdict = self.note_run(asked, &mut ran);
         let done = &ran.done;
         let mut item = self.ran_item(asked, Outcome::Miss, ran.started, &ran.entry);
-        item.facts = asked.facts.clone();
         item.outputs = done.written.iter().map(|w| shown(&w.path)).collect();
         if verdict.is_some() || code != 0 {
             item.text = crate::record::end_of(ran.text.iter().map(|c| &c.bytes[..]));

@@ -50,8 +50,8 @@ pub struct Item {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub not_stored: Option<String>,
     pub outputs: Vec<String>,
-    /// Of a command that ran: the fields that its weak fingerprint is made of, each with its value, in hexadecimal; of a
-    /// long one the beginning of its digest.
+    /// Of a command that ran: the fields that its weak fingerprint is made of, each with its value, in hexadecimal; of
+    /// a long one the beginning of its digest.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub facts: Vec<(String, String)>,
     /// Of a result that was stored: its strong fingerprint and its path set, under which the cache keeps what it

@@ -11,7 +11,7 @@ use crate::redact::{one_line, redact};
 use cache::store::{Access as StoreAccess, History};
 use cache::{CacheHandle, Digest};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use worker::executor::{Executor, Local, Rules, Setting};
 use worker::journal::Journal;
@@ -68,7 +68,8 @@ struct Stream {
 
 impl Stream {
     fn tell(&self, event: &Event<'_>) {
-        let _in_order = self.order.lock().expect("events");
+        // There is nothing behind the lock that a sink that panicked could have left half done.
+        let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         self.ledger.on(event);
         self.products.on(event);
         self.sinks.iter().for_each(|s| s.on(event));

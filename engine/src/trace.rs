@@ -1,7 +1,7 @@
 //! `xl trace`: what a command accesses, without caching.
 //!
-//! The recorder and the judge of outputs decide, as they do for a pip; this only sorts what they found. So whoever asks
-//! why a result depends on something is told what the cache would be told.
+//! The recorder and the judge of outputs decide, as they do for a pip; this sorts what they found by name. What the end
+//! of a pip makes of all names together (a look at what was replaced anyway, times, variables) is not told here.
 
 use cache::{FileStat, Kind, PathBytes, shown};
 use serde::Serialize;

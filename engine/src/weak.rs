@@ -80,8 +80,8 @@ pub fn weak_fingerprints(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[
         f.number("stdin", alike);
         f
     };
-    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a socket
-    // bash takes itself for one that a network server has started (bash(1), INVOCATION: "connected to a network
+    // A closed descriptor is another file's number as soon as one is opened; a file counts with its content; on a
+    // socket bash takes itself for one that a network server has started (bash(1), INVOCATION: "connected to a network
     // connection").
     let (unasked, asked) = match c.stdin {
         Input::Closed | Input::File { .. } | Input::Live(Place::Socket) => (own.clone(), own.clone()),

@@ -96,13 +96,15 @@ pub struct Limits {
 }
 
 impl Command {
-    /// The command that a held process is about to become, and, if something that it was given cannot be read, why: then
-    /// the command is not what it says, and can only run.
-    pub fn of(r: &ExecRequest, d: &Descriptors, c: &Credentials) -> (Self, Option<String>) {
+    /// The command that a held process is about to become, and, if something that it was given cannot be read, why:
+    /// then the command is not what it says, and can only run. `reads`: is it of any use to read what it was given?
+    /// Otherwise contents are left out.
+    pub fn of(r: &ExecRequest, d: &Descriptors, c: &Credentials, reads: bool) -> (Self, Option<String>) {
         let mut trouble = None;
-        let mut read = |fd: BorrowedFd<'_>, what: &dyn Fn() -> String| match behind(fd) {
-            Ok(content) => content.digest,
-            Err(e) => {
+        let mut read = |fd: BorrowedFd<'_>, what: &dyn Fn() -> String| match reads.then(|| behind(fd)) {
+            None => Digest([0; 32]),
+            Some(Ok(content)) => content.digest,
+            Some(Err(e)) => {
                 trouble.get_or_insert_with(|| format!("{} cannot be read: {e}", what()));
                 Digest([0; 32])
             }

@@ -1,7 +1,7 @@
 //! The value that an observation has now.
 //!
-//! Used twice: to evaluate candidates before a pip runs, and by whoever asks whether a result still holds. Candidates of
-//! one request share one look at each name, which is made after the command was launched; nothing older counts.
+//! Used twice: to evaluate candidates before a pip runs, and by whoever asks whether a result still holds. Candidates
+//! of one request share one look at each name, which is made after the command was launched; nothing older counts.
 
 use crate::look::Look;
 use cache::digest::Content;

@@ -2,8 +2,8 @@
 //!
 //! To which programs file times matter is in the table of tools. What only a script's text tells is found out when the
 //! pip has ended, over all texts that it ran: who runs scripts is [`Times::Elsewhere`] there, and what that looked at
-//! counts if one of them compares times ([`compares`]). Of a compiled program that nobody knows, what it looks at counts
-//! if it does not read all of it: [`Times::Unread`].
+//! counts if one of them compares times ([`compares`]). Of a compiled program that nobody knows, what it looks at
+//! counts if it does not read all of it: [`Times::Unread`].
 //!
 //! [`Times::Elsewhere`]: crate::tools::Times::Elsewhere
 //! [`Times::Unread`]: crate::tools::Times::Unread

@@ -4,10 +4,10 @@
 //! A search for the forms in which programs write a modification time: seconds since 1970 and thousandths, millionths,
 //! billionths of them, in decimal and as binary numbers of 4 or 8 bytes in both orders (also since 1904 and 1601, and
 //! as zip has them), in octal as in archives, a time of day, a date. It finds nothing in what is compressed: programs
-//! that put times there are rows of [`crate::file_times`]. One pass over the bytes with look-ups in sets, however many files
-//! there are: for each byte a bit that tells whether a number may begin there is all that is looked at. Binary numbers
-//! are not looked for in texts, where four letters are a number, too. What is found by chance costs a needless miss
-//! when that time changes.
+//! that put times there are rows of [`crate::file_times`]. One pass over the bytes with look-ups in sets, however many
+//! files there are: for each byte a bit that tells whether a number may begin there is all that is looked at. Binary
+//! numbers are not looked for in texts, where four letters are a number, too. What is found by chance costs a needless
+//! miss when that time changes.
 
 use crate::accesses::{Accesses, Program};
 use crate::clock_in_results;

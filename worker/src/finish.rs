@@ -102,7 +102,8 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         .map(|(p, _)| parent(p).into());
     let around = around.chain(scratch);
     for dir in around.collect::<FxHashSet<PathBytes>>().into_iter().filter(|d| !own_dir(d) && !is_ensured(d)) {
-        // It has to be there; what is new gets its group from a directory, and may be kept from being made.
+        // It has to be there: what is new gets its group from the directory, and the directory's mode may forbid to
+        // make it.
         if let Some(s) = names.get(&dir).map_or_else(|| look.stat(&dir), |r| r.first) {
             f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
         }
@@ -347,8 +348,8 @@ impl Name<'_> {
         if !own && changed(r.first.as_ref(), now.as_ref()) {
             return Err(Problem(format!("`{}` changed while it ran", text(path))));
         }
-        // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a pip
-        // knows what it found, if that was looked up in time. A directory's times tell of its members.
+        // What is recent may have been changed without a trace, unless its state was seen before. Of its own files a
+        // pip knows what it found, if that was looked up in time. A directory's times tell of its members.
         let exact = own && !r.late || first.is_dir() || (first.kind != Kind::File && !r.late);
         let recent = first.ctime >= r.seen - cache::file_stat::TICK;
         if !exact && recent && !look.settled(path, &first, r.late.then_some(r.seen), own) {

@@ -1,9 +1,9 @@
 //! Owns a pip from request to result.
 //!
-//! A [`Command`] is handed to an [`executor`]; while it runs, the [`recorder`] keeps its accesses; at its end [`outputs`]
-//! finds what it wrote and [`finish`] what it depended on. [`evaluate`] gives the value that an observation has now, for
-//! whoever looks results up. What is known of tools is the table in [`tools`]. Knows no build graphs, no declared
-//! dependencies, and not where results are kept, but for the local store that outputs are collected in.
+//! A [`Command`] is handed to an [`executor`]; while it runs, the [`recorder`] keeps its accesses; at its end
+//! [`outputs`] finds what it wrote and [`finish`] what it depended on. [`evaluate`] gives the value that an observation
+//! has now, for whoever looks results up. What is known of tools is the table in [`tools`]. Knows no build graphs, no
+//! declared dependencies, and not where results are kept, but for the local store that outputs are collected in.
 
 pub mod accesses;
 mod clock_in_results;

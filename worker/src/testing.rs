@@ -195,7 +195,7 @@ impl Executor for Script {
     fn submit(&self, job: Job) {
         self.ran.lock().expect("jobs").push(job.command.argv.clone());
         let ended = match (self.act)(&job) {
-            None => Ended::Killed { wrote: Vec::new() },
+            None => Ended::Killed { started: job.started, wrote: Vec::new() },
             Some((code, done)) => Ended::Ran(Box::new(Ran {
                 entry: Entry { exit_code: code, wall_us: 1000, ..Entry::default() },
                 text: Vec::new(),

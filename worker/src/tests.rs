@@ -1,7 +1,7 @@
 //! Pips in a table: what a command's accesses become, without processes or files.
 //!
-//! Each case plays a few calls against a [`Table`], as the tracer would report them, and looks at what the recorder, the
-//! outputs and the end make of them.
+//! Each case plays a few calls against a [`Table`], as the tracer would report them, and looks at what the recorder,
+//! the outputs and the end make of them.
 
 use crate::accesses::{Accesses, Program};
 use crate::evaluate::Now;

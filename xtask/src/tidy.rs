@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 /// Longer files have a second job.
 const MAX_LINES: usize = 800;
 
+/// The formatter cuts code; comments are for whoever writes them.
+const MAX_COLUMNS: usize = 120;
+
 /// What each crate may use, in the order of the pipeline.
 const ARROWS: &[(&str, &[&str])] = &[
     ("tracer-ebpf", &[]),
@@ -81,6 +84,9 @@ fn check(file: &Path, text: &str, wrong: &mut Vec<String>) {
         path.starts_with("tracer/src/sys/") || path.starts_with("tracer-ebpf/") || path.starts_with("xtask/");
     let may_print = path.starts_with("xtask/") || path.starts_with("tests/") || path.ends_with("build.rs");
     for (n, l) in text.lines().enumerate() {
+        if l.trim_start().starts_with("//") && l.chars().count() > MAX_COLUMNS {
+            wrong.push(format!("{path}:{}: a comment of more than {MAX_COLUMNS} columns", n + 1));
+        }
         let code = l.split("//").next().unwrap_or_default();
         if !may_be_unsafe && code.contains("unsafe ") {
             wrong.push(format!("{path}:{}: unsafe outside tracer/src/sys", n + 1));

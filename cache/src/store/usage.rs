@@ -22,8 +22,8 @@ pub struct Usage {
 /// The key of the sums in [`Table::Blobs`]. To delete it is to have everything counted anew.
 pub(super) const SUMS: &[u8] = b"";
 
-/// The record of a blob: its size, and behind that its twin, if that is known. (Records without one are of versions that
-/// knew none, or of stores that did not want them.)
+/// The record of a blob: its size, and behind that its twin, if that is known. (Records without one are of versions
+/// that knew none, or of stores that did not want them.)
 pub(super) fn blob_row(size: u64, twin: Option<Sha256>) -> crate::Result<Vec<u8>> {
     let mut row = postcard::to_stdvec(&size)?;
     row.extend(twin.iter().flat_map(|t| t.0));

@@ -1,16 +1,17 @@
-//! The two seams behind which results are kept, whoever keeps them: [`Results`] has the rows (weak fingerprint → links →
-//! path sets and entries), [`Blobs`] the contents. A *tier* implements both: this machine's disk ([`Local`]), memory
+//! The two seams behind which results are kept, whoever keeps them: [`Results`] has the rows (weak fingerprint → links
+//! → path sets and entries), [`Blobs`] the contents. A *tier* implements both: this machine's disk ([`Local`]), memory
 //! ([`Memory`]), two tiers of which one is nearer ([`Tiered`]).
 //!
-//! Everything is asked in batches, because a tier may be far away and each question costs a round trip; a tier cuts them
-//! to the size that its peer takes. The calls block, since lookups run on threads that have nothing else to do while a
-//! command waits; a tier that speaks to a network does that on a runtime of its own, behind these calls. Blobs are named
-//! by their BLAKE3 digests. A tier whose peer names them otherwise keeps the pairs: it learns them from what is put into
-//! it and from the rows that it serves.
+//! Everything is asked in batches, because a tier may be far away and each question costs a round trip; a tier cuts
+//! them to the size that its peer takes. The calls block, since lookups run on threads that have nothing else to do
+//! while a command waits; a tier that speaks to a network does that on a runtime of its own, behind these calls. Blobs
+//! are named by their BLAKE3 digests. A tier whose peer names them otherwise keeps the pairs: it learns them from what
+//! is put into it and from the rows that it serves.
 //!
 //! What is only of use on this machine (products, history, memo of digests, build records, usage, collection) is not
 //! behind these seams: that is [`Store`](crate::Store) and [`Cas`](crate::Cas) themselves. Restoring outputs
-//! ([`materialise`](crate::materialise)) reads the local [`Cas`](crate::Cas) only: [`Blobs::fetch`] first, then restore.
+//! ([`materialise`](crate::materialise)) reads the local [`Cas`](crate::Cas) only: [`Blobs::fetch`] first, then
+//! restore.
 
 mod local;
 mod memory;
@@ -60,8 +61,8 @@ pub trait Results: Send + Sync {
     /// Path sets by their digests; `None`: not there, or not to be understood.
     fn path_sets(&self, wanted: &[Digest]) -> Result<Vec<Option<PathSet>>>;
 
-    /// Entries by their strong fingerprints; `None`: not there, or not to be understood. That an entry is there does not
-    /// mean that its blobs are.
+    /// Entries by their strong fingerprints; `None`: not there, or not to be understood. That an entry is there does
+    /// not mean that its blobs are.
     fn entries(&self, strong: &[Digest]) -> Result<Vec<Option<Entry>>>;
 
     /// Keeps a result whose blobs have been [put](Blobs::put). The first entry of a strong fingerprint stays, unless a
@@ -80,13 +81,14 @@ pub struct Failure {
     pub error: Error,
 }
 
-/// Contents by digest. A batch that the tier as a whole could not do is an error; otherwise each blob that it could not do
-/// is a [`Failure`], and the others are done.
+/// Contents by digest. A batch that the tier as a whole could not do is an error; otherwise each blob that it could not
+/// do is a [`Failure`], and the others are done.
 pub trait Blobs: Send + Sync {
     /// Those that are not there, in the order of `wanted`.
     fn missing(&self, wanted: &[Digest]) -> Result<Vec<Digest>>;
 
-    /// Sees to it that the nearest store has these, so that they can be restored from there. One store alone only looks.
+    /// Sees to it that the nearest store has these, so that they can be restored from there. One store alone only
+    /// looks.
     fn fetch(&self, wanted: &[Digest]) -> Result<Vec<Failure>> {
         Ok(self.missing(wanted)?.into_iter().map(Failure::absent).collect())
     }

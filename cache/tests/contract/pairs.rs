@@ -1,5 +1,5 @@
-//! What two tiers do for each other, and that neither can harm the other: a farther one that is gone, refuses or lies, a
-//! nearer one that is full.
+//! What two tiers do for each other, and that neither can harm the other: a farther one that is gone, refuses or lies,
+//! a nearer one that is full.
 
 use crate::fake::{Fake, Fault};
 use crate::{digest, entry, failed, publish, put, set, strongs};

@@ -16,9 +16,10 @@ use engine::dispatch::Run;
 use engine::event::{Event, Sink};
 use engine::judge::Judge;
 use engine::run::Switches;
-use engine::{BuildRecord, Config, Mode};
+use engine::{BuildRecord, Config, Item, Mode};
 use std::ffi::OsString;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use tracer::Exited;
 
 fn is_disabled() -> bool {
@@ -94,21 +95,52 @@ impl Done {
     }
 }
 
-/// Shows violations as they come, and writes the log of `--log`.
+/// Shows violations as they come, and writes the log of `--log`, on a thread of its own: whoever reads them may be
+/// slow, and events are told one after the other.
 struct Teller {
-    log: Option<Stream>,
-    /// A log that cannot be written is no reason to stop a build: the first trouble is told at its end.
-    trouble: Arc<OnceLock<CommandError>>,
+    has_log: bool,
+    items: Mutex<Option<mpsc::Sender<Item>>>,
+    writer: Mutex<Option<JoinHandle<Option<CommandError>>>>,
+}
+
+impl Teller {
+    fn new(log: Option<Stream>) -> std::io::Result<Self> {
+        let (items, told) = mpsc::channel::<Item>();
+        let has_log = log.is_some();
+        let write = move || {
+            // A log that cannot be written is no reason to stop a build: the first trouble is told at its end.
+            let mut trouble = None;
+            for item in told {
+                for v in &item.violations {
+                    say(&format!("error: {v}"));
+                }
+                if let Some(Err(e)) = log.as_ref().map(|l| l.add(&super::log::lines(&item, None))) {
+                    trouble.get_or_insert(e);
+                }
+            }
+            trouble
+        };
+        let writer = std::thread::Builder::new().name("xl-log".into()).spawn(write)?;
+        Ok(Self { has_log, items: Mutex::new(Some(items)), writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Waits until all is written. The run is over; the result is what could not be.
+    fn finish(&self) -> Option<CommandError> {
+        drop(self.items.lock().expect("items").take());
+        let writer = self.writer.lock().expect("writer").take();
+        writer.and_then(|w| w.join().ok()).flatten()
+    }
 }
 
 impl Sink for Teller {
     fn on(&self, event: &Event<'_>) {
         let Event::Done(item) = event else { return };
-        for v in &item.violations {
-            say(&format!("error: {v}"));
+        if !self.has_log && item.violations.is_empty() {
+            return;
         }
-        if let Some(Err(e)) = self.log.as_ref().map(|l| l.add(&super::log::lines(item, None))) {
-            let _ = self.trouble.set(e);
+        if let Some(items) = &*self.items.lock().expect("items") {
+            // The writer ends only when it has had all.
+            let _ = items.send((*item).clone());
         }
     }
 }
@@ -264,8 +296,15 @@ pub(crate) fn build(
     }
     let observer = Arc::new(Observer::default());
     let enforcer = Enforcer::new(&workspace, observer.clone(), enforce && !audit, known).map(Arc::new);
-    let log_trouble = Arc::new(OnceLock::new());
-    let mut sinks: Vec<Arc<dyn Sink>> = vec![Arc::new(Teller { log, trouble: log_trouble.clone() })];
+    let teller = match Teller::new(log) {
+        Ok(t) => Arc::new(t),
+        Err(e) => {
+            session.abandon();
+            let error = CommandError::new(exit_code::INTERNAL, "a thread for the log could not be started");
+            return Err(error.cause(e.to_string()));
+        }
+    };
+    let mut sinks: Vec<Arc<dyn Sink>> = vec![teller.clone()];
     if audit || enforce {
         sinks.push(observer.clone());
     }
@@ -297,12 +336,13 @@ pub(crate) fn build(
     }
     let command: Vec<Vec<u8>> = cmd.iter().map(|c| c.as_encoded_bytes().to_vec()).collect();
     let shown = engine::redact::redact(&command, &engine::products::own_environment());
+    let logged = teller.finish();
     let record = engine.close(shown, cwd, exited.shell_code(), stats.lost);
     drop(progress);
     record.warnings.iter().for_each(|w| warning(w));
     let written = json.map_or(Ok(()), |mut to| to.write(serde_json::to_vec_pretty(&record).unwrap_or_default()));
     let tests = junit.map_or(Ok(()), |mut to| to.write(super::ci::junit(&record)));
-    let unwritten: Vec<_> = written.err().into_iter().chain(tests.err()).chain(log_trouble.get().cloned()).collect();
+    let unwritten: Vec<_> = written.err().into_iter().chain(tests.err()).chain(logged).collect();
     unwritten.iter().for_each(|e| warning(&e.line()));
     for what in &record.rechecks.different {
         warning(&format!("a recheck made something else than the cache holds: {what}"));

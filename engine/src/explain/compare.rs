@@ -1,7 +1,7 @@
 //! Two runs of what makes the same: all in which they differ, in the user's words.
 //!
-//! What is compared: arguments as the record shows them; the facts of the weak fingerprint, by name; what both observed.
-//! What only one of the two observed is a consequence of the rest. Pure.
+//! What is compared: arguments as the record shows them; the facts of the weak fingerprint, by name; what both
+//! observed. What only one of the two observed is a consequence of the rest. Pure.
 
 use crate::change::{Change, changes, is_word};
 use crate::record::Item;
@@ -229,8 +229,8 @@ fn keyed(item: &Item) -> BTreeMap<(&str, &str), &str> {
     all
 }
 
-/// The facts that differ; apart from them those of the standard descriptors. `others`: arguments or directory differ, of
-/// which names of sources are a consequence.
+/// The facts that differ; apart from them those of the standard descriptors. `others`: arguments or directory differ,
+/// of which names of sources are a consequence.
 fn facts(old: &Item, new: &Item, others: bool) -> (Vec<Difference>, Vec<Difference>) {
     let (a, b) = (keyed(old), keyed(new));
     let another_program = a.get(&("program", "")) != b.get(&("program", ""));

@@ -1,8 +1,8 @@
 //! Why did it run? Answered from what is stored: build records, and the path sets and values of the cache.
 //!
-//! A command that ran is compared with the *nearest* earlier run of what makes the same, which is the one that differs in
-//! the fewest respects: the newest may be of another variant of the build. If the lookup found results under the same
-//! fingerprint, arguments and facts are the same, and it has already said what differs from the nearest of them
+//! A command that ran is compared with the *nearest* earlier run of what makes the same, which is the one that differs
+//! in the fewest respects: the newest may be of another variant of the build. If the lookup found results under the
+//! same fingerprint, arguments and facts are the same, and it has already said what differs from the nearest of them
 //! ([`crate::lookup`]). Otherwise earlier records are searched (`book`), and two runs compared (`compare`).
 //!
 //! An input that a command of the same build has made leads on to that command: the chain. Nothing here looks at files:
@@ -225,8 +225,8 @@ impl<'a> Explainer<'a> {
         Ok(read)
     }
 
-    /// The commands that read a source: those that name it, that say it has changed, or whose stored result observed it.
-    /// Of a hit only its words are known.
+    /// The commands that read a source: those that name it, that say it has changed, or whose stored result observed
+    /// it. Of a hit only its words are known.
     fn readers(&self, build: &Build, path: &str, name: &str) -> Vec<Item> {
         let base = name.rsplit('/').next().unwrap_or(name);
         let names = |i: &Item| {
@@ -540,8 +540,8 @@ pub(crate) mod tests {
         assert_eq!(first.causes.instead.as_deref(), Some("no earlier run of what makes `/w/main.o` is recorded"));
     }
 
-    /// Ten thousand commands that all ran, in this build and the one before. The limit is a tenth of a second, on an idle
-    /// machine; here it is wide enough for a busy one, and narrow enough to notice that whole records are parsed.
+    /// Ten thousand commands that all ran, in this build and the one before. The limit is a tenth of a second, on an
+    /// idle machine; here it is wide enough for a busy one, and narrow enough to notice that whole records are parsed.
     #[test]
     fn ten_thousand_commands() {
         let many = |flag: &str| -> Vec<Item> {

@@ -144,8 +144,8 @@ impl Local {
         }
     }
 
-    /// What is written through a mapping may leave no time (on tmpfs, of a page that was read before). Nothing knows of it
-    /// then: what was thought to be its content is forgotten, and the result is not stored.
+    /// What is written through a mapping may leave no time (on tmpfs, of a page that was read before). Nothing knows of
+    /// it then: what was thought to be its content is forgotten, and the result is not stored.
     fn find_silent_changes(&self, a: &mut Accesses) {
         let mut silent = Vec::new();
         for (path, r) in

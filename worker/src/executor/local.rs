@@ -1,9 +1,9 @@
 //! Runs commands here: each in the process that waits for it, under the tracer.
 //!
 //! A job is *waiting* (for a slot, while its process is held in `execve`) → *running* (a scope of the tracer, see
-//! [`super::scopes`]) → *held in its exit* ([`super::judge`]) → told. It may be *killed* in any of these, or *withdrawn*
-//! while it runs, because it turns out to be a build tool. In each case its completion is called once, but for a job
-//! whose process was killed while it waited: that never began.
+//! [`super::scopes`]) → *held in its exit* ([`super::judge`]) → told. It may be *killed* in any of these, or
+//! *withdrawn* while it runs, because it turns out to be a build tool. In each case its completion is called once, but
+//! for a job that never began: its process was killed while it waited, or its `execve` failed after all.
 
 use super::scopes::{Kind, Scopes, Writes};
 use super::{Bypassed, Ended, Executor, Exit, Held, InProgress, Job, Rules, Running};
@@ -238,11 +238,12 @@ impl Local {
     /// The root of a scope is gone without having been let go. To be told twice does no harm.
     pub fn killed(&self, scope: Scope) {
         if let Some((p, wrote)) = self.withdraw(scope) {
-            p.complete(Ended::Killed { wrote });
+            p.complete(Ended::Killed { started: p.started, wrote });
         }
     }
 
-    /// The `execve` that started a scope failed after all: it never was a pip. The names that it announced are returned.
+    /// The `execve` that started a scope failed after all: it never was a pip. The names that it announced are
+    /// returned.
     pub fn never_began(&self, scope: Scope) -> Vec<PathBytes> {
         self.withdraw(scope).map(|(_, wrote)| wrote).unwrap_or_default()
     }

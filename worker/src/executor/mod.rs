@@ -1,8 +1,9 @@
 //! Where a command runs: the seam between who decides that it must, and who runs it.
 //!
 //! [`Executor::submit`] hands a [`Job`] over and returns; what came of it arrives at the job's completion, once, on any
-//! thread. No thread waits meanwhile, so a thousand commands that run elsewhere cost memory only. [`Local`] lets the
-//! command run in the process that waits for it, under the tracer; [`crate::testing::Script`] answers from a table.
+//! thread. No thread need wait meanwhile, so a thousand commands that run elsewhere cost memory only. [`Local`] lets
+//! the command run in the process that waits for it, under the tracer (with a limit of local jobs, whoever submits one
+//! waits for its slot); [`crate::testing::Script`] answers from a table.
 
 mod judge;
 mod local;
@@ -27,7 +28,8 @@ use tracer::{Chunk, ExecTicket, ExitTicket};
 
 /// Runs commands.
 pub trait Executor: Send + Sync {
-    /// Runs the job; its completion is called once, unless the process was killed before anything began.
+    /// Runs the job. Its completion is called once, unless nothing ever began: the process was killed while it waited,
+    /// or its `execve` failed after all.
     fn submit(&self, job: Job);
 }
 
@@ -81,9 +83,9 @@ pub type Completion = Box<dyn FnOnce(Ended) + Send>;
 pub enum Ended {
     /// It ran to its end.
     Ran(Box<Ran>),
-    /// It was killed by a signal, or its process was: nothing is known of what it did but the names that it had
-    /// announced to write.
-    Killed { wrote: Vec<PathBytes> },
+    /// It was killed by a signal, or its process was: nothing is known of what it did but when it began and which names
+    /// it had announced to write.
+    Killed { started: Instant, wrote: Vec<PathBytes> },
     /// It turned out to launch pips itself. It goes on, as part of the build tool.
     Driver { wrote: Vec<PathBytes> },
 }

@@ -68,8 +68,8 @@ impl Local {
     }
 
     /// What a command that is made to fail has made must not look finished: the build tool would not run it again. What
-    /// was not there before is removed, and what `is_remade` by its step is made older than its inputs. All else that it
-    /// changed keeps its new time, since others are made from it. The result names what is still there, and why.
+    /// was not there before is removed, and what `is_remade` by its step is made older than its inputs. All else that
+    /// it changed keeps its new time, since others are made from it. The result names what is still there, and why.
     pub fn take_back<'a>(
         &self,
         outputs: impl Iterator<Item = (&'a PathBytes, bool)>,

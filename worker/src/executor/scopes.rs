@@ -171,7 +171,12 @@ impl Local {
 
     /// An exec inside a pip. `drivers` are the user's own build tools; `splits`: may the pip turn out to be a driver?
     pub fn inside(&self, t: ExecTicket, drivers: &[String], splits: bool) -> Inside {
-        let Kind::Pip(pip) = self.scopes.get(t.request.scope) else { return Inside::Goes(t) };
+        let pip = match self.scopes.get(t.request.scope) {
+            Kind::Pip(pip) => pip,
+            // Another process of it has just shown that it is one.
+            Kind::Driver => return Inside::Launched(t),
+            Kind::Bypassed(_) => return Inside::Goes(t),
+        };
         let r = &t.request;
         let (pid, scope) = (r.process.pid, r.scope);
         let mut inner = pip.tools.lock().expect("tools");
@@ -198,7 +203,8 @@ impl Local {
         if began { Inside::Tool(t) } else { Inside::Goes(t) }
     }
 
-    /// An access that nobody forbids. The call waits for whoever collects the name, and for the hash of what it destroys.
+    /// An access that nobody forbids. The call waits for whoever collects the name, and for the hash of what it
+    /// destroys.
     pub fn access(&self, scope: Scope, pid: i32, access: &Access) -> Flow {
         let kind = self.scopes.get(scope);
         let path = &access.path.path;

@@ -1,7 +1,8 @@
 //! Which names a search for libraries would find: rustc lists the directory of dependencies, in which every other rustc
 //! of the build is making files, and looks only for names whose beginnings it knows.
 //!
-//! Knows how rustc and cargo name libraries. Who searches so is told by the table ([`super::Tool::searches_libraries`]).
+//! Knows how rustc and cargo name libraries. Who searches so is told by the table
+//! ([`super::Tool::searches_libraries`]).
 
 /// Does this run of rustc ask for libraries by their whole names? cargo names each library after all that went into it
 /// (`-C extra-filename=-HASH`), rustc notes that name in those that use it, and then looks for no other

@@ -67,7 +67,8 @@ pub(super) const ROWS: &[Tool] = &[
         .why("llvm-cov(1), \"gcov\": as gcov; scratch files have random names"),
 ];
 
-/// ar(1): operation and modifiers, with or without a dash, in one word or several; with `U` the members get their times.
+/// ar(1): operation and modifiers, with or without a dash, in one word or several; with `U` the members get their
+/// times.
 fn updates_members(argv: &[Vec<u8>]) -> Times {
     let with_times = |a: &[u8]| a.contains(&b'U') && a.iter().all(|b| b"-dmpqrstxabcDfhilNoOPsSTuUvV".contains(b));
     if any(argv, with_times) { Times::Files } else { Times::None }

@@ -40,7 +40,8 @@ pub(super) const GCC: &[&str] = &[
     "AS_*",
 ];
 
-/// What all that gcc and clang consist of has in common: they look at what they are about to write, and write it anyway.
+/// What all that gcc and clang consist of has in common: they look at what they are about to write, and write it
+/// anyway.
 const fn of_gcc(names: &'static [&'static str]) -> Tool {
     tool(names).class(Toolchain).variables(GCC).replaces(|_| true)
 }
