@@ -216,11 +216,11 @@ const HARDER: &[Fault] = &[
     // The same, at once.
     Fault {
         code: "XL006",
-        setup: "echo 1 > src; printf 'all: a.c a.h\na.c a.h: src\n\tsleep 0.5; cp src a.c; cp src a.h\n.PHONY: \
+        setup: "echo 1 > src; printf 'all: a.c a.h\na.c a.h: src\n\tsleep 0.5; cat src >a.c; cat src >a.h\n.PHONY: \
             all\n' > Makefile",
         build: &["make", "-j8"],
         finds: &["XL006 a.c a.c", "XL006 a.h a.h"],
-        bites: "rm a.c a.h; make -j8 | grep -c cp | grep 2",
+        bites: "rm a.c a.h; make -j8 | grep -c cat | grep 2",
         repair: "{ echo 'all: a.c a.h'; echo '{FIX}'; sed 1,2d Makefile; } > new; mv new Makefile",
         ..FAULT
     },
