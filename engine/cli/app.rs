@@ -2,7 +2,7 @@
 
 use crate::args::{Cli, Command};
 use crate::messages::{self, CommandError};
-use crate::{commands, exit_code, output, usage};
+use crate::{commands, elsewhere, exit_code, output, usage};
 use clap::Parser;
 use std::ffi::OsString;
 use tracer::Exited;
@@ -25,6 +25,9 @@ pub(crate) fn run() -> Exited {
             };
         }
     };
+    if let Err(e) = elsewhere::enter(&cli) {
+        return e.report();
+    }
     let done = match cli.command {
         Command::Run(a) => named(&a.cmd).and_then(|()| commands::run::run(&a)),
         Command::Exec(a) => named(&a.cmd).and_then(|()| commands::run::exec(&a)),

@@ -46,6 +46,21 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
+impl Cli {
+    /// Of what is about a workspace: where that is to be, how settings are found, and whether what cannot be is an error.
+    pub(crate) fn place(&self) -> Option<(&PlaceArgs, &CommonArgs, bool)> {
+        let options = match &self.command {
+            Command::Run(a) => &a.options,
+            Command::Exec(a) => &a.options,
+            Command::Audit(a) => &a.options,
+            Command::Check(a) | Command::Heal(a) => return Some((&a.place, &a.common, false)),
+            // The others answer from records, or are about no workspace.
+            _ => return None,
+        };
+        Some((&options.place, &options.common, options.strict))
+    }
+}
+
 #[derive(Args, Clone, Default)]
 pub(crate) struct CommonArgs {
     /// Cache directory [default: $XDG_CACHE_HOME/xl]
@@ -56,11 +71,25 @@ pub(crate) struct CommonArgs {
     pub config: Option<PathBuf>,
 }
 
+/// Where the workspace is to be for the command.
+#[derive(Args, Clone, Default)]
+pub(crate) struct PlaceArgs {
+    /// Give the workspace this path, in a mount namespace of its own: results are shared by all checkouts that have it,
+    /// and debug information names it [default: `at` of `[workspace]`, else where it is]
+    #[arg(long, value_name = "DIR")]
+    pub at: Option<PathBuf>,
+    /// Said by `xl` itself when it has done so: where the workspace is outside
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub really: Option<PathBuf>,
+}
+
 /// What `run`, `exec` and `audit` have in common.
 #[derive(Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
     pub common: CommonArgs,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// How processes are observed; `auto` takes the best that works here
     #[arg(long, value_enum, default_value = "auto", env = "XL_BACKEND")]
     pub backend: Backend,
@@ -133,6 +162,8 @@ pub(crate) struct ExecArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub common: CommonArgs,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// JSON instead of text
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod commands;
 mod ebpf_memo;
+mod elsewhere;
 mod exit_code;
 mod lines;
 mod messages;

@@ -37,6 +37,8 @@ pub struct Config {
     pub deny: Hatches,
     /// Workspace root.
     pub root: PathBuf,
+    /// The path that the workspace is to have for its commands.
+    pub at: Option<PathBuf>,
     /// Where each value came from, for `xl doctor`.
     pub origins: Vec<(String, String, String)>,
     /// The files that were read, in the order in which they count, and their texts.
@@ -151,6 +153,8 @@ impl Hatches {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    workspace: WorkspaceSection,
+    #[serde(default)]
     cache: CacheSection,
     #[serde(default)]
     env: EnvSection,
@@ -165,6 +169,12 @@ struct File {
     /// The audit's: see [`Config::sections`].
     #[serde(default, rename = "audit")]
     _audit: IgnoredAny,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkspaceSection {
+    at: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -275,6 +285,7 @@ impl Config {
             ignored_tools: Vec::new(),
             deny: Hatches::default(),
             root: root.clone(),
+            at: None,
             origins: Vec::new(),
             files: Vec::new(),
         };
@@ -289,6 +300,10 @@ impl Config {
             c.files.push((path.clone(), text));
             let from = path.display().to_string();
             let mut note = |k: &str, v: String| c.origins.push((k.to_owned(), v, from.clone()));
+            if let Some(d) = f.workspace.at {
+                note("workspace.at", d.display().to_string());
+                c.at = Some(d);
+            }
             if let Some(d) = f.cache.dir {
                 note("cache.dir", d.display().to_string());
                 dir = Some(path.parent().unwrap_or(Path::new("/")).join(cache::home::expand(&d)));

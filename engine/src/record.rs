@@ -5,6 +5,7 @@
 
 use crate::lookup::Reason;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What the root command is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,11 +118,31 @@ impl Rechecks {
     }
 }
 
+/// A workspace that was somewhere else for its commands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Its path outside.
+    pub really: String,
+    /// Its path for the commands.
+    pub at: String,
+}
+
+/// `path` as it is called below `to`, if it is below `from`.
+fn moved(path: &str, from: &str, to: &str) -> String {
+    match path.strip_prefix(from) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
+        _ => path.to_owned(),
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BuildRecord {
     pub version: u32,
     pub command: Vec<String>,
     pub cwd: String,
+    /// Where the workspace really is, if its commands saw it at another path (`--at`), which all paths here are of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub workspace: Option<Workspace>,
     /// Seconds since the epoch.
     pub started: u64,
     pub exit_code: i32,
@@ -146,6 +167,21 @@ pub struct BuildRecord {
 }
 
 impl BuildRecord {
+    /// Was it started in `dir` or below? One that was moved is of the place where it really was.
+    pub fn is_below(&self, dir: &Path) -> bool {
+        Path::new(&self.place(&self.cwd)).starts_with(dir)
+    }
+
+    /// A path of the record, as it is outside.
+    pub fn place(&self, path: &str) -> String {
+        self.workspace.as_ref().map_or_else(|| path.to_owned(), |w| moved(path, &w.at, &w.really))
+    }
+
+    /// A path outside, as the record has it.
+    pub fn recorded(&self, path: &str) -> String {
+        self.workspace.as_ref().map_or_else(|| path.to_owned(), |w| moved(path, &w.really, &w.at))
+    }
+
     /// Programs were executed, and none of them could be looked into.
     pub fn is_blind(&self) -> bool {
         self.unseen > 0 && self.pips.total == 0

@@ -35,6 +35,8 @@ pub struct Switches {
     pub judge: Option<Arc<dyn Judge>>,
     /// What the descriptors above 2 were when `xl` was started, from [`tracer::inherited`].
     pub inherited: Vec<(i32, Vec<u8>)>,
+    /// Where the workspace is outside, if the commands see it elsewhere.
+    pub really: Option<std::path::PathBuf>,
 }
 
 /// The decisions of one run.
@@ -225,6 +227,10 @@ impl Engine {
             version: crate::record::VERSION,
             command,
             cwd,
+            workspace: self.switches.really.as_ref().map(|really| crate::record::Workspace {
+                really: really.display().to_string(),
+                at: self.config.root.display().to_string(),
+            }),
             started: cache::store::now().saturating_sub(wall.as_secs()),
             exit_code,
             mode: self.switches.mode,

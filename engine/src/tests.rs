@@ -60,6 +60,7 @@ impl Bench {
             sinks: vec![heard.clone()],
             judge: None,
             inherited: Vec::new(),
+            really: None,
         };
         Self { dir, engine: Arc::new(Engine::new(config, switches, Some(cache))), heard }
     }

@@ -8,6 +8,7 @@ mod behaviour;
 mod cache_faults;
 mod contract;
 mod crash;
+mod elsewhere;
 mod endings;
 mod enforce;
 mod explain;

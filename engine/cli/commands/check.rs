@@ -31,7 +31,7 @@ pub(crate) fn run(a: &CheckArgs) -> Result<i32, CommandError> {
 }
 
 fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, CommandError> {
-    let (command, cwd) = if a.cmd.is_empty() { last(cache, config)? } else { (a.cmd.clone(), here()?) };
+    let (command, cwd) = if a.cmd.is_empty() { last(a, cache, config)? } else { (a.cmd.clone(), here()?) };
     let declared = declared(&command, &cwd, config);
     let (all, unknown) = stale(cache, config, declared.as_ref())?;
     let plan =
@@ -83,11 +83,11 @@ fn check(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<i32, Com
 
 /// Command and directory of the last successful build of this workspace. A build tool is asked rather than what only
 /// looks at what it made (`ctest`).
-fn last(cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf), CommandError> {
+fn last(a: &CheckArgs, cache: &CacheHandle, config: &Config) -> Result<(Vec<OsString>, PathBuf), CommandError> {
     let builds = cache.store.builds()?;
     let records = builds.iter().rev().filter_map(|(_, b)| serde_json::from_slice::<BuildRecord>(b).ok());
-    let here =
-        |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && Path::new(&r.cwd).starts_with(&config.root);
+    let place = a.place.really.as_ref().unwrap_or(&config.root);
+    let here = |r: &BuildRecord| r.mode == Mode::Build && r.exit_code == 0 && r.is_below(place);
     let none = || {
         CommandError::new(exit_code::USAGE, "no successful build of this workspace is known").hint("xl check -- make")
     };

@@ -21,7 +21,7 @@ pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     let parsed =
         builds.iter().filter_map(|(id, bytes)| Some((*id, serde_json::from_slice::<BuildRecord>(bytes).ok()?)));
     let builds: Vec<(u64, BuildRecord)> = parsed.collect();
-    let is_here = |r: &BuildRecord| a.all || Path::new(&r.cwd).starts_with(&place);
+    let is_here = |r: &BuildRecord| a.all || r.is_below(&place);
     let which = a.build.or_else(|| a.asks_for_commands().then_some(WhichBuild::Last));
     let Some(which) = which else {
         let shown: Vec<&(u64, BuildRecord)> = builds.iter().filter(|(_, r)| is_here(r)).collect();
@@ -38,9 +38,7 @@ pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     let found = match which {
         WhichBuild::Number(n) => builds.into_iter().find(|(id, _)| *id == n),
         // Of a directory that is asked for, commands are wanted; the build may have been started above it.
-        WhichBuild::Last if a.dir.is_some() => {
-            builds.into_iter().rev().find(|(_, r)| Path::new(&r.cwd).starts_with(&config.root))
-        }
+        WhichBuild::Last if a.dir.is_some() => builds.into_iter().rev().find(|(_, r)| r.is_below(&config.root)),
         WhichBuild::Last => builds.into_iter().rev().find(|(_, r)| is_here(r)),
     };
     let missing = || {
@@ -53,7 +51,10 @@ pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     };
     let (id, mut record) = found.ok_or_else(missing)?;
     let all = record.items.len();
-    record.items.retain(|i| a.wants(i) && (a.dir.is_none() || Path::new(&i.cwd).starts_with(&place)));
+    let in_place = |i: &Item| Path::new(&record.place(&i.cwd)).starts_with(&place);
+    let wanted: Vec<bool> = record.items.iter().map(|i| a.wants(i) && (a.dir.is_none() || in_place(i))).collect();
+    let mut wanted = wanted.into_iter();
+    record.items.retain(|_| wanted.next() == Some(true));
     if a.slowest {
         record.items.sort_by(|x, y| y.wall_ms.total_cmp(&x.wall_ms));
     }
@@ -67,7 +68,7 @@ pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     for i in &record.items {
         if i.cwd != inside {
             inside = &i.cwd;
-            text.push_str(&format!("       in {}\n", tilde(inside)));
+            text.push_str(&format!("       in {}\n", tilde(&record.place(inside))));
         }
         text.push_str(&lines(i, room));
     }
@@ -133,7 +134,7 @@ fn line(id: u64, r: &BuildRecord) -> String {
         duration(r.wall_ms),
         counted(r.pips.total, "pip"),
         counted(r.pips.hit, "hit"),
-        tilde(&r.cwd)
+        tilde(&r.place(&r.cwd))
     );
     head.clone() + &fitting(&r.command.join(" "), columns(), head.chars().count()) + "\n"
 }
@@ -143,7 +144,7 @@ fn row(id: u64, r: &BuildRecord) -> String {
     let row = serde_json::json!({
         "build": id,
         "started": r.started,
-        "cwd": r.cwd,
+        "cwd": r.place(&r.cwd),
         "command": r.command,
         "exit_code": r.exit_code,
         "wall_ms": r.wall_ms,

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use tracer::Exited;
 
-fn is_disabled() -> bool {
+pub(crate) fn is_disabled() -> bool {
     std::env::var_os("XL_DISABLE").is_some_and(|v| v == "1")
 }
 
@@ -156,6 +156,9 @@ pub(crate) fn run(a: &RunArgs) -> Result<Exited, CommandError> {
     }
     let done = done?;
     super::summary::show(&done.record, Mode::Build, o.summary());
+    if let Some(w) = done.record.workspace.as_ref().filter(|_| o.summary() != Summary::Off) {
+        say(&format!("debug information names `{0}`; in gdb: set substitute-path {0} {1}", w.at, w.really));
+    }
     // What only shows when the whole run is over.
     if done.exited == Exited::Code(0) && enforce && super::audit::late(&done, o)? > 0 {
         return Ok(Exited::Code(exit_code::VIOLATIONS.into()));
@@ -319,6 +322,7 @@ pub(crate) fn build(
         judge: enforcer.clone().map(|e| e as Arc<dyn Judge>),
         local_jobs: a.local_jobs.map(usize::from),
         inherited,
+        really: a.place.really.clone(),
     };
     let cwd = std::env::current_dir().map(|d| d.display().to_string()).unwrap_or_default();
     let engine = Arc::new(Engine::new(config, switches, cache));

@@ -163,7 +163,7 @@ impl<'a> Explainer<'a> {
             Question::All => (build.ran().take(EXPLAINED).collect(), build.count_ran()),
             Question::Number(n) => (self.numbered(&build, *n)?, 1),
             Question::Name(name) => {
-                let items = self.named(&build, name, here)?;
+                let items = self.named(&build, name, &build.head.recorded(here))?;
                 let total = items.len();
                 (items, total)
             }
@@ -172,7 +172,8 @@ impl<'a> Explainer<'a> {
         let more = total - items.len();
         let earlier: Vec<Build> = self.earlier(&build);
         let commands = items.into_iter().map(|i| self.one(&build, &earlier, i)).collect();
-        Ok(Explained { build: build.number, root: self.root.clone(), commands, more })
+        let root = build.head.recorded(&self.root.display().to_string()).into();
+        Ok(Explained { build: build.number, root, commands, more })
     }
 
     fn build(&self, number: u64) -> Option<Build> {
@@ -182,7 +183,7 @@ impl<'a> Explainer<'a> {
     /// Builds of this workspace before this one, the newest first.
     fn builds(&self, before: u64) -> impl Iterator<Item = Build> {
         let numbers = self.cache.store.build_numbers().into_iter().rev().filter(move |n| *n < before);
-        numbers.filter_map(|n| self.build(n)).filter(|b| Path::new(&b.head.cwd).starts_with(&self.root))
+        numbers.filter_map(|n| self.build(n)).filter(|b| b.head.is_below(&self.root))
     }
 
     fn earlier(&self, build: &Build) -> Vec<Build> {
@@ -257,7 +258,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn near(&self, build: &Build, name: &str) -> Option<String> {
-        let root = format!("{}/", self.root.display());
+        let root = build.head.recorded(&format!("{}/", self.root.display()));
         let relative = |o: String| o.strip_prefix(&root).map(str::to_owned).unwrap_or(o);
         let outputs: Vec<String> = build.items().flat_map(|i| i.outputs).map(relative).collect();
         let by_base = outputs.iter().map(|o| o.rsplit('/').next().unwrap_or(o));
