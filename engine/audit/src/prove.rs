@@ -2,17 +2,22 @@
 //! the tree.
 //!
 //! *Stale*: builds until nothing is to be done, touches the file, builds again, and looks whether the target is still
-//! the old one. As a control it touches an input that is declared, too; if that does not rebuild the target either, the
-//! experiment says nothing. *Race*: takes away the generated file, the target and what dependency files tell, and asks
-//! for the target alone, as an unlucky order would: is it made without the file, or not at all? *Missing*: looks
-//! whether the output is there after a build. Other kinds are matters of timing or of policy, and cannot be tried so.
+//! the old one. As a control it touches an input that is declared, too; if nothing is done then either, the experiment
+//! says nothing. *Race*: takes away the generated file, the target and what dependency files tell, and builds with `-j`
+//! and the command that makes the file held back until the target was made: is that done without the file, or not at
+//! all? If it waits, the order is declared. make gets a shell that waits, for this target only; the edge in ninja's
+//! manifest gets a command that does. Where neither takes hold, the target is asked for alone, as an unlucky order
+//! would. *Missing*: looks whether the output is there after a build. Other kinds are matters of timing or of policy,
+//! and cannot be tried so.
 
-use crate::finding::Violation;
+use crate::finding::{PipRef, Violation};
 use crate::kinds::Kind;
 use crate::layer::Layer;
 use engine::redact::is_whole;
 use std::ffi::OsString;
 use std::path::Path;
+use worker::drivers;
+use worker::tools::base_name;
 
 /// What came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +49,9 @@ pub struct Experiment<'a> {
 const STALE: &str = r#"
 file=$1 target=$2 control=$3; shift 3
 stamp() { stat -c '%i %Y %z' "$target" 2>/dev/null || echo none; }
-build() { "$@" >/dev/null 2>"$TMPDIR/said"; }
+build() { "$@" >"$TMPDIR/said" 2>&1; }
 build "$@" || { echo "= broken $(tail -n 1 "$TMPDIR/said")"; exit 0; }
-build "$@"; one=$(stamp); build "$@"; two=$(stamp)
+build "$@"; one=$(stamp); build "$@"; two=$(stamp); cp "$TMPDIR/said" "$TMPDIR/idle"
 [ "$one" != none ] || { echo "= none"; exit 0; }
 [ "$one" = "$two" ] || { echo "= always"; exit 0; }
 echo "the build is up to date"
@@ -57,8 +62,68 @@ echo "built again: $target is still the old one"
 [ -n "$control" ] || { echo "= stale"; exit 0; }
 touch "$control"; echo "touch $control, which is declared"
 build "$@"; last=$(stamp)
-[ "$last" = "$after" ] && echo "= deaf" || { echo "built again: now $target is new"; echo "= stale"; }
+# A command that leaves alone what is right has been run all the same.
+if [ "$last" != "$after" ]; then echo "built again: now $target is new"; echo "= stale"
+elif ! cmp -s "$TMPDIR/said" "$TMPDIR/idle"; then echo "built again: now something is done"; echo "= stale"
+else echo "= deaf"; fi
 "#;
+
+/// Arguments: ROOT FILE, TARGET, its DIRECTORY of work, PLACE and COMMAND, the target that is to be LATE with the same
+/// three, then the build command. The places are those in a manifest, or empty: then make is told.
+const HELD: &str = r##"
+root=$1 file=$2 target=$3 dir=$4 at=$5 command=$6 late=$7 late_dir=$8 late_at=$9; shift 9; late_command=$1; shift
+export XL_TARGET="$target" XL_DIR="$dir" XL_LATE="$late_dir"
+echo '#!/bin/sh
+[ . -ef "$XL_LATE" ] || exec /bin/sh "$@"
+n=0
+while [ ! -e "$TMPDIR/read" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+[ -e "$TMPDIR/read" ] && : >"$TMPDIR/held" || : >"$TMPDIR/waits"
+exec /bin/sh "$@"' >"$TMPDIR/late"
+echo '#!/bin/sh
+[ . -ef "$XL_DIR" ] || exec /bin/sh "$@"
+/bin/sh "$@"; code=$?
+if [ $code != 0 ] || [ -e "$XL_TARGET" ]; then [ -e "$TMPDIR/read" ] || echo $code >"$TMPDIR/read"; fi
+exit $code' >"$TMPDIR/first"
+chmod +x "$TMPDIR/late" "$TMPDIR/first"
+find "$root" -type f \( -name '*.d' -o -name '*.Po' -o -name '*.Plo' \) -exec truncate -s 0 {} +
+find "$root" -name .ninja_deps -delete
+rm -f "$file" "$target" "$late"; echo "rm $file $target, and what dependency files say"
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/'\\\\''/g; s/[\$]/\$\$/g")"; }
+wrapped() { # PLACE SCRIPT COMMAND: a command of its own after the head of the edge
+  line=$(quoted "$3")
+  XL_LINE="  command = $TMPDIR/$2 -c $line" awk -v n="${1##*:}" '{ print }
+    NR >= n && !done && !/\$$/ { print ENVIRON["XL_LINE"]; done = 1 }' "${1%:*}" >"$TMPDIR/manifest"
+  cat "$TMPDIR/manifest" >"${1%:*}"
+}
+flags=
+names() { # TARGET SCRIPT DIRECTORY: the names that a make there may have for it
+  for name in "$1" "$(realpath -ms --relative-to="$3" "$1")"; do
+    flags="$flags --eval=$(printf %s "$name" | sed 's/[ $#%:\\]/\\&/g'):\ SHELL:=$TMPDIR/$2"
+  done
+}
+if [ -n "$at" ]; then
+  # From the end, so that the lines before stay where they are.
+  if [ "${at##*:}" -gt "${late_at##*:}" ]; then
+    wrapped "$at" first "$command"; wrapped "$late_at" late "$late_command"
+  else
+    wrapped "$late_at" late "$late_command"; wrapped "$at" first "$command"
+  fi
+else
+  names "$target" first "$dir"; names "$late" late "$late_dir"
+  export MAKEFLAGS="-j8$flags"
+fi
+export CMAKE_BUILD_PARALLEL_LEVEL=8
+case ${1##*/} in make|gmake|ninja) set -- "$@" -j8;; esac
+echo "$*, with what makes $file held back"
+"$@" >"$TMPDIR/said" 2>&1
+if [ -e "$TMPDIR/waits" ]; then echo "= waits"
+elif [ ! -e "$TMPDIR/held" ]; then echo "= free"
+elif [ "$(cat "$TMPDIR/read")" = 0 ]; then echo "= without"
+else
+  echo "= fails $(grep -F -- "${file##*/}" "$TMPDIR/said" |
+    grep -i 'no such\|not found\|cannot\|missing\|no rule\|undefined' | head -n 1)"
+fi
+"##;
 
 /// Arguments: DIR FILE TARGET, then the build tool with the target.
 const RACE: &str = r#"
@@ -144,7 +209,39 @@ impl Experiment<'_> {
         Ok((verdict, steps))
     }
 
+    /// `None`: the producer could not be held back.
+    fn held(&self, v: &Violation, base: &Path) -> Result<Option<(Verdict, Vec<String>)>, String> {
+        let full = |p: &str| self.root.join(p).display().to_string();
+        let Some(other) = v.other.as_ref().filter(|o| !o.target.is_empty() && !v.pip.target.is_empty()) else {
+            return Ok(None);
+        };
+        let is_ninja = |p: &PipRef| p.tool.first().is_some_and(|t| drivers::is_ninja(base_name(t.as_bytes())));
+        let place = |p: &PipRef| if is_ninja(p) { full(&p.declared_at) } else { String::new() };
+        if is_ninja(&v.pip) != is_ninja(other) {
+            return Ok(None);
+        }
+        let [at, late_at] = [&v.pip, other].map(place);
+        let (file, target, late) = (full(&v.file), full(&v.target), full(&other.target));
+        let root = self.root.display().to_string();
+        let reader = [&file, &target, &v.pip.tool_dir, &at, &v.pip.command];
+        let words = [&root].into_iter().chain(reader).chain([&late, &other.tool_dir, &late_at, &other.command]);
+        let words: Vec<&str> = words.map(String::as_str).collect();
+        let (seen, steps) = self.ask(base, HELD, &words, self.command)?;
+        let verdict = match seen.split_once(' ') {
+            Some(("fails", said)) if !said.is_empty() => {
+                Verdict::Proven(format!("without `{}` first, `{}` fails: {said}", v.file, v.target))
+            }
+            _ if seen == "without" => Verdict::Proven(format!("`{}` is made without `{}`", v.target, v.file)),
+            _ if seen == "waits" => Verdict::NotProven(format!("`{}` waits until `{}` is made", v.target, v.file)),
+            _ => return Ok(None),
+        };
+        Ok(Some((verdict, steps)))
+    }
+
     fn race(&self, v: &Violation, base: &Path) -> Result<(Verdict, Vec<String>), String> {
+        if let Some(found) = self.held(v, base)? {
+            return Ok(found);
+        }
         let full = |p: &str| self.root.join(p).display().to_string();
         let target = full(&v.target);
         let shown = target.strip_prefix(&format!("{}/", v.pip.tool_dir)).unwrap_or(&target).to_owned();

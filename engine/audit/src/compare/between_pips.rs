@@ -14,6 +14,8 @@ use crate::kinds::{Kind, Severity};
 use crate::paths::os_path;
 use cache::PathBytes;
 use engine::seen::{How, Made, Use};
+use worker::command_text::executed;
+use worker::tools::base_name;
 
 /// Scripts of the build system that nobody declares as inputs: a change of one of them is a change of the tool.
 const MACHINERY: &[&str] = &[
@@ -33,8 +35,40 @@ const MACHINERY: &[&str] = &[
     "configure",
     "move-if-change",
     "shtool",
-    "cmake_clean_target.cmake",
 ];
+
+/// May a command that lists a directory have looked for this name there? Not if it is one that takes files as they are
+/// named, and only the shell has listed, for patterns that the name is none of (`rm -f x*`).
+fn may_look_for(argv: &[Vec<u8>], name: &[u8]) -> bool {
+    const TAKE_NAMES: &[&[u8]] = &[b"rm", b"cat", b"mv", b"touch", b"echo", b"ar", b"chmod", b"ln", b"wc"];
+    let text = executed(argv);
+    // More than one simple command, or words that are something else by the time they are used.
+    if text.iter().any(|b| b";|&<>()$`'\"\\\n[]{}".contains(b)) {
+        return true;
+    }
+    let mut words = text.split(|b| *b == b' ').filter(|w| !w.is_empty());
+    let takes = words.next().is_some_and(|w| TAKE_NAMES.contains(&base_name(w)));
+    let words: Vec<&[u8]> = words.collect();
+    let recurses = |w: &&[u8]| w.starts_with(b"-") && w.iter().any(|b| b"rR".contains(b));
+    let is_pattern = |w: &&&[u8]| w.iter().any(|b| b"*?".contains(b));
+    if !takes || words.iter().any(recurses) || !words.iter().any(|w| is_pattern(&w)) {
+        return true;
+    }
+    // A pattern may be for a directory in the middle of a path: its parts are looked at alone.
+    let parts = words.iter().filter(is_pattern).flat_map(|w| w.split(|b| *b == b'/'));
+    parts.filter(|p| p.iter().any(|b| b"*?".contains(b))).any(|p| matches(p, name))
+}
+
+/// Does a pattern of `*` and `?` fit a name?
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|n| matches(rest, &name[n..])),
+        ([b'?', p @ ..], [_, n @ ..]) => matches(p, n),
+        ([a, p @ ..], [b, n @ ..]) => a == b && matches(p, n),
+        _ => false,
+    }
+}
 
 impl Checker<'_> {
     pub(super) fn between_pips(&mut self) {
@@ -54,7 +88,9 @@ impl Checker<'_> {
             }
             Case::Generated { pip, used, makers, noticed } => self.generated(pip, used, &makers, noticed, a),
             Case::Listed { pip, used, others } => {
+                let argv = &self.seen.launches[self.seen.pips[pip].launch].argv;
                 let unordered = others.iter().filter(|(_, _, x, y)| !a.ordered(*x) && !a.ordered(*y));
+                let unordered = unordered.filter(|(_, name, ..)| may_look_for(argv, base_name(name)));
                 self.listed(pip, used, &unordered.map(|(other, name, ..)| (*other, name)).collect::<Vec<_>>());
             }
             Case::Written { path, first, second, same, orders } => {
@@ -66,7 +102,7 @@ impl Checker<'_> {
 
     /// A source was read whose change does not make this step run again.
     fn source(&mut self, pip: usize, step: StepId, used: &Use, path: &PathBytes) {
-        let machinery = MACHINERY.iter().any(|m| worker::tools::base_name(path) == m.as_bytes());
+        let machinery = MACHINERY.iter().any(|m| base_name(path) == m.as_bytes());
         let s = self.declared.step(step);
         let (target, file) = (self.target(step), self.shown(path));
         let message = format!("`{target}` reads `{file}`, which nothing declares");
@@ -78,7 +114,8 @@ impl Checker<'_> {
         if machinery {
             v.severity = Severity::Note;
         }
-        if self.declared.discovered(step).next().is_some() {
+        // Scripts of the build system are in nobody's dependency file.
+        if !machinery && self.declared.discovered(step).next().is_some() {
             v.message.push_str(", not even its dependency file");
             let message = format!("the dependency file of `{target}` does not name `{file}`, which it reads");
             let omits = self.violation(Kind::StaleDepfile, pip, Some(step), path, message);
@@ -97,7 +134,12 @@ impl Checker<'_> {
         let mut v = self.violation(Kind::Listing, pip, None, &used.path, message);
         // An import lists directories for the names of modules only.
         let program = &self.seen.launches[self.seen.pips[pip].launch].program;
-        if worker::tools::base_name(program).starts_with(b"python") {
+        // What is hidden is seldom looked for.
+        let hidden = others.iter().all(|(_, name)| base_name(name).starts_with(b"."));
+        // libtool looks for objects and libraries by patterns of its own.
+        let text = executed(&self.seen.launches[self.seen.pips[pip].launch].argv);
+        let libtool = text.split(|b| b" ;\n".contains(b)).any(|w| base_name(w) == b"libtool");
+        if hidden || libtool || base_name(program).starts_with(b"python") {
             v.severity = Severity::Note;
         }
         v.other = Some(self.pip(*other));
@@ -197,5 +239,31 @@ impl Checker<'_> {
     fn edge(&self, pip: usize, maker: usize, path: &PathBytes) -> Option<Fix> {
         let (step, producer) = (self.innermost(pip)?, self.innermost(maker)?);
         suggest::edge(self.declared, step, producer, path, self.places.root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_look_for;
+
+    #[test]
+    fn patterns_of_a_shell() {
+        for (text, name, may) in [
+            ("rm -f pod2htm*", "pod2htmd.tmp", true),
+            ("rm -f pod2htm*", "busybox", false),
+            ("rm -f pod2htm*", ".hidden", false),
+            ("rm -f d?r/*.o x", "dir", true),
+            ("rm -f d?r/*.o x", "a.o", true),
+            ("rm -f d?r/*.o x", "a.c", false),
+            // It lists by itself, or something else does.
+            ("rm -rf pod2htm*", "busybox", true),
+            ("ls pod2htm*", "busybox", true),
+            ("rm -f pod2htm*; ls", "busybox", true),
+            ("rm -f $X*", "busybox", true),
+            ("cat names", "busybox", true),
+        ] {
+            let argv = ["/bin/sh", "-c", text].map(|w| w.as_bytes().to_vec());
+            assert_eq!(may_look_for(&argv, name.as_bytes()), may, "{text} {name}");
+        }
     }
 }

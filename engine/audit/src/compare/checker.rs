@@ -13,6 +13,7 @@ use crate::places::{Places, Surroundings, Where};
 use crate::policy::Policy;
 use crate::workspace::Workspace;
 use cache::{PathBytes, shown as text};
+use engine::event::Launch;
 use engine::seen::{How, Use};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -92,9 +93,12 @@ impl<'a> Checker<'a> {
         self.places.of(path, &self.grounds)
     }
 
-    /// Is one of them part of the other's step?
+    /// Are both part of one step of the innermost build tool that has launched both? What is further out says nothing
+    /// of their order: the makes below CMake's `all` are ordered, or not, by the make between.
     pub(super) fn share_a_step(&self, a: usize, b: usize) -> bool {
-        a == b || self.declared.steps[a].iter().any(|s| self.declared.steps[b].contains(s))
+        let (a_steps, b_steps) = (&self.declared.steps[a], &self.declared.steps[b]);
+        let meeting = a_steps.iter().find(|s| b_steps.iter().any(|t| t.driver == s.driver)).map(|s| s.driver);
+        a == b || a_steps.iter().any(|s| Some(s.driver) == meeting && b_steps.contains(s))
     }
 
     /// Is one of them part of the other's own step? Two makes of one recipe are not.
@@ -137,14 +141,29 @@ impl<'a> Checker<'a> {
 
     /// A pip as a report shows it.
     pub(super) fn pip(&self, pip: usize) -> PipRef {
-        let l = &self.seen.launches[self.seen.pips[pip].launch];
-        let step = self.innermost(pip);
+        self.pip_in(pip, self.innermost(pip))
+    }
+
+    /// The launch of this step that a pip is, or is below: a make that the step launched, for one.
+    fn launch_in(&self, pip: usize, step: Option<StepId>) -> &Launch {
+        let own = self.seen.pips[pip].launch;
+        let tool = step.filter(|s| self.innermost(pip) != Some(*s)).map(|s| self.declared.drivers[s.driver].launch);
+        let mut at = own;
+        while tool.is_some() && self.seen.launches[at].parent != tool {
+            let Some(parent) = self.seen.launches[at].parent else { return &self.seen.launches[own] };
+            at = parent;
+        }
+        &self.seen.launches[at]
+    }
+
+    fn pip_in(&self, pip: usize, step: Option<StepId>) -> PipRef {
+        let l = self.launch_in(pip, step);
         let place = step.map(|s| &self.declared.step(s).place).filter(|p| !p.file.is_empty());
         let place =
             place.map(|p| if p.line > 0 { format!("{}:{}", self.shown(&p.file), p.line) } else { self.shown(&p.file) });
         PipRef {
             id: u32::try_from(pip + 1).unwrap_or(u32::MAX),
-            command: self.command(pip),
+            command: l.shown.clone(),
             cwd: text(&l.cwd),
             target: step.map(|s| self.target(s)).unwrap_or_default(),
             declared_at: place.unwrap_or_default(),
@@ -170,7 +189,7 @@ impl<'a> Checker<'a> {
             why: about.why.to_owned(),
             target: step.map_or_else(|| self.name(pip), |s| self.target(s)),
             file: self.shown(file),
-            pip: self.pip(pip),
+            pip: self.pip_in(pip, step.or_else(|| self.innermost(pip))),
             other: None,
             evidence: Vec::new(),
             fix: None,

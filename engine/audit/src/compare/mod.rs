@@ -4,8 +4,11 @@
 //! pip ran or was a hit. `within_pip` judges what needs no order; `questions` asks the declared graph about order,
 //! and `between_pips` judges by the answers; `suggest` writes the line that a person should add.
 
+mod authors;
 mod between_pips;
 mod checker;
+mod cmake;
+mod meson;
 mod questions;
 mod suggest;
 #[cfg(test)]

@@ -4,10 +4,11 @@
 //! such questions, and two walks over the declared graph answer all of them ([`crate::declared::graph`]).
 //! [`super::between_pips`] judges by the answers.
 
+use super::authors::{Author, author, for_generator, only_touches};
 use super::checker::Checker;
 use crate::declared::StepId;
 use crate::declared::graph::{Answers, Asked, DeclaredGraph};
-use crate::paths::parent;
+use crate::paths::{below, parent};
 use crate::places::Where;
 use cache::PathBytes;
 use engine::seen::{How, Use};
@@ -76,7 +77,7 @@ pub(super) fn ask<'a>(c: &Checker<'a>) -> (Vec<Case<'a>>, Answers) {
 impl<'c, 'a> Questions<'c, 'a> {
     fn new(c: &'c Checker<'a>) -> Self {
         let mut members: FxHashMap<PathBytes, Vec<PathBytes>> = FxHashMap::default();
-        for path in c.makers.keys() {
+        for path in c.makers.keys().filter(|p| !for_generator(p)) {
             members.entry(parent(path).into()).or_default().push(path.clone());
         }
         members.values_mut().for_each(|all| all.sort());
@@ -145,11 +146,20 @@ impl<'c, 'a> Questions<'c, 'a> {
         let c = self.checker;
         let made_here = c.makers.contains_key(&used.path);
         let path = source_of(&used.path);
-        if used.how != How::Read || made_here || !c.inside(&path) || self.build_files.contains(&path) {
+        let of_tool = self.build_files.contains(&path) || for_generator(&path);
+        if used.how != How::Read || made_here || !c.inside(&path) || of_tool {
             return None;
         }
         // What only prints makes nothing that could be stale.
         if c.seen.pips[pip].made.iter().all(|m| m.is_dir) {
+            return None;
+        }
+        // A generator that makes build files looks at what it has generated before, and leaves alone what is right.
+        let generates = c.declared.step(step).outputs.iter().any(|o| self.build_files.contains(o));
+        if generates
+            && below(&path, &c.declared.drivers[step.driver].dir)
+            && author(&c.declared.drivers[step.driver]) != Author::Person
+        {
             return None;
         }
         if c.is_copy(pip, step, &path) {
@@ -192,7 +202,9 @@ impl<'c, 'a> Questions<'c, 'a> {
     fn double_writes(&mut self, cases: &mut Vec<Case<'a>>) {
         let c = self.checker;
         let several = c.makers.iter().filter(|(p, q)| q.len() > 1 && c.whereabouts(p) != Where::Scratch);
+        let writes = |i: &usize| !only_touches(&c.seen.launches[c.seen.pips[*i].launch].argv);
         for (path, pips) in several {
+            let pips: Vec<usize> = pips.iter().copied().filter(writes).collect();
             let digest = |i: usize| c.seen.pips[i].made.iter().find(|m| m.path == *path).and_then(|m| m.digest);
             for (n, second) in pips.iter().enumerate() {
                 // One accusation per later writer is enough.

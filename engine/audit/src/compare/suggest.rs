@@ -1,6 +1,8 @@
 //! Writes the edit that repairs a violation, in the syntax of the file that a person would edit (the makefile, the
 //! manifest, or what a generator made them from), and the command that shows the violation.
 
+use super::authors::{Author, author};
+use super::{cmake, meson};
 use crate::declared::{Declarations, Driver, StepId};
 use crate::finding::Fix;
 use crate::frontend::{Step, Tool, absolute, depfile};
@@ -11,23 +13,6 @@ use cache::shown as text;
 use engine::redact::redact;
 use engine::seen::Made;
 use std::path::Path;
-
-/// Who wrote the build file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Author {
-    Person,
-    Cmake,
-    Meson,
-}
-
-fn author(d: &Driver) -> Author {
-    let has = |name: &str| os_path(&d.dir).join(name).exists();
-    match d.declared.tool {
-        _ if d.declared.collects_depfiles || has("CMakeCache.txt") => Author::Cmake,
-        Tool::Ninja if has("meson-private") => Author::Meson,
-        _ => Author::Person,
-    }
-}
 
 /// A path as seen from where the build tool works.
 fn relative(path: &[u8], dir: &[u8]) -> Vec<u8> {
@@ -58,16 +43,9 @@ fn quoted(path: &[u8]) -> String {
     shlex::try_quote(&lossy).map(std::borrow::Cow::into_owned).unwrap_or(lossy)
 }
 
-/// A path as CMake or meson lists would have it, from the top of the sources.
-fn from_root(path: &[u8], root: &Path) -> String {
+/// A path as reports show it, from the top of the workspace.
+pub(super) fn from_root(path: &[u8], root: &Path) -> String {
     text(&relative(path, root.as_os_str().as_encoded_bytes()))
-}
-
-/// The CMake target that an output belongs to: `…/CMakeFiles/NAME.dir/…`.
-fn cmake_target(s: &Step) -> Option<String> {
-    let out = text(s.outputs.first()?);
-    let (_, rest) = out.split_once("CMakeFiles/")?;
-    Some(rest.split_once(".dir")?.0.to_owned())
 }
 
 fn is_object(s: &Step) -> bool {
@@ -107,7 +85,14 @@ fn named(d: &Driver, path: &[u8], root: &Path) -> String {
 fn nameable(all: &Declarations, step: StepId, maker: Option<StepId>, path: &PathBytes) -> Option<PathBytes> {
     let Some(maker) = maker else { return Some(path.clone()) };
     let d = &all.drivers[step.driver];
-    if d.by_output.contains_key(path) || all.in_turn.contains(&(step.driver, maker.driver)) {
+    // What another make has made is there when this one begins, unless this one launches the other.
+    let apart = maker.driver != step.driver && !all.launches(step.driver, maker.driver);
+    // A rule without anything is what a dependency file says of a header (`-MP`): a fresh build does not have it.
+    let is_rule = |s: &usize| {
+        let s = &d.declared.steps[*s];
+        !(s.commands.is_empty() && s.inputs.is_empty() && s.order_only.is_empty())
+    };
+    if apart || d.by_output.get(path).is_some_and(|all| all.iter().any(is_rule)) {
         return Some(path.clone());
     }
     let first =
@@ -121,7 +106,7 @@ fn unread_depfile<'a>(d: &Driver, made: &'a [Made], cwd: &[u8], path: &PathBytes
         let rules = depfile::parse(&std::fs::read(os_path(f)).unwrap_or_default());
         rules.iter().any(|(_, inputs)| inputs.iter().any(|i| absolute(cwd, i) == *path))
     };
-    let mut all = made.iter().filter(|m| !m.deleted && m.path.ends_with(b".d")).map(|m| &m.path);
+    let mut all = made.iter().filter(|m| !m.deleted && depfile::is_name(&m.path)).map(|m| &m.path);
     all.find(|f| !d.declared.files.contains(f) && tells(f))
 }
 
@@ -139,7 +124,7 @@ fn grouped(all: &Declarations, a: StepId, b: StepId, root: &Path) -> Option<Fix>
         |list: &mut dyn Iterator<Item = &PathBytes>| list.map(|p| named(d, p, root)).collect::<Vec<_>>().join(" ");
     let targets = names(&mut family.iter().filter_map(|s| d.declared.steps[*s].outputs.first()));
     let inputs = names(&mut first.inputs.iter());
-    Some(Fix { place: place(d, first, root), text: format!("{targets} &: {inputs}") })
+    Some(Fix { place: place(first, root), text: format!("{targets} &: {inputs}") })
 }
 
 /// Keeps two writers of a file from writing it at once.
@@ -150,7 +135,7 @@ pub(crate) fn writers(all: &Declarations, first: StepId, second: StepId, root: &
     }
     grouped(all, first, second, root).or_else(|| {
         let (then, before) = (all.step(second), all.step(first).outputs.first()?);
-        Some(Fix { place: place(d, then, root), text: line(d, then, before, true, root) })
+        Some(Fix { place: place(then, root), text: line(d, then, before, true, root) })
     })
 }
 
@@ -185,66 +170,43 @@ pub(crate) fn input(
         return Some(Fix { place: from_root(&s.place.file, root), text });
     }
     let path = &nameable(all, step, maker, path)?;
-    let file = from_root(path, root);
-    let edit = match author(d) {
-        Author::Cmake if is_object(s) => {
-            let source = s.inputs.first().map(|i| from_root(i, root)).unwrap_or_default();
-            format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})")
-        }
-        // What the build makes has the name of its target there.
-        Author::Cmake if path.starts_with(&d.dir) => {
-            format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir)))
-        }
-        Author::Cmake => format!("add_custom_command(OUTPUT … DEPENDS ${{CMAKE_SOURCE_DIR}}/{file})"),
-        Author::Meson => format!("custom_target(…, depend_files: files('{file}'))"),
-        Author::Person => line(d, s, path, false, root),
-    };
-    Some(Fix { place: place(d, s, root), text: edit })
+    match author(d) {
+        Author::Cmake => cmake::of(all, step)?.input(path, root),
+        Author::Meson => meson::input(all, step, path, root),
+        Author::Person => Some(Fix { place: place(s, root), text: line(d, s, path, false, root) }),
+    }
 }
 
 /// Says that a target is no file.
 pub(crate) fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     let name = escaped(&relative(s.outputs.first()?, &d.dir), Tool::Make);
-    Some(Fix { place: place(d, s, root), text: format!(".PHONY: {name}") })
+    Some(Fix { place: place(s, root), text: format!(".PHONY: {name}") })
 }
 
 /// Makes sure that a file is made before a step that reads it.
 pub(crate) fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathBytes, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
+    match author(d) {
+        Author::Cmake => return cmake::of(all, step)?.edge(&cmake::of(all, maker)?, path, root),
+        Author::Meson => return meson::edge(all, step, maker, root),
+        Author::Person => {}
+    }
     if step.driver != maker.driver {
         // Two makes do not wait for each other: the one that launched both has to.
-        let outer = |x: StepId| all.around[x.driver].first().copied();
-        let (then, first) = (outer(step)?, outer(maker)?);
+        let (then, first) = all.apart(step, maker)?;
         let (d, s) = (&all.drivers[then.driver], all.step(then));
-        if author(d) != Author::Person {
-            return None;
-        }
         let first = all.step(first).outputs.first()?;
-        return Some(Fix { place: place(d, s, root), text: line(d, s, first, false, root) });
+        return Some(Fix { place: place(s, root), text: line(d, s, first, false, root) });
     }
     let path = &nameable(all, step, Some(maker), path)?;
-    let edit = match (author(d), cmake_target(s), cmake_target(all.step(maker))) {
-        (Author::Cmake, Some(a), Some(b)) if a != b => format!("add_dependencies({a} {b})"),
-        (Author::Cmake, Some(a), _) => {
-            format!("target_sources({a} PRIVATE ${{CMAKE_CURRENT_BINARY_DIR}}/{})", text(&relative(path, &d.dir)))
-        }
-        (Author::Cmake, ..) => format!("add_custom_command(OUTPUT … DEPENDS {})", text(&relative(path, &d.dir))),
-        (Author::Meson, ..) => {
-            "add the generated file, as the custom_target() returns it, to the sources of the target".to_owned()
-        }
-        (Author::Person, ..) => line(d, s, path, is_object(s) && all.discovered(step).next().is_some(), root),
-    };
-    Some(Fix { place: place(d, s, root), text: edit })
+    let order_only = is_object(s) && all.discovered(step).next().is_some();
+    Some(Fix { place: place(s, root), text: line(d, s, path, order_only, root) })
 }
 
-fn place(d: &Driver, s: &Step, root: &Path) -> String {
-    match author(d) {
-        Author::Cmake => "CMakeLists.txt".into(),
-        Author::Meson => "meson.build".into(),
-        Author::Person if s.place.line > 0 => format!("{}:{}", from_root(&s.place.file, root), s.place.line),
-        Author::Person => from_root(&s.place.file, root),
-    }
+fn place(s: &Step, root: &Path) -> String {
+    let file = from_root(&s.place.file, root);
+    if s.place.line > 0 { format!("{file}:{}", s.place.line) } else { file }
 }
 
 /// The words of a build tool without goals, directories and job counts: what it takes to ask it for one target, where

@@ -161,6 +161,20 @@ fn what_pips_are_accused_of() {
             &[pip("a.o: a.c b.c", "a.c > a.o"), pip("b.o: b.c", "b.c > b.o")],
             &["XL012 a.o b.c"],
         ),
+        (
+            "a stamp stands for what was made with it",
+            &[pip("stamp x.h: in", "in > stamp x.h"), pip("a.o: a.c stamp", "a.c x.h > a.o")],
+            &[],
+        ),
+        (
+            "a list of symbols stands for the library",
+            &[
+                pip("l.so: l.c", "l.c > l.so"),
+                pip("l.syms.h: l.so", "l.so > l.syms.h"),
+                pip("a: a.c l.syms.h | l.so", "a.c l.so > a"),
+            ],
+            &[],
+        ),
         ("a command of no step", &[pip(":", "whatever > x")], &[]),
     ];
     for (what, pips, want) in table {

@@ -1,11 +1,12 @@
 //! Judges what is wrong with one pip, or one step, by itself: outputs that are missing or not declared, inputs that
 //! nobody uses, sources that are changed, accesses outside the workspace, the network, time and chance.
 
+use super::authors::{for_generator, is_accessory, is_name_of_target};
 use super::checker::Checker;
 use super::suggest;
 use crate::declared::StepId;
 use crate::finding::Fix;
-use crate::frontend::{Step, Tool};
+use crate::frontend::{Step, Tool, depfile};
 use crate::kinds::{Kind, Severity};
 use crate::paths::{below, os_path};
 use crate::places::Where;
@@ -43,6 +44,7 @@ impl Checker<'_> {
     /// What a step declares and its pips did not do, and what they did and it does not declare.
     pub(super) fn steps(&mut self) {
         let mut pips_of: FxHashMap<StepId, Vec<usize>> = FxHashMap::default();
+        let build_files: FxHashSet<&PathBytes> = self.declared.drivers.iter().flat_map(|d| &d.declared.files).collect();
         for (i, p) in self.seen.pips.iter().enumerate() {
             for s in &self.declared.steps[i] {
                 pips_of.entry(*s).or_default().push(i);
@@ -52,14 +54,17 @@ impl Checker<'_> {
             if step.phony {
                 continue;
             }
+            let (first, argv) = (step.outputs.first(), &self.seen.launches[p.launch].argv);
+            let accessory = |path: &[u8]| first.is_some_and(|o| is_accessory(o, argv, path));
             let undeclared: Vec<&Made> = p
                 .made
                 .iter()
                 .filter(|m| !m.is_dir && !m.deleted && self.inside(&m.path))
-                .filter(|m| {
-                    !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path) && !m.path.ends_with(b".d")
-                })
-                .filter(|m| !self.is_target(s, &m.path) && os_path(&m.path).symlink_metadata().is_ok())
+                .filter(|m| !step.outputs.contains(&m.path) && !step.byproducts.contains(&m.path))
+                .filter(|m| !depfile::is_name(&m.path) && os_path(&m.path).symlink_metadata().is_ok())
+                .filter(|m| !self.is_target(s, &m.path) && !for_generator(&m.path) && !accessory(&m.path))
+                // Read by the build tool at its next start: dependency files of whatever name.
+                .filter(|m| !build_files.contains(&m.path))
                 .collect();
             for m in undeclared {
                 let message =
@@ -75,8 +80,14 @@ impl Checker<'_> {
             if step.phony || pips.iter().any(|p| self.seen.pips[*p].exit_code != 0) {
                 continue;
             }
-            self.missing_outputs(s, step, pips[0]);
-            self.unused(s, step, &pips);
+            // Best it is a pip of the step's own, that has made what the step is there for.
+            let made = |p: usize| self.seen.pips[p].made.iter().any(|m| step.outputs.contains(&m.path));
+            let chief = pips.iter().copied().min_by_key(|p| (self.innermost(*p) != Some(s), !made(*p))).unwrap_or(0);
+            self.missing_outputs(s, step, chief);
+            // What is made in every build is not made again for nothing.
+            if !self.declared.always(s) {
+                self.unused(s, step, (chief, &pips));
+            }
         }
     }
 
@@ -89,10 +100,25 @@ impl Checker<'_> {
         })
     }
 
-    pub(super) fn missing_outputs(&mut self, s: StepId, step: &Step, pip: usize) {
+    /// Is this input, which is not read, there for what is: does whoever makes it make something of that too (a stamp),
+    /// or is it made of nothing but that (the list of a library's symbols), or does a link lead to it?
+    fn stands_for(&self, s: StepId, step: &Step, input: &PathBytes, used: &FxHashSet<&PathBytes>) -> bool {
+        let makers = self.makers.get(input).into_iter().flatten();
+        let made = |p: &usize| self.seen.pips[*p].made.iter().any(|m| !m.is_dir && used.contains(&m.path));
+        let d = &self.declared.drivers[s.driver];
+        let steps = || d.by_output.get(input).into_iter().flatten().map(|i| &d.declared.steps[*i]);
+        let of = |m: &Step| {
+            m.outputs.iter().any(|o| used.contains(o))
+                || !m.inputs.is_empty() && m.inputs.iter().all(|i| used.contains(i))
+        };
+        let leads = |o: &PathBytes| std::fs::canonicalize(os_path(o)).is_ok_and(|p| p == os_path(input));
+        makers.into_iter().any(made) || steps().any(of) || step.outputs.iter().any(leads)
+    }
+
+    fn missing_outputs(&mut self, s: StepId, step: &Step, pip: usize) {
         let tool = self.declared.drivers[s.driver].declared.tool;
         for o in &step.outputs {
-            if os_path(o).symlink_metadata().is_ok() {
+            if os_path(o).symlink_metadata().is_ok() || is_name_of_target(&self.declared.drivers[s.driver], o) {
                 continue;
             }
             let message = format!("`{}` declares `{}` and does not make it", self.target(s), self.shown(o));
@@ -106,7 +132,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn unused(&mut self, s: StepId, step: &Step, pips: &[usize]) {
+    fn unused(&mut self, s: StepId, step: &Step, (chief, pips): (usize, &[usize])) {
         let used: FxHashSet<&PathBytes> =
             pips.iter().flat_map(|p| self.seen.pips[*p].uses.iter().map(|u| &u.path)).collect();
         // A link stands for the file behind it, which is an input too.
@@ -117,7 +143,8 @@ impl Checker<'_> {
         for (list, kind) in [(step.inputs.iter().collect(), Kind::UnusedInput), (discovered, Kind::StaleDepfile)] {
             let idle: Vec<&PathBytes> =
                 list.into_iter().filter(|i| !used.contains(i) && self.inside(i)).filter(is_file).collect();
-            let idle: Vec<_> = idle.into_iter().filter(|i| !files.contains(i) && !for_linker(i)).collect();
+            let meant = |i: &PathBytes| files.contains(i) || for_linker(i) || for_generator(i);
+            let idle: Vec<_> = idle.into_iter().filter(|i| !meant(i) && !self.stands_for(s, step, i, &used)).collect();
             // Whoever names everything that there is means it.
             let shown = if idle.len() > WHOLESALE { 1 } else { idle.len() };
             for i in &idle[..shown] {
@@ -133,7 +160,7 @@ impl Checker<'_> {
                         self.shown(i)
                     ),
                 };
-                let v = self.violation(kind, pips[0], Some(s), i, message);
+                let v = self.violation(kind, chief, Some(s), i, message);
                 self.out.push(v);
             }
         }

@@ -45,8 +45,10 @@ pub(crate) struct Declarations {
     adrift: Vec<bool>,
 }
 
-fn is_depfile(path: &[u8]) -> bool {
-    [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
+/// Has it left a file behind, other than in a scratch directory, for a build tool that works in `dir`?
+fn left(m: &Made, dir: &[u8]) -> bool {
+    let own = below(&m.path, dir) || !is_scratch(&m.path);
+    own && !m.is_dir && !m.deleted && os_path(&m.path).symlink_metadata().is_ok()
 }
 
 /// Which build tools a script, or the lines of one recipe, have run one after the other. A script declares nothing;
@@ -150,13 +152,13 @@ impl Declarations {
         for (p, steps) in seen.pips.iter().zip(&self.steps) {
             if let Some(driver) = seen.launches[p.launch].parent.and_then(|l| number.get(&l)) {
                 let (all, known) = counts.entry(*driver).or_default();
-                *all += 1;
+                *all += usize::from(p.made.iter().any(|m| left(m, &self.drivers[*driver].dir)));
                 *known += usize::from(!steps.is_empty());
             }
         }
-        self.indistinct(seen, number);
-        let mut lost: Vec<_> = counts.into_iter().filter(|(_, (_, known))| *known == 0).collect();
+        let mut lost: Vec<_> = counts.into_iter().filter(|(_, (all, known))| *known == 0 && *all > 0).collect();
         lost.sort_unstable();
+        self.indistinct(seen, number, &lost.iter().map(|(d, _)| *d).collect());
         let made: FxHashSet<&PathBytes> = seen.pips.iter().flat_map(|p| p.made.iter().map(|m| &m.path)).collect();
         for (driver, (all, _)) in lost {
             let declared = &self.drivers[driver].declared;
@@ -170,28 +172,29 @@ impl Declarations {
         }
     }
 
-    /// Commands whose text is that of several steps, of none of which they wrote the output, and which left a file
-    /// behind all the same.
-    fn indistinct(&mut self, seen: &Observed, number: &FxHashMap<usize, usize>) {
-        let left = |m: &Made, dir: &[u8]| {
-            let own = below(&m.path, dir) || !is_scratch(&m.path);
-            own && !m.is_dir && !m.deleted && os_path(&m.path).symlink_metadata().is_ok()
-        };
-        let mut found: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    /// Commands of no step that left a file behind all the same: their text is that of several steps, of none of which
+    /// they wrote the output, or nobody's.
+    fn indistinct(&mut self, seen: &Observed, number: &FxHashMap<usize, usize>, lost: &FxHashSet<usize>) {
+        let mut found: BTreeMap<(usize, bool), (usize, usize)> = BTreeMap::new();
         for (p, _) in seen.pips.iter().zip(&self.steps).filter(|(p, steps)| steps.is_empty() && p.exit_code == 0) {
             let Some(parent) = seen.launches[p.launch].parent else { continue };
-            let Some(driver) = number.get(&parent).copied() else { continue };
-            let several = self.drivers[driver].candidates(&seen.launches[p.launch], &seen.launches[parent]).len() > 1;
-            if several && p.made.iter().any(|m| left(m, &self.drivers[driver].dir)) {
-                found.entry(driver).or_insert((p.launch, 0)).1 += 1;
+            let Some(driver) = number.get(&parent).copied().filter(|d| !lost.contains(d)) else { continue };
+            let d = &self.drivers[driver];
+            // Build files are read anew before they are asked for.
+            if p.made.iter().any(|m| left(m, &d.dir) && !d.declared.files.contains(&m.path)) {
+                let several = !d.candidates(&seen.launches[p.launch], &seen.launches[parent]).is_empty();
+                found.entry((driver, several)).or_insert((p.launch, 0)).1 += 1;
             }
         }
-        for (driver, (first, n)) in found {
+        for ((driver, several), (first, n)) in found {
             let [tool, first] = [self.drivers[driver].launch, first].map(|l| &seen.launches[l].shown);
             let what = if n == 1 { "command" } else { "commands" };
-            self.gaps.push(format!(
-                "{n} {what} of `{tool}`: several targets have the same text, and none of them was written (`{first}`)"
-            ));
+            let why = if several {
+                "several targets have the same text, and none of them was written"
+            } else {
+                "no target has the text, or declares what was written"
+            };
+            self.gaps.push(format!("{n} {what} of `{tool}`: {why} (`{first}`)"));
         }
     }
 
@@ -202,7 +205,7 @@ impl Declarations {
             let Some(s) = steps.first().filter(|s| any || self.drivers[s.driver].declared.collects_depfiles) else {
                 continue;
             };
-            for m in p.made.iter().filter(|m| is_depfile(&m.path)) {
+            for m in p.made.iter().filter(|m| depfile::is_name(&m.path)) {
                 let rules = depfile::parse(&std::fs::read(os_path(&m.path)).unwrap_or_default());
                 let inputs = rules
                     .into_iter()
@@ -277,6 +280,23 @@ impl Declarations {
 
     fn is_adrift(&self, driver: usize) -> bool {
         self.adrift[driver] || self.around[driver].iter().any(|s| s.driver != driver && self.is_adrift(s.driver))
+    }
+
+    /// This step and those around it, innermost first.
+    fn chain(&self, s: StepId) -> impl Iterator<Item = StepId> {
+        std::iter::successors(Some(s), |s| self.around[s.driver].first().copied())
+    }
+
+    /// Does one build tool, in whatever step, launch the other?
+    pub(crate) fn launches(&self, outer: usize, inner: usize) -> bool {
+        self.around[inner].first().is_some_and(|s| self.chain(*s).any(|s| s.driver == outer))
+    }
+
+    /// The steps in which these two are, or are below, where they part: those of the innermost build tool that launched
+    /// both. `None` if that is one step.
+    pub(crate) fn apart(&self, a: StepId, b: StepId) -> Option<(StepId, StepId)> {
+        let pair = self.chain(a).find_map(|s| Some((s, self.chain(b).find(|t| t.driver == s.driver)?)));
+        pair.filter(|(s, t)| s != t)
     }
 
     pub(crate) fn step(&self, s: StepId) -> &Step {

@@ -6,6 +6,11 @@
 /// Targets, and what they depend on.
 pub(crate) type Rule = (Vec<Vec<u8>>, Vec<Vec<u8>>);
 
+/// Is it a name that people and automake give dependency files?
+pub(crate) fn is_name(path: &[u8]) -> bool {
+    [&b".d"[..], b".Po", b".Plo", b".Tpo"].iter().any(|e| path.ends_with(e))
+}
+
 /// Rules of a dependency file.
 pub(crate) fn parse(text: &[u8]) -> Vec<Rule> {
     let mut out = Vec::new();
