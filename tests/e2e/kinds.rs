@@ -7,23 +7,40 @@ use std::path::Path;
 
 /// A project with one fault. `{OUT}` stands for a directory outside that is no scratch directory, `{PORT}` for a port
 /// where nobody listens.
-struct Fault {
-    code: &'static str,
-    setup: &'static str,
-    build: &'static [&'static str],
+pub(crate) struct Fault {
+    pub code: &'static str,
+    pub setup: &'static str,
+    pub build: &'static [&'static str],
     /// What an audit says of it; notes included, but for those of the makefile's style.
-    finds: &'static [&'static str],
+    pub finds: &'static [&'static str],
     /// After a plain build in a fresh tree: succeeds if the fault shows.
-    bites: &'static str,
-    repair: &'static str,
+    pub bites: &'static str,
+    pub repair: &'static str,
     /// Done between a first audit and the one that counts, with its options.
-    again: Option<(&'static str, &'static str)>,
+    pub again: Option<(&'static str, &'static str)>,
     /// Lets go what the audited build has left behind.
-    after: &'static str,
+    pub after: &'static str,
+    /// Done after setup, and again after the repair.
+    pub configure: &'static str,
+    /// `--prove` says that it is so.
+    pub proven: bool,
 }
 
-const FAULT: Fault =
-    Fault { code: "", setup: "", build: &["ninja", "-j1"], finds: &[], bites: "", repair: "", again: None, after: "" };
+/// A repair that is the one that the report prints.
+pub(crate) const PRINTED: &str = "";
+
+pub(crate) const FAULT: Fault = Fault {
+    code: "",
+    setup: "",
+    build: &["ninja", "-j1"],
+    finds: &[],
+    bites: "",
+    repair: "",
+    again: None,
+    after: "",
+    configure: "",
+    proven: false,
+};
 
 const FAULTS: &[Fault] = &[
     Fault {
@@ -33,7 +50,8 @@ const FAULTS: &[Fault] = &[
         build: &["make"],
         finds: &["XL001 m.o a.h"],
         bites: "touch -d '+1 hour' a.h; make -q",
-        repair: "echo 'm.o: a.h' >> Makefile",
+        repair: PRINTED,
+        proven: true,
         ..FAULT
     },
     Fault {
@@ -43,7 +61,8 @@ const FAULTS: &[Fault] = &[
         build: &["make", "-j1"],
         finds: &["XL002 m.o gen.h"],
         bites: "rm m.o gen.h; ! make m.o",
-        repair: "echo 'm.o: gen.h' >> Makefile",
+        repair: PRINTED,
+        proven: true,
         ..FAULT
     },
     Fault {
@@ -53,7 +72,7 @@ const FAULTS: &[Fault] = &[
         build: &["make", "-j1"],
         finds: &["XL003 o conf"],
         bites: "mv o before; make -s all; ! cmp o before",
-        repair: "echo 'o: conf' >> Makefile",
+        repair: PRINTED,
         ..FAULT
     },
     Fault {
@@ -210,7 +229,8 @@ const HARDER: &[Fault] = &[
         build: &["make", "-j1"],
         finds: &["XL001 a.c opt", "XL004 a.c y"],
         bites: "touch -d '+1 hour' opt; make -q a.c",
-        repair: "echo '{FIX}' >> Makefile",
+        repair: PRINTED,
+        proven: true,
         ..FAULT
     },
     // The same, at once.
@@ -221,7 +241,7 @@ const HARDER: &[Fault] = &[
         build: &["make", "-j8"],
         finds: &["XL006 a.c a.c", "XL006 a.h a.h"],
         bites: "rm a.c a.h; make -j8 | grep -c cat | grep 2",
-        repair: "{ echo 'all: a.c a.h'; echo '{FIX}'; sed 1,2d Makefile; } > new; mv new Makefile",
+        repair: PRINTED,
         ..FAULT
     },
     Fault {
@@ -232,7 +252,7 @@ const HARDER: &[Fault] = &[
         finds: &["XL004 a shared", "XL004 b shared", "XL006 shared shared"],
         bites: "cmp a b",
         // Then they are written one after the other, which is a note.
-        repair: "echo '{FIX}' >> Makefile",
+        repair: PRINTED,
         ..FAULT
     },
     // An earlier make has made it: it is there in time, and a change of it is not noticed.
@@ -243,7 +263,7 @@ const HARDER: &[Fault] = &[
         build: &["make", "-j8"],
         finds: &["XL001 m.o gen.h"],
         bites: "touch -d '+1 hour' gen.h; make -q m.o",
-        repair: "echo '{FIX}' >> Makefile",
+        repair: PRINTED,
         ..FAULT
     },
     Fault {
@@ -254,7 +274,8 @@ const HARDER: &[Fault] = &[
         build: &["make", "-j8"],
         finds: &["XL001 m/m.o g/g.h"],
         bites: "touch -d '+1 hour' g/g.h; make -q -C m",
-        repair: "echo '{FIX}' >> m/Makefile",
+        repair: PRINTED,
+        proven: true,
         ..FAULT
     },
     // The compiler has said it, and nobody listens.
@@ -264,7 +285,19 @@ const HARDER: &[Fault] = &[
         build: &["make"],
         finds: &["XL001 m.o a.h"],
         bites: "touch -d '+1 hour' a.h; make -q",
-        repair: "echo '{FIX}' | grep -e '-include m.d' >> Makefile",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    Fault {
+        code: "XL001",
+        setup: "mkdir .deps; echo '#include \"a.h\"' > m.c; touch a.h; printf 'm.o: m.c\n\tgcc -MMD -MF .deps/m.Po -c \
+            m.c\n' > Makefile",
+        build: &["make"],
+        finds: &["XL001 m.o a.h"],
+        bites: "touch -d '+1 hour' a.h; make -q",
+        repair: PRINTED,
+        proven: true,
         ..FAULT
     },
     // Nobody has a rule for what is read: `m.o: gen.h` would break a fresh build.
@@ -275,18 +308,114 @@ const HARDER: &[Fault] = &[
         build: &["make", "-j1"],
         finds: &["XL002 m.o gen.h", "XL004 gen.c gen.h"],
         bites: "rm m.o gen.h; ! make m.o",
-        repair: "echo '{FIX}' >> Makefile; make -j8 && rm gen.c gen.h m.o",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    // The dependency file names it as a target (`-MP`), but a fresh build has no dependency file.
+    Fault {
+        code: "XL002",
+        setup: "touch in m.c; printf 'all: gen.c m.o\ngen.c: in\n\tcp in gen.c; cp in gen.h\nm.o: m.c\n\tgcc \
+            -MD -MP -c m.c -include gen.h\n-include m.d\n.PHONY: all\n' > Makefile",
+        build: &["make", "-j1"],
+        finds: &["XL002 m.o gen.h", "XL004 gen.c gen.h"],
+        bites: "rm m.o m.d gen.h; ! make m.o",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    // The headers of a library, copied by its make; another make comes later by a declared order, or by a script.
+    Fault {
+        code: "XL001",
+        setup: COPIED,
+        build: &["make", "-j8"],
+        finds: &["XL001 app/a.o include/l.h", "XL001 lib/l.a lib/l.h", "XL004 lib/l.a include/l.h"],
+        bites: "touch -d '+1 hour' include/l.h; make -q -C app",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    Fault {
+        code: "XL001",
+        setup: "mkdir lib app; echo 1 > lib/in; printf 'make -C lib && make -C app\n' > build.sh
+                printf '../include/l.h: in\n\tmkdir -p ../include; cp in ../include/l.h\n' > lib/Makefile
+                printf 'a: a.in\n\tcat a.in ../include/l.h > a\n' > app/Makefile; touch app/a.in",
+        build: &["sh", "build.sh"],
+        finds: &["XL001 app/a include/l.h"],
+        bites: "touch -d '+1 hour' include/l.h; make -q -C app",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    // All makes are below one step of the first; what orders them is the make between, and that does not.
+    Fault {
+        code: "XL002",
+        setup: "mkdir lib app; echo 1 > lib/in; printf 'all:\n\t$(MAKE) -f two.mk\n.PHONY: all\n' > Makefile
+                printf 'all: lib app\nlib app:\n\t$(MAKE) -C $@\n.PHONY: all lib app\n' > two.mk
+                printf 'l.h: in\n\tcp in l.h\n' > lib/Makefile
+                printf 'a: a.in\n\tcat a.in ../lib/l.h > a\n' > app/Makefile; touch app/a.in",
+        build: &["make", "-j1"],
+        finds: &["XL002 app/a lib/l.h"],
+        bites: "rm app/a lib/l.h; ! make -C app",
+        repair: PRINTED,
+        proven: true,
+        ..FAULT
+    },
+    Fault {
+        code: "XL006",
+        setup: "printf 'all:\n\t$(MAKE) -f two.mk\n.PHONY: all\n' > Makefile; mkdir a b
+                printf 'all: a b\na b:\n\t$(MAKE) -C $@\n.PHONY: all a b\n' > two.mk
+                printf 'x:\n\tpwd > ../shared; touch x\n' | tee a/Makefile > b/Makefile",
+        build: &["make", "-j1"],
+        finds: &["XL004 a/x shared", "XL004 b/x shared", "XL006 shared shared"],
+        bites: "cp shared one; rm a/x; make -C a; ! cmp one shared",
+        repair: "sed -i 's,\\.\\./shared,own,' a/Makefile b/Makefile",
         ..FAULT
     },
 ];
 
-/// The repair that the report prints for the first violation of this kind.
-fn printed(report: &serde_json::Value, code: &str) -> String {
-    let fix = list(&report["violations"]).iter().find(|v| crate::audit::text(v, "code") == code).map(|v| &v["fix"]);
-    fix.map(|f| crate::audit::text(f, "text").to_owned()).unwrap_or_default()
+/// A library whose make copies a header for others.
+const COPIED: &str = "mkdir lib app; echo 'int l;' > lib/l.c; touch lib/l.h; echo '#include \"l.h\"' > app/a.c
+    printf 'all: lib app\nlib app:\n\t$(MAKE) -C $@\napp: lib\n.PHONY: all lib app\n' > Makefile
+    printf 'l.a: l.o\n\tar rc $@ l.o\n\tmkdir -p ../include; cp l.h ../include/\nl.o: l.c\n\tgcc -c l.c\n' > \
+    lib/Makefile
+    printf 'a.so: a.o ../lib/l.a\n\tgcc -shared -o $@ a.o ../lib/l.a\na.o: a.c\n\tgcc -fPIC -I../include -c a.c\n' > \
+    app/Makefile";
+
+/// Does what the report prints as the repair of the violations of this kind: a rule, or what comes to the same, at the
+/// end of the file; in the place of the head of a rule (grouped targets), at the end of that of an edge of ninja, among
+/// the arguments of a call of meson.
+fn apply(w: &World, report: &serde_json::Value, code: &str) {
+    let text = crate::audit::text;
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    for v in list(&report["violations"]).iter().filter(|v| text(v, "code") == code && !v["fix"].is_null()) {
+        let fix = (text(&v["fix"], "text"), text(&v["fix"], "place"));
+        if !all.contains(&fix) {
+            all.push(fix);
+        }
+    }
+    assert!(!all.is_empty(), "{code} has no repair: {report:#}");
+    for (text, place) in all {
+        assert!(!text.contains('…') || text.starts_with("build "), "a repair with a gap: {text}");
+        assert!(!text.contains(" /") && !place.starts_with('/'), "a repair for this machine only: {text} {place}");
+        let (file, line) = place.rsplit_once(':').unwrap_or((place, "0"));
+        let line: usize = line.parse().expect("a number");
+        let mut lines: Vec<String> = w.read(file).lines().map(str::to_owned).collect();
+        if text.contains(" &: ") {
+            lines[line - 2] = text.to_owned();
+        } else if let Some((head, rest)) = text.strip_prefix("build ").and_then(|t| t.split_once(" …")) {
+            let edge = lines.iter_mut().find(|l| l.starts_with(&format!("build {head}"))).expect("the edge");
+            edge.push_str(rest);
+        } else if text.contains(": files(") {
+            lines[line - 1] = lines[line - 1].replacen("',", &format!("', {text},"), 1);
+        } else {
+            lines.push(text.to_owned());
+        }
+        w.write(file, &(lines.join("\n") + "\n"));
+    }
 }
 
-fn try_one(f: &Fault, out: &Path, port: u16) {
+pub(crate) fn try_one(f: &Fault, out: &Path, port: u16) {
     let text = |s: &str| s.replace("{OUT}", out.to_str().expect("utf-8")).replace("{PORT}", &port.to_string());
     let mut w = World::new();
     // A user's cache directory counts as scratch, and the tests may be in it.
@@ -299,7 +428,7 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
         )
     };
     let all = ["error", "warning", "note"];
-    let (ok, said) = shell(f.setup);
+    let (ok, said) = shell(&format!("{}\n{}", f.setup, f.configure));
     assert!(ok, "{said}");
     let (_, mut report) = audit(&w, &[], f.build);
     if let Some((between, option)) = f.again {
@@ -315,29 +444,49 @@ fn try_one(f: &Fault, out: &Path, port: u16) {
     );
     let (ok, said) = shell(f.after);
     assert!(ok, "{said}");
-    let repair = f.repair.replace("{FIX}", &printed(&report, f.code));
+    let found_first = report;
+    if f.proven {
+        let all = list(&found_first["violations"]);
+        let n = all.iter().position(|v| crate::audit::text(v, "code") == f.code).expect("a violation") + 1;
+        let out = w.xl(&["audit", "--prove", &n.to_string()]).output().expect("xl");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.code() == Some(0), "{}: not proven: {said} {found_first:#}", f.code);
+    }
 
     w.wipe();
-    let (ok, said) = shell(f.setup);
+    let (ok, said) = shell(&format!("{}\n{}", f.setup, f.configure));
     assert!(ok, "{said}");
     let (ok, said) = shell(&f.build.join(" "));
     assert!(ok, "{said}");
     let (ok, said) = shell(f.bites);
     assert!(ok, "it does not bite: {said}");
 
-    w.wipe();
-    let (ok, said) = shell(&format!("{}\n{repair}", f.setup));
-    assert!(ok, "{said}");
+    let repaired = || {
+        w.wipe();
+        let (ok, said) = shell(&format!("{}\n{}", f.setup, f.repair));
+        assert!(ok, "{said}");
+        if f.repair == PRINTED {
+            apply(&w, &found_first, f.code);
+        }
+        let (ok, said) = shell(f.configure);
+        assert!(ok, "{said}");
+    };
+    repaired();
     let (_, mut report) = audit(&w, &[], f.build);
     if let Some((between, option)) = f.again {
         shell(between);
         report = audit(&w, &[option], f.build).1;
     }
     // One after the other, two may write.
-    let counts = if f.code == "XL006" && repair != f.repair { &all[..2] } else { &all };
+    let counts = if f.code == "XL006" && f.repair == PRINTED { &all[..2] } else { &all };
     let left: Vec<String> = found(&report, counts).into_iter().filter(|v| v.starts_with(f.code)).collect();
-    assert!(left.is_empty(), "{}: repaired by `{repair}`, and still: {left:?} {report:#}", f.code);
-    assert_eq!(report["exit_code"], 0, "{}: repaired by `{repair}`, it does not build: {report:#}", f.code);
+    assert!(left.is_empty(), "{}: repaired, and still: {left:?} {report:#}", f.code);
+    assert_eq!(report["exit_code"], 0, "{}: repaired, it does not build: {report:#}", f.code);
+    // From scratch, by as many as want to.
+    repaired();
+    let hurry = if f.build[0] == "sh" { "MAKEFLAGS=-j8 " } else { "" };
+    let (ok, said) = shell(&format!("{hurry}{}", f.build.join(" ").replace("-j1", "-j8")));
+    assert!(ok, "repaired, it does not build from scratch: {said}");
 }
 
 #[test]
@@ -388,11 +537,15 @@ fn what_looks_like_a_fault_and_is_none() {
     // Written by two rules that both declare it, one after the other.
     let declared = "touch in; printf 'all: b\\na: in\\n\\tcp in a\\nb: a\\n\\tcp in b; cp in a\\n.PHONY: all\\n' > \
                     Makefile";
-    again(declared, "rm a b", &["XL006 a a", "XL012 b a"], 0);
+    again(declared, "rm a b", &["XL006 a a"], 0);
     // What cannot be told apart is said not to be compared.
     let same = "printf 'all: a b\\na:\\n\\techo 1 >> log\\n\\techo a > a\\nb:\\n\\techo 1 >> log\\n\\techo b > b\\n' > \
                 Makefile";
     again(same, "rm a b", &[], 1);
+    // Nor is one command among many silently left out.
+    let shell = "printf 'T := $(shell echo 1 > side)\\nall: a b\\na:\\n\\techo a > a\\nb:\\n\\techo b > b\\n.PHONY: \
+                 all\\n' > Makefile";
+    again(shell, "rm a b side", &[], 1);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod explain;
 mod heal;
 mod kept_outputs;
 mod kinds;
+mod kinds_generated;
 mod log;
 mod manual;
 mod options;
