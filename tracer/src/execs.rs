@@ -113,6 +113,10 @@ impl Gate {
             if child == self.root || child == self.keeper.pid || self.processes.known(child).is_some() {
                 continue;
             }
+            let since = task_files::stat(child).map_or(0, |s| s.start);
+            if self.strangers.contains(&(child, since)) {
+                continue;
+            }
             if let Found::Orphan(p) = self.processes.find(child)
                 && !self.known_to_kernel(&p)
                 && task_files::stat(child).is_some_and(|s| s.state != b'Z')

@@ -105,6 +105,9 @@ pub(crate) struct Gate {
     pub(crate) scopes: RwLock<FxHashMap<Scope, Arc<ScopeState>>>,
     pub(crate) shapes: Vec<Option<(&'static str, Shape)>>,
     pub(crate) root: i32,
+    /// Processes that were below this one before the build began, with their start times: a shell puts them beside a
+    /// command (`2> >(tee log)`) whose place this one has taken.
+    pub(crate) strangers: Vec<(i32, u64)>,
     pub(crate) watched: Vec<(i32, Vec<u8>)>,
     pub(crate) calls: AtomicU64,
     /// With the backend `ebpf`, from the first observed command on.

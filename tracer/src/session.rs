@@ -19,6 +19,7 @@ use crate::sys::launch::{self, LaunchError, Way};
 use crate::sys::ptrace;
 use crate::sys::seccomp::{Instruction, Notification};
 use crate::sys::wait::Exited;
+use crate::task_files;
 use crate::terminal_forwarder::{Front, Screen};
 use crate::transport::Transport;
 use std::ffi::OsStr;
@@ -274,6 +275,7 @@ impl Session {
             shapes[nr.cast_unsigned() as usize] = Some((*name, *shape));
         }
         let outward = self.front.map(|f| f.open(&self.keeper)).transpose()?;
+        let keeper = self.keeper.pid;
         let gate = Arc::new(Gate {
             outward,
             transport: self.transport,
@@ -285,6 +287,7 @@ impl Session {
             scopes: RwLock::default(),
             shapes,
             root: self.pid,
+            strangers: task_files::descendants(std::process::id().cast_signed(), &[self.pid, keeper]),
             watched: self.watched,
             calls: AtomicU64::new(0),
             observer: OnceLock::new(),

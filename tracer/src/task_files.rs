@@ -90,6 +90,12 @@ pub(crate) fn children_of_thread(pid: i32, tid: i32) -> Vec<i32> {
     all.split(|c| *c == b' ').filter_map(number::<i32>).collect()
 }
 
+/// All processes below this one, with their start times, but for these and what is below them.
+pub(crate) fn descendants(pid: i32, but: &[i32]) -> Vec<(i32, u64)> {
+    let own = children(pid).into_iter().filter(|c| !but.contains(c));
+    own.flat_map(|c| descendants(c, but).into_iter().chain(stat(c).map(|s| (c, s.start)))).collect()
+}
+
 /// Has this process the terminal behind `fd` for itself and its children? Not in the background, where the shell has
 /// it, nor if somebody who was started beside it is in its group (`… | tee log`, another command of `make -j`). Those
 /// that wait for it do not count.
