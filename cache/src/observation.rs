@@ -44,6 +44,11 @@ pub enum Observation {
     Env(Vec<u8>),
     /// Every environment variable that is not passed through.
     EnvAll,
+    /// Every environment variable that identifies the job of a system of continuous integration.
+    EnvJob,
+    /// A variable that holds a list of directories, for who only searches in them: where each of these names is, or,
+    /// without names, in which of them there is anything.
+    Found { variable: Vec<u8>, names: Vec<Vec<u8>> },
     /// A fact of machine or process.
     Fact(Fact),
 }
@@ -82,7 +87,7 @@ impl Observation {
             | Self::Symlink(p)
             | Self::SameFile(p, _)
             | Self::Attributes(p) => Some(p),
-            Self::Env(_) | Self::EnvAll | Self::Fact(_) => None,
+            Self::Env(_) | Self::EnvAll | Self::EnvJob | Self::Found { .. } | Self::Fact(_) => None,
         }
     }
 
@@ -103,6 +108,8 @@ impl Observation {
             Self::Attributes(p) => format!("extended attributes of `{}`", text(p)),
             Self::Env(n) => format!("environment variable {}", text(n)),
             Self::EnvAll => "the environment".to_owned(),
+            Self::EnvJob => "the variables of the job".to_owned(),
+            Self::Found { variable, .. } => format!("what is in the directories of {}", text(variable)),
             Self::Fact(Fact::Cwd) => "the working directory".to_owned(),
             Self::Fact(Fact::Uname) => "the kernel or host name".to_owned(),
             Self::Fact(Fact::Cpus) => "the number of processors".to_owned(),
@@ -205,6 +212,14 @@ pub mod value {
     /// A whole environment, sorted.
     pub fn environment<'a>(key: &[u8; 32], vars: impl Iterator<Item = &'a [u8]>) -> Value {
         tagged(8, &[&Digest::keyed(key, vars).0])
+    }
+
+    /// What a search in the directories of a variable meets; `None` when it is not set. Keyed as the variable is.
+    pub fn found(key: &[u8; 32], v: Option<&[u8]>) -> Value {
+        match v {
+            None => tagged(12, &[]),
+            Some(v) => tagged(13, &[blake3::keyed_hash(key, v).as_bytes()]),
+        }
     }
 
     pub fn fact(v: &[u8]) -> Value {

@@ -24,6 +24,8 @@ enum Tag {
     Attributes,
     SameFile(Vec<u8>),
     Ensured(u32),
+    Found(Vec<Vec<u8>>),
+    EnvJob,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,6 +65,8 @@ impl PathSet {
                 Observation::SameFile(p, q) => (Tag::SameFile(q.to_vec()), p),
                 Observation::Env(n) => (Tag::Env, n),
                 Observation::EnvAll => (Tag::EnvAll, b""),
+                Observation::EnvJob => (Tag::EnvJob, b""),
+                Observation::Found { variable, names } => (Tag::Found(names.clone()), variable),
                 Observation::Fact(f) => (Tag::Fact(*f), b""),
             };
             let shared = name.iter().zip(&last).take_while(|(a, b)| a == b).count();
@@ -100,6 +104,8 @@ impl PathSet {
                 Tag::SameFile(q) => Observation::SameFile(path(), q.into()),
                 Tag::Env => Observation::Env(last.clone()),
                 Tag::EnvAll => Observation::EnvAll,
+                Tag::EnvJob => Observation::EnvJob,
+                Tag::Found(names) => Observation::Found { variable: last.clone(), names },
                 Tag::Fact(f) => Observation::Fact(f),
             });
         }
@@ -140,6 +146,9 @@ mod tests {
             (path(), path()).prop_map(|(p, q)| Observation::SameFile(p.into(), q.into())),
             path().prop_map(Observation::Env),
             Just(Observation::EnvAll),
+            Just(Observation::EnvJob),
+            (path(), prop::collection::vec(path(), 0..3))
+                .prop_map(|(variable, names)| Observation::Found { variable, names }),
             Just(Observation::Fact(Fact::Uname)),
         ]
     }

@@ -30,7 +30,10 @@ pub struct Change {
 
 impl Change {
     pub(crate) fn new(o: &Observation, was: u64, now: u64) -> Self {
-        let variable = if let Observation::Env(name) = o { Some(shown(name)) } else { None };
+        let variable = match o {
+            Observation::Env(name) | Observation::Found { variable: name, .. } => Some(shown(name)),
+            _ => None,
+        };
         Self { what: o.describe(), path: o.path().map(shown), variable, was: word(was), now: word(now) }
     }
 }
@@ -58,7 +61,11 @@ pub(crate) fn changes(set: &PathSet, then: &[u64], now: &[u64]) -> (Vec<Change>,
 pub(crate) fn rank(o: &Observation) -> u8 {
     match o {
         Observation::FileContent(_) => 0,
-        Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => 1,
+        Observation::Env(_)
+        | Observation::EnvAll
+        | Observation::EnvJob
+        | Observation::Found { .. }
+        | Observation::Fact(_) => 1,
         Observation::Symlink(_) | Observation::Attributes(_) => 2,
         Observation::DirListing(..) | Observation::DirSearch { .. } => 3,
         Observation::FileProbe { .. } | Observation::SameFile(..) => 4,
@@ -79,6 +86,7 @@ fn word(v: u64) -> String {
             (value::kind(Kind::Special), "special file"),
             // The key is of no account where there is no value.
             (value::env(&[0; 32], None), "not set"),
+            (value::found(&[0; 32], None), "not set"),
         ];
         all.into_iter().map(|(v, word)| (short(&v), word)).chain([(0, "unreadable")]).collect()
     });

@@ -163,7 +163,10 @@ impl Engine {
     /// count.
     fn outside(&self, set: &PathSet, asked: &Asked) -> (Vec<Vec<u8>>, Option<u64>) {
         use std::os::unix::ffi::OsStrExt;
-        let names = set.observations().iter().filter_map(|o| if let Observation::Env(n) = o { Some(n) } else { None });
+        let names = set.observations().iter().filter_map(|o| match o {
+            Observation::Env(n) | Observation::Found { variable: n, .. } => Some(n),
+            _ => None,
+        });
         let theirs = |n: &[u8]| {
             asked.command.env.iter().map(|v| environment::split(v)).find(|(k, _)| *k == n).map(|(_, v)| v.to_vec())
         };

@@ -17,7 +17,6 @@ use cache::{Entry, PathSet, Publication, Text, shown};
 use std::time::Instant;
 use tracer::{Chunk, Stream};
 use worker::Finished;
-use worker::accesses::Stdin;
 use worker::evaluate::Now;
 use worker::executor::{Ended, Ran};
 use worker::tools;
@@ -157,11 +156,7 @@ impl Engine {
         done: &Finished,
     ) -> Result<Option<[String; 3]>, String> {
         let (Some(cache), Some(weak)) = (&self.cache, &asked.weak) else { return Ok(None) };
-        let weak = match done.stdin {
-            Stdin::Unused => &weak.unasked,
-            Stdin::Asked => &weak.asked,
-            Stdin::Used => &weak.own,
-        };
+        let weak = weak.of_result(done.stdin, text, done.minds_no_stream);
         let trouble = |e: &cache::Error| {
             self.cache_trouble(e);
             e.to_string()

@@ -84,7 +84,11 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         | Observation::Attributes(_) => {
             return None;
         }
-        Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => return None,
+        Observation::Env(_)
+        | Observation::EnvAll
+        | Observation::EnvJob
+        | Observation::Found { .. }
+        | Observation::Fact(_) => return None,
     })
 }
 

@@ -1,8 +1,9 @@
 //! The weak fingerprint: everything that is known of a pip before it runs, in one named walk.
 
 use cache::{Digest, Fingerprint};
-use tracer::ExecRequest;
+use tracer::{Chunk, ExecRequest};
 use worker::Command;
+use worker::accesses::Stdin;
 use worker::command::{Input, Place};
 use worker::evaluate::Now;
 
@@ -27,6 +28,12 @@ pub struct Weak {
     pub asked: Digest,
     /// Under this any other.
     pub own: Digest,
+    /// Under these if it has no text, and minds no place: by how it asked for standard input, as above.
+    silent: Option<[Digest; 3]>,
+    /// Under these if its text is on one stream, and it minds no place but a terminal.
+    single: Option<[Digest; 3]>,
+    /// All of its text is seen.
+    is_heard: bool,
     /// Under these a result would do as well: text that went to a pipe may go to `/dev/null`, though not the other way
     /// round.
     pub others: Vec<Digest>,
@@ -36,9 +43,27 @@ impl Weak {
     /// Those under which to look, the likeliest first.
     pub fn all(&self) -> Vec<Digest> {
         let mut all = vec![self.unasked, self.asked, self.own];
+        all.extend(self.silent.iter().chain(&self.single).flatten());
         all.extend(&self.others);
         all.dedup();
         all
+    }
+
+    /// That under which to store the result of a command that used standard input so, and printed this.
+    pub fn of_result(&self, stdin: Stdin, text: &[Chunk], minds_no_stream: bool) -> &Digest {
+        let i = match stdin {
+            Stdin::Unused => 0,
+            Stdin::Asked => 1,
+            Stdin::Used => 2,
+        };
+        let one = text.windows(2).all(|w| w[0].stream == w[1].stream);
+        let alike = match () {
+            () if !(minds_no_stream && self.is_heard) => None,
+            () if text.is_empty() => self.silent.as_ref(),
+            () if one => self.single.as_ref(),
+            () => None,
+        };
+        alike.map_or([&self.unasked, &self.asked, &self.own][i], |all| &all[i])
     }
 }
 
@@ -89,7 +114,20 @@ pub fn weak_fingerprints(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[
         Input::Null | Input::Drained | Input::Live(_) => (one_of(9), one_of(8)),
     };
     let finish = |f: &Fingerprint, o| outputs(f, o).finish();
+    let among = |places: &[Place]| [exact.stdout, exact.stderr].iter().all(|p| places.contains(p));
+    let alike_for = |places: &[Place], name: &str| {
+        among(places).then(|| {
+            [&unasked, &asked, &own].map(|stdin| {
+                let mut f = stdin.clone();
+                f.number(name, 1);
+                f.finish()
+            })
+        })
+    };
     Ok(Weak {
+        silent: alike_for(&[Place::Null, Place::Pipe, Place::Terminal], "no text"),
+        single: alike_for(&[Place::Null, Place::Pipe], "text on one stream"),
+        is_heard: among(&[Place::Pipe, Place::Terminal]),
         unasked: finish(&unasked, exact),
         asked: finish(&asked, exact),
         own: finish(&own, exact),
@@ -106,10 +144,13 @@ pub fn facts(c: &Command, now: &Now<'_>, key: &[u8; 32], meaning: &[u8]) -> Vec<
         .unwrap_or_default()
 }
 
-/// What a compiler prints does not depend on where it goes, but for a terminal.
+/// What a compiler prints does not depend on where it goes, but for a terminal. Who minds no place has a pipe where its
+/// text goes nowhere.
 fn as_told(c: &Command) -> Outputs {
     let compiles = worker::tools::is_toolchain(&c.program);
+    let minds_none = worker::streams::minds_none(&c.program, &c.argv);
     let place = |p: Place| match p {
+        Place::Null if minds_none => Place::Pipe,
         Place::File { .. } | Place::Socket if compiles => Place::Pipe,
         other => other,
     };
@@ -253,7 +294,11 @@ mod tests {
 
     fn table() -> Table {
         let mut t = Table::new();
-        t.file("/usr/bin/gcc", "gcc").file("/usr/bin/cat", "cat").file("/lib/ld.so", "ld").file("/w/a.c", "int a;");
+        t.file("/usr/bin/gen", "gen")
+            .file("/usr/bin/gcc", "gcc")
+            .file("/usr/bin/cat", "cat")
+            .file("/lib/ld.so", "ld")
+            .file("/w/a.c", "int a;");
         t
     }
 
@@ -316,16 +361,40 @@ mod tests {
         assert!(same(&|_, t| _ = t.file("/w/a.h", "#define A")), "what only the compiler knows of");
         assert!(same(&|c, _| c.stdout = Place::Socket), "where a compiler's text goes, if that is no terminal");
         assert!(same(&|c, _| c.stdout = Place::File { tells: 7, appends: true }));
-        assert!(!same(&|c, _| c.stdout = Place::Null), "what nobody reads may be served from a pipe, not the reverse");
+        assert!(same(&|c, _| c.stdout = Place::Null), "a compiler has a pipe there");
     }
 
     #[test]
     fn text_for_a_pipe_does_for_nowhere() {
-        let c = command("/usr/bin/cat", "cat f");
+        let c = command("/usr/bin/gen", "gen f");
         let nowhere = Command { stdout: Place::Null, ..c.clone() };
         let (piped, nowhere) = (weak(&c, &table()), weak(&nowhere, &table()));
         assert!(nowhere.others.contains(&piped.own) && !piped.others.contains(&nowhere.own));
         assert!(nowhere.all().contains(&piped.unasked));
+    }
+
+    /// What has no text does for every place, and text on one stream for every one that is no terminal.
+    #[test]
+    fn places_of_text() {
+        let to = |stdout, stderr, shared| {
+            weak(&Command { stdout, stderr, shared, ..command("/usr/bin/gcc", "gcc -c a.c") }, &table())
+        };
+        let say = |stream| Chunk { stream, bytes: b"x".to_vec() };
+        let (piped, merged) = (to(Place::Pipe, Place::Pipe, false), to(Place::Pipe, Place::Pipe, true));
+        let (nowhere, shown) = (to(Place::Null, Place::Null, false), to(Place::Terminal, Place::Terminal, true));
+        let stored = |w: &Weak, text: &[Chunk], minds_none| *w.of_result(Stdin::Unused, text, minds_none);
+        let everywhere = [&piped, &merged, &nowhere, &shown];
+        for (i, w) in everywhere.iter().enumerate() {
+            for (j, other) in everywhere.iter().enumerate() {
+                assert!(w.all().contains(&stored(other, &[], true)), "no text");
+                let one = w.all().contains(&stored(other, &[say(tracer::Stream::Err)], true));
+                assert_eq!(one, (i == 3) == (j == 3), "text on one stream");
+            }
+        }
+        let both = [say(tracer::Stream::Out), say(tracer::Stream::Err)];
+        assert!(
+            !merged.all().contains(&stored(&piped, &both, true)) && !merged.all().contains(&stored(&piped, &[], false))
+        );
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn variables() {
         w.env.remove(name);
         explain(w, &["main.o"])
     };
-    let out = build(&mut w, "CPATH", "/nonexistent");
+    let out = build(&mut w, "CPATH", "/usr/include");
     assert!(differences(&out).contains(&"variable CPATH is set, and was not"), "{out}");
     assert!(out.contains("`pass = [\"CPATH\"]` in `[env]`"), "{out}");
     // Not that which only the newest result has.

@@ -130,6 +130,15 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
+    /// Text that goes nowhere is captured as that of a pipe, for a command to which that is the same.
+    pub fn take_nowhere_for_a_pipe(&mut self) {
+        for fd in [&mut self.stdout, &mut self.stderr] {
+            if fd.kind == FdKind::Null {
+                fd.kind = FdKind::Pipe;
+            }
+        }
+    }
+
     /// Reads what the descriptors are; the error says why the task may not be looked into.
     ///
     /// Where pidfd_getfd(2) is refused, as by profiles of containers, they are opened anew, which a regular file cannot

@@ -75,9 +75,12 @@ impl<'a> Now<'a> {
                 s => of_state(s),
             },
             Observation::SameFile(p, q) => value::same_file(self.state(p).as_ref(), self.state(q).as_ref()),
-            Observation::Attributes(_) | Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => {
-                self.look.value(o)
-            }
+            Observation::Attributes(_)
+            | Observation::Env(_)
+            | Observation::EnvAll
+            | Observation::EnvJob
+            | Observation::Found { .. }
+            | Observation::Fact(_) => self.look.value(o),
         })
     }
 }

@@ -47,6 +47,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         dated: Vec::new(),
         asks: None,
         stdin: Stdin::Unused,
+        minds_no_stream: crate::streams::none_minded(&a.programs),
     };
     let mut names = std::mem::take(&mut a.names);
     file_times::count(&mut names, &a, look, c);
@@ -131,7 +132,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         file_times::observe_all(&mut f.observations, &names, None);
     }
     rest.extend(unseen_inputs::reveal(&mut a, &names, &outputs, look, c, &mut f));
-    rest.extend(environment::observations(&a.programs, c.env, c.pass, c.track));
+    rest.extend(environment::observations(&a, &names, look, c));
     f.observations.extend(rest.into_iter().map(|o| {
         let v = look.value(&o);
         (o, v)

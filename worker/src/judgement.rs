@@ -16,6 +16,8 @@ pub struct Finished {
     pub asks_time: bool,
     /// What was done with its standard input that may matter: a script for which it does has [`Stdin::Used`] it.
     pub stdin: Stdin,
+    /// It does not mind where its text goes.
+    pub minds_no_stream: bool,
     /// What it read in which one of the macros for that is named, and whether that for the time of the source is.
     pub(crate) clocks: Vec<(PathBytes, bool)>,
     /// What is true of what it has precompiled.

@@ -34,6 +34,7 @@ pub mod slots;
 pub mod special_paths;
 mod stdin_of_scripts;
 mod step;
+pub mod streams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

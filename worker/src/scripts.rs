@@ -25,13 +25,16 @@ const STATE: &[&str] = &[
     "/proc/self/cgroup",
     "/proc/self/mountinfo",
     "/proc/self/maps",
-    "/proc/self/environ",
+    ENVIRONMENT,
     "/sys/fs/cgroup",
 ];
 
 /// What `./configure` scripts take the size of pages and of the memory from: that counts, and not how much of it is
 /// free.
 pub const MEMORY: &str = "/proc/meminfo";
+
+/// Where a process finds all of its environment.
+pub(crate) const ENVIRONMENT: &str = "/proc/self/environ";
 
 /// Variables of a shell's own that have another value each time.
 const SHELL: &[&str] = &["PPID", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "EPOCHREALTIME", "BASHPID"];
@@ -191,6 +194,8 @@ pub fn state(path: &[u8]) -> Option<&'static str> {
         p.iter().position(|b| *b == b'/').filter(|n| p[..*n].iter().all(u8::is_ascii_digit)).map(|n| &p[n..])
     });
     let name = own.map_or_else(|| path.to_vec(), |rest| [b"/proc/self", rest].concat());
+    // A thread has the same as its process.
+    let name = if name.starts_with(b"/proc/") && name.ends_with(b"/environ") { ENVIRONMENT.into() } else { name };
     STATE.iter().find(|s| name == s.as_bytes() || (s.starts_with("/sys") && name.starts_with(s.as_bytes()))).copied()
 }
 
@@ -208,7 +213,7 @@ pub fn scripts_of<'a>(program: &[u8], argv: &'a [Vec<u8>]) -> impl Iterator<Item
 }
 
 /// Does the word of a command line name this file?
-fn is_name_of(word: &[u8], path: &[u8]) -> bool {
+pub(crate) fn is_name_of(word: &[u8], path: &[u8]) -> bool {
     if word.starts_with(b"/") {
         return word == path;
     }

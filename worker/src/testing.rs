@@ -239,6 +239,7 @@ pub fn finished(observations: Vec<(Observation, Value)>) -> Finished {
         written: Vec::new(),
         problems: Vec::new(),
         asks_time: false,
+        minds_no_stream: false,
         stdin: crate::accesses::Stdin::Unused,
         clocks: Vec::new(),
         precompiled: Default::default(),

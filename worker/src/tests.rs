@@ -167,7 +167,11 @@ fn observed(done: &Finished) -> Vec<String> {
             Observation::Ensured(..) => "ensured",
             Observation::Attributes(_) => "attributes",
             Observation::SameFile(..) => "same file",
-            Observation::Env(_) | Observation::EnvAll | Observation::Fact(_) => return None,
+            Observation::Env(_)
+            | Observation::EnvAll
+            | Observation::EnvJob
+            | Observation::Found { .. }
+            | Observation::Fact(_) => return None,
         };
         Some(format!("{kind} {}", &path[3..]))
     };

@@ -47,6 +47,8 @@ pub(crate) fn reveal(
     out.extend({ words }.any(|w| w.contains_str("native")).then_some(Observation::Fact(Fact::Processor)));
     let extended = options.iter().flat_map(|t| t.fields()).any(environment::extends_compilers);
     out.extend(extended.then_some(Observation::EnvAll));
+    let shown = options.iter().flat_map(|t| t.fields()).any(environment::search::shows_directories);
+    out.extend({ environment::search::all() }.filter(|_| shown).map(|n| Observation::Env(n.into())));
     out.extend(own_texts(a, names, outputs, look, (c, epoch), f));
     shows_when_it_ran(a, names, outputs, look, c, epoch, f);
     let is_stranger =

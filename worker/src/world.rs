@@ -2,7 +2,7 @@
 //!
 //! Every look is made anew; who may share one is [`crate::evaluate::Now`]'s affair.
 
-use crate::environment;
+use crate::environment::{self, search};
 use crate::file_state::FileStates;
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
@@ -26,7 +26,12 @@ impl World<'_> {
             Observation::Attributes(p) => value::attributes(&cache::collect::attributes(p)),
             Observation::Env(name) => match name.strip_suffix(b"*") {
                 Some(prefix) => {
-                    let mut names: Vec<&[u8]> = self.vars().map(|(n, _)| n).filter(|n| n.starts_with(prefix)).collect();
+                    let mut names: Vec<&[u8]> = self
+                        .vars()
+                        .map(|(n, _)| n)
+                        // What a list of directories means is an observation of its own.
+                        .filter(|n| n.starts_with(prefix) && search::searched(n).is_none())
+                        .collect();
                     names.sort_unstable();
                     value::environment(self.key, names.into_iter())
                 }
@@ -37,17 +42,29 @@ impl World<'_> {
                     value::env(self.key, Some(found.join(&0)).filter(|_| !found.is_empty()).as_deref())
                 }
             },
-            Observation::EnvAll => {
-                let mut all: Vec<(&[u8], &[u8])> =
-                    self.vars().filter(|(n, _)| !environment::passes(n, self.pass)).collect();
-                all.sort_by_key(|(n, _)| *n);
-                let all: Vec<Vec<u8>> =
-                    all.into_iter().map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat()).collect();
-                value::environment(self.key, all.iter().map(Vec::as_slice))
+            Observation::EnvAll => self.all(&|n| !environment::passes(n, self.pass)),
+            Observation::EnvJob => self.all(&|n| environment::is_of_job(n, self.pass)),
+            Observation::Found { variable, names } => {
+                let set: Vec<&[u8]> = self.vars().filter(|(n, _)| n == variable).map(|(_, v)| v).collect();
+                // One that is there twice has one value for some programs, and the other for others.
+                let met: Vec<Vec<u8>> = set.iter().map(|v| search::meets(variable, v, names)).collect();
+                // Nobody is there to be asked, set or not.
+                let found = met.join(&b"\0\0"[..]);
+                let empty = names.is_empty() && found.is_empty() && set.iter().all(|v| !v.is_empty());
+                value::found(self.key, Some(found).filter(|_| !set.is_empty() && !empty).as_deref())
             }
             Observation::Fact(f) => value::fact(&self.fact(*f)),
             _ => value::absent(),
         }
+    }
+
+    /// The variables of these names, sorted.
+    fn all(&self, counts: &dyn Fn(&[u8]) -> bool) -> Value {
+        let mut all: Vec<(&[u8], &[u8])> = self.vars().filter(|(n, _)| counts(n)).collect();
+        all.sort_by_key(|(n, _)| *n);
+        let all: Vec<Vec<u8>> =
+            all.into_iter().map(|(n, v)| [n, b"=", &environment::effective(n, v)].concat()).collect();
+        value::environment(self.key, all.iter().map(Vec::as_slice))
     }
 
     fn vars(&self) -> impl Iterator<Item = (&[u8], &[u8])> {

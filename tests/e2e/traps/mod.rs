@@ -13,6 +13,7 @@ mod others;
 mod precompiled;
 mod state;
 mod streams;
+mod variables;
 
 use crate::world::World;
 

@@ -128,3 +128,80 @@ fn a_log_that_is_read() {
         assert_eq!((r["pips"]["hit"].as_u64(), r["pips"]["uncacheable"].as_u64()), (Some(0), Some(2)), "{r}");
     }
 }
+
+/// Nothing matters less than where no text goes: a build hits wherever its output went before, and goes now.
+#[test]
+fn how_the_output_of_a_build_is_redirected() {
+    let w = World::new();
+    w.write(
+        "Makefile",
+        "CFLAGS = -O1\nall: p\np: a.o b.o l.a\n\tgcc -o p a.o b.o l.a\na.o: a.c\n\tgcc -c a.c -o a.o\nb.o: b.c\n\t\
+            gcc -MD -MF b.Tpo -c b.c -o b.o && mv -f b.Tpo b.Po\nl.a: c.o\n\trm -f l.a; ar cr l.a c.o\nc.o: c.c\n\tgcc \
+            -Wall -c c.c -o c.o\n",
+    );
+    w.write("a.c", "int b(void); int c(void); int main(void) { return b() + c(); }\n");
+    w.write("b.c", "int b(void) { return 0; }\n");
+    w.write("c.c", "int c(void) { int unused; return 0; }\n");
+    let xl = format!("{XL} run --summary off --json ../r.json --");
+    let ways = [
+        format!("{xl} make > /dev/null 2>&1"),
+        format!("{xl} make 2>&1 | tail -3"),
+        format!("{xl} make 2> ../err"),
+        format!("{xl} make > ../log 2>&1"),
+        format!("script -qefc '{xl} make' /dev/null > /dev/null"),
+        format!("bash -c '{xl} make 2> >(cat > ../err.log)'"),
+        format!("{xl} make 2>&1 | cat"),
+    ];
+    for (i, first) in ways.iter().enumerate() {
+        w.sh("rm -rf ../cache *.o *.Po l.a p");
+        w.sh(first);
+        let r = w.record();
+        assert_eq!((r["pips"]["miss"].as_u64(), r["pips"]["uncacheable"].as_u64()), (Some(5), Some(0)), "{first}: {r}");
+        for other in ways.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, o)| o) {
+            w.sh("rm -f *.o *.Po l.a p");
+            w.sh(other);
+            let r = w.record();
+            let of = |o: &str| {
+                let items = r["items"].as_array().expect("items").iter();
+                items.filter(|i| i["outcome"] == o).map(|i| i["command"].to_string()).collect::<Vec<_>>()
+            };
+            // A warning is coloured for a terminal.
+            let coloured = first.contains("script") != other.contains("script");
+            let missed = of("miss").into_iter().filter(|c| !(coloured && c.contains("-Wall"))).collect::<Vec<_>>();
+            assert!(missed.is_empty() && of("uncacheable").is_empty(), "{first}, then {other}: {r}");
+            assert!(w.sh("./p").status.success());
+        }
+    }
+}
+
+/// Who asks what its output is, or has text for it, has the answer that it would have.
+#[test]
+fn who_minds_where_its_text_goes() {
+    let w = World::new();
+    w.write(
+        "ask.py",
+        "import os, stat, sys\nprint(oct(stat.S_IFMT(os.fstat(1).st_mode)), os.isatty(1), file=open('o', 'w'))\n",
+    );
+    w.write("a.c", "#warning text\nint a;\n");
+    let ask = [
+        "/usr/bin/python3 -B ask.py; :",
+        "test -t 1; echo $? > o",
+        "[ -p /dev/stdout ]; echo $? > o",
+        "[ -c /dev/stdout ]; echo $? > o",
+        "readlink /proc/self/fd/1 | cut -c1-4 > o; :",
+        "gcc -c a.c; cp a.c o",
+        "ls -d a.c; :",
+    ];
+    for command in ask {
+        w.write("Makefile", &format!("all:\n\t{}\n", command.replace('$', "$$")));
+        let run = |way: &str, with: &str| {
+            let text = w.sh(&format!("rm -f o; {with} make -s{way}")).stdout;
+            (w.sh("cat o").stdout, text)
+        };
+        let (nowhere, piped) = (" > /dev/null 2>&1", " 2>&1 | cat");
+        let plain = run(piped, "");
+        w.sh("rm -rf ../cache");
+        run(nowhere, &format!("{XL} run --summary off --"));
+        assert_eq!(run(piped, &format!("{XL} run --summary off --")), plain, "{command}");
+    }
+}

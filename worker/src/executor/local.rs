@@ -157,6 +157,9 @@ impl Local {
         // Held until the tap is in place: the root's exit must not overtake it.
         let mut tap = pip.tap.lock().expect("tap");
         let process = t.request.process.clone();
+        if crate::streams::minds_none(&pip.command.program, &pip.command.argv) {
+            d.take_nowhere_for_a_pipe();
+        }
         *tap = t.enter_captured(scope, &d);
         if tap.is_none() {
             pip.recorder.problem("its text could not be captured".into());

@@ -117,9 +117,9 @@ fn changed(
     let own = entry.outputs;
     let counts = |o: &Observation| match o {
         o if o.path().is_some_and(|p| own.iter().any(|out| *out.path == *p)) => false,
-        Observation::Env(n) => p.inherited.contains(n),
+        Observation::Env(n) | Observation::Found { variable: n, .. } => p.inherited.contains(n),
         // The build has added to it: what is around the build is compared, below.
-        Observation::EnvAll => false,
+        Observation::EnvAll | Observation::EnvJob => false,
         _ => true,
     };
     let settled: FxHashMap<u32, u64> = p.settled.iter().copied().collect();
