@@ -28,7 +28,7 @@ pub(crate) use error::IoResultExt;
 pub use error::{Class, Error, Result};
 pub use file_stat::{FileStat, Kind};
 pub use handle::CacheHandle;
-pub use observation::{Fact, Observation, Value};
+pub use observation::{Fact, Observation, Question, Value};
 pub use path::{PathBytes, TEMPORARY_PREFIX, shown};
 pub use path_set::PathSet;
 pub use product::Product;

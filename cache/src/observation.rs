@@ -14,6 +14,21 @@ pub enum Fact {
     Memory,
 }
 
+/// What a program asks an index: a file of the machine in which others look something up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Question {
+    /// Of the dynamic loader's cache: where the library of this name is.
+    Library(Vec<u8>),
+    /// Of a file of users or groups: the entries of this process's own numbers.
+    Own,
+    /// The entry of this number.
+    Number(u32),
+    /// Of `nsswitch.conf`: where entries of this kind come from.
+    Service(Vec<u8>),
+    /// Of the archive of locales: the data of this one.
+    Locale(Vec<u8>),
+}
+
 /// One thing that a result depends on, without its value. The order of variants is the order in a path set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Observation {
@@ -51,6 +66,8 @@ pub enum Observation {
     Found { variable: Vec<u8>, names: Vec<Vec<u8>> },
     /// A fact of machine or process.
     Fact(Fact),
+    /// What an index answers; what else is in it does not count.
+    Answer(PathBytes, Question),
 }
 
 /// The endings of libraries.
@@ -86,7 +103,8 @@ impl Observation {
             | Self::FileContent(p)
             | Self::Symlink(p)
             | Self::SameFile(p, _)
-            | Self::Attributes(p) => Some(p),
+            | Self::Attributes(p)
+            | Self::Answer(p, _) => Some(p),
             Self::Env(_) | Self::EnvAll | Self::EnvJob | Self::Found { .. } | Self::Fact(_) => None,
         }
     }
@@ -115,6 +133,11 @@ impl Observation {
             Self::Fact(Fact::Cpus) => "the number of processors".to_owned(),
             Self::Fact(Fact::Processor) => "the processor".to_owned(),
             Self::Fact(Fact::Memory) => "the memory size".to_owned(),
+            Self::Answer(_, Question::Library(name)) => format!("`{}` in the loader's cache", text(name)),
+            Self::Answer(p, Question::Own) => format!("the own entry in `{}`", text(p)),
+            Self::Answer(p, Question::Number(n)) => format!("the entry of number {n} in `{}`", text(p)),
+            Self::Answer(_, Question::Locale(name)) => format!("locale `{}` in the archive of locales", text(name)),
+            Self::Answer(p, Question::Service(of)) => format!("the line of {} in `{}`", text(of), text(p)),
         }
     }
 }
@@ -224,6 +247,11 @@ pub mod value {
 
     pub fn fact(v: &[u8]) -> Value {
         tagged(9, &[v])
+    }
+
+    /// What an index says to a question; of nothing, if there are no parts.
+    pub fn answer(parts: &[&[u8]]) -> Value {
+        tagged(12, parts)
     }
 }
 

@@ -3,7 +3,7 @@
 //! The encoding sorts by kind and path and cuts common prefixes; it is content-addressed, so two runs that
 //! looked at the same things share one blob.
 
-use crate::{Digest, Error, Fact, Observation, Result};
+use crate::{Digest, Error, Fact, Observation, Question, Result};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,7 @@ enum Tag {
     Ensured(u32),
     Found(Vec<Vec<u8>>),
     EnvJob,
+    Answer(Question),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +69,7 @@ impl PathSet {
                 Observation::EnvJob => (Tag::EnvJob, b""),
                 Observation::Found { variable, names } => (Tag::Found(names.clone()), variable),
                 Observation::Fact(f) => (Tag::Fact(*f), b""),
+                Observation::Answer(p, q) => (Tag::Answer(q.clone()), p),
             };
             let shared = name.iter().zip(&last).take_while(|(a, b)| a == b).count();
             rows.push(Row { tag, shared: u32::try_from(shared).unwrap_or(0), rest: name[shared..].to_vec() });
@@ -107,6 +109,7 @@ impl PathSet {
                 Tag::EnvJob => Observation::EnvJob,
                 Tag::Found(names) => Observation::Found { variable: last.clone(), names },
                 Tag::Fact(f) => Observation::Fact(f),
+                Tag::Answer(q) => Observation::Answer(path(), q),
             });
         }
         Ok(Self(out))
@@ -149,6 +152,8 @@ mod tests {
             Just(Observation::EnvJob),
             (path(), prop::collection::vec(path(), 0..3))
                 .prop_map(|(variable, names)| Observation::Found { variable, names }),
+            (path(), path()).prop_map(|(p, n)| Observation::Answer(p.into(), Question::Library(n))),
+            (path(), any::<u32>()).prop_map(|(p, n)| Observation::Answer(p.into(), Question::Number(n))),
             Just(Observation::Fact(Fact::Uname)),
         ]
     }

@@ -60,7 +60,7 @@ pub(crate) fn changes(set: &PathSet, then: &[u64], now: &[u64]) -> (Vec<Change>,
 /// What was changed by somebody comes before what came of it: names that were absent are there after most builds.
 pub(crate) fn rank(o: &Observation) -> u8 {
     match o {
-        Observation::FileContent(_) => 0,
+        Observation::FileContent(_) | Observation::Answer(..) => 0,
         Observation::Env(_)
         | Observation::EnvAll
         | Observation::EnvJob

@@ -73,7 +73,7 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
     Some(match o {
         Observation::Absent(p) => (How::Missed, p),
         Observation::DirListing(p, _) => (How::Listed, p),
-        Observation::FileContent(p) => (How::Read, p),
+        Observation::FileContent(p) | Observation::Answer(p, _) => (How::Read, p),
         Observation::FileProbe { path, .. } => (How::Probed, path),
         // A search looks for names that begin in one way only; that somebody makes others means nothing.
         Observation::DirSearch { .. }

@@ -101,6 +101,8 @@ impl World {
         c.env_remove("CARGO_TARGET_DIR");
         // What build scripts tell the compiler is there when cargo runs the tests, too: a date, for one.
         c.env_remove("XL_VERSION");
+        // Under cargo every loader would look for libraries in its directories first.
+        c.env_remove("LD_LIBRARY_PATH");
         c.env("LC_ALL", "C.UTF-8").envs(&self.env);
         c
     }

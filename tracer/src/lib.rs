@@ -58,6 +58,7 @@ pub use preconditions::{Lacking, Need, of_ourselves as prove};
 pub use process::{Process, Scope};
 pub use program_search::{may_execute, search_path};
 pub use programs::{RingSize, Unavailable as EbpfUnavailable};
+pub use report::LOADER_CACHE;
 pub use request::{Credentials, ExecRequest};
 pub use resolve::{Crossed, Resolved};
 pub use rustix::fs::FileType;

@@ -15,6 +15,9 @@ use std::sync::atomic::Ordering;
 /// See `PATH_MAX` in path_resolution(7).
 pub(crate) const TOO_DEEP: &str = "a path is longer than the kernel takes";
 
+/// Where glibc's dynamic loader looks up libraries (ld.so(8)).
+pub const LOADER_CACHE: &[u8] = b"/etc/ld.so.cache";
+
 /// The task that makes a call, and how it is asked for what only it knows.
 pub(crate) enum Caller<'a> {
     /// It waits for us.
@@ -65,8 +68,9 @@ pub(crate) struct Named<'a> {
 impl Named<'_> {
     /// What makes two looks of one program the same; `None` if each counts.
     fn look(&self, program: (i32, u32), op: &Op) -> Option<Box<[u8]>> {
-        // Each look at a device may show something else.
-        if self.raw.starts_with(b"/dev/") {
+        // Each look at a device may show something else; and a program that opens the cache of its loader may do so
+        // for itself the second time.
+        if self.raw.starts_with(b"/dev/") || self.raw == LOADER_CACHE {
             return None;
         }
         let tag = match op {

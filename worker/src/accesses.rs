@@ -2,7 +2,8 @@
 //!
 //! Knows neither how an access becomes a part of it ([`crate::recorder`]) nor what follows from it ([`crate::finish`]).
 
-use crate::record::{Moment, Record};
+use crate::indexes::Load;
+use crate::record::{Image, Moment, Record};
 use crate::tools::Tool;
 use cache::{Fact, FileStat, PathBytes};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -39,6 +40,8 @@ pub struct Accesses {
     pub renamed: FxHashSet<PathBytes>,
     /// A script that came through standard input compares times.
     pub compares: bool,
+    /// What each image opened when it was loaded.
+    pub loads: FxHashMap<Image, Load>,
     /// Every exec. An [`Image`] is the number of one, and 0 what was there before.
     pub programs: Vec<Program>,
     /// How many accesses there were.

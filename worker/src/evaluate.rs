@@ -6,7 +6,7 @@
 use crate::look::Look;
 use cache::digest::Content;
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes, Value};
+use cache::{FileStat, Kind, Observation, PathBytes, Question, Value};
 use rustc_hash::FxHashMap;
 use rustix::fs::Access;
 use std::cell::RefCell;
@@ -75,6 +75,12 @@ impl<'a> Now<'a> {
                 s => of_state(s),
             },
             Observation::SameFile(p, q) => value::same_file(self.state(p).as_ref(), self.state(q).as_ref()),
+            Observation::Answer(p, question) => match self.state(p) {
+                Some(s) if s.is_file() => self.look.index(p, &s).ok()?.answer(question),
+                // Who looks for a locale in an archive that is not there does not find it.
+                None if matches!(question, Question::Locale(_)) => value::answer(&[]),
+                s => of_state(s),
+            },
             Observation::Attributes(_)
             | Observation::Env(_)
             | Observation::EnvAll

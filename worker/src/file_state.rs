@@ -5,6 +5,7 @@
 //! a second was tried, and served old objects). Contents are keyed by identity and times, so they cannot go stale as
 //! long as a later change shows in the times; where it might not (a coarse clock), the memo hashes a recent file anew.
 
+use crate::indexes::Told;
 use cache::digest::Content;
 use cache::{FileStat, PathBytes, Store};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -23,9 +24,9 @@ fn now() -> i128 {
     i128::from(t.tv_sec) * 1_000_000_000 + i128::from(t.tv_nsec)
 }
 
-type Identity = (u64, u64, u64, i128, i128);
+pub(crate) type Identity = (u64, u64, u64, i128, i128);
 
-fn identity(s: &FileStat) -> Identity {
+pub(crate) fn identity(s: &FileStat) -> Identity {
     (s.dev, s.ino, s.size, s.mtime, s.ctime)
 }
 
@@ -57,6 +58,8 @@ pub struct FileStates {
     inner: Mutex<Inner>,
     /// Devices on which a change after a look always shows in the times.
     fine: FxHashSet<u64>,
+    /// What bytes were found to say.
+    pub(crate) told: Told,
 }
 
 /// Does `dir`'s file system give a change that follows a look a time of its own (multigrain timestamps, Linux 6.13)?
@@ -120,7 +123,11 @@ impl Inner {
 impl FileStates {
     /// `scratch` directories tell which file systems have a fine clock.
     pub fn new(scratch: &[&std::path::Path]) -> Self {
-        Self { inner: Mutex::default(), fine: scratch.iter().filter_map(|d| fine_grained(d)).collect() }
+        Self {
+            inner: Mutex::default(),
+            told: Told::default(),
+            fine: scratch.iter().filter_map(|d| fine_grained(d)).collect(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -195,7 +202,8 @@ impl FileStates {
         }
     }
 
-    fn trusted(&self, s: &FileStat) -> bool {
+    /// Would a change show that comes after this state was looked up?
+    pub(crate) fn trusted(&self, s: &FileStat) -> bool {
         self.fine.contains(&s.dev) || s.ctime < cache::file_stat::coarse_now() - cache::file_stat::TICK
     }
 

@@ -11,11 +11,11 @@ use crate::paths::{below_any, parent, text};
 use crate::record::changed;
 use crate::record::{Image, Listing, Record};
 use crate::tools::{self, Known};
-use crate::{environment, file_times, file_times_in_results, unseen_inputs};
+use crate::{environment, file_times, file_times_in_results, indexes, unseen_inputs};
 use cache::collect::Written;
 use cache::digest::Traits;
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes};
+use cache::{FileStat, Kind, Observation, PathBytes, Question};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::Access;
 use std::collections::BTreeMap;
@@ -68,6 +68,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
     }
     let seen = Seen {
         names: &names,
+        questions: &indexes::questions(&a, &names, look, c),
         outputs: &outputs,
         made_dirs: &made_dirs,
         stems: &stems(&names, &a.programs),
@@ -180,6 +181,8 @@ fn same_files(names: &FxHashMap<PathBytes, Record>, contents: &Contents, f: &mut
 /// What the observations of one pip have to do with each other.
 struct Seen<'a> {
     names: &'a FxHashMap<PathBytes, Record>,
+    /// All that was asked of these.
+    questions: &'a FxHashMap<PathBytes, Vec<Question>>,
     outputs: &'a FxHashSet<PathBytes>,
     made_dirs: &'a FxHashSet<PathBytes>,
     /// How the libraries begin that it asked for, sorted.
@@ -310,6 +313,11 @@ impl Name<'_> {
         let taken = if remained { r.exclusive } else { !r.exclusive || !scratch() };
         // A directory that is there already would be another's, with all that is in it.
         let made_dir = remained && now.is_some_and(|s| s.is_dir());
+        if let Some(questions) = seen.questions.get(path).filter(|_| !r.created) {
+            let answer = |q: &Question| (Observation::Answer(path.clone(), q.clone()), value::answer(&[]));
+            f.observations.extend(questions.iter().map(answer));
+            return Ok(());
+        }
         if (r.looked_first || r.probed || soft || !r.created || taken || made_dir)
             && (remained || !made_up.has(path, r.created && now.is_none()))
         {
@@ -413,6 +421,13 @@ impl Name<'_> {
                 f.observations.push(probe());
             }
             Kind::File => {
+                if let Some(questions) = seen.questions.get(path) {
+                    let index = look.index(path, first)?;
+                    let answer = |q: &Question| (Observation::Answer(path.clone(), q.clone()), index.answer(q));
+                    f.observations.extend(questions.iter().map(answer));
+                    f.observations.extend((probed && indexes::may_be_probed(path)).then(probe));
+                    return Ok(());
+                }
                 if r.read {
                     let content = match r.before {
                         Some(b) => b,

@@ -19,6 +19,7 @@ pub mod file_state;
 pub mod file_times;
 mod file_times_in_results;
 pub mod finish;
+pub mod indexes;
 pub mod journal;
 pub mod judgement;
 pub mod look;

@@ -3,9 +3,11 @@
 //! Whoever judges sees files only through [`Look`], so that a test may answer from a table
 //! ([`crate::testing::Table`]). [`crate::world::World`] answers from the file system.
 
+use crate::indexes::{Index, Linking};
 use cache::digest::Content;
 use cache::{FileStat, Kind, Observation, Value};
 use rustix::fs::Access;
+use std::sync::Arc;
 
 /// How the outside world is asked; a test may answer from a table.
 pub trait Look {
@@ -17,6 +19,12 @@ pub trait Look {
     fn form(&self, path: &[u8]) -> Form;
     /// Content of a file in this state; `Err` if it has another one by now.
     fn content(&self, path: &[u8], state: &FileStat) -> Result<Content, Problem>;
+    /// What is in an index in this state; `Err` if it has another one by now.
+    fn index(&self, path: &[u8], state: &FileStat) -> Result<Arc<Index>, Problem>;
+    /// What a program or library says to the dynamic loader.
+    fn linking(&self, path: &[u8]) -> Option<Arc<Linking>>;
+    /// Does the file hold this word? `None`: it cannot be read.
+    fn holds(&self, path: &[u8], word: &[u8]) -> Option<bool>;
     /// Would any later change show in the state, although its time is recent? If it was not seen at the moment of the
     /// access: was it seen `before` that? `own`: the pip changes it itself.
     fn settled(&self, path: &[u8], state: &FileStat, before: Option<i128>, own: bool) -> bool;

@@ -319,6 +319,9 @@ impl Accesses {
         let new = !self.names.contains_key(path);
         self.now += 1;
         self.notice_others(access, state, ensures, pid);
+        if !op.writes() {
+            self.loads.entry(running.image).or_default().note(access, state.is_some());
+        }
         let r = self.names.entry(path.clone()).or_insert_with(|| Record::new(access, state, looks_first(op), pid));
         if new {
             r.does(op, state.as_ref(), pid);

@@ -3,13 +3,14 @@
 //! Only compiled for tests, and for crates that ask for the feature `testing`.
 
 use crate::executor::{Ended, Executor, Exit, Job, Ran};
+use crate::indexes::{Index, Linking};
 use crate::judgement::Finished;
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::{Digest, Entry, FileStat, Kind, Observation, Value};
 use rustix::fs::Access;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// One name of a [`Table`].
 #[derive(Clone, Debug)]
@@ -135,6 +136,18 @@ impl Look for Table {
             Some(n) if n.state == *state => Ok(cache::digest::pass(&mut &n.bytes[..]).expect("bytes")),
             _ => Err(Problem(format!("`{}` changed", String::from_utf8_lossy(path)))),
         }
+    }
+
+    fn index(&self, path: &[u8], state: &FileStat) -> Result<Arc<Index>, Problem> {
+        self.content(path, state).map(|_| Arc::new(Index::parse(path, &self.nodes[path].bytes)))
+    }
+
+    fn linking(&self, path: &[u8]) -> Option<Arc<Linking>> {
+        Linking::parse(&self.nodes.get(path)?.bytes[..]).map(Arc::new)
+    }
+
+    fn holds(&self, path: &[u8], word: &[u8]) -> Option<bool> {
+        self.source(path).map(|text| bstr::ByteSlice::contains_str(&text[..], word))
     }
 
     fn settled(&self, _: &[u8], _: &FileStat, _: Option<i128>, _: bool) -> bool {

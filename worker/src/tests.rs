@@ -167,6 +167,7 @@ fn observed(done: &Finished) -> Vec<String> {
             Observation::Ensured(..) => "ensured",
             Observation::Attributes(_) => "attributes",
             Observation::SameFile(..) => "same file",
+            Observation::Answer(..) => "answer",
             Observation::Env(_)
             | Observation::EnvAll
             | Observation::EnvJob

@@ -4,11 +4,13 @@
 
 use crate::environment::{self, search};
 use crate::file_state::FileStates;
+use crate::indexes::{Index, Linking};
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, Observation, Store, Value};
 use rustix::fs::{Access, AtFlags, CWD};
+use std::sync::Arc;
 
 /// The world, as one request sees it.
 pub struct World<'a> {
@@ -96,6 +98,19 @@ impl Look for World<'_> {
         self.files.content(path, state, self.store).ok_or_else(|| {
             Problem(format!("`{}` changed or could not be read when it was hashed", String::from_utf8_lossy(path)))
         })
+    }
+
+    fn index(&self, path: &[u8], state: &FileStat) -> Result<Arc<Index>, Problem> {
+        let changed = || Problem(format!("`{}` changed or could not be read", String::from_utf8_lossy(path)));
+        self.files.told.index(self.files, path, state).ok_or_else(changed)
+    }
+
+    fn linking(&self, path: &[u8]) -> Option<Arc<Linking>> {
+        self.files.told.linking(self.files, path)
+    }
+
+    fn holds(&self, path: &[u8], word: &[u8]) -> Option<bool> {
+        self.files.told.holds(self.files, path, word)
     }
 
     fn source(&self, path: &[u8]) -> Option<Vec<u8>> {

@@ -7,6 +7,7 @@ mod builds;
 mod descriptors;
 mod directories;
 mod hidden;
+mod indexes;
 mod machine;
 mod meanwhile;
 mod others;

@@ -4,7 +4,7 @@
 //! names in the table, unless the row says [`Tool::by_any_name`].
 
 use super::languages::Language;
-use super::row::{BuildFiles, Class, Drives, Macros, Times, Tool};
+use super::row::{Asks, BuildFiles, Class, Drives, Macros, Times, Tool};
 
 /// How near the name of a program comes to one in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +196,12 @@ impl Known {
     /// Does it read build files of this kind?
     pub(crate) fn reads(self, files: BuildFiles) -> bool {
         self.itself().is_some_and(|t| t.build_files == Some(files))
+    }
+
+    /// Whose entries does this run ask for in the files of users and groups? `None`: perhaps for all of them.
+    pub(crate) fn asks_accounts(self, argv: &[Vec<u8>]) -> Option<Asks> {
+        let known = self.itself().or_else(|| self.language().and(self.any_version()))?;
+        known.asks_accounts?(argv)
     }
 
     /// Are the makefiles of configure probes made of it?

@@ -52,6 +52,15 @@ impl Times {
     }
 }
 
+/// Whose entries a program asks for in the files of users and groups, if it opens them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Its own.
+    Own,
+    /// Those of the owners of what it looked at, and its own.
+    Owners,
+}
+
 /// How a compiler comes to a text in which macros for date and time may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Macros {
@@ -123,6 +132,7 @@ pub struct Tool {
     pub(crate) drives: Option<Drives>,
     pub(crate) build_files: Option<BuildFiles>,
     pub(crate) trivial: bool,
+    pub(crate) asks_accounts: Option<Ask<Option<Asks>>>,
     pub(crate) counts_progress: Option<AskWords>,
 }
 
@@ -169,6 +179,7 @@ pub(crate) const fn tool(names: &'static [&'static str]) -> Tool {
         drives: None,
         build_files: None,
         trivial: false,
+        asks_accounts: None,
         counts_progress: None,
     }
 }
@@ -384,6 +395,13 @@ impl Tool {
     /// The makefiles of configure probes are made of it: that a driver launches it tells nothing.
     pub(crate) const fn trivial(mut self) -> Self {
         self.trivial = true;
+        self
+    }
+
+    /// Whose entries in the files of users and groups it asks for, but for those that a text names. Otherwise it may
+    /// read all of them.
+    pub(crate) const fn asks_accounts(mut self, of: Ask<Option<Asks>>) -> Self {
+        self.asks_accounts = Some(of);
         self
     }
 

@@ -1,7 +1,7 @@
 //! Archivers, compressors and makers of file systems: what they make holds times of files.
 
-use super::super::arguments::{any, short_flag};
-use super::super::row::{Times, Tool, tool};
+use super::super::arguments::{any, begins, short_flag};
+use super::super::row::{Asks, Times, Tool, tool};
 
 /// It writes the times of all that it packs.
 const fn packer(names: &'static [&'static str]) -> Tool {
@@ -9,7 +9,10 @@ const fn packer(names: &'static [&'static str]) -> Tool {
 }
 
 pub(super) const ROWS: &[Tool] = &[
-    packer(&["tar", "bsdtar", "star", "bsdcpio", "cpio", "pax"]).why("tar(5), cpio(5): each member has its time"),
+    packer(&["tar"])
+        .asks_accounts(|argv| packs(argv).then_some(Asks::Owners))
+        .why("tar(5): each member has its time and its owner's name; GNU tar looks that up when it packs"),
+    packer(&["bsdtar", "star", "bsdcpio", "cpio", "pax"]).why("tar(5), cpio(5): each member has its time"),
     packer(&["zip", "7z", "7za", "7zr", "7zz", "rar", "lha", "arj"])
         .why("zip(1) and the like: each member has its time; what they compress shows none"),
     packer(&["jar"]).dated().why("jar(1): a zip, with a manifest of the time at which it was made"),
@@ -40,6 +43,15 @@ pub(super) const ROWS: &[Tool] = &[
         .times(|_| Times::Files)
         .why("Qt's rcc, format 2 on: the time of each resource in milliseconds, as the text of its bytes"),
 ];
+
+/// Does `tar` make an archive, and is it told no owner, nor to read more options or names from somewhere?
+fn packs(argv: &[Vec<u8>]) -> bool {
+    let first = argv.get(1).map_or(&b""[..], Vec::as_slice);
+    let letters = first.strip_prefix(b"-").unwrap_or(first);
+    let creates = first == b"--create" || !first.starts_with(b"--") && letters.first() == Some(&b'c');
+    let owners = |a: &[u8]| begins(a, &["--o", "--g", "--ow", "--gr", "--user", "--u"]);
+    creates && letters.iter().all(|l| b"cvfzjJahpSZ".contains(l) || first == b"--create") && !any(argv, owners)
+}
 
 fn names_stdin(argv: &[Vec<u8>]) -> bool {
     const NOT: &[&[u8]] =

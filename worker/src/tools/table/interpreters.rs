@@ -2,7 +2,7 @@
 
 use super::super::base_name;
 use super::super::languages::{AWK, JAVASCRIPT, LUA, MAWK, PERL, PHP, PYTHON, RUBY, TCL};
-use super::super::row::{Times, Tool, tool};
+use super::super::row::{Asks, Times, Tool, tool};
 
 pub(super) const ROWS: &[Tool] = &[
     tool(&["python", "python*"])
@@ -28,7 +28,10 @@ pub(super) const ROWS: &[Tool] = &[
         .times(|_| Times::Modules)
         .why("node(1): only the language is known, and that it finds its modules by looking at names"),
     tool(&["nodejs"]).runs(&JAVASCRIPT).why("Debian's name of node: only the language is known"),
-    tool(&["tclsh"]).runs(&TCL).why("tclsh(1): only the language is known"),
+    tool(&["tclsh"])
+        .runs(&TCL)
+        .asks_accounts(|_| Some(Asks::Own))
+        .why("tclsh(1): only the language is known, and that it looks up its user at its start (`TclpSetVariables`)"),
     tool(&["lua", "luajit"]).runs(&LUA).why("lua(1): only the language is known"),
     tool(&["php"]).runs(&PHP).why("php(1): only the language is known"),
     tool(&["sqlite3"])

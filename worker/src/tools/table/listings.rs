@@ -1,7 +1,7 @@
 //! Tools that tell what is known of files: their names, states and times.
 
 use super::super::arguments::{any, begins, has_directive, prints, says, short_flag};
-use super::super::row::{Times, Tool, tool};
+use super::super::row::{Asks, Times, Tool, tool};
 use super::files::is_absolute;
 
 const PRESENT: Option<&str> = Some("it compares times with the present");
@@ -14,8 +14,19 @@ pub(super) const ROWS: &[Tool] = &[
             if asks { Times::All } else { Times::None }
         })
         .asks_for_now(asks_find)
+        .asks_accounts(|argv| {
+            let names = any(argv, |a| begins(a, &["-user", "-group", "-nouser", "-nogroup", "-f"]));
+            (!names).then_some(Asks::Owners)
+        })
         .why("find(1), \"TESTS\" and `-printf`: which of them are about times"),
-    tool(&["stat"]).times(|_| Times::All).asks_for_now(asks_stat).why("stat(1): what its formats show"),
+    tool(&["stat"])
+        .times(|_| Times::All)
+        .asks_for_now(asks_stat)
+        .asks_accounts(|_| Some(Asks::Owners))
+        .why("stat(1): what its formats show"),
+    tool(&["id", "whoami"])
+        .asks_accounts(|argv| (!any(argv, |a| !a.starts_with(b"-"))).then_some(Asks::Own))
+        .why("id(1), whoami(1): without a name they tell their own user and groups"),
     tool(&["ls"])
         .times(|argv| {
             let long = ["--full", "--sort", "--time", "--format", "--author"];
@@ -24,6 +35,7 @@ pub(super) const ROWS: &[Tool] = &[
         })
         .lays_out(|argv| any(argv, |a| begins(a, &["--format", "--color"]) || short_flag(a, b"Cxm", b"ITw")))
         .asks_for_now(asks_ls)
+        .asks_accounts(|_| Some(Asks::Owners))
         .why("ls(1): long forms show times, `-i` inodes; one name a line where no terminal is, unless told otherwise"),
     tool(&["dir", "vdir"]).lays_out(|_| true).why("dir(1): as `ls -C` and `ls -l`, terminal or not"),
     tool(&["diff"])

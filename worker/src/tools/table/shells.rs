@@ -3,7 +3,7 @@
 use super::super::arguments::{any, says};
 use super::super::languages::SHELL;
 use super::super::row::Class::{Shell, Utility};
-use super::super::row::{Times, Tool, tool};
+use super::super::row::{Asks, Times, Tool, tool};
 use super::text::SMALL;
 use bstr::ByteSlice;
 
@@ -34,6 +34,8 @@ const fn shell(names: &'static [&'static str]) -> Tool {
         .variables(VARIABLES)
         .runs(&SHELL)
         .times(compares)
+        // bash(1), "HOME", "SHELL"; dash(1): for the home directory, and `~name`.
+        .asks_accounts(|_| Some(Asks::Own))
         .asks_for_now(|argv| if asks_for_access(argv) { ACCESS } else { asks_for_identity(argv) })
 }
 
