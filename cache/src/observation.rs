@@ -55,6 +55,11 @@ pub enum Observation {
     SameFile(PathBytes, PathBytes),
     /// Extended attributes were asked for, by name or all of them.
     Attributes(PathBytes),
+    /// A directory was listed for the names that match one of these patterns; others do not count. Besides: the names
+    /// that the pip made in it itself, as above.
+    DirMatch { path: PathBytes, own: Vec<Vec<u8>>, patterns: Vec<Vec<u8>> },
+    /// A directory was listed to count its members, without those that the pip made in it itself.
+    DirCount(PathBytes, Vec<Vec<u8>>),
     /// An environment variable.
     Env(Vec<u8>),
     /// Every environment variable that is not passed through.
@@ -87,6 +92,26 @@ pub fn found_by(stems: &[Vec<u8>], name: &[u8]) -> bool {
             .any(|s| name.strip_prefix(&s[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'.' | b'-'))))
 }
 
+/// Does one of these patterns of a shell match `name`, as far as can be told without knowing its options? A set of
+/// characters counts as any character, and nothing as hidden.
+pub fn matched_by(patterns: &[Vec<u8>], name: &[u8]) -> bool {
+    patterns.iter().any(|p| matches(p, name))
+}
+
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        [b'*', rest @ ..] => (0..=name.len()).any(|i| matches(rest, &name[i..])),
+        [b'?', rest @ ..] => {
+            // It may be one of several bytes.
+            (1..=name.len().min(4)).any(|i| matches(rest, &name[i..]))
+        }
+        // What ends it depends on what is in it.
+        [b'[', ..] => !name.is_empty(),
+        [c, rest @ ..] => name.first() == Some(c) && matches(rest, &name[1..]),
+    }
+}
+
 /// The value of an observation: a digest over a tagged, unambiguous form.
 pub type Value = Digest;
 
@@ -99,6 +124,8 @@ impl Observation {
             | Self::Ensured(p, _)
             | Self::DirListing(p, _)
             | Self::DirSearch { path: p, .. }
+            | Self::DirMatch { path: p, .. }
+            | Self::DirCount(p, _)
             | Self::FileProbe { path: p, .. }
             | Self::FileContent(p)
             | Self::Symlink(p)
@@ -118,6 +145,11 @@ impl Observation {
             Self::Ensured(p, _) => format!("whether `{}` is a directory, or can be made one", text(p)),
             Self::DirListing(p, _) => format!("listing of `{}`", text(p)),
             Self::DirSearch { path, .. } => format!("what a search in `{}` finds", text(path)),
+            Self::DirMatch { path, patterns, .. } => {
+                let all: Vec<String> = patterns.iter().map(|p| format!("`{}`", text(p))).collect();
+                format!("what matches {} in `{}`", all.join(" or "), text(path))
+            }
+            Self::DirCount(p, _) => format!("how many names are in `{}`", text(p)),
             Self::FileProbe { path, times: false } => format!("size or mode of `{}`", text(path)),
             Self::FileProbe { path, times: true } => format!("size, mode or time of `{}`", text(path)),
             Self::FileContent(p) => format!("content of `{}`", text(p)),
@@ -215,6 +247,11 @@ pub mod value {
         tagged(4, &[&flat])
     }
 
+    /// How many names there are.
+    pub fn count(members: usize) -> Value {
+        tagged(12, &[&(members as u64).to_le_bytes()])
+    }
+
     pub fn symlink(target: &[u8]) -> Value {
         tagged(5, &[target])
     }
@@ -258,6 +295,23 @@ pub mod value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_patterns_match() {
+        for (pattern, name, matched) in [
+            ("*.c", "a.c", true),
+            ("*.c", "a.cc", false),
+            ("a*b*c", "aXbYc", true),
+            ("a?c", "abc", true),
+            ("a?c", "a\u{e4}c", true),
+            ("a?c", "ac", false),
+            ("x[ab].c", "xa.c", true),
+            ("x[ab].c", "y.c", false),
+            ("*", ".hidden", true),
+        ] {
+            assert_eq!(matched_by(&[pattern.into()], name.as_bytes()), matched, "{pattern} {name}");
+        }
+    }
 
     #[test]
     fn a_search_finds_libraries() {

@@ -27,6 +27,8 @@ enum Tag {
     Found(Vec<Vec<u8>>),
     EnvJob,
     Answer(Question),
+    DirMatch(Vec<Vec<u8>>, Vec<Vec<u8>>),
+    DirCount(Vec<Vec<u8>>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,6 +61,8 @@ impl PathSet {
                 Observation::Ensured(p, mode) => (Tag::Ensured(*mode), p),
                 Observation::DirListing(p, own) => (Tag::DirListing(own.clone()), p),
                 Observation::DirSearch { path, own, stems } => (Tag::DirSearch(own.clone(), stems.clone()), path),
+                Observation::DirMatch { path, own, patterns } => (Tag::DirMatch(own.clone(), patterns.clone()), path),
+                Observation::DirCount(p, own) => (Tag::DirCount(own.clone()), p),
                 Observation::FileProbe { path, times } => (Tag::FileProbe(*times), path),
                 Observation::FileContent(p) => (Tag::FileContent, p),
                 Observation::Symlink(p) => (Tag::Symlink, p),
@@ -99,6 +103,8 @@ impl PathSet {
                 Tag::Ensured(mode) => Observation::Ensured(path(), mode),
                 Tag::DirListing(own) => Observation::DirListing(path(), own),
                 Tag::DirSearch(own, stems) => Observation::DirSearch { path: path(), own, stems },
+                Tag::DirMatch(own, patterns) => Observation::DirMatch { path: path(), own, patterns },
+                Tag::DirCount(own) => Observation::DirCount(path(), own),
                 Tag::FileProbe(times) => Observation::FileProbe { path: path(), times },
                 Tag::FileContent => Observation::FileContent(path()),
                 Tag::Symlink => Observation::Symlink(path()),
@@ -142,6 +148,12 @@ mod tests {
                 own: vec![],
                 stems: s
             }),
+            (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, s)| Observation::DirMatch {
+                path: p.into(),
+                own: vec![],
+                patterns: s
+            }),
+            (path(), prop::collection::vec(path(), 0..3)).prop_map(|(p, o)| Observation::DirCount(p.into(), o)),
             (path(), any::<bool>()).prop_map(|(p, times)| Observation::FileProbe { path: p.into(), times }),
             path().prop_map(|p| Observation::FileContent(p.into())),
             path().prop_map(|p| Observation::Symlink(p.into())),

@@ -15,7 +15,7 @@ use crate::Digest;
 /// asks for a terminal; sockets as standard input. 10: programs that only look like known ones, variables and times
 /// that tools were not known to read, the terminal by its name, what others do to outputs. 11: directories of scratch
 /// files, files of options. 12: arguments are keyed; times of files that results show. 13: answers of indexes, searched
-/// directories, variables that can be read, rights and limits by what they allow.
+/// directories, variables that can be read, patterns that match, rights and limits by what they allow.
 const FORMAT: u32 = 13;
 
 /// A fingerprint under construction.

@@ -67,7 +67,10 @@ pub(crate) fn rank(o: &Observation) -> u8 {
         | Observation::Found { .. }
         | Observation::Fact(_) => 1,
         Observation::Symlink(_) | Observation::Attributes(_) => 2,
-        Observation::DirListing(..) | Observation::DirSearch { .. } => 3,
+        Observation::DirListing(..)
+        | Observation::DirSearch { .. }
+        | Observation::DirMatch { .. }
+        | Observation::DirCount(..) => 3,
         Observation::FileProbe { .. } | Observation::SameFile(..) => 4,
         Observation::Absent(_) | Observation::KindProbe(_) | Observation::Ensured(..) => 5,
     }

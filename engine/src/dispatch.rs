@@ -43,11 +43,12 @@ impl Supervisor for Run {
             Role::Bypassed => t.proceed(),
             Role::Driver if self.begun.swap(true, Ordering::AcqRel) => self.exec_by_driver(t),
             Role::Driver => match self.switches.mode {
-                Mode::Build => {
+                Mode::Build if !worker::tools::is_toolchain(&t.request.program.path) => {
                     self.note_launch(&t, true);
                     t.proceed();
                 }
-                Mode::Single => {
+                // A compiler launches only parts of itself.
+                Mode::Build | Mode::Single => {
                     let me = self.0.clone();
                     t.later(move |t| me.start(t));
                 }
@@ -155,7 +156,10 @@ impl Engine {
 
     fn exec_by_driver(self: &Arc<Self>, t: ExecTicket) {
         let r = &t.request;
-        if drivers::is_driver(&r.program.path, &r.argv, &self.config.drivers) {
+        let interpreter = r.image.map(|i| &*r.interpreters[i].path);
+        if drivers::is_driver(&r.program.path, &r.argv, &self.config.drivers)
+            || interpreter.is_some_and(drivers::is_make)
+        {
             self.note_launch(&t, true);
             return t.enter(Scope::DRIVER, false);
         }

@@ -149,7 +149,10 @@ impl Engine {
         let world = Now::new(&world);
         // The content of a file that has changed since is another matter.
         let fills = |o: &Observation| match o {
-            Observation::DirListing(..) | Observation::DirSearch { .. } => true,
+            Observation::DirListing(..)
+            | Observation::DirSearch { .. }
+            | Observation::DirMatch { .. }
+            | Observation::DirCount(..) => true,
             Observation::Absent(path) => made.contains(path),
             Observation::FileProbe { path, times } => *times && FileStat::of(path).is_some_and(|s| s.is_dir()),
             _ => false,

@@ -77,6 +77,8 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         Observation::FileProbe { path, .. } => (How::Probed, path),
         // A search looks for names that begin in one way only; that somebody makes others means nothing.
         Observation::DirSearch { .. }
+        | Observation::DirMatch { .. }
+        | Observation::DirCount(..)
         | Observation::KindProbe(_)
         | Observation::Ensured(..)
         | Observation::Symlink(_)

@@ -154,7 +154,7 @@ impl Supervisor for Tracer {
         let r = &t.request;
         let pid = r.process.pid;
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
-        self.recorder.exec(pid, &r.program.path, &r.argv, interpreter, &r.cwd);
+        self.recorder.exec(pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             let image = Access { op: Op::Exec, path: path.clone(), call: "execve", late: None };
             let _ = self.recorder.access(pid, &image);

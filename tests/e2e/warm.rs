@@ -50,6 +50,45 @@ fn make_is_warm_in_a_clean_tree() {
     assert_eq!(String::from_utf8_lossy(&w.sh("./prog").stdout), "7\n");
 }
 
+/// An automake tree with three libtool libraries and ten modules, built in another order each time.
+#[test]
+fn libtool_in_any_order() {
+    if !["libtoolize", "automake"].iter().all(|t| Command::new(t).arg("--version").output().is_ok()) {
+        return skip("libtool and automake");
+    }
+    let w = World::new();
+    w.write(
+        "configure.ac",
+        "AC_INIT([lt],[1.0])\nAM_INIT_AUTOMAKE([foreign])\nAC_PROG_CC\nAM_PROG_AR\nLT_INIT\nAC_CONFIG_FILES([Makefile])\n\
+            AC_OUTPUT\n",
+    );
+    let (mut makefile, mut goals) = (String::from("lib_LTLIBRARIES = libfoo.la libfoobar.la libbaz.la\n"), Vec::new());
+    for (library, sources) in [("foo", 3), ("foobar", 3), ("baz", 3)] {
+        let all: Vec<String> = (0..sources).map(|i| format!("{library}{i}.c")).collect();
+        all.iter().for_each(|c| w.write(c, &format!("int {}(int x) {{ return x; }}\n", c.trim_end_matches(".c"))));
+        makefile += &format!("lib{library}_la_SOURCES = {}\n", all.join(" "));
+        goals.push(format!("lib{library}.la"));
+    }
+    let modules: Vec<String> = (0..10).map(|i| format!("mod{i}")).collect();
+    makefile += &format!("libfoobar_la_LIBADD = libfoo.la\npkglib_LTLIBRARIES = {}.la\n", modules.join(".la "));
+    for m in &modules {
+        w.write(&format!("{m}.c"), &format!("int {m}(void) {{ return 1; }}\n"));
+        makefile += &format!("{m}_la_SOURCES = {m}.c\n{m}_la_LDFLAGS = -module -avoid-version\n");
+        goals.push(format!("{m}.la"));
+    }
+    w.write("Makefile.am", &makefile);
+    assert!(w.sh("autoreconf -fi && ./configure && make libtool && cp -a . ../start").status.success());
+    for round in 0..12 {
+        w.sh("find . -mindepth 1 -delete; cp -a ../start/. .");
+        let cut = (round * 5) % goals.len();
+        let order: Vec<&str> = goals[cut..].iter().rev().chain(&goals[..cut]).map(String::as_str).collect();
+        let r = w.run(&[&["make", "-j4"], &order[..]].concat());
+        assert_eq!(r.code(), Some(0), "{}", r.stderr());
+        assert_eq!(r.pips("uncacheable"), 0, "round {round}\n{}", r.story());
+        assert!(round == 0 || r.pips("miss") == 0, "round {round}\n{}", r.story());
+    }
+}
+
 #[test]
 fn a_changed_header_rebuilds_what_it_should() {
     let w = World::new();

@@ -38,6 +38,8 @@ pub struct Accesses {
     pub moved: FxHashMap<(u64, u64), PathBytes>,
     /// Directories, and what may become one, that a rename takes away or puts in place.
     pub renamed: FxHashSet<PathBytes>,
+    /// One of its programs keeps results of its own, which what it prints may tell of.
+    pub keeps_cache: bool,
     /// A script that came through standard input compares times.
     pub compares: bool,
     /// What each image opened when it was loaded.

@@ -62,6 +62,12 @@ impl<'a> Now<'a> {
             Observation::DirSearch { path, own, stems } => listing(path, &|n| {
                 cache::observation::found_by(stems, n) && own.binary_search_by(|o| o[..].cmp(n)).is_err()
             }),
+            Observation::DirMatch { path, own, patterns } => listing(path, &|n| {
+                cache::observation::matched_by(patterns, n) && own.binary_search_by(|o| o[..].cmp(n)).is_err()
+            }),
+            Observation::DirCount(p, own) => self.look.list(p).map_or_else(value::absent, |members| {
+                value::count(members.iter().filter(|(n, _)| own.binary_search(n).is_err()).count())
+            }),
             Observation::FileProbe { path, times } => match self.state(path) {
                 Some(s) => value::probe(&s, *times),
                 None => value::absent(),

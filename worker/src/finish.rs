@@ -5,6 +5,7 @@
 
 use crate::accesses::{Accesses, Link, Stdin};
 use crate::evaluate::absence;
+use crate::globs::Listed;
 use crate::judgement::{Context, Finished};
 use crate::look::{Look, Problem};
 use crate::paths::{below_any, parent, text};
@@ -110,7 +111,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
             f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
         }
     }
-    let left = a.left.iter().filter(|d| !own_dir(d));
+    let left = a.left.iter().filter(|d| !own_dir(d) && !is_ensured(d));
     f.observations.extend(left.map(|d| (Observation::KindProbe(d.clone()), value::directory())));
     same_files(&names, &contents, &mut f);
     for (path, Link { state: first, target, late }) in &a.links {
@@ -258,7 +259,7 @@ fn observe(
         return r
             .listing
             .as_ref()
-            .map_or(Ok(()), |members| listing(path, members, seen, r.search.then_some(stems), look, f));
+            .map_or(Ok(()), |members| listing(path, members, seen, (r.search.then_some(stems), &r.listed), look, f));
     }
     let soft = (r.soft_probe || r.soft_by.is_some()) && !(own && r.only_replaced(now.as_ref()));
     // Who was not allowed to change anything learned who may.
@@ -397,7 +398,7 @@ impl Name<'_> {
         match first.kind {
             Kind::Directory => {
                 if let Some(members) = &r.listing {
-                    listing(path, members, seen, r.search.then_some(seen.stems), look, f)?;
+                    listing(path, members, seen, (r.search.then_some(seen.stems), &r.listed), look, f)?;
                 }
                 if probed || r.times {
                     f.observations.push(probe());
@@ -464,12 +465,12 @@ fn listing(
     path: &PathBytes,
     Listing { members, at }: &Listing,
     seen: &Seen<'_>,
-    stems: Option<&[Vec<u8>]>,
+    (stems, listed): (Option<&[Vec<u8>]>, &Listed),
     look: &impl Look,
     f: &mut Finished,
 ) -> Result<(), Problem> {
     let outputs = seen.outputs;
-    let counts = |name: &[u8]| stems.is_none_or(|s| cache::observation::found_by(s, name));
+    let counts = |name: &[u8]| stems.map_or_else(|| listed.wants(name), |s| cache::observation::found_by(s, name));
     let is_own = |name: &[u8]| {
         let full = [&path[..], b"/", name].concat();
         // What it made for itself and removed again was not there before either.
@@ -519,11 +520,13 @@ fn listing(
             None => (Observation::Absent(name.clone()), value::absent()),
         });
     }
-    let o = match stems {
-        Some(s) => Observation::DirSearch { path: path.clone(), own, stems: s.to_vec() },
-        None => Observation::DirListing(path.clone(), own),
-    };
-    f.observations.push((o, value::listing(&before)));
+    let (path, names) = (path.clone(), value::listing(&before));
+    f.observations.push(match (stems, listed) {
+        (Some(s), _) => (Observation::DirSearch { path, own, stems: s.to_vec() }, names),
+        (None, Listed::Count) => (Observation::DirCount(path, own), value::count(before.len())),
+        (None, Listed::Matching(p)) => (Observation::DirMatch { path, own, patterns: p.clone() }, names),
+        (None, Listed::All | Listed::Not) => (Observation::DirListing(path, own), names),
+    });
     Ok(())
 }
 

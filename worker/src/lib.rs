@@ -20,6 +20,7 @@ pub mod file_times;
 mod file_times_in_results;
 pub mod finish;
 pub mod indexes;
+pub mod globs;
 pub mod journal;
 pub mod judgement;
 pub mod look;

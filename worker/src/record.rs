@@ -2,6 +2,7 @@
 //!
 //! Plain data: who fills it in is [`crate::recorder`], who judges it is [`crate::finish`].
 
+use crate::globs::Listed;
 use cache::digest::Content;
 use cache::{FileStat, Kind, Value};
 use std::time::Instant;
@@ -153,6 +154,8 @@ pub struct Record {
     pub listing: Option<Listing>,
     /// Only tools listed it that look for libraries in it; see [`crate::tools::Tool::searches_libraries`].
     pub search: bool,
+    /// Which of its members all others that listed it can have wanted.
+    pub listed: Listed,
     /// When it was first meant to be changed.
     pub changes: Option<Moment>,
     /// When it was first accessed, by the clock that stamps files.

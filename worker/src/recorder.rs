@@ -6,6 +6,7 @@
 //! changed the name before.
 
 use crate::accesses::{Accesses, Link, OwnSources, Program, Stdin, reads_live_stdin};
+use crate::globs::Listed;
 use crate::paths::below_any;
 use crate::record::{Doing, Image, Listing, Record};
 use crate::running::Running;
@@ -36,8 +37,15 @@ impl Recorder {
     }
 
     /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
-    pub fn exec(&self, pid: i32, program: &[u8], argv: &[Vec<u8>], interpreter: Option<&[u8]>, cwd: &[u8]) {
-        let running = Running::of(program, argv, interpreter, cwd, &self.running(pid), &self.root);
+    pub fn exec(
+        &self,
+        pid: i32,
+        program: &[u8],
+        (argv, env): (&[Vec<u8>], &[Vec<u8>]),
+        interpreter: Option<&[u8]>,
+        cwd: &[u8],
+    ) {
+        let running = Running::of(program, argv, interpreter, cwd, &self.running(pid), &self.root).lists(argv, env);
         let Running { tool, times, interprets, .. } = running;
         let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
@@ -71,6 +79,24 @@ impl Recorder {
         if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
             r.ignored = true;
         }
+    }
+
+    /// What is below `dir` makes no difference to the program that process `pid` runs now, nor to what that starts.
+    pub fn keeps_cache(&self, pid: i32, dir: &[u8]) {
+        if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
+            r.own_cache = Some(dir.into());
+        }
+        self.accesses.lock().expect("accesses").keeps_cache = true;
+    }
+
+    /// Does process `pid`, which is about to become another program, find out what the machine can do?
+    pub fn is_configuring(&self, pid: i32) -> bool {
+        self.running(pid).configures
+    }
+
+    /// Is process `pid`, which is about to become another program, one that was started as one after another?
+    pub fn is_handed_out(&self, pid: i32) -> bool {
+        self.running(pid).hands_out
     }
 
     /// Is process `pid`, which is about to become another program, one of a compiler's?
@@ -149,6 +175,13 @@ impl Recorder {
         if running.ignored && !access.op.writes() {
             return None;
         }
+        // Whoever keeps results by what they were made of makes the same without them.
+        let within = |dir: &Arc<[u8]>| {
+            access.path.path.strip_prefix(&dir[..]).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+        };
+        if running.own_cache.as_ref().is_some_and(within) {
+            return None;
+        }
         let state = access.path.state.as_ref().map(FileStat::from_statx);
         let reads = matches!(access.op, Op::OpenRead { content: true } | Op::Exec | Op::List | Op::OpenWrite { .. });
         let mut a = self.accesses.lock().expect("accesses");
@@ -183,6 +216,12 @@ impl Recorder {
                 // What a script reads after that is the script's.
                 if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
                     r.seeds -= 1;
+                }
+                return None;
+            }
+            Special::Volatile(_) if running.kernel_files.iter().any(|f| access.path.path == f.as_bytes().into()) => {
+                if let Some(r) = self.running.lock().expect("running").get_mut(&pid) {
+                    r.kernel_files.retain(|f| access.path.path != f.as_bytes().into());
                 }
                 return None;
             }
@@ -293,7 +332,7 @@ impl Accesses {
             let differs = |a: &[(Vec<u8>, Kind)], b: &[(Vec<u8>, Kind)]| {
                 let full = |name: &[u8]| -> PathBytes { [&path[..], b"/", name].concat().into() };
                 let strange = |p: &PathBytes| self.names.get(p).is_none_or(|r| r.doing == Doing::Nothing);
-                a.iter().filter(|m| !b.contains(m)).map(|(name, _)| full(name)).find(strange)
+                a.iter().filter(|m| !b.contains(m) && r.listed.wants(&m.0)).map(|(name, _)| full(name)).find(strange)
             };
             who = who.or_else(|| differs(&now, &l.members).or_else(|| differs(&l.members, &now)));
         }
@@ -362,7 +401,10 @@ impl Accesses {
             }
             Op::Chdir => r.probed |= !step.own,
             Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => r.is_looked_at(&step),
-            Op::List => r.search &= running.searches,
+            Op::List => {
+                r.search &= running.searches;
+                r.listed.add(running.lists.of(path));
+            }
             Op::OpenWrite { keeps, creates, exclusive, private } => {
                 r.created |= creates;
                 // `cp` does not ask for a new name where it has just seen a file.
@@ -403,6 +445,7 @@ impl Accesses {
         }
         if gives_away && r.listing.as_ref().is_some_and(|l| l.at == self.now) {
             r.search = false;
+            r.listed = Listed::All;
         }
         r.anew |= matches!(op, Op::Remove { .. } | Op::Create { .. });
         if op.writes() {

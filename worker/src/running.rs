@@ -5,9 +5,10 @@
 //! what it accesses: that is [`crate::recorder`].
 
 use crate::accesses::Stdin;
+use crate::globs::{Lists, OBJECTS};
 use crate::record::Image;
 use crate::tools::{self, Class, Known, Times, Tool};
-use crate::{places, scripts};
+use crate::{drivers, places, scripts};
 use std::sync::Arc;
 use tracer::{Access, Made, Op};
 
@@ -35,9 +36,6 @@ impl Ensures {
     }
 }
 
-/// The names that libtool's directory of objects can have (`lt_cv_objdir`).
-const OBJECTS: [&[u8]; 2] = [b".libs", b"_libs"];
-
 /// Is this script one that makes the directory of its objects if it is not there?
 fn ensures_objects(script: &[u8]) -> bool {
     let title = tools::find(script).and_then(Known::ensures_objects);
@@ -61,6 +59,8 @@ pub(crate) struct Running {
     pub(crate) sources: bool,
     /// It is the machine's shell.
     pub(crate) is_shell: bool,
+    /// It is a shell of which is known how it expands patterns.
+    pub(crate) expands: bool,
     /// How much of a look at standard input may matter to it.
     pub(crate) minds_stdin: Stdin,
     /// Where it was started.
@@ -69,6 +69,8 @@ pub(crate) struct Running {
     pub(crate) replaces: bool,
     /// It lists directories only to find libraries.
     pub(crate) searches: bool,
+    /// What it can want of the directories that it lists.
+    pub(crate) lists: Lists,
     /// The directories that it makes if they are not there.
     pub(crate) ensures: Ensures,
     /// What it makes and removes again has a name that nobody had.
@@ -81,6 +83,14 @@ pub(crate) struct Running {
     pub(crate) seeds: u8,
     /// How often it may still open the terminal, to no effect.
     pub(crate) knocks: u8,
+    /// Files of the kernel's that it may still read once, to no effect.
+    pub(crate) kernel_files: Vec<&'static str>,
+    /// It, or who started it, finds out what the machine can do.
+    pub(crate) configures: bool,
+    /// It starts one command after another for what it is told of.
+    pub(crate) hands_out: bool,
+    /// Where it, or who started it, keeps results of its own, to no effect.
+    pub(crate) own_cache: Option<Arc<[u8]>>,
 }
 
 impl Running {
@@ -114,6 +124,7 @@ impl Running {
             interprets: language.is_some(),
             sources: language.is_some_and(|l| l.is_shell),
             is_shell: known.is_some() && language.is_some_and(|l| l.is_shell),
+            expands: known.is_some() && matches!(tools::base_name(image), b"bash" | b"dash"),
             minds_stdin: match tool {
                 None => Stdin::Used,
                 Some(t) if t.is(Class::Shell) => Stdin::Used,
@@ -129,12 +140,27 @@ impl Running {
                 Ensures::Objects if known.is_some_and(Known::makes_directories) => Ensures::Objects,
                 _ => Ensures::None,
             },
+            lists: if own.is_some_and(|k| k.counts_members(argv)) { Lists::Count } else { Lists::All },
             scratches: tool.is_some_and(|t| t.is(Class::Toolchain)) || own.is_some_and(Known::searches_libraries),
             preprocesses: by_name.is_some_and(Known::expands_macros),
             ignored: false,
             knocks: known.map_or(0, Known::knocks),
+            kernel_files: known.map_or(&[][..], Known::kernel_files).to_vec(),
+            configures: before.configures || drivers::configures(image, script.as_deref(), argv),
+            hands_out: by_name.is_some_and(|k| k.hands_out(argv)),
+            own_cache: before.own_cache.clone(),
             seeds: known.map_or(0, |k| k.seeds(foreign)),
         }
+    }
+
+    /// Settles what it can want of directories, started with these words and variables.
+    pub(crate) fn lists(self, argv: &[Vec<u8>], env: &[Vec<u8>]) -> Self {
+        let lists = match self.ensures {
+            _ if !self.expands => return self,
+            Ensures::Objects => Lists::by_libtool(argv),
+            _ => Lists::by_shell(argv, env),
+        };
+        Self { lists, ..self }
     }
 
     /// A compiler, assembler, linker or archiver?

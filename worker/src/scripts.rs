@@ -43,11 +43,23 @@ const SHELL: &[&str] = &["PPID", "RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS",
 fn asks_in(language: &Language, text: &[u8]) -> Option<&'static str> {
     let seeded = || text.find_iter("srand(").any(|i| !text[i + 6..].trim_start().starts_with(b")"));
     let means = |w: &str| !(w == "rand()" && language.may_be_seeded && seeded());
-    let found =
-        |w: &&&str| text.contains_str(w) && means(w) && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l));
+    let found = |w: &&&str| {
+        text.contains_str(w)
+            && means(w)
+            && text.lines().any(|l| begins(l, w.as_bytes()) && !is_comment(l) && !imports_no_date(l))
+    };
     let cmake = || if language.is_cmake { cmake_asks(text) } else { None };
     let word = language.words.iter().find(found).copied().or_else(cmake);
     word.or_else(|| STATE.iter().filter(|s| **s != MEMORY).find(found).copied())
+}
+
+/// Does a line of Python's import from `time` only what waits, or measures how long something takes?
+fn imports_no_date(line: &[u8]) -> bool {
+    const NAMES: &[&str] =
+        &["sleep", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns", "monotonic", "monotonic_ns"];
+    let names = line.trim().strip_prefix(b"from time import ").unwrap_or_default();
+    let names = || names.split(|b| *b == b',').map(<[u8]>::trim);
+    names().all(|n| NAMES.iter().any(|w| w.as_bytes() == n))
 }
 
 /// The language of the scripts that this program runs.

@@ -100,7 +100,9 @@ impl Record {
     pub(crate) fn meets(&mut self, s: &Step<'_>, ensures: bool) {
         let (op, running) = (s.op, s.running);
         let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
-        self.ensured = ensures && (s.new || self.ensured) || self.ensured && self.intent && looks_only;
+        // That it is no link is the same of one that was there and of one that would have been made.
+        let asks_kind = matches!(op, Op::Readlink);
+        self.ensured = ensures && (s.new || self.ensured) || self.ensured && (self.intent && looks_only || asks_kind);
         self.reuses |= self.doing != Doing::Nothing
             && matches!(
                 op,
@@ -149,7 +151,7 @@ impl Record {
         if s.own {
             return;
         }
-        let looks = matches!(s.op, Op::Stat) && unread && !s.is_main();
+        let looks = matches!(s.op, Op::Stat) && s.running.times.judges(s.path) && !s.is_main();
         if looks && !self.lookers.contains(&s.running.image) {
             self.lookers.push(s.running.image);
         }

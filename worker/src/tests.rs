@@ -164,6 +164,8 @@ fn observed(done: &Finished) -> Vec<String> {
             Observation::Symlink(_) => "link",
             Observation::DirListing(..) => "listing",
             Observation::DirSearch { .. } => "search",
+            Observation::DirMatch { .. } => "match",
+            Observation::DirCount(..) => "count",
             Observation::Ensured(..) => "ensured",
             Observation::Attributes(_) => "attributes",
             Observation::SameFile(..) => "same file",

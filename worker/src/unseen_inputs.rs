@@ -36,7 +36,15 @@ pub(crate) fn reveal(
     let asks = asked_of_compilers(a, names, outputs, look, c, f);
     precompiled(names, &a.programs, &asks, c, f);
     clock_of_compilers(&a.programs, &asks, epoch, f);
-    if volatile::only_wait(&a.programs) {
+    if a.keeps_cache && !c.said.is_empty() {
+        f.problems.push("what it prints may depend on what it keeps in a cache of its own".to_owned());
+    }
+    if a.keeps_cache && a.programs.iter().any(is_compiler) {
+        // Which headers these read is known only to who runs them, and not to who finds the result.
+        f.problems.push("what it compiles with another compiler it keeps in a cache of its own".to_owned());
+    }
+    // Who waits and makes something has made it without waiting, too.
+    if outputs.is_empty() && c.said.is_empty() && volatile::only_wait(&a.programs) {
         f.problems.push("`sleep`: it only waits".to_owned());
     }
     f.problems.extend(volatile::daemon(&a.programs, c.env).map(|(name, why)| format!("`{}`: {why}", text(name))));
@@ -94,6 +102,12 @@ fn is_compiler(p: &Program) -> bool {
     p.tool.is_some_and(|t| t.is(Class::Toolchain)) || date_macros::preprocesses(&p.path)
 }
 
+/// May it expand macros itself? The drivers of gcc call what does, and who only asks them calls nobody.
+fn expands(p: &Program) -> bool {
+    date_macros::preprocesses(&p.path)
+        || tools::find(&p.path).is_some_and(Known::reads_source) && !p.tool.is_some_and(|t| t.distinct)
+}
+
 /// Does it read a source about which the texts of files do not tell everything?
 fn is_unclear(p: &Program) -> bool {
     tools::find(&p.path).is_some_and(|k| k.reads_source() && !date_macros::is_clear(k, &p.argv))
@@ -108,7 +122,7 @@ fn asked_of_compilers(
     f: &Finished,
 ) -> Asks {
     let compilers: Vec<&Program> = a.programs.iter().filter(|p| is_compiler(p)).collect();
-    if compilers.is_empty() {
+    if !compilers.iter().any(|p| expands(p)) {
         return Asks { clock: Clock::Unnamed, file_time: Clock::Unnamed };
     }
     let words = || a.programs.iter().flat_map(|p| &p.argv);

@@ -15,6 +15,7 @@ mod precompiled;
 mod state;
 mod streams;
 mod variables;
+mod tools;
 
 use crate::world::World;
 

@@ -197,7 +197,12 @@ impl Local {
         // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is
         // nobody's business.
         let parts = drivers::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
-        pip.recorder.exec(r.process.pid, &r.program.path, &r.argv, interpreter, &r.cwd);
+        pip.recorder.exec(r.process.pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd);
+        let is_installed = crate::places::is_installed(&r.program.path, self.rules.root());
+        let known = crate::tools::find(&r.program.path).filter(|_| is_installed);
+        if let Some(dir) = known.and_then(|k| k.own_cache(&r.argv, &r.env)) {
+            pip.recorder.keeps_cache(r.process.pid, &crate::paths::resolved(&dir));
+        }
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             if !self.rules.ignores(&path.path) {
                 let image = Access { op: Op::Exec, path: path.clone(), call: "execve", late: None };

@@ -150,8 +150,8 @@ pub enum Inside {
     Goes(ExecTicket),
     /// It is a build tool, which belongs to the pip unless it launches something worth caching.
     Tool(ExecTicket),
-    /// A build tool inside the pip has launched a command that is worth caching: the pip was one of the build's drivers
-    /// all along, and this is a command of it.
+    /// A build tool inside the pip has launched a command that is worth caching, or who starts one command after
+    /// another a compiler: the pip was one of the build's drivers all along, and this is a command of it.
     Launched(ExecTicket),
 }
 
@@ -181,7 +181,11 @@ impl Local {
         let (pid, scope) = (r.process.pid, r.scope);
         let mut inner = pip.tools.lock().expect("tools");
         // gcc runs a make of its own for the parts of a link (`-flto=auto`, in `lto-wrapper.cc`).
-        let is_tool = drivers::is_driver(&r.program.path, &r.argv, drivers) && !pip.recorder.is_of_compiler(pid);
+        // What a configure step launches is inside it.
+        let is_tool = drivers::is_driver(&r.program.path, &r.argv, drivers)
+            && !pip.recorder.is_of_compiler(pid)
+            && !pip.recorder.is_configuring(pid);
+        let is_handed_out = || pip.recorder.is_handed_out(pid) && drivers::compiles(&r.program.path, &r.argv);
         let mut began = false;
         if is_tool {
             began = !drivers::only_asks(&r.argv);
@@ -190,9 +194,9 @@ impl Local {
             }
         } else if splits
             && !pip.whole
-            && !inner.is_empty()
-            && drivers::worth_caching(&r.program.path, &r.argv)
-            && (inner.contains(&pid) || inner.contains(&r.process.parent().unwrap_or(0)))
+            && (is_handed_out()
+                || drivers::worth_caching(&r.program.path, &r.argv)
+                    && (inner.contains(&pid) || inner.contains(&r.process.parent().unwrap_or(0))))
         {
             drop(inner);
             self.demote(scope, &pip);

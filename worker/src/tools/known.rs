@@ -118,6 +118,11 @@ impl Known {
         self.any_version().map_or(0, |t| if runs_foreign_script { t.seeds_of_others_scripts } else { t.seeds })
     }
 
+    /// Which files of the kernel's does it read once for its own needs?
+    pub(crate) fn kernel_files(self) -> &'static [&'static str] {
+        self.itself().map_or(&[], |t| t.kernel_files)
+    }
+
     /// How often may it open `/dev/tty` for its own needs?
     pub(crate) fn knocks(self) -> u8 {
         self.any_version().map_or(0, |t| t.knocks)
@@ -193,6 +198,28 @@ impl Known {
         }
     }
 
+    /// Does this run start one command after another for what it is told of?
+    pub(crate) fn hands_out(self, argv: &[Vec<u8>]) -> bool {
+        self.itself().and_then(|t| t.hands_out).is_some_and(|f| f(argv))
+    }
+
+    /// Does this run find out what the machine can do?
+    pub(crate) fn configures(self, argv: &[Vec<u8>]) -> bool {
+        self.used().and_then(|t| t.configures).is_some_and(|f| f(argv))
+    }
+
+    /// Where it keeps results of its own, if this run makes the same whatever is there.
+    pub(crate) fn own_cache(self, argv: &[Vec<u8>], env: &[Vec<u8>]) -> Option<Vec<u8>> {
+        let cache = self.itself()?.own_cache.filter(|c| (c.when)(argv))?;
+        let value = |name: &str| {
+            let set = |v: &'_ Vec<u8>| Some(v.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?.to_vec());
+            env.iter().find_map(set).filter(|v| v.starts_with(b"/"))
+        };
+        let below = |base: Vec<u8>, name: &str| [&base[..], b"/", name.as_bytes()].concat();
+        let users = || value("XDG_CACHE_HOME").or_else(|| Some(below(value("HOME")?, ".cache")));
+        value(cache.variable).or_else(|| Some(below(users()?, cache.default)))
+    }
+
     /// Does it read build files of this kind?
     pub(crate) fn reads(self, files: BuildFiles) -> bool {
         self.itself().is_some_and(|t| t.build_files == Some(files))
@@ -207,6 +234,11 @@ impl Known {
     /// Are the makefiles of configure probes made of it?
     pub(crate) fn is_trivial(self) -> bool {
         self.itself().is_some_and(|t| t.trivial)
+    }
+
+    /// Does this run list the directory of marks only to count them?
+    pub(crate) fn counts_members(self, argv: &[Vec<u8>]) -> bool {
+        self.itself().and_then(|t| t.counts_members).is_some_and(|f| f(argv))
     }
 
     /// Does it have commands that only count how far the build is?

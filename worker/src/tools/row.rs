@@ -24,6 +24,8 @@ pub enum Times {
     /// Files and directories, but not the directories that it is in: a script, or cmake, goes through those to get
     /// anywhere.
     Elsewhere,
+    /// Of Java's sources and classes, to judge which is newer; of other files none.
+    Classes,
     /// Whatever it looks at (archivers and copiers).
     All,
     /// Nothing is known of it: perhaps of what it looks at and does not read, to see whether there is something to do;
@@ -35,7 +37,7 @@ impl Times {
     /// Does the time of `path` count, for a program that was started in `cwd`?
     pub(crate) fn of(self, path: &[u8], directory: bool, cwd: &[u8]) -> bool {
         match self {
-            Self::None | Self::Unread => false,
+            Self::None | Self::Classes | Self::Unread => false,
             Self::Modules => path.ends_with(b".py") || path.ends_with(b".pyc"),
             Self::Files => !directory,
             Self::Elsewhere => {
@@ -48,7 +50,15 @@ impl Times {
     /// Does the time count of what is looked at and then not read, and that of what is read where times are set on what
     /// it makes?
     pub(crate) fn of_unread(self) -> bool {
-        matches!(self, Self::Modules | Self::Unread)
+        matches!(self, Self::Modules | Self::Classes | Self::Unread)
+    }
+
+    /// May a look at `path` that reads nothing have been one at its time?
+    pub(crate) fn judges(self, path: &[u8]) -> bool {
+        match self {
+            Self::Classes => path.ends_with(b".java") || path.ends_with(b".class"),
+            _ => self.of_unread(),
+        }
     }
 }
 
@@ -76,6 +86,16 @@ pub(crate) enum BuildFiles {
     /// GNU make's.
     Make,
     Ninja,
+}
+
+/// Where a tool keeps results of its own.
+pub(crate) struct OwnCache {
+    /// The variable that names the directory.
+    pub(crate) variable: &'static str,
+    /// Otherwise it is this one in the user's cache directory (XDG Base Directory Specification).
+    pub(crate) default: &'static str,
+    /// Which runs make the same whatever is there. What they print may tell.
+    pub(crate) when: Ask<bool>,
 }
 
 /// When a program launches the commands of a build.
@@ -116,6 +136,7 @@ pub struct Tool {
     pub(crate) only_waits: bool,
     pub(crate) seeds: u8,
     pub(crate) seeds_of_others_scripts: u8,
+    pub(crate) kernel_files: &'static [&'static str],
     pub(crate) knocks: u8,
     pub(crate) language: Option<&'static Language>,
     pub(crate) changing_variables: Option<&'static [&'static str]>,
@@ -130,10 +151,14 @@ pub struct Tool {
     pub(crate) invents_names: bool,
     pub(crate) tells_dates: bool,
     pub(crate) drives: Option<Drives>,
+    pub(crate) hands_out: Option<Ask<bool>>,
+    pub(crate) configures: Option<Ask<bool>>,
+    pub(crate) own_cache: Option<&'static OwnCache>,
     pub(crate) build_files: Option<BuildFiles>,
     pub(crate) trivial: bool,
     pub(crate) asks_accounts: Option<Ask<Option<Asks>>>,
     pub(crate) counts_progress: Option<AskWords>,
+    pub(crate) counts_members: Option<Ask<bool>>,
 }
 
 impl std::fmt::Debug for Tool {
@@ -163,6 +188,7 @@ pub(crate) const fn tool(names: &'static [&'static str]) -> Tool {
         only_waits: false,
         seeds: 0,
         seeds_of_others_scripts: 0,
+        kernel_files: &[],
         knocks: 0,
         language: None,
         changing_variables: None,
@@ -177,10 +203,14 @@ pub(crate) const fn tool(names: &'static [&'static str]) -> Tool {
         invents_names: false,
         tells_dates: false,
         drives: None,
+        hands_out: None,
+        configures: None,
+        own_cache: None,
         build_files: None,
         trivial: false,
         asks_accounts: None,
         counts_progress: None,
+        counts_members: None,
     }
 }
 
@@ -290,6 +320,12 @@ impl Tool {
         self
     }
 
+    /// Files of the kernel's that it reads once for its own needs. Otherwise what it makes depends on them.
+    pub(crate) const fn kernel_files(mut self, names: &'static [&'static str]) -> Self {
+        self.kernel_files = names;
+        self
+    }
+
     /// How often it may open `/dev/tty` for its own needs. Otherwise it uses the terminal.
     pub(crate) const fn knocks(mut self, times: u8) -> Self {
         self.knocks = times;
@@ -386,6 +422,26 @@ impl Tool {
         self
     }
 
+    /// When it starts one command after another for what it is told of: if these are compilers, each is worth caching
+    /// by itself, and it launches the commands of a build.
+    pub(crate) const fn hands_out(mut self, when: Ask<bool>) -> Self {
+        self.hands_out = Some(when);
+        self
+    }
+
+    /// When it finds out what the machine can do: what it launches for that, build tools too, is a part of it.
+    pub(crate) const fn configures(mut self, when: Ask<bool>) -> Self {
+        self.configures = Some(when);
+        self
+    }
+
+    /// It keeps results in a directory of its own, by what they were made of, so that it makes no difference which are
+    /// there.
+    pub(crate) const fn own_cache(mut self, cache: &'static OwnCache) -> Self {
+        self.own_cache = Some(cache);
+        self
+    }
+
     /// Whose build files it reads, and whose options it has.
     pub(crate) const fn reads(mut self, files: BuildFiles) -> Self {
         self.build_files = Some(files);
@@ -408,6 +464,12 @@ impl Tool {
     /// When the words of a command only count how far the build is.
     pub(crate) const fn counts_progress(mut self, when: AskWords) -> Self {
         self.counts_progress = Some(when);
+        self
+    }
+
+    /// When it lists the directory in which it marks what is done only to count the marks.
+    pub(crate) const fn counts_members(mut self, when: Ask<bool>) -> Self {
+        self.counts_members = Some(when);
         self
     }
 

@@ -9,13 +9,19 @@ const fn packer(names: &'static [&'static str]) -> Tool {
 }
 
 pub(super) const ROWS: &[Tool] = &[
+    tool(&["jar"])
+        .times(|argv| if any(argv, is_date) { Times::None } else { Times::All })
+        .seeds(2)
+        .asks_for_now(|argv| {
+            writes_present(argv).then_some("it writes the time into what it makes (`--date` says which)")
+        })
+        .why("jar(1), `--date`; the JVM seeds itself for the name of a scratch file from two devices, by strace"),
     packer(&["tar"])
         .asks_accounts(|argv| packs(argv).then_some(Asks::Owners))
         .why("tar(5): each member has its time and its owner's name; GNU tar looks that up when it packs"),
     packer(&["bsdtar", "star", "bsdcpio", "cpio", "pax"]).why("tar(5), cpio(5): each member has its time"),
     packer(&["zip", "7z", "7za", "7zr", "7zz", "rar", "lha", "arj"])
         .why("zip(1) and the like: each member has its time; what they compress shows none"),
-    packer(&["jar"]).dated().why("jar(1): a zip, with a manifest of the time at which it was made"),
     packer(&["dpkg-deb"]).why("deb(5): an archive of archives of tar's"),
     packer(&["mke2fs", "mkfs.ext2", "mkfs.ext3", "mkfs.ext4", "genext2fs"])
         .why("mke2fs(8), `-d`: inodes get the times of the files"),
@@ -60,4 +66,16 @@ fn names_stdin(argv: &[Vec<u8>]) -> bool {
     let words = argv.windows(2).filter(|w| !has_value(&w[0])).map(|w| &w[1][..]);
     let not = |a: &[u8]| NOT.contains(&a) || short_flag(a, b"ndtlVLh", b"bSp") || !a.starts_with(b"-");
     !{ words }.any(not)
+}
+
+/// Does `jar` make or change an archive, without being told the time of its members?
+fn writes_present(argv: &[Vec<u8>]) -> bool {
+    let letters = argv.get(1).filter(|a| !a.starts_with(b"--")).is_some_and(|a| a.iter().any(|b| b"cui".contains(b)));
+    let words = ["--create", "--update", "--generate-index"];
+    let makes = letters || any(argv, |a| begins(a, &words) || short_flag(a, b"cui", b"feCm"));
+    makes && !any(argv, is_date)
+}
+
+fn is_date(word: &[u8]) -> bool {
+    word.starts_with(b"--date")
 }

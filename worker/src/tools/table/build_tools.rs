@@ -19,6 +19,9 @@ pub(super) const ROWS: &[Tool] = &[
         .why("ninja's manual: it compares times; its `-v` shows commands"),
     tool(&["ninja-build"]).drives().reads(Ninja).why("Fedora's name of ninja"),
     tool(&["scons", "cargo", "bazel", "waf"]).drives().why("build tools, by their manuals"),
+    tool(&["dh", "dh_auto_build", "dh_auto_test", "dh_auto_install", "dpkg-buildpackage"])
+        .drives()
+        .why("dh(1), dpkg-buildpackage(1): they call one helper after another, or make"),
     tool(&["xl"]).drives().why("it is this program"),
     tool(&["cmake"])
         .runs(&CMAKE)
@@ -26,14 +29,25 @@ pub(super) const ROWS: &[Tool] = &[
         .seeds(u8::MAX)
         .ensures(|argv| matches!(argv, [_, e, make, ..] if e == b"-E" && make == b"make_directory"))
         .drives_if(|argv| argv.get(1).is_some_and(|a| a == b"--build" || a == b"--install"))
+        .configures(|argv| {
+            !argv.get(1).is_some_and(|a| ["--build", "--install", "-E", "-P"].iter().any(|o| o.as_bytes() == a))
+        })
         .counts_progress(counts_progress)
+        .counts_members(tells_share)
         .why("cmake(1), \"Build a Project\", \"Run a Command-Line Tool\"; `try_compile` has random directories"),
     tool(&["ctest"])
         .runs(&CMAKE)
         .seeds(u8::MAX)
         .drives_if(|_| true)
         .why("ctest(1): it launches tests; scripts as cmake's"),
-    tool(&["meson"]).drives_if(launches).why("meson's manual, \"Commandline\": it calls ninja, or starts tests itself"),
+    tool(&["time"]).drives().why("time(1): what it prints was measured"),
+    tool(&["script"]).drives().why("script(1): it launches a shell on a terminal of its own, and notes when"),
+    tool(&["xargs"]).times(|_| Times::None).hands_out(|_| true).why("xargs(1): it looks for a program, and at no time"),
+    tool(&["parallel"]).hands_out(|_| true).why("parallel(1): it starts a shell for each argument"),
+    tool(&["meson"])
+        .configures(|argv| argv.get(1).is_some_and(|a| a == b"setup"))
+        .drives_if(launches)
+        .why("meson's manual, \"Commandline\": it calls ninja, or starts tests itself"),
     tool(&["*libtool"])
         .ensures_objects("Provide generalized library-building support services.")
         .why("GNU libtool makes the directory of its objects (`func_mkdir_p`), and asks for it for nothing else"),
@@ -48,11 +62,14 @@ fn tool_times(argv: &[Vec<u8>]) -> Times {
     }
 }
 
-/// CMake's makefiles call this before each step, in a directory of marks: nothing of it repeats.
+/// CMake's makefiles call this at the beginning and end of each run, for a directory of marks: nothing of it repeats.
 fn counts_progress(words: &[&[u8]]) -> bool {
-    let counts =
-        |w: &[&[u8]]| w[0].starts_with(b"cmake_progress_") || w.iter().any(|a| a.starts_with(b"--progress-num"));
-    matches!(words, [_, b"-E", rest @ ..] if !rest.is_empty() && counts(rest))
+    matches!(words, [_, b"-E", verb, ..] if verb.starts_with(b"cmake_progress_"))
+}
+
+/// And this before each step: it makes its mark, and tells the share of all that is there (`cmcmd.cxx`).
+fn tells_share(argv: &[Vec<u8>]) -> bool {
+    matches!(argv, [_, e, verb, ..] if e == b"-E" && verb == b"cmake_echo_color")
 }
 
 /// `meson compile`, and the same with the program's name twice.

@@ -1,7 +1,7 @@
 //! Compilers, what they call, and caches of compilers.
 
 use super::super::row::Class::Toolchain;
-use super::super::row::{Times, Tool, tool};
+use super::super::row::{OwnCache, Times, Tool, tool};
 
 /// Variables of gcc (its manual, "Environment Variables Affecting GCC") and of clang. Those of clang for MSVC, HIP and
 /// consoles are in its library; that `INCLUDE` counts was tried.
@@ -94,6 +94,20 @@ pub(super) const ROWS: &[Tool] = &[
         .knocks(u8::MAX)
         .searches_libraries()
         .why("built on rustc's library, and like it in all of this"),
+    tool(&["ocamlc", "ocamlc.opt", "ocamlopt", "ocamlopt.opt", "ocamldep", "ocamldep.opt"])
+        .distinct()
+        .times(|_| Times::None)
+        .seeds(1)
+        .why("OCaml's `Filename.temp_file` seeds itself once; compiled modules agree by digests, and no time is asked for"),
+    tool(&["javac"])
+        .times(|_| Times::Classes)
+        .kernel_files(&["/proc/net/if_inet6"])
+        .why("javac(1), `-Xprefer:newer`; the JVM's library for the network asks once whether there is IPv6, by strace"),
+    tool(&["protoc"]).times(|_| Times::None).why("protoc's `DiskSourceTree` looks whether names are files, and at no time"),
+    tool(&["go"])
+        .times(|_| Times::None)
+        .own_cache(&OwnCache { variable: "GOCACHE", default: "go-build", when: builds })
+        .why("`go help cache`: results by digests of what they are made of, since 1.10; times only of what it may remove"),
     tool(&["ccache"])
         .daemon("CCACHE_DISABLE=", "it keeps a cache of its own; set CCACHE_DISABLE=1, or CC without ccache")
         .why("ccache(1): what it serves comes from a directory of its own"),
@@ -131,3 +145,8 @@ pub(super) const ROWS: &[Tool] = &[
         .why("compilers of C, and what has clang in its name (`afl-clang-fast`); nothing else is known of them"),
     tool(&["llvm-*"]).seeds(u8::MAX).why("LLVM's tools name scratch files at random (`createUniqueFile`)"),
 ];
+
+/// `go test` and `go run` have more in mind.
+fn builds(argv: &[Vec<u8>]) -> bool {
+    matches!(argv.get(1).map(Vec::as_slice), Some(b"build" | b"install" | b"vet"))
+}

@@ -18,6 +18,7 @@ pub(super) const ROWS: &[Tool] = &[
             let names = any(argv, |a| begins(a, &["-user", "-group", "-nouser", "-nogroup", "-f"]));
             (!names).then_some(Asks::Owners)
         })
+        .hands_out(|argv| says(argv, &["-exec", "-execdir"]))
         .why("find(1), \"TESTS\" and `-printf`: which of them are about times"),
     tool(&["stat"])
         .times(|_| Times::All)
@@ -46,9 +47,9 @@ pub(super) const ROWS: &[Tool] = &[
             if shows { Times::Files } else { Times::None }
         })
         .why("diff(1): what it prints before each file of a context or unified diff shows the time"),
-    tool(&["which", "file", "env", "xargs"])
+    tool(&["which", "file", "env"])
         .times(|_| Times::None)
-        .why("which(1), file(1), env(1), xargs(1): they look for programs or into files, and at no time"),
+        .why("which(1), file(1), env(1): they look for programs or into files, and at no time"),
 ];
 
 fn asks_find(argv: &[Vec<u8>]) -> Option<&'static str> {

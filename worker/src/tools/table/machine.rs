@@ -1,6 +1,8 @@
 //! Programs that say what the machine does, what time it is, or something random.
 
 use super::super::arguments::says;
+use super::super::base_name;
+use super::super::row::Class::Utility;
 use super::super::row::{Tool, tool};
 
 const RANDOM_KEYS: &str = "it makes random keys";
@@ -40,7 +42,14 @@ pub(super) const ROWS: &[Tool] = &[
     tool(&["pkill", "kill"])
         .never_the_same("it signals other processes")
         .why("pkill(1), kill(1): what they do to others is no file"),
+    tool(&["nohup", "timeout", "stdbuf"])
+        .class(Utility)
+        .variables(&["PATH", "HOME"])
+        .minds_terminal(|argv| base_name(&argv[0]) == b"nohup")
+        .why("coreutils' manual, \"Modified command invocation\": what they start reads the rest; `nohup` asks for terminals"),
     tool(&["nice"])
+        .class(Utility)
+        .variables(&["PATH"])
         .asks_for_now(|argv| (argv.len() == 1).then_some("it tells its own priority"))
         .why("nice(1): without a command it prints the niceness"),
     tool(&["openssl"])
