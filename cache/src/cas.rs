@@ -62,8 +62,8 @@ impl Cas {
 
     /// From now on the SHA-256 digest of what is imported is found, too, for a tier that names blobs by it. Without
     /// such a tier it would only cost time.
-    pub fn with_twins(self) -> Self {
-        Self { with_twins: true, ..self }
+    pub fn with_twins(self, wanted: bool) -> Self {
+        Self { with_twins: wanted, ..self }
     }
 
     /// What has come or gone since the last time, in this order.
@@ -157,7 +157,7 @@ impl Cas {
     }
 
     /// A blob on its way into another store.
-    pub(crate) fn upload(&self, digest: &Digest) -> Upload<'static> {
+    pub fn upload(&self, digest: &Digest) -> Upload<'static> {
         Upload { digest: *digest, source: Source::File(self.place(digest)) }
     }
 

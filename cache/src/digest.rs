@@ -41,9 +41,35 @@ impl Digest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256(pub [u8; 32]);
 
+impl Sha256 {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+    }
+
+    /// Of what `from` holds, and how long that is.
+    pub fn of_stream(from: &mut impl Read) -> std::io::Result<(Self, u64)> {
+        let (mut hasher, mut size) = (sha2::Sha256::default(), 0);
+        let each = |b: &[u8]| {
+            sha2::Digest::update(&mut hasher, b);
+            size += b.len() as u64;
+            Ok(())
+        };
+        each_block(from, |e| e, each)?;
+        Ok((Self(sha2::Digest::finalize(hasher).into()), size))
+    }
+
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+
+    pub fn from_hex(s: &str) -> Option<Self> {
+        blake3::Hash::from_hex(s).ok().map(|h| Self(*h.as_bytes()))
+    }
+}
+
 impl std::fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0[..6].iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(&self.hex()[..12])
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Error {
     /// Of the outputs some are in place already.
     #[error("{0}; some of its outputs are in place")]
     Partly(Box<Error>),
+    /// A tier on another machine, in its own words.
+    #[error("the remote cache: {message}")]
+    Remote { class: Class, message: String },
     #[error("a record of the store cannot be decoded: {0}")]
     Decode(#[from] postcard::Error),
 }
@@ -70,6 +73,7 @@ impl Error {
             Self::Absent { .. } => Class::Absent,
             Self::Corrupt { .. } | Self::Decode(_) => Class::Corrupt,
             Self::Partly(e) => e.class(),
+            Self::Remote { class, .. } => *class,
         }
     }
 

@@ -181,7 +181,7 @@ fn twins_are_kept_with_their_blobs() {
     let dir = tempfile::tempdir().unwrap();
     let open = |with_twins: bool| {
         let cas = Cas::new(dir.path());
-        let cas = Arc::new(if with_twins { cas.with_twins() } else { cas });
+        let cas = Arc::new(cas.with_twins(with_twins));
         let store = Arc::new(Store::open(dir.path()).unwrap().0);
         (store.clone(), cas.clone(), cache::tier::Local::new(store, cas))
     };

@@ -64,5 +64,6 @@ pub(crate) fn item((argv, env, cwd): Words<'_>, outcome: Outcome, start_ms: f64,
         saved_ms: if outcome == Outcome::Hit { e.wall_us as f64 / 1e3 } else { 0.0 },
         exit_code: e.exit_code,
         start_ms,
+        far: false,
     }
 }

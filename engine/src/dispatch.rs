@@ -227,7 +227,7 @@ impl Engine {
         asked.reason = match (weak, &self.cache) {
             (Err(why), _) => Reason::Uncacheable { why },
             (Ok(w), Some(cache)) if self.switches.read => {
-                let found = lookup::first(&w.all(), cache.results(), cache.blobs(), &now);
+                let found = lookup::first(&w.all(), cache, &now);
                 asked.weak = Some(w).filter(|_| found.is_ok());
                 match found {
                     Ok(Ok(found)) if self.samples(&found.strong) => {

@@ -9,7 +9,7 @@
 
 use crate::change::{Change, changes, distance};
 use cache::tier::short;
-use cache::{Blobs, Digest, Link, PathSet, Publication, Results, materialise};
+use cache::{Blobs, CacheHandle, Digest, Link, PathSet, Publication, Results, materialise};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Found {
     pub set: PathSet,
     /// The short values of what was observed.
     pub values: Vec<u64>,
+    /// It was not on this machine.
+    pub far: bool,
 }
 
 /// Why a command ran: machine-readable, and printable.
@@ -119,13 +121,25 @@ const CROWD: usize = 5;
 /// Observations in this share of its path sets are part of the second-level fingerprint, percent.
 const COMMON: usize = 40;
 
-/// Looks under each of these in turn. The reason of a miss is that of the nearest candidate of all.
-pub fn first(
-    all: &[Digest],
-    results: &dyn Results,
-    blobs: &dyn Blobs,
-    w: &Now<'_>,
-) -> cache::Result<Result<Found, Reason>> {
+/// Looks under each of these in turn: on this machine, and only if nothing is found there, in the farther tier. The
+/// reason of a miss is that of the nearest candidate of all.
+pub fn first(all: &[Digest], cache: &CacheHandle, w: &Now<'_>) -> cache::Result<Result<Found, Reason>> {
+    let mut miss = match each(all, cache.near(), cache.blobs(), w)? {
+        Ok(found) => return Ok(Ok(found)),
+        Err(miss) => miss,
+    };
+    if let Some(far) = cache.far() {
+        // One question for all of them; it remembers the answers. What it cannot answer it does not have.
+        let found = far.candidates(all).and_then(|_| each(all, far, cache.blobs(), w));
+        match found.unwrap_or(Err(Miss::NONE)) {
+            Ok(found) => return Ok(Ok(Found { far: true, ..found })),
+            Err(other) => miss = miss.nearer(other),
+        }
+    }
+    Ok(Err(miss.reason))
+}
+
+fn each(all: &[Digest], results: &dyn Results, blobs: &dyn Blobs, w: &Now<'_>) -> cache::Result<Result<Found, Miss>> {
     let mut nearest = Miss::NONE;
     for weak in all {
         match lookup(weak, results, blobs, w)? {
@@ -133,7 +147,7 @@ pub fn first(
             Err(miss) => nearest = nearest.nearer(miss),
         }
     }
-    Ok(Err(nearest.reason))
+    Ok(Err(nearest))
 }
 
 /// Looks for a result.
@@ -239,18 +253,24 @@ fn one_level(
             lost = Some(Reason::EntryEvicted);
             continue;
         };
-        let wanted: Vec<Digest> = entry.blobs().copied().collect();
-        if let Some(blob) = blobs.fetch(&wanted)?.first() {
-            lost = Some(Reason::BlobMissing { digest: blob.digest.hex() });
-            continue;
+        match serve(weak, l.path_set, e, entry, results, blobs)? {
+            Ok(found) => return Ok(Ok(found)),
+            Err(reason) => lost = Some(reason),
         }
-        if let Err(why) = materialise::check(&entry.outputs) {
-            lost = Some(Reason::NotRestorable { why });
-            continue;
+    }
+    // A farther tier keeps few links for each path set; the strong fingerprint alone names the result.
+    let linked: FxHashSet<Digest> = links.iter().map(|l| l.strong).collect();
+    let unlinked = evaluated.iter_mut().filter_map(|(set, e)| Some((*set, e.as_mut()?)));
+    let mut unlinked: Vec<(Digest, &mut Evaluated)> = unlinked.filter(|(_, e)| !linked.contains(&e.strong)).collect();
+    let strongs: Vec<Digest> = unlinked.iter().map(|(_, e)| e.strong).collect();
+    if !strongs.is_empty() {
+        for ((set, e), entry) in unlinked.iter_mut().zip(results.entries(&strongs)?) {
+            let Some(entry) = entry else { continue };
+            match serve(weak, *set, e, entry, results, blobs)? {
+                Ok(found) => return Ok(Ok(found)),
+                Err(reason) => lost = Some(reason),
+            }
         }
-        let set = std::mem::take(&mut e.set);
-        results.adopt(&Publication { weak, set: &set, strong: &l.strong, values: &l.values, entry: &entry });
-        return Ok(Ok(Found { strong: l.strong, entry, path_set: l.path_set, set, values: l.values.clone() }));
     }
     if let Some(reason) = lost {
         return Ok(Err(Miss { distance: 0, reason }));
@@ -266,6 +286,27 @@ fn one_level(
         None if !links.is_empty() => Miss { distance: usize::MAX - 1, reason: Reason::EntryEvicted },
         None => Miss::NONE,
     }))
+}
+
+/// A result that holds, once all that it needs is on this machine.
+fn serve(
+    weak: &Digest,
+    path_set: Digest,
+    e: &mut Evaluated,
+    entry: cache::Entry,
+    results: &dyn Results,
+    blobs: &dyn Blobs,
+) -> cache::Result<Result<Found, Reason>> {
+    let wanted: Vec<Digest> = entry.blobs().copied().collect();
+    if let Some(blob) = blobs.fetch(&wanted)?.first() {
+        return Ok(Err(Reason::BlobMissing { digest: blob.digest.hex() }));
+    }
+    if let Err(why) = materialise::check(&entry.outputs) {
+        return Ok(Err(Reason::NotRestorable { why }));
+    }
+    let (set, values) = (std::mem::take(&mut e.set), e.values.clone());
+    results.adopt(&Publication { weak, set: &set, strong: &e.strong, values: &values, entry: &entry });
+    Ok(Ok(Found { strong: e.strong, entry, path_set, set, values, far: false }))
 }
 
 struct Evaluated {
@@ -328,7 +369,7 @@ mod tests {
     }
 
     fn look(m: &Memory, t: &Table) -> Result<Digest, Reason> {
-        first(&[WEAK], m, m, &Now::new(t)).unwrap().map(|f| f.strong)
+        each(&[WEAK], m, m, &Now::new(t)).unwrap().map(|f| f.strong).map_err(|m| m.reason)
     }
 
     /// All that the reason of a miss names.
@@ -427,7 +468,8 @@ mod tests {
         let [one, two, three] = [Digest([2; 32]), Digest([3; 32]), Digest([4; 32])];
         publish(&m, &t, &two, &[file("/w/f")], "f");
         let strong = publish(&m, &t, &three, &[file("/w/g")], "g");
-        let found = |t: &Table| first(&[one, two, three], &m, &m, &Now::new(t)).unwrap().map(|f| f.strong);
+        let found =
+            |t: &Table| each(&[one, two, three], &m, &m, &Now::new(t)).unwrap().map(|f| f.strong).map_err(|m| m.reason);
         t.write("/w/f", "2");
         assert_eq!(found(&t), Ok(strong));
         t.write("/w/g", "2");

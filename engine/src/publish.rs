@@ -181,7 +181,7 @@ impl Engine {
         }
         let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
         let world = self.world(&asked.command.env, &asked.command.cwd);
-        let weak = &crate::lookup::publication_weak(weak, &digest, cache.results(), &Now::new(&world))
+        let weak = &crate::lookup::publication_weak(weak, &digest, cache.near(), &Now::new(&world))
             .map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);
         let values: Vec<u64> = values.iter().map(cache::tier::short).collect();

@@ -76,6 +76,9 @@ pub struct Item {
     /// Start, milliseconds after the build's.
     #[serde(default)]
     pub start_ms: f64,
+    /// Of a hit: it came from the remote cache.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub far: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -87,12 +90,18 @@ pub struct Pips {
     pub uncacheable: u64,
     pub bypassed: u64,
     pub failed: u64,
+    /// Hits that came from the remote cache.
+    #[serde(default)]
+    pub far: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Bytes {
     pub restored: u64,
     pub stored: u64,
+    /// To the remote cache.
+    #[serde(default)]
+    pub sent: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -135,6 +144,15 @@ fn moved(path: &str, from: &str, to: &str) -> String {
     }
 }
 
+/// What the remote cache did in a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Remote {
+    /// Results that it was given.
+    pub sent: u64,
+    /// None are given to it.
+    pub only_read: bool,
+    /// It failed for a while, or to the end.
+    pub failed: bool,
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BuildRecord {
     pub version: u32,
@@ -160,6 +178,9 @@ pub struct BuildRecord {
     /// How often a build tool executed something that could not be looked into: it is not among the items.
     #[serde(default)]
     pub unseen: u64,
+    /// There was a remote cache in this run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub remote: Option<Remote>,
     /// What went wrong with `xl` itself.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -191,6 +212,7 @@ impl BuildRecord {
     pub fn count(&mut self) {
         let mut p = Pips { total: self.items.len() as u64, ..Pips::default() };
         for i in &self.items {
+            p.far += u64::from(i.far);
             match i.outcome {
                 Outcome::Hit => p.hit += 1,
                 Outcome::Miss => p.miss += 1,

@@ -253,11 +253,17 @@ impl Engine {
         }
         self.local.close();
         if let Some(c) = &self.cache {
-            c.store.close();
+            let closed = c.close();
+            record.bytes.sent = closed.sent_bytes;
+            record.remote = c.far().is_some().then_some(crate::record::Remote {
+                sent: closed.sent,
+                only_read: closed.only_read,
+                failed: closed.failed,
+            });
             if record.bytes.stored > 0 || record.pips.miss > 0 {
                 crate::gc::after_run(c, &self.config);
             }
-            c.store.notices().into_iter().for_each(|n| self.warn(n));
+            closed.notices.into_iter().chain(c.store.notices()).for_each(|n| self.warn(n));
         }
         record.warnings = self.stream.ledger.warnings();
         record

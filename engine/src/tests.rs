@@ -104,7 +104,7 @@ impl Bench {
         let (asked, cache) = (self.asked(Reason::NoWeakMatch), self.engine.cache.as_ref().unwrap());
         let world = self.engine.world(&asked.command.env, &asked.command.cwd);
         let weak = asked.weak.as_ref().unwrap().all();
-        lookup::first(&weak, cache.results(), cache.blobs(), &Now::new(&world)).unwrap()
+        lookup::first(&weak, cache, &Now::new(&world)).unwrap()
     }
 
     /// Runs it by a script; what the record says of that.

@@ -43,6 +43,13 @@ pub(super) fn prepare(dir: &Path) -> Result<()> {
     std::fs::write(&file, format!("{DIRECTORY_FORMAT}\n")).at("write", &file)
 }
 
+/// Puts another key in the place of that of the cache in `dir`.
+pub(super) fn put_key(dir: &Path, key: &[u8; 32]) -> Result<()> {
+    let (path, scratch) = (dir.join("key"), dir.join(format!("key.{}", std::process::id())));
+    std::fs::write(&scratch, key).at("write", &scratch)?;
+    std::fs::rename(&scratch, &path).at("store", &path)
+}
+
 /// The key of the cache in `dir`, made if there is none; one that cannot be kept is good for this run.
 pub(super) fn key(dir: &Path, access: Access, notices: &mut Vec<Notice>) -> Result<[u8; 32]> {
     let path = dir.join("key");

@@ -79,6 +79,15 @@ impl Store {
         &self.key
     }
 
+    /// From now on this is the key; if it cannot be kept, of this run. What was found out under another one stays, and
+    /// is found again under that.
+    pub(crate) fn adopt_key(&mut self, key: [u8; 32]) {
+        if key != self.key && self.access() == Access::ReadWrite {
+            let _ = directory::put_key(&self.dir, &key);
+        }
+        self.key = key;
+    }
+
     fn get<T: DeserializeOwned>(&self, t: Table, key: &[u8]) -> Result<Option<T>> {
         match self.view.get(t, key)? {
             // A record of another version, or damaged: as good as absent.

@@ -13,10 +13,12 @@
 //! ([`materialise`](crate::materialise)) reads the local [`Cas`](crate::Cas) only: [`Blobs::fetch`] first, then
 //! restore.
 
+mod adopting;
 mod local;
 mod memory;
 mod tiered;
 
+pub use adopting::Adopting;
 pub use local::Local;
 pub use memory::Memory;
 pub use tiered::{Tiered, Trouble};
@@ -98,6 +100,12 @@ pub trait Blobs: Send + Sync {
 
     /// Keeps these. What is there already is not sent again; what is not what its digest says is kept nowhere.
     fn put(&self, batch: &[Upload<'_>]) -> Result<Vec<Failure>>;
+}
+
+/// A tier on another machine. It answers late, or never; what it is given it sends when it can.
+pub trait Far: Results + Blobs {
+    /// Waits until what was published is there, as long as that is worth it; the run is over.
+    fn finish(&self) -> crate::handle::Closed;
 }
 
 /// Who takes the contents that [`Blobs::read`] hands out.

@@ -471,6 +471,7 @@ pub(crate) mod tests {
             wall_ms: 1.0,
             saved_ms: 0.0,
             exit_code: 0,
+            far: false,
             start_ms: f64::from(id),
         }
     }
