@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tracer-ebpf", &[]),
     ("tracer", &["tracer-ebpf"]),
     ("cache", &[]),
+    ("remote", &["cache"]),
     ("worker", &["cache", "tracer"]),
     ("engine", &["cache", "tracer", "worker"]),
     ("engine/audit", &["cache", "tracer", "worker", "engine"]),
@@ -23,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What asks the name service, in the standard library.
 const NAME_SERVICE: &[&str] = &["home_dir()", "to_socket_addrs(", "TcpStream::connect("];
 
-const CRATES: &[&str] = &["tracer-ebpf", "tracer", "cache", "worker", "engine", "audit"];
+const CRATES: &[&str] = &["tracer-ebpf", "tracer", "cache", "remote", "worker", "engine", "audit"];
 
 /// Checks the tree; prints what is wrong.
 pub(crate) fn run() -> bool {
