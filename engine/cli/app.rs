@@ -39,6 +39,7 @@ pub(crate) fn run() -> Exited {
         Command::Log(a) => commands::log::run(&a).map(Exited::Code),
         Command::Explain(a) => commands::explain::run(&a).map(Exited::Code),
         Command::Doctor(a) => commands::doctor::run(&a).map(Exited::Code),
+        Command::Serve(a) => commands::serve::run(&a).map(Exited::Code),
         Command::Completions(a) => commands::manual::completions(&a).map(Exited::Code),
         Command::Man(a) => commands::manual::man(&a).map(Exited::Code),
     };

@@ -39,7 +39,9 @@ pub(crate) enum Command {
     /// Why did it run? All that differs from the nearest earlier run, what that came of, and what to do
     Explain(ExplainArgs),
     /// What works on this machine, and where each setting comes from
-    Doctor(CommonArgs),
+    Doctor(DoctorArgs),
+    /// Serve a directory as a cache for many machines (Remote Execution API v2: for xl, Bazel, recc, BuildStream)
+    Serve(ServeArgs),
     /// Print what a shell needs to complete `xl`'s command line
     Completions(CompletionsArgs),
     /// Show the manual
@@ -121,6 +123,13 @@ pub(crate) struct RunOptions {
     /// The most commands that really run at once, whatever the build tool starts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub local_jobs: Option<u16>,
+    /// Share results with other machines: file:///directory, grpc://host:port/instance, grpcs://…, unix:/socket
+    /// [default: `remote.cache` of the configuration, XL_REMOTE_CACHE]
+    #[arg(long, value_name = "URL")]
+    pub remote_cache: Option<String>,
+    /// Ask no remote cache
+    #[arg(long, conflicts_with = "remote_cache")]
+    pub offline: bool,
     /// What xl cannot do (use the cache, heal, enforce, compare) is an error, not a warning
     #[arg(long)]
     pub strict: bool,
@@ -379,6 +388,28 @@ pub(crate) struct ExplainArgs {
     /// JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    /// Try out this remote cache: reach it, store something there, read it back [default: that of the configuration]
+    #[arg(long, value_name = "URL")]
+    pub remote: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port to listen at. Everybody who reaches it may read and write
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8980")]
+    pub listen: std::net::SocketAddr,
+    /// The directory, which is made if need be
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What was not used for longest is dropped when there is more than this [default: nothing is dropped]
+    #[arg(long, value_name = "SIZE")]
+    pub max_bytes: Option<Size>,
 }
 
 #[derive(Args)]

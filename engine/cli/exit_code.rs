@@ -10,6 +10,8 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const UNTRIED: u8 = 3;
 /// Bad configuration or build file.
 pub(crate) const CONFIG: u8 = 65;
+/// The remote cache failed, with `--strict`.
+pub(crate) const REMOTE: u8 = 69;
 /// A defect of `xl`.
 pub(crate) const INTERNAL: u8 = 70;
 /// The cache, or a report, cannot be read or written.
@@ -27,6 +29,6 @@ Exit codes: the command's own for `run`, `exec`, `audit` and `trace`; if it died
 shows 128+n). Otherwise
   1 found something (`audit`, `run --enforce`, `check`, `doctor`, `cache verify`, `--recheck` \
 with `--strict`) · 2 usage · 3 `audit --prove` could not try it, or `audit` saw nothing run · 65 bad \
-configuration · 70 internal error · \
+configuration · 69 the remote cache failed, with `--strict` · 70 internal error · \
 74 the cache, a report or standard output cannot be used
   77 the requested backend is not permitted here · 126 not executable · 127 not found";

@@ -83,6 +83,7 @@ impl From<engine::config::ConfigError> for CommandError {
             }
             E::Glob { message, .. } => error.cause(message),
             E::Size(source) => error.cause(source.to_string()),
+            E::Setting(source) => error.cause(source.to_string()),
             E::NoHome => Self { code: exit_code::CACHE, ..error }.hint("set XL_CACHE_DIR"),
             E::Ignore { .. } => error.hint("one entry for a path, another for a tool"),
         }

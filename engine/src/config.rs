@@ -3,6 +3,7 @@
 //! Later wins: user's file, workspace's file, `XL_*` variables, flags. An unknown key is an error that names the
 //! nearest known one. Rules that change what a result depends on are part of every fingerprint.
 
+use crate::sharing::{self, Sharing};
 use crate::values::{Age, NoSize, Size, nearest};
 use globset::{GlobSet, GlobSetBuilder};
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub struct Config {
     /// Programs of which only what they write counts.
     pub ignored_tools: Vec<Rule>,
     pub deny: Hatches,
+    /// Where results are shared.
+    pub sharing: Sharing,
     /// Workspace root.
     pub root: PathBuf,
     /// The path that the workspace is to have for its commands.
@@ -161,6 +164,8 @@ struct File {
     #[serde(default)]
     build: BuildSection,
     #[serde(default)]
+    remote: sharing::Section,
+    #[serde(default)]
     rule: Vec<Rule>,
     #[serde(default)]
     ignore: Vec<IgnoreEntry>,
@@ -233,6 +238,8 @@ pub enum ConfigError {
     Ignore { path: PathBuf },
     #[error("XL_CACHE_MAX_BYTES cannot be used")]
     Size(#[source] NoSize),
+    #[error("a variable cannot be used")]
+    Setting(#[source] sharing::NoSetting),
     #[error("no cache directory: neither XL_CACHE_DIR, XDG_CACHE_HOME nor HOME is set")]
     NoHome,
 }
@@ -245,6 +252,8 @@ pub const DEFAULT_MAX_BYTES: u64 = 20 << 30;
 pub struct Overrides {
     pub cache_dir: Option<PathBuf>,
     pub config: Option<PathBuf>,
+    /// The address of a remote cache.
+    pub remote_cache: Option<String>,
 }
 
 /// The workspace root: the nearest directory upwards with `xl.toml`, else the repository's root, else `cwd`.
@@ -284,6 +293,7 @@ impl Config {
             ignore: Hatches::default(),
             ignored_tools: Vec::new(),
             deny: Hatches::default(),
+            sharing: Sharing::default(),
             root: root.clone(),
             at: None,
             origins: Vec::new(),
@@ -332,6 +342,7 @@ impl Config {
                 note("cache.salt", s.clone());
                 c.salt = s;
             }
+            c.sharing.file(f.remote, &from, &mut |k, v, from| c.origins.push((k.into(), v, from.into())));
             c.pass.extend(f.env.pass);
             c.track.extend(f.env.track);
             c.drivers.extend(f.build.drivers);
@@ -360,6 +371,12 @@ impl Config {
             let size: Size = text.parse().map_err(ConfigError::Size)?;
             c.max_bytes = size.0;
             c.origins.push(("cache.max_bytes".into(), size.to_string(), "XL_CACHE_MAX_BYTES".into()));
+        }
+        let mut note = |k: &str, v, from: &str| c.origins.push((k.into(), v, from.into()));
+        c.sharing.variables(&var, &mut note).map_err(ConfigError::Setting)?;
+        if let Some(address) = &o.remote_cache {
+            note("remote.cache", address.clone(), "--remote-cache");
+            c.sharing.cache = Some(address.clone());
         }
         if let Some(d) = var("XL_CACHE_DIR") {
             c.origins.push(("cache.dir".into(), d.to_string_lossy().into_owned(), "XL_CACHE_DIR".into()));

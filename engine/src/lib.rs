@@ -28,6 +28,7 @@ mod rules;
 pub mod run;
 pub mod seen;
 mod serve;
+pub mod sharing;
 #[cfg(test)]
 mod tests;
 pub mod trace;

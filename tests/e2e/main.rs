@@ -24,6 +24,7 @@ mod package;
 mod places;
 mod property;
 mod refusals;
+mod remote;
 mod reports;
 mod safety;
 mod secrets;

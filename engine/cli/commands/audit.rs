@@ -1,7 +1,7 @@
 //! `xl audit`: runs a build fully observed, compares with what is declared, writes the report.
 
 use super::run::{Done, Want};
-use super::{ci, run, settings, summary};
+use super::{ci, run, settings_with, summary};
 use crate::args::{AuditArgs, Format, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{self, CommandError, say, warning};
@@ -19,7 +19,7 @@ use std::time::Instant;
 use tracer::Exited;
 
 pub(crate) fn run(a: &AuditArgs) -> Result<Exited, CommandError> {
-    let (config, workspace) = settings(&a.options.common)?;
+    let (config, workspace) = settings_with(&a.options.common, a.options.remote_cache.clone())?;
     let baseline = a.baseline.clone().or_else(|| workspace.policy.baseline.clone());
     // What is wrong with the command line should not cost a build.
     if a.write_baseline && baseline.is_none() {
@@ -61,7 +61,7 @@ fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandE
     let done = run::build(
         &a.options,
         cmd,
-        settings(&a.options.common)?,
+        settings_with(&a.options.common, a.options.remote_cache.clone())?,
         Want { mode: Mode::Build, audit: true, enforce: false, heal: false },
     )?;
     summary::show(&done.record, Mode::Build, a.options.summary());

@@ -1,7 +1,7 @@
 //! `xl doctor`: what works on this machine, found out by doing it, and which setting came from where.
 
-use super::{config, open_cache};
-use crate::args::CommonArgs;
+use super::{open_cache, settings_with, sharing};
+use crate::args::DoctorArgs;
 use crate::messages::CommandError;
 use crate::output::print;
 use crate::self_test::{self, Failure, Proof};
@@ -58,8 +58,9 @@ impl Report {
     }
 }
 
-pub(crate) fn run(a: &CommonArgs) -> Result<i32, CommandError> {
-    let config = config(a)?;
+pub(crate) fn run(a: &DoctorArgs) -> Result<i32, CommandError> {
+    let (config, _) = settings_with(&a.common, a.remote.clone())?;
+    let remote = sharing::settings(&config.sharing)?;
     let mut report = Report::default();
     let cache = open_cache(&config).map(|(c, notices)| {
         let access = format!("{} ({:?})", config.cache_dir.display(), c.store.access());
@@ -94,6 +95,14 @@ pub(crate) fn run(a: &CommonArgs) -> Result<i32, CommandError> {
     match cache {
         Ok(text) => report.ok("cache", &text),
         Err(e) => report.failed(false, "cache", &[e.to_string()]),
+    }
+    if let Some(s) = &remote {
+        for step in remote::probe::probe(s) {
+            match step.found {
+                Ok(text) => report.ok(step.what, &text),
+                Err(why) => report.failed(false, step.what, &[why]),
+            }
+        }
     }
     report.ok("kernel", &rustix::system::uname().release().to_string_lossy());
     report.ok("workspace root", &config.root.display().to_string());

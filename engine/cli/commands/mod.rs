@@ -9,6 +9,8 @@ pub(crate) mod explain;
 pub(crate) mod log;
 pub(crate) mod manual;
 pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod sharing;
 mod summary;
 pub(crate) mod trace;
 
@@ -30,7 +32,12 @@ pub(crate) fn config(a: &CommonArgs) -> Result<Config, CommandError> {
 
 /// The same, with what it says of audits.
 pub(crate) fn settings(a: &CommonArgs) -> Result<(Config, Workspace), CommandError> {
-    let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.as_deref().map(home::expand) };
+    settings_with(a, None)
+}
+
+/// The same, with a remote cache that was asked for.
+pub(crate) fn settings_with(a: &CommonArgs, remote_cache: Option<String>) -> Result<(Config, Workspace), CommandError> {
+    let o = Overrides { cache_dir: a.cache_dir.clone(), config: a.config.as_deref().map(home::expand), remote_cache };
     let config = Config::load(&here()?, &o, |v| std::env::var_os(v))?;
     let workspace = Workspace::new(&config)?;
     Ok((config, workspace))

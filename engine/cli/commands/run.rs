@@ -1,6 +1,6 @@
 //! `xl run` and `xl exec`.
 
-use super::{SESSION, become_command, launch, open_cache, settings};
+use super::{SESSION, become_command, launch, open_cache, settings_with};
 use crate::args::{Backend, ExecArgs, RunArgs, RunOptions, Summary};
 use crate::exit_code;
 use crate::messages::{ALLOW_PTRACE, CommandError, cache_hint, say, warning, write};
@@ -61,7 +61,7 @@ pub(crate) fn is_supervised() -> bool {
 /// The configuration. A build does not fail because there is no place for a cache, or because its directory was
 /// removed.
 fn settings_for(o: &RunOptions, cmd: &[OsString], needed: bool) -> Result<(Config, Workspace), CommandError> {
-    match settings(&o.common) {
+    match settings_with(&o.common, o.remote_cache.clone()) {
         Err(e) if e.code == exit_code::CACHE && !o.strict && !needed => {
             warning(&format!("{}; the command runs without xl", e.line()));
             Err(become_command(cmd))
@@ -90,6 +90,9 @@ impl Done {
                 Exited::Code(exit_code::VIOLATIONS.into())
             }
             Exited::Code(0) if strict && self.unwritten => Exited::Code(exit_code::CACHE.into()),
+            Exited::Code(0) if strict && self.record.remote.as_ref().is_some_and(|r| r.failed) => {
+                Exited::Code(exit_code::REMOTE.into())
+            }
             other => other,
         }
     }
@@ -237,6 +240,10 @@ pub(crate) fn build(
         warning(&format!("{why}; the command runs without xl"));
         return Err(become_command(cmd));
     }
+    let remote = match a.offline {
+        true => None,
+        false => super::sharing::settings(&config.sharing)?,
+    };
     let known = match &workspace.policy.baseline {
         Some(path) => Baseline::load(path).map_err(super::audit::baseline_error)?,
         None => None,
@@ -293,6 +300,16 @@ pub(crate) fn build(
             }
             None
         }
+    };
+    let cache = match (cache, &remote) {
+        (Some(c), Some(s)) => match super::sharing::attach(c, s, a.strict) {
+            Ok(c) => c,
+            Err(e) => {
+                session.abandon();
+                return Err(e);
+            }
+        },
+        (c, _) => c,
     };
     if !can_read {
         warning("ptrace is forbidden here, so that no command can be skipped: everything runs, results are stored");

@@ -6,6 +6,7 @@ use super::ci;
 use crate::args::Summary;
 use crate::messages::{say, warning};
 use crate::shorten::shorten;
+use engine::record::Remote;
 use engine::{BuildRecord, Item, Mode, Outcome};
 
 /// Shows the summary in the form asked for.
@@ -48,7 +49,12 @@ fn line(r: &BuildRecord, mode: Mode) -> String {
     use Outcome as O;
     let (hits, of_hits) = group(r, &[O::Hit]);
     let (ran, of_ran) = group(r, &[O::Miss, O::Remote, O::Uncacheable, O::Failed]);
-    let mut parts = vec![format!("{}{of_hits}, {ran} ran{of_ran}", counted(hits, "hit"))];
+    let far = match &r.remote {
+        None => String::new(),
+        Some(_) if hits > 0 => format!(" ({} from the remote cache)", r.pips.far),
+        Some(_) => String::new(),
+    };
+    let mut parts = vec![format!("{}{of_hits}{far}, {ran} ran{of_ran}", counted(hits, "hit"))];
     if let (bypassed @ 1.., of_bypassed) = group(r, &[O::Bypassed]) {
         parts[0].push_str(&format!(", {bypassed} bypassed{of_bypassed}"));
     }
@@ -59,6 +65,11 @@ fn line(r: &BuildRecord, mode: Mode) -> String {
     }
     if r.rechecks.total() > 0 {
         parts.push(format!("{} rechecked, {} differ", r.rechecks.total(), r.rechecks.different.len()));
+    }
+    match &r.remote {
+        Some(Remote { only_read: true, .. }) => parts.push("the remote cache is only read".into()),
+        Some(Remote { sent, .. }) if *sent > 0 => parts.push(format!("{} sent", counted(*sent, "result"))),
+        _ => {}
     }
     parts.push(r.backend.clone());
     format!("{}: {}", counted(r.pips.total, if mode == Mode::Single { "command" } else { "pip" }), parts.join(" · "))
