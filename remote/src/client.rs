@@ -251,7 +251,8 @@ impl Far for Client {
                     _ if self.writes.is_open() => String::new(),
                     _ => format!(" within {} s after the build", self.patience.as_secs()),
                 };
-                closed.notices.push(format!("{lost} results could not be sent to the remote cache{when}{why}"));
+                let results = if lost == 1 { "result" } else { "results" };
+                closed.notices.push(format!("{lost} {results} could not be sent to the remote cache{when}{why}"));
                 closed.failed = true;
             }
         }

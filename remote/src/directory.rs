@@ -193,7 +193,11 @@ impl Peer for Directory {
             }
             done => done?,
         }
-        Ok(self.row(name)?.unwrap_or(row))
+        // What is there and is no row must not stay in the way for good.
+        match self.row(name)? {
+            Some(first) => Ok(first),
+            None => self.put_row(name, &row).map(|()| row),
+        }
     }
 
     fn missing(&self, names: &[Name]) -> Result<Vec<Name>> {
@@ -244,6 +248,9 @@ mod tests {
         assert_eq!(d.put_first(&name, row(2)).unwrap(), row(1));
         d.put_row(&name, &row(3)).unwrap();
         assert_eq!(d.row(&name).unwrap(), Some(row(3)));
+        std::fs::write(d.place("ac", &name), b"\xff\xff").unwrap();
+        assert_eq!((d.row(&name).unwrap(), d.put_first(&name, row(4)).unwrap()), (None, row(4)));
+        assert_eq!(d.row(&name).unwrap(), Some(row(4)));
         assert_eq!(std::fs::read_dir(d.root().join("tmp")).unwrap().count(), 0);
     }
 

@@ -7,9 +7,9 @@
 //! | key | — | the key of all digests of what may be a secret |
 //!
 //! A name is that of a real `Action`, whose `salt` is the key; its command and its input root are the same for all. The
-//! value is a record of ours in `stdout_raw`, which every server keeps (one that moves it into its content store answers
-//! `stdout_digest`), and every content that it needs is an output file: so servers that check completeness, or keep what
-//! rows name, do it for us. The exit code is 0, because some keep no others; ours is in the record.
+//! value is a record of ours in `stdout_raw`, which every server keeps (one that moves it into its content store
+//! answers `stdout_digest`), and every content that it needs is an output file: so servers that check completeness, or
+//! keep what rows name, do it for us. The exit code is 0, because some keep no others; ours is in the record.
 //!
 //! All path sets of a weak fingerprint are in one row, not in a numbered row each: one question instead of four. Who
 //! adds to it reads it anew just before; an update that is lost costs a miss.

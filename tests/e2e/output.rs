@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-/// Every subcommand, as it prints something; `run`, `exec` and what heals print nothing themselves.
+/// Every subcommand that ends, as it prints something; `run`, `exec` and what heals print nothing themselves.
 const ALL: &[&[&str]] = &[
     &["run", "--", "true"],
     &["exec", "--", "true"],
@@ -28,6 +28,7 @@ const ALL: &[&[&str]] = &[
     &["explain", "out", "--build", "1"],
     &["explain", "--json"],
     &["doctor"],
+    &["doctor", "--remote", "grpc://127.0.0.1:1"],
     &["help"],
     &["man"],
     &["completions", "bash"],

@@ -1,8 +1,8 @@
 //! What every implementation of `Results` and `Blobs` promises, asked of each of them: this machine's disk, memory, and
 //! tiers made of two others.
 //!
-//! A tier that is to come is one more [`Case`]; the tests of other crates use [`promises`], too. What only a pair of tiers
-//! can get wrong is in [`pairs`].
+//! A tier that is to come is one more [`Case`]; the tests of other crates use [`promises`], too. What only a pair of
+//! tiers can get wrong is in [`pairs`].
 
 mod fake;
 mod pairs;
