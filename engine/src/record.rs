@@ -153,6 +153,8 @@ pub struct Remote {
     pub only_read: bool,
     /// It failed for a while, or to the end.
     pub failed: bool,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BuildRecord {
     pub version: u32,
