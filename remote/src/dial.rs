@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 pub(crate) enum Wire {
     Tcp(TcpStream),
@@ -56,7 +56,12 @@ pub(crate) async fn dial(to: &Address) -> io::Result<Wire> {
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("no host is called `{name}`"));
     for ip in all {
-        match TcpStream::connect(SocketAddr::new(ip, port)).await {
+        let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        let connected = match socket {
+            Ok(s) => s.connect(SocketAddr::new(ip, port)).await,
+            Err(e) => Err(e),
+        };
+        match connected {
             Ok(s) => {
                 s.set_nodelay(true)?;
                 return Ok(Wire::Tcp(s));
