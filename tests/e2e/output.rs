@@ -28,6 +28,7 @@ const ALL: &[&[&str]] = &[
     &["explain", "out", "--build", "1"],
     &["explain", "--json"],
     &["doctor"],
+    &["serve", "--help"],
     &["doctor", "--remote", "grpc://127.0.0.1:1"],
     &["help"],
     &["man"],
