@@ -194,6 +194,11 @@ pub(crate) fn extends_compilers(option: &[u8]) -> bool {
     OPTIONS.iter().any(|o| option.starts_with(o))
 }
 
+/// Does a text name the variables by which code of somebody's is in every program that it launches (ld.so(8))?
+fn preloads(text: &[u8]) -> bool {
+    ["LD_PRELOAD", "LD_AUDIT"].iter().any(|n| bstr::ByteSlice::contains_str(text, n))
+}
+
 /// Does it lay out text for a terminal, whether there is one or not? Of compilers `--help` does.
 fn is_laid_out(p: &Program) -> bool {
     match p.tool {

@@ -75,6 +75,9 @@ use Token::{Line, Name, Other, String as Text};
 
 /// What the text needs if it is closed.
 pub(super) fn closed(text: &[u8]) -> Option<Closed> {
+    if super::preloads(text) {
+        return None;
+    }
     let t = tokens(text)?;
     let mut out = Closed::default();
     for (i, token) in t.iter().enumerate() {

@@ -187,10 +187,10 @@ impl<L: Look> Pip<'_, L> {
                 if !checked || !self.names.get(&source[..]).is_some_and(|r| r.first.is_some_and(|s| s.is_file())) {
                     return None;
                 }
-            } else if path.ends_with(b".zip") || path.ends_with(b".egg") || path.ends_with(b".whl") {
-                return None;
-            } else if is_library(path) && read && !places::belongs_to_the_machine(path) {
-                return None;
+            } else {
+                let packed = [&b".zip"[..], b".egg", b".whl"].iter().any(|e| path.ends_with(e));
+                let loads = is_library(path) && read && !places::belongs_to_the_machine(path);
+                (!packed && !loads).then_some(())?;
             }
         }
         let (mut named, mut read) = (Vec::new(), python::INTERPRETER.to_vec());
@@ -262,6 +262,9 @@ fn is_library(path: &[u8]) -> bool {
 
 /// `env`: with a command it hands the environment on; without one it shows all of it.
 fn env(argv: &[Vec<u8>]) -> Reads {
+    if argv.iter().any(|w| super::preloads(w)) {
+        return ANY;
+    }
     let mut words = argv.iter().skip(1).peekable();
     while let Some(w) = words.peek() {
         match &w[..] {

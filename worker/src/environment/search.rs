@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(met("PATH", special, &["x"]), format!("={special}"));
         }
         assert_eq!(met("PATH", "@two:@one", &["x"]), "0 @one\0");
-        assert_eq!(met("PATH", "@two:@one:@two", &["x", "y"]), "1 @two\00 @one\0");
+        assert_eq!(met("PATH", "@two:@one:@two", &["x", "y"]), "1 @two\x000 @one\0");
         assert_eq!(met("PATH", "@empty", &["one"]), "");
     }
 

@@ -20,6 +20,9 @@ pub(crate) fn commands(text: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 fn closed(text: &[u8]) -> Option<Found> {
+    if super::preloads(text) {
+        return None;
+    }
     let mut found = Found::default();
     Scan { text, at: 0, found: &mut found, here: Vec::new() }.list(End::Text)?;
     for all in [&mut found.names, &mut found.commands] {

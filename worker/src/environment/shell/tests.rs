@@ -33,6 +33,8 @@ fn closed_texts_read_what_they_name() {
 fn open_texts() {
     for text in [
         "set",
+        "LD_PRELOAD=./p.so cat f",
+        "export LD_AUDIT=x",
         "export",
         "export -p",
         "eval $X",
