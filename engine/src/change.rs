@@ -90,6 +90,7 @@ fn word(v: u64) -> String {
             // The key is of no account where there is no value.
             (value::env(&[0; 32], None), "not set"),
             (value::found(&[0; 32], None), "not set"),
+            (value::answer(&[]), "not there"),
         ];
         all.into_iter().map(|(v, word)| (short(&v), word)).chain([(0, "unreadable")]).collect()
     });

@@ -42,6 +42,8 @@ pub struct Accesses {
     pub keeps_cache: bool,
     /// A script that came through standard input compares times.
     pub compares: bool,
+    /// Users and groups of the owners of what was looked at and is no input: devices, files below `/proc`.
+    pub owners: FxHashSet<(u32, u32)>,
     /// What each image opened when it was loaded.
     pub loads: FxHashMap<Image, Load>,
     /// Every exec. An [`Image`] is the number of one, and 0 what was there before.

@@ -194,7 +194,11 @@ impl Recorder {
         if access.op == Op::Exec && access.path.path.starts_with(b"/proc/") {
             a.problem("it runs a program by a descriptor".to_owned());
         }
-        match special_paths::classify(&access.path.path, reads) {
+        let special = special_paths::classify(&access.path.path, reads);
+        if special != Special::No {
+            a.owners.extend(state.map(|s| (s.uid, s.gid)));
+        }
+        match special {
             Special::No if reads && state.is_some_and(|s| s.kind == Kind::Special) => {
                 if special_paths::is_job_server(&access.path.path) {
                     return None;

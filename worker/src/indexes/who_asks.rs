@@ -8,6 +8,7 @@ use super::texts;
 use crate::accesses::{Accesses, Program};
 use crate::judgement::Context;
 use crate::look::{Form, Look};
+use crate::places;
 use crate::record::{Image, Record};
 use crate::tools::{self, Asks};
 use bstr::ByteSlice;
@@ -35,14 +36,14 @@ pub(super) fn questions(
     let asks = |i: &Image| {
         let p = program(i).filter(|p| p.interpreter.is_none())?;
         let known = tools::find(&p.path);
-        let asks = known.filter(|_| crate::places::belongs_to_the_machine(&p.path))?.asks_accounts(&p.argv)?;
-        (!has_more_to_ask(*i, p, names, look)).then_some(asks)
+        let asks = known.filter(|_| places::belongs_to_the_machine(&p.path))?.asks_accounts(&p.argv)?;
+        (!has_more_to_ask(*i, p, a, names, look, c)).then_some(asks)
     };
     let all: Vec<Asks> = r.readers.iter().map(asks).collect::<Option<_>>()?;
     let is_tool = |p: &[u8]| a.programs.iter().any(|x| x.path == p) || super::is_library(tools::base_name(p));
     let settled = |p: &[u8]| {
         [USERS, GROUPS, SERVICES].contains(&p)
-            || crate::places::belongs_to_the_machine(p) && (is_tool(p) || p.ends_with(b".mo"))
+            || places::belongs_to_the_machine(p) && (is_tool(p) || p.ends_with(b".mo"))
     };
     // Options that nobody sees on the command line.
     let options = c.env.iter().any(|v| v.starts_with(b"TAR_OPTIONS="));
@@ -55,25 +56,47 @@ pub(super) fn questions(
     let mut out = vec![Question::Own];
     if all.contains(&Asks::Owners) {
         let states = names.iter().flat_map(|(p, r)| [r.first, r.intent.then(|| look.stat(p)).flatten()]).flatten();
-        let owners: BTreeSet<u32> = states.map(|s| if index == USERS { s.uid } else { s.gid }).collect();
+        let all = states.map(|s| (s.uid, s.gid)).chain(a.owners.iter().copied());
+        let owners: BTreeSet<u32> = all.map(|(user, group)| if index == USERS { user } else { group }).collect();
         out.extend(owners.into_iter().map(Question::Number));
     }
     Some(out)
 }
 
-/// Does a text that this program was given make it ask for other users, by name?
-fn has_more_to_ask(image: Image, p: &Program, names: &FxHashMap<PathBytes, Record>, look: &impl Look) -> bool {
-    let is_text = |r: &Record| r.readers.contains(&image) && r.first.is_some_and(|s| s.is_file()) && !r.executed;
-    let read = names.iter().filter(|(_, r)| is_text(r));
-    let mut texts = read.filter(|(p, _)| look.form(p) == Form::Text).map(|(p, _)| look.source(p));
-    p.argv.iter().any(|w| names_users(w)) || texts.any(|t| t.is_none_or(|t| names_users(&t)))
+/// May a text that the program `p` was given, and was run as `image`, make it ask for other users, by name?
+fn has_more_to_ask(
+    image: Image,
+    p: &Program,
+    a: &Accesses,
+    names: &FxHashMap<PathBytes, Record>,
+    look: &impl Look,
+    c: &Context<'_>,
+) -> bool {
+    // It need not have come from a file that this image read.
+    let is_text = |(path, r): &(&PathBytes, &Record)| {
+        let own = r.readers.contains(&image) && ![USERS, GROUPS, SERVICES].contains(&&path[..]);
+        r.read && r.first.is_some_and(|s| s.is_file()) && (own || !places::belongs_to_the_machine(path))
+    };
+    let made = |r: &Record| r.reuses && (r.sourced || r.interpreted);
+    let functions = c.env.iter().filter(|v| v.starts_with(b"BASH_FUNC_"));
+    let mut words = p.argv.iter().chain(a.programs.iter().flat_map(|p| &p.argv)).chain(functions);
+    let mut texts = names.iter().filter(is_text).filter(|(p, _)| look.form(p) == Form::Text);
+    words.any(|w| names_users(w))
+        || names.values().any(made)
+        || texts.any(|(p, _)| look.source(p).is_none_or(|t| names_users(&t)))
 }
 
 /// `~name`, and words by which shells and Tcl find users.
 fn names_users(text: &[u8]) -> bool {
-    const WORDS: [&str; 3] = ["compgen", "complete", "attributes"];
-    let is_name = |b: &u8| b.is_ascii_alphanumeric() || b"_$`{\\".contains(b);
-    text.find_iter("~").any(|i| text.get(i + 1).is_some_and(is_name)) || WORDS.iter().any(|w| text.contains_str(w))
+    const WORDS: [&str; 4] = ["compgen", "complete", " -owner ", " -group "];
+    // A shell takes what is put together for a name if it is told to read it again.
+    let is_again = || ["eval", "source", ". "].iter().any(|w| text.contains_str(w));
+    let is_plain = |b: Option<&u8>| match b {
+        None | Some(b'/' | b' ' | b'\t' | b'\n' | b';' | b':' | b')' | b'|' | b'&') => true,
+        Some(b'\'' | b'"') => !is_again(),
+        _ => false,
+    };
+    text.find_iter("~").any(|i| !is_plain(text.get(i + 1))) || WORDS.iter().any(|w| text.contains_str(w))
 }
 
 #[cfg(test)]
@@ -82,7 +105,14 @@ mod tests {
 
     #[test]
     fn a_text_that_names_users() {
-        for text in ["cd ~bob", "eval echo ~$USER", "compgen -u", "file attributes f -owner"] {
+        for text in [
+            "cd ~bob",
+            "eval echo ~$USER",
+            "compgen -u",
+            "file attributes f -owner bob",
+            "eval \"echo ~\"bob",
+            "echo ~%s",
+        ] {
             assert!(names_users(text.as_bytes()), "{text}");
         }
         assert!(!names_users(b"cd ~; ls ~/x; echo a~ '~'"));

@@ -30,8 +30,8 @@ pub(super) const ROWS: &[Tool] = &[
     tool(&["nodejs"]).runs(&JAVASCRIPT).why("Debian's name of node: only the language is known"),
     tool(&["tclsh"])
         .runs(&TCL)
-        .asks_accounts(|_| Some(Asks::Own))
-        .why("tclsh(1): only the language is known, and that it looks up its user at its start (`TclpSetVariables`)"),
+        .asks_accounts(|_| Some(Asks::Owners))
+        .why("tclsh(1): the language; it looks up its user at its start (`TclpSetVariables`), and owners (file(3tcl))"),
     tool(&["lua", "luajit"]).runs(&LUA).why("lua(1): only the language is known"),
     tool(&["php"]).runs(&PHP).why("php(1): only the language is known"),
     tool(&["sqlite3"])
