@@ -33,7 +33,7 @@ pub(super) fn nobody_names(
     };
     let is_file = |r: &Record| r.first.is_some_and(|s| s.is_file());
     // A compiler hands on what it reads, in a file that is gone when it ends.
-    let made = |r: &Record| r.reuses && !(r.any_name && !r.random);
+    let made = |r: &Record| (r.random || !r.any_name) && r.reuses;
     let read = |p: &[u8], r: &Record| (r.read && is_file(r) || made(r)) && p != index && !of_libc(p) && !settled(p);
     a.stdin != Stdin::Used
         && names.get(directory).is_none_or(|r| r.listing.is_none())
