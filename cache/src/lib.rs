@@ -20,6 +20,7 @@ mod product;
 mod stable_hash;
 pub mod store;
 pub mod tier;
+mod who;
 
 pub use cas::Cas;
 pub use digest::Digest;
@@ -35,3 +36,4 @@ pub use product::Product;
 pub use stable_hash::Fingerprint;
 pub use store::Store;
 pub use tier::{Blobs, Far, Link, Publication, Results};
+pub use who::Who;

@@ -12,6 +12,20 @@ pub enum Fact {
     /// What `/proc/cpuinfo` says that does not change from moment to moment.
     Processor,
     Memory,
+    /// Kind of the kernel and of the processor.
+    System,
+    /// The name of the machine.
+    Host,
+    /// Release of the kernel.
+    Release,
+    /// Version of the kernel: when it was built.
+    KernelVersion,
+    /// User, groups and capabilities, by number.
+    Ids,
+    /// A limit on a resource, soft and hard, by its number (`RLIMIT_*` of getrlimit(2)).
+    Limit(u8),
+    /// All of them.
+    Limits,
 }
 
 /// What a program asks an index: a file of the machine in which others look something up.
@@ -29,6 +43,25 @@ pub enum Question {
     Locale(Vec<u8>),
 }
 
+/// What the shell's `ulimit` and getrlimit(2) call a resource.
+pub const LIMITS: [&str; 16] = [
+    "processor time",
+    "file size",
+    "data size",
+    "stack size",
+    "core file size",
+    "resident memory",
+    "number of processes",
+    "open files",
+    "locked memory",
+    "address space",
+    "file locks",
+    "pending signals",
+    "message queues",
+    "niceness",
+    "realtime priority",
+    "realtime processor time",
+];
 /// One thing that a result depends on, without its value. The order of variants is the order in a path set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Observation {
@@ -73,6 +106,10 @@ pub enum Observation {
     Fact(Fact),
     /// What an index answers; what else is in it does not count.
     Answer(PathBytes, Question),
+    /// What owner, group and mode of a name mean to who runs the command: may it write there, is it its own?
+    Rights(PathBytes),
+    /// Owner and group of a name, by number.
+    Owner(PathBytes),
 }
 
 /// The endings of libraries.
@@ -131,7 +168,9 @@ impl Observation {
             | Self::Symlink(p)
             | Self::SameFile(p, _)
             | Self::Attributes(p)
-            | Self::Answer(p, _) => Some(p),
+            | Self::Answer(p, _)
+            | Self::Rights(p)
+            | Self::Owner(p) => Some(p),
             Self::Env(_) | Self::EnvAll | Self::EnvJob | Self::Found { .. } | Self::Fact(_) => None,
         }
     }
@@ -170,6 +209,18 @@ impl Observation {
             Self::Answer(p, Question::Number(n)) => format!("the entry of number {n} in `{}`", text(p)),
             Self::Answer(_, Question::Locale(name)) => format!("locale `{}` in the archive of locales", text(name)),
             Self::Answer(p, Question::Service(of)) => format!("the line of {} in `{}`", text(of), text(p)),
+            Self::Fact(Fact::System) => "the kind of kernel or processor".to_owned(),
+            Self::Fact(Fact::Host) => "the host name".to_owned(),
+            Self::Fact(Fact::Release) => "the release of the kernel".to_owned(),
+            Self::Fact(Fact::KernelVersion) => "the version of the kernel".to_owned(),
+            Self::Fact(Fact::Ids) => "user, groups or capabilities".to_owned(),
+            Self::Fact(Fact::Limit(n)) => match LIMITS.get(usize::from(*n)) {
+                Some(what) => format!("the limit on {what}"),
+                None => "a resource limit".to_owned(),
+            },
+            Self::Fact(Fact::Limits) => "the resource limits".to_owned(),
+            Self::Rights(p) => format!("what it may do with `{}`", text(p)),
+            Self::Owner(p) => format!("owner or group of `{}`", text(p)),
         }
     }
 }
@@ -177,7 +228,7 @@ impl Observation {
 /// Values, each from a tag and its parts.
 pub mod value {
     use super::Value;
-    use crate::{Digest, FileStat, Kind};
+    use crate::{Digest, FileStat, Kind, Who};
 
     fn tagged(tag: u8, parts: &[&[u8]]) -> Value {
         let mut b = vec![tag];
@@ -216,7 +267,7 @@ pub mod value {
         tagged(11, &[relation.as_ref().map_or(&[][..], |r| r)])
     }
 
-    /// A file's content and whether it may be executed.
+    /// A file's content and whether this user may execute it.
     pub fn content(d: &Digest, executable: bool) -> Value {
         tagged(1, &[&d.0, &[u8::from(executable)]])
     }
@@ -226,12 +277,23 @@ pub mod value {
         tagged(2, &[&[k as u8]])
     }
 
-    /// What `stat` shows of a file.
+    /// What `stat` shows of a file, but for its owner and group: of those, whether this user may read and execute it.
     pub fn probe(s: &FileStat, times: bool) -> Value {
         let size = if s.is_file() { s.size } else { 0 };
         let (mtime, links) = if times { (s.mtime, s.nlink) } else { (0, 0) };
-        let numbers = [s.mode, s.uid, s.gid, links].map(u32::to_le_bytes).concat();
-        tagged(3, &[&[s.kind as u8], &size.to_le_bytes(), &numbers, &mtime.to_le_bytes()])
+        let numbers = [s.mode, links].map(u32::to_le_bytes).concat();
+        let uses = Who::own().uses(s);
+        tagged(3, &[&[s.kind as u8, uses], &size.to_le_bytes(), &numbers, &mtime.to_le_bytes()])
+    }
+
+    /// What this user may do with a name that is there.
+    pub fn rights(s: &FileStat) -> Value {
+        tagged(12, &[&Who::own().relation(s)])
+    }
+
+    /// Whose it is.
+    pub fn owner(s: &FileStat) -> Value {
+        tagged(13, &[&[s.uid, s.gid].map(u32::to_le_bytes).concat()])
     }
 
     pub fn directory() -> Value {

@@ -29,6 +29,8 @@ enum Tag {
     Answer(Question),
     DirMatch(Vec<Vec<u8>>, Vec<Vec<u8>>),
     DirCount(Vec<Vec<u8>>),
+    Rights,
+    Owner,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +76,8 @@ impl PathSet {
                 Observation::Found { variable, names } => (Tag::Found(names.clone()), variable),
                 Observation::Fact(f) => (Tag::Fact(*f), b""),
                 Observation::Answer(p, q) => (Tag::Answer(q.clone()), p),
+                Observation::Rights(p) => (Tag::Rights, p),
+                Observation::Owner(p) => (Tag::Owner, p),
             };
             let shared = name.iter().zip(&last).take_while(|(a, b)| a == b).count();
             rows.push(Row { tag, shared: u32::try_from(shared).unwrap_or(0), rest: name[shared..].to_vec() });
@@ -116,6 +120,8 @@ impl PathSet {
                 Tag::Found(names) => Observation::Found { variable: last.clone(), names },
                 Tag::Fact(f) => Observation::Fact(f),
                 Tag::Answer(q) => Observation::Answer(path(), q),
+                Tag::Rights => Observation::Rights(path()),
+                Tag::Owner => Observation::Owner(path()),
             });
         }
         Ok(Self(out))
@@ -167,6 +173,9 @@ mod tests {
             (path(), path()).prop_map(|(p, n)| Observation::Answer(p.into(), Question::Library(n))),
             (path(), any::<u32>()).prop_map(|(p, n)| Observation::Answer(p.into(), Question::Number(n))),
             Just(Observation::Fact(Fact::Uname)),
+            any::<u8>().prop_map(|n| Observation::Fact(Fact::Limit(n))),
+            path().prop_map(|p| Observation::Rights(p.into())),
+            path().prop_map(|p| Observation::Owner(p.into())),
         ]
     }
 

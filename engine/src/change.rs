@@ -71,7 +71,7 @@ pub(crate) fn rank(o: &Observation) -> u8 {
         | Observation::DirSearch { .. }
         | Observation::DirMatch { .. }
         | Observation::DirCount(..) => 3,
-        Observation::FileProbe { .. } | Observation::SameFile(..) => 4,
+        Observation::FileProbe { .. } | Observation::SameFile(..) | Observation::Rights(_) | Observation::Owner(_) => 4,
         Observation::Absent(_) | Observation::KindProbe(_) | Observation::Ensured(..) => 5,
     }
 }

@@ -133,7 +133,7 @@ impl Supervisor for Run {
 impl Engine {
     /// Why a pip may not do this, by the user's rules. Looking whether a file is there is not forbidden.
     fn denied(&self, role: Role, access: &Access) -> Option<String> {
-        let looks = matches!(access.op, Op::Stat | Op::Attributes | Op::Readlink | Op::Chdir | Op::Exec);
+        let looks = matches!(access.op, Op::Stat | Op::MayWrite | Op::Attributes | Op::Readlink | Op::Chdir | Op::Exec);
         if role == Role::Driver || looks {
             return None;
         }
@@ -218,7 +218,7 @@ impl Engine {
     /// Serves what is known, or runs the command.
     fn answer(self: &Arc<Self>, held: Held, mut asked: Asked, obstacle: Option<String>) {
         let command = asked.command.clone();
-        let world = self.world(&command.env, &command.cwd);
+        let world = self.world(&command.env, &command.cwd, &command.limits);
         let now = Now::new(&world);
         let weak = match obstacle {
             Some(why) => Err(why),
@@ -270,7 +270,7 @@ impl Engine {
     pub(crate) fn run(self: &Arc<Self>, held: Held, mut asked: Asked) {
         // A hit that could not be served: nobody has asked for them yet.
         if asked.facts.is_empty() {
-            let world = self.world(&asked.command.env, &asked.command.cwd);
+            let world = self.world(&asked.command.env, &asked.command.cwd, &asked.command.limits);
             asked.facts = self.facts(&asked.command, &Now::new(&world));
         }
         let me = self.clone();

@@ -11,6 +11,7 @@ use cache::tier::short;
 use cache::{CacheHandle, Digest, FileStat, Observation, Output, OutputKind, PathBytes, PathSet, Product};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Mutex;
+use worker::command::Limits;
 use worker::evaluate::Now;
 use worker::{command_text, drivers, environment};
 
@@ -145,7 +146,7 @@ impl Engine {
     /// What this build has filled since the result was stored: `made` are the files that it made.
     fn settled_values(&self, p: &Product, made: &FxHashSet<PathBytes>, cache: &CacheHandle) -> Vec<(u32, u64)> {
         let set = cache.store.path_set(&p.path_set).ok().flatten().unwrap_or_default();
-        let world = self.world(&[], &p.cwd);
+        let world = self.world(&[], &p.cwd, Limits::own());
         let world = Now::new(&world);
         // The content of a file that has changed since is another matter.
         let fills = |o: &Observation| match o {
@@ -176,7 +177,7 @@ impl Engine {
         let ours = |n: &[u8]| std::env::var_os(std::ffi::OsStr::from_bytes(n)).map(|v| v.as_bytes().to_vec());
         let all = set.observations().contains(&Observation::EnvAll).then(|| {
             let env = own_environment();
-            let world = self.world(&env, &asked.command.cwd);
+            let world = self.world(&env, &asked.command.cwd, &asked.command.limits);
             Now::new(&world).evaluate(&Observation::EnvAll).map_or(0, |v| short(&v))
         });
         (names.filter(|n| !n.ends_with(b"*") && theirs(n) == ours(n)).cloned().collect(), all)

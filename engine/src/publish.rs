@@ -180,7 +180,7 @@ impl Engine {
             return Err("its observations contradict each other".into());
         }
         let (_, digest) = set.encode().map_err(|e| trouble(&e))?;
-        let world = self.world(&asked.command.env, &asked.command.cwd);
+        let world = self.world(&asked.command.env, &asked.command.cwd, &asked.command.limits);
         let weak = &crate::lookup::publication_weak(weak, &digest, cache.near(), &Now::new(&world))
             .map_err(|e| trouble(&e))?;
         let strong = cache::path_set::strong_fingerprint(weak, &digest, &values);

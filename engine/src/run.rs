@@ -13,6 +13,7 @@ use cache::{CacheHandle, Digest};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use worker::command::Limits;
 use worker::executor::{Executor, Local, Rules, Setting};
 use worker::journal::Journal;
 use worker::world::World;
@@ -194,8 +195,8 @@ impl Engine {
         self.cache.as_ref().map_or(NONE, |c| c.store.key())
     }
 
-    pub(crate) fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8]) -> World<'a> {
-        self.local.world(env, cwd)
+    pub(crate) fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8], limits: &'a Limits) -> World<'a> {
+        self.local.world(env, cwd, limits)
     }
 
     /// Milliseconds from the build's start to a moment.

@@ -83,7 +83,9 @@ pub fn how(o: &Observation) -> Option<(How, &PathBytes)> {
         | Observation::Ensured(..)
         | Observation::Symlink(_)
         | Observation::SameFile(..)
-        | Observation::Attributes(_) => {
+        | Observation::Attributes(_)
+        | Observation::Rights(_)
+        | Observation::Owner(_) => {
             return None;
         }
         Observation::Env(_)

@@ -77,7 +77,7 @@ impl Bench {
     /// What the command depends on, with its value now.
     fn observed(&self) -> Finished {
         let command = self.command();
-        let world = self.engine.world(&command.env, &command.cwd);
+        let world = self.engine.world(&command.env, &command.cwd, &command.limits);
         let o = Observation::FileContent(self.input().as_os_str().as_encoded_bytes().into());
         let v = Now::new(&world as &dyn Look).evaluate(&o).unwrap();
         finished(vec![(o, v)])
@@ -85,7 +85,7 @@ impl Bench {
 
     fn asked(&self, reason: Reason) -> Asked {
         let command = self.command();
-        let world = self.engine.world(&command.env, &command.cwd);
+        let world = self.engine.world(&command.env, &command.cwd, &command.limits);
         let weak = weak::weak_fingerprints(&command, &Now::new(&world), self.engine.key(), &self.engine.meaning);
         Asked {
             command: Arc::new(command.clone()),
@@ -102,7 +102,7 @@ impl Bench {
 
     fn look(&self) -> Result<Found, Reason> {
         let (asked, cache) = (self.asked(Reason::NoWeakMatch), self.engine.cache.as_ref().unwrap());
-        let world = self.engine.world(&asked.command.env, &asked.command.cwd);
+        let world = self.engine.world(&asked.command.env, &asked.command.cwd, &asked.command.limits);
         let weak = asked.weak.as_ref().unwrap().all();
         lookup::first(&weak, cache, &Now::new(&world)).unwrap()
     }

@@ -3,13 +3,14 @@
 //! The recorder and the judge of outputs decide, as they do for a pip; this sorts what they found by name. What the end
 //! of a pip makes of all names together (a look at what was replaced anyway, times, variables) is not told here.
 
-use cache::{FileStat, Kind, PathBytes, shown};
+use cache::{FileStat, Kind, Observation, PathBytes, shown};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracer::StdinUse;
 use tracer::{Access, Escape, ExecTicket, ExitTicket, Flow, Op, Scope, Supervisor};
+use worker::command::Limits;
 use worker::file_state::FileStates;
 use worker::record::Record;
 use worker::recorder::Recorder;
@@ -38,6 +39,8 @@ pub struct Trace {
     pub deleted: BTreeSet<String>,
     /// Directories that were made, and are there at the end.
     pub directories: BTreeSet<String>,
+    /// Facts of machine and process that were asked for, whether that matters or not.
+    pub facts: BTreeSet<String>,
     /// Its words, without secrets.
     pub executed: Vec<Vec<String>>,
     /// What observation cannot describe.
@@ -51,6 +54,7 @@ pub struct Tracer {
     recorder: Recorder,
     executed: Mutex<Vec<Vec<String>>>,
     escapes: Mutex<BTreeSet<String>>,
+    facts: Mutex<BTreeSet<String>>,
     entered: AtomicBool,
     umask: u32,
 }
@@ -78,6 +82,7 @@ impl Tracer {
             recorder: Recorder::new(root),
             executed: Mutex::default(),
             escapes: Mutex::default(),
+            facts: Mutex::default(),
             entered: AtomicBool::new(false),
             umask: umask.unwrap_or(0o22),
         }
@@ -87,11 +92,13 @@ impl Tracer {
     pub fn finish(&self) -> Trace {
         let mut a = self.recorder.take();
         let files = FileStates::new(&[]);
-        let world = World { files: &files, store: None, key: &[0; 32], env: &[], cwd: b"/", pass: &[] };
+        let limits = Limits::own();
+        let world = World { files: &files, store: None, key: &[0; 32], env: &[], cwd: b"/", limits, pass: &[] };
         let written = worker::outputs::written(&mut a, &world, self.umask);
         let mut t = Trace {
             executed: std::mem::take(&mut self.executed.lock().expect("programs")),
             escapes: std::mem::take(&mut self.escapes.lock().expect("escapes")),
+            facts: std::mem::take(&mut self.facts.lock().expect("facts")),
             symlinks: a.links.keys().map(|l| shown(l)).collect(),
             ..Trace::default()
         };
@@ -154,7 +161,8 @@ impl Supervisor for Tracer {
         let r = &t.request;
         let pid = r.process.pid;
         let interpreter = r.image.map(|i| &*r.interpreters[i].path);
-        self.recorder.exec(pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd);
+        let loader = r.interpreters.last().map(|l| &*l.path);
+        self.recorder.exec(pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd, loader);
         for path in std::iter::once(&r.program).chain(&r.interpreters) {
             let image = Access { op: Op::Exec, path: path.clone(), call: "execve", late: None };
             let _ = self.recorder.access(pid, &image);
@@ -172,7 +180,10 @@ impl Supervisor for Tracer {
         self.recorder.access(pid, a).map_or(Flow::Go, Flow::After)
     }
 
-    fn fact(&self, _: Scope, _: i32, _: tracer::Fact) {}
+    fn fact(&self, _: Scope, _: i32, f: tracer::Fact) {
+        let asked = Observation::Fact(worker::fact_of(f)).describe();
+        self.facts.lock().expect("facts").insert(asked);
+    }
 
     fn stdin(&self, _: Scope, pid: i32, how: StdinUse, live: bool) {
         self.recorder.stdin(pid, how, live);

@@ -194,13 +194,12 @@ impl Walk<'_> {
             }
         }
         f.number("umask", u64::from(c.limits.umask));
-        f.bytes("rights", &c.limits.rights);
         f.number("ignored signals", c.limits.signals[0]);
         f.number("blocked signals", c.limits.signals[1]);
         if let Some(processors) = &c.limits.processors {
             f.bytes("processors", processors);
         }
-        f.bytes("limits", &c.limits.limits);
+        f.bytes("limits", &worker::limits::tight(&c.limits.limits));
         f.bytes("personality", &c.limits.personality);
         f.bytes("architecture", std::env::consts::ARCH.as_bytes());
         for (file, is_response) in static_inputs(c) {
@@ -311,10 +310,9 @@ mod tests {
             ("interpreter content", |_, t| _ = t.write("/lib/ld.so", "ld 2")),
             ("argv", |c, _| c.argv.push(b"-O2".to_vec())),
             ("umask", |c, _| c.limits.umask = 0o27),
-            ("rights", |c, _| c.limits.rights = b"1".to_vec()),
             ("ignored signals", |c, _| c.limits.signals[0] = 1),
             ("blocked signals", |c, _| c.limits.signals[1] = 1),
-            ("limits", |c, _| c.limits.limits = b"1".to_vec()),
+            ("limits", |c, _| c.limits.limits = format!("head\n{:<26}{:<21}60\n", "Max cpu time", 60).into_bytes()),
             ("personality", |c, _| c.limits.personality = b"1".to_vec()),
             ("static input content", |_, t| _ = t.write("/w/a.c", "int b;")),
             ("stdout", |c, _| c.stdout = Place::Terminal),
@@ -357,6 +355,7 @@ mod tests {
             weak(&c, &t).own == weak(&base, &table()).own
         };
         assert!(same(&|c, _| c.env.push(b"X=1".to_vec())));
+        assert!(same(&|c, _| c.limits.rights = b"1".to_vec()), "who runs it");
         assert!(same(&|_, t| _ = t.file("/w/a.o", "old")), "an output");
         assert!(same(&|_, t| _ = t.file("/w/a.h", "#define A")), "what only the compiler knows of");
         assert!(same(&|c, _| c.stdout = Place::Socket), "where a compiler's text goes, if that is no terminal");

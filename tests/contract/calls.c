@@ -76,6 +76,12 @@ X(openat2_create, "absent:n written:n outputs:n", struct open_how h = {.flags = 
 X(openat2_beneath, "read:d/f probed:d", struct open_how h = {.flags = O_RDONLY, .resolve = RESOLVE_BENEATH}; OK(C(SYS_openat2, dir("d"), "f", &h, sizeof h))) \
 X(creat_new, "written:n outputs:n", OK(C(SYS_creat, "n", 0644))) \
 X(creat_old, "written:f outputs:f", OK(C(SYS_creat, "f", 0644))) \
+X(getrlimit, "facts:the limit on open files", char r[16]; OK(C(SYS_getrlimit, 7, r))) \
+X(setrlimit, "facts:the limit on pending signals", char r[16]; OK(C(SYS_getrlimit, 11, r)); OK(C(SYS_setrlimit, 11, r))) \
+X(prlimit64, "facts:the limit on core file size", char r[16]; OK(C(SYS_prlimit64, 0, 4, 0, r))) \
+X(prlimit64_set, "facts:the limit on locked memory", char r[16]; OK(C(SYS_prlimit64, 0, 8, 0, r)); OK(C(SYS_prlimit64, 0, 8, r, 0))) \
+X(uname, "facts:the kernel or host name", char r[512]; OK(C(SYS_uname, r))) \
+X(sched_getaffinity, "facts:the number of processors", char r[1024]; OK(C(SYS_sched_getaffinity, 0, sizeof r, r))) \
 X(stat_file, "probed:f", struct stat s; OK(C(SYS_stat, "f", &s))) \
 X(stat_absent, "absent:no", struct stat s; NO(ENOENT, C(SYS_stat, "no", &s))) \
 X(stat_link, "probed:f symlinks:l", struct stat s; OK(C(SYS_stat, "l", &s))) \

@@ -100,7 +100,7 @@ fn how_the_command_is_run() {
     assert!(out.contains("to do: build with the same umask"), "{out}");
     again(&w, "ulimit -S -n 200; ", &["make"]);
     let out = explain(&w, &["main.o"]);
-    assert!(differences(&out).iter().any(|l| l.starts_with("a resource limit (`ulimit -a` shows them)")), "{out}");
+    assert!(differences(&out).iter().any(|l| l.starts_with("a low resource limit (`ulimit -a` shows them)")), "{out}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub enum Fact {
     Cpus,
     /// Memory size (`sysinfo`); load and uptime, which are there too, are not a fact that a result may depend on.
     Memory,
+    /// A limit on a resource, asked for or set, by its number (`RLIMIT_*`).
+    Limit(u8),
 }
 
 /// What is done with standard input.
@@ -128,6 +130,8 @@ pub enum Op {
     /// stat, access: metadata of whatever is there. Also what is left of a call that can only fail, because a name that
     /// it needs is not there.
     Stat,
+    /// access with `W_OK`, or of which that is not known: as `Stat`, and whether it may be written.
+    MayWrite,
     /// getxattr, listxattr: extended attributes.
     Attributes,
     /// readlink.
@@ -196,6 +200,7 @@ impl Op {
         match self {
             Self::OpenRead { .. }
             | Self::Stat
+            | Self::MayWrite
             | Self::Attributes
             | Self::Readlink
             | Self::Exec

@@ -140,6 +140,12 @@ impl Gate {
                 }
                 Flow::Go
             }
+            Shape::Limit(resource) => {
+                if reads {
+                    self.supervisor.fact(c.scope, c.process.pid, meaning::limit(arg(resource)));
+                }
+                Flow::Go
+            }
             Shape::Socket(address, length) => self.socket(c, c.arg(address), c.arg(length)),
             Shape::Message(header) => {
                 // `struct msghdr` begins with the address and its length.
@@ -150,12 +156,18 @@ impl Gate {
                 }
             }
             Shape::Seccomp | Shape::Signal(_) | Shape::Ids(..) | Shape::Escape(_) => {
+                if reads && matches!(c.shape, Shape::Signal(_)) {
+                    // Whether who is ended by it leaves a core file, a shell says.
+                    self.supervisor.fact(c.scope, c.process.pid, meaning::limit(libc::RLIMIT_CORE.into()));
+                }
                 if let Some((kind, detail)) = self.escapes(c) {
                     self.escape(Some(c.scope), kind, detail);
                 }
                 Flow::Go
             }
-            Shape::Open(..) | Shape::Stat(..) | Shape::Attributes(..) | Shape::Readlink(_) => unreachable!("a look"),
+            Shape::Open(..) | Shape::Stat(..) | Shape::Access(..) | Shape::Attributes(..) | Shape::Readlink(_) => {
+                unreachable!("a look")
+            }
         }
     }
 

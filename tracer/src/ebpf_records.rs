@@ -73,6 +73,9 @@ impl Gate {
         if let Shape::Fact(fact) = shape {
             return self.supervisor.fact(scope, pid, fact);
         }
+        if let Shape::Limit(_) = shape {
+            return self.supervisor.fact(scope, pid, meaning::limit(r.flags.into()));
+        }
         let Some(Step { op, follow, .. }) = meaning::look(shape, |_| u64::from(r.flags)) else { return };
         let marked = |bit| r.marks & bit != 0;
         let unreadable = |why| self.escape(Some(scope), EscapeKind::Unreadable, why);

@@ -3,7 +3,7 @@
 //! Pure: it reads no memory of a task and knows no file. What a call says behind pointers (the flags of openat2, the
 //! times of utimensat) is read by [`crate::dispatch`], which then asks here or builds the operation itself.
 
-use crate::access::{Made, Op};
+use crate::access::{Fact, Made, Op};
 use crate::arch::{At, Follow, Shape};
 
 /// One thing that a call does to one path.
@@ -30,10 +30,20 @@ pub(crate) fn look(shape: Shape, arg: impl Fn(u8) -> u64) -> Option<Step> {
             Some(Step::new(at, op, follow))
         }
         Shape::Stat(at, f) => Some(Step::new(at, Op::Stat, follows(f, arg))),
+        Shape::Access(at, mode, f) => {
+            // Of a call with flags an observer that learns of it afterwards knows only these.
+            let writes = matches!(f, Follow::UnlessFlag(_)) || has(arg(mode), libc::W_OK);
+            Some(Step::new(at, if writes { Op::MayWrite } else { Op::Stat }, follows(f, arg)))
+        }
         Shape::Attributes(at, f) => Some(Step::new(at, Op::Attributes, follows(f, arg))),
         Shape::Readlink(at) => Some(Step::new(at, Op::Readlink, false)),
         _ => None,
     }
+}
+
+/// The fact that a call is about which names a resource.
+pub(crate) fn limit(resource: u64) -> Fact {
+    Fact::Limit(u8::try_from(resource).unwrap_or(u8::MAX))
 }
 
 /// What a call that changes names or files does, in order, if its arguments tell; empty if they do not, and for calls
@@ -164,6 +174,9 @@ mod tests {
         check("lstat", none, &[(Op::Stat, false)]);
         check("newfstatat", [0, 0, 0, libc::AT_SYMLINK_NOFOLLOW, 0, 0], &[(Op::Stat, false)]);
         check("newfstatat", none, &[(Op::Stat, true)]);
+        check("access", [0, libc::X_OK, 0, 0, 0, 0], &[(Op::Stat, true)]);
+        check("faccessat", [0, 0, libc::R_OK | libc::W_OK, 0, 0, 0], &[(Op::MayWrite, true)]);
+        check("faccessat2", [0, 0, 0, libc::AT_SYMLINK_NOFOLLOW, 0, 0], &[(Op::MayWrite, false)]);
         check("readlinkat", none, &[(Op::Readlink, false)]);
         check("lgetxattr", none, &[(Op::Attributes, false)]);
 

@@ -46,7 +46,7 @@ fn calls() -> Vec<u64> {
         };
         let moves = if matches!(shape, Shape::Rename(..)) { layout::CALL_MOVES } else { 0 };
         let operand = match shape {
-            Shape::Open(at, _) | Shape::Stat(at, _) | Shape::Readlink(at) => {
+            Shape::Open(at, _) | Shape::Stat(at, _) | Shape::Access(at, ..) | Shape::Readlink(at) => {
                 index(Some(at.1), layout::CALL_PATH) | index(at.0, layout::CALL_DIRECTORY)
             }
             _ => 0,

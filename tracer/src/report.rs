@@ -80,6 +80,7 @@ impl Named<'_> {
             Op::Stat => 4,
             Op::Chdir => 5,
             Op::Attributes => 6,
+            Op::MayWrite => 7,
             _ => return None,
         };
         let mut key = Vec::with_capacity(self.base.len() + self.raw.len() + 11);

@@ -18,6 +18,8 @@ pub struct Accesses {
     /// Directories that a `..` led out of.
     pub left: FxHashSet<PathBytes>,
     pub facts: BTreeSet<Fact>,
+    /// Limits that shells have asked for: they do so for their own needs, too, and whether it matters their texts tell.
+    pub asked_by_shells: BTreeSet<Fact>,
     pub stdin: Stdin,
     /// An interpreter has asked what standard input is, as bash, perl and Python do at their start, or a shell has put
     /// it aside: whether it matters, the scripts tell.

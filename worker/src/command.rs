@@ -79,7 +79,8 @@ pub struct Inherited {
     pub content: Option<(Digest, u64)>,
 }
 
-/// What the system lets a command do, as far as that may change its result.
+/// What the system lets a command do, as far as that may change its result. Of rights and limits those count that it
+/// asks for, or has met.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     pub umask: u32,
@@ -93,6 +94,25 @@ pub struct Limits {
     pub limits: Vec<u8>,
     /// `/proc/PID/personality`.
     pub personality: Vec<u8>,
+}
+
+impl Limits {
+    /// Those of this process.
+    pub fn own() -> &'static Self {
+        static OWN: std::sync::OnceLock<Limits> = std::sync::OnceLock::new();
+        OWN.get_or_init(|| Credentials::own().map(|c| Self::of(c, None)).unwrap_or_default())
+    }
+
+    fn of(c: &Credentials, processors: Option<Vec<u8>>) -> Self {
+        Self {
+            umask: c.umask,
+            rights: c.rights.clone(),
+            signals: c.signals,
+            processors,
+            limits: c.limits.clone(),
+            personality: c.personality.clone(),
+        }
+    }
 }
 
 impl Command {
@@ -140,14 +160,7 @@ impl Command {
             stderr: Place::of(&d.stderr.kind),
             shared: d.shared,
             inherited,
-            limits: Limits {
-                umask: c.umask,
-                rights: c.rights.clone(),
-                signals: c.signals,
-                processors: processors.then(|| c.processors.clone()),
-                limits: c.limits.clone(),
-                personality: c.personality.clone(),
-            },
+            limits: Limits::of(c, processors.then(|| c.processors.clone())),
         };
         (command, trouble)
     }

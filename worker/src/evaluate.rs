@@ -6,7 +6,7 @@
 use crate::look::Look;
 use cache::digest::Content;
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes, Question, Value};
+use cache::{FileStat, Kind, Observation, PathBytes, Question, Value, Who};
 use rustc_hash::FxHashMap;
 use rustix::fs::Access;
 use std::cell::RefCell;
@@ -72,8 +72,10 @@ impl<'a> Now<'a> {
                 Some(s) => value::probe(&s, *times),
                 None => value::absent(),
             },
+            Observation::Rights(p) => self.state(p).as_ref().map_or_else(value::absent, value::rights),
+            Observation::Owner(p) => self.state(p).as_ref().map_or_else(value::absent, value::owner),
             Observation::FileContent(p) => match self.state(p) {
-                Some(s) if s.is_file() => value::content(&self.content(p, &s)?.digest, s.executable()),
+                Some(s) if s.is_file() => value::content(&self.content(p, &s)?.digest, Who::own().executes(&s)),
                 s => of_state(s),
             },
             Observation::Symlink(p) => match self.state(p) {

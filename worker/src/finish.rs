@@ -12,11 +12,11 @@ use crate::paths::{below_any, parent, text};
 use crate::record::changed;
 use crate::record::{Image, Listing, Record};
 use crate::tools::{self, Known};
-use crate::{environment, file_times, file_times_in_results, indexes, unseen_inputs};
+use crate::{environment, file_times, file_times_in_results, indexes, owners, unseen_inputs};
 use cache::collect::Written;
 use cache::digest::Traits;
 use cache::observation::value;
-use cache::{FileStat, Kind, Observation, PathBytes, Question};
+use cache::{FileStat, Kind, Observation, PathBytes, Question, Who};
 use rustc_hash::{FxHashMap, FxHashSet};
 use rustix::fs::Access;
 use std::collections::BTreeMap;
@@ -108,6 +108,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         // It has to be there: what is new gets its group from the directory, and the directory's mode may forbid to
         // make it.
         if let Some(s) = names.get(&dir).map_or_else(|| look.stat(&dir), |r| r.first) {
+            f.observations.push((Observation::Rights(dir.clone()), value::rights(&s)));
             f.observations.push((Observation::FileProbe { path: dir, times: false }, value::probe(&s, false)));
         }
     }
@@ -129,6 +130,7 @@ pub fn finish(mut a: Accesses, written: Vec<Written>, look: &impl Look, c: &Cont
         }
         f.observations.push((Observation::Symlink(path.clone()), value::symlink(target)));
     }
+    owners::observe(&mut f.observations, &mut a, &names, look, c.root);
     let mut rest: Vec<Observation> = a.facts.iter().map(|x| Observation::Fact(*x)).collect();
     if a.sets_times {
         file_times::observe_all(&mut f.observations, &names, None);
@@ -264,9 +266,10 @@ fn observe(
     let soft = (r.soft_probe || r.soft_by.is_some()) && !(own && r.only_replaced(now.as_ref()));
     // Who was not allowed to change anything learned who may.
     let refused = r.intent && !own;
-    if refused && !rustix::process::geteuid().is_root() {
+    if refused {
         let dir = parent(path);
         if let Some(s) = names.get(dir).map_or_else(|| look.stat(dir), |r| r.first) {
+            f.observations.push((Observation::Rights(dir.into()), value::rights(&s)));
             f.observations.push((Observation::FileProbe { path: dir.into(), times: false }, value::probe(&s, false)));
         }
     }
@@ -338,6 +341,9 @@ impl Name<'_> {
         f: &mut Finished,
     ) -> Result<(), Problem> {
         let Self { path, r, now, own, soft } = *self;
+        if r.owner {
+            f.observations.push((Observation::Owner(path.clone()), value::owner(&first)));
+        }
         // A name that was replaced without a look is no input; one that was deleted for good is: it was there.
         let deleted = own && now.is_none();
         let looked = r.read
@@ -373,6 +379,9 @@ impl Name<'_> {
             f.observations.push((o, v));
         }
         let probed = r.probed || soft || refused;
+        if refused || r.rights && !(own && r.only_replaced(now.as_ref())) {
+            f.observations.push((Observation::Rights(path.clone()), value::rights(&first)));
+        }
         if deleted && !(probed || r.read || r.times) && first.kind == Kind::File {
             f.observations.push((Observation::KindProbe(path.clone()), value::kind(first.kind)));
             return Ok(());
@@ -447,7 +456,7 @@ impl Name<'_> {
                     }
                     f.observations.push((
                         Observation::FileContent(path.clone()),
-                        value::content(&content.digest, first.executable()),
+                        value::content(&content.digest, Who::own().executes(first)),
                     ));
                 }
                 if probed || !r.read || r.times || r.shows_mode {

@@ -132,6 +132,10 @@ pub struct Record {
     pub soft_by: Option<i32>,
     /// Who looks at what it is about to replace has replaced it.
     pub replaced: bool,
+    /// The numbers of its owner and group count: who looked at it may have told them, or written them down.
+    pub owner: bool,
+    /// So does what may be done with it: who asked for that, or changed it, learned of it.
+    pub rights: bool,
     /// Its owner was set.
     pub sets_owner: bool,
     /// Its extended attributes when they were asked for first.

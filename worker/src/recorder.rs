@@ -13,7 +13,7 @@ use crate::running::Running;
 use crate::special_paths::{self, Special};
 use crate::step::{Step, looks_first};
 use crate::tools::{self, Times};
-use crate::{file_times, volatile};
+use crate::{file_times, limits, volatile};
 use cache::{Fact, FileStat, Kind, PathBytes};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,8 @@ impl Recorder {
         Self { root: root.into(), accesses: Arc::default(), running: Mutex::default() }
     }
 
-    /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory.
+    /// Process `pid` becomes `program`, run by `interpreter` if that is a `#!` file. `cwd` is its working directory,
+    /// `loader` the last of what the kernel opens to start it.
     pub fn exec(
         &self,
         pid: i32,
@@ -44,8 +45,10 @@ impl Recorder {
         (argv, env): (&[Vec<u8>], &[Vec<u8>]),
         interpreter: Option<&[u8]>,
         cwd: &[u8],
+        loader: Option<&[u8]>,
     ) {
-        let running = Running::of(program, argv, interpreter, cwd, &self.running(pid), &self.root).lists(argv, env);
+        let running =
+            Running::of(program, argv, interpreter, cwd, loader, &self.running(pid), &self.root).lists(argv, env);
         let Running { tool, times, interprets, .. } = running;
         let preprocesses = running.preprocesses;
         let mut a = self.accesses.lock().expect("accesses");
@@ -70,6 +73,7 @@ impl Recorder {
         let interpreter = interpreter.map(<[u8]>::to_vec);
         a.programs.push(Program { path: program.to_vec(), argv: argv.to_vec(), tool, is_opaque, interpreter, pid });
         let image = Image::try_from(a.programs.len()).unwrap_or(Image::MAX);
+        a.facts.extend(running.minds_owners.then_some(Fact::Ids));
         drop(a);
         self.running.lock().expect("running").insert(pid, Running { image, ..running });
     }
@@ -125,10 +129,17 @@ impl Recorder {
 
     /// A fact was asked for.
     pub fn fact(&self, pid: i32, f: Fact) {
-        let toolchain = self.running(pid).is_compiler();
-        // Compilers use processors and memory to go faster, not to make something else.
-        if !(toolchain && matches!(f, Fact::Cpus | Fact::Memory)) {
-            self.accesses.lock().expect("accesses").facts.insert(f);
+        let mut r = self.running(pid);
+        let counts = r.asking.counts(f);
+        if counts.is_empty() {
+            // It has asked as it does at its start.
+            self.running.lock().expect("running").insert(pid, r);
+            return;
+        }
+        let mut a = self.accesses.lock().expect("accesses");
+        match f {
+            Fact::Limit(n) if r.is_shell && n != limits::CORE => a.asked_by_shells.extend(counts),
+            _ => a.facts.extend(counts),
         }
     }
 
@@ -404,7 +415,9 @@ impl Accesses {
                 }
             }
             Op::Chdir => r.probed |= !step.own,
-            Op::Stat | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => r.is_looked_at(&step),
+            Op::Stat | Op::MayWrite | Op::Attributes | Op::Readlink | Op::OpenRead { content: false } => {
+                r.is_looked_at(&step);
+            }
             Op::List => {
                 r.search &= running.searches;
                 r.listed.add(running.lists.of(path));
@@ -459,8 +472,9 @@ impl Accesses {
             r.intent = true;
         }
         // Whoever learns the time of a file that was moved learns that of the file that it was.
-        let looks_at_time = matches!(op, Op::Stat | Op::OpenRead { .. } | Op::Exec | Op::LinkSource | Op::RenameSource)
-            && (step.times || running.times.of_unread());
+        let looks_at_time =
+            matches!(op, Op::Stat | Op::MayWrite | Op::OpenRead { .. } | Op::Exec | Op::LinkSource | Op::RenameSource)
+                && (step.times || running.times.of_unread());
         if looks_at_time && let Some(from) = state.and_then(|s| self.time_of(&s)).filter(|p| p != path) {
             self.names.get_mut(&from).expect("what was moved was accessed").times = true;
         }

@@ -5,6 +5,7 @@
 //! what it accesses: that is [`crate::recorder`].
 
 use crate::accesses::Stdin;
+use crate::facts::Asking;
 use crate::globs::{Lists, OBJECTS};
 use crate::record::Image;
 use crate::tools::{self, Class, Known, Times, Tool};
@@ -25,8 +26,10 @@ pub(crate) enum Ensures {
 impl Ensures {
     /// Is this a look at such a directory, or the making of it?
     pub(crate) fn makes(self, a: &Access, root: &[u8]) -> bool {
-        let looks =
-            matches!(a.op, Op::Stat | Op::Chdir | Op::OpenRead { .. } | Op::Create { how: Made::Directory, .. });
+        let looks = matches!(
+            a.op,
+            Op::Stat | Op::MayWrite | Op::Chdir | Op::OpenRead { .. } | Op::Create { how: Made::Directory, .. }
+        );
         let is_meant = match self {
             Self::None => false,
             Self::Objects => OBJECTS.contains(&tools::base_name(&a.path.path)),
@@ -79,6 +82,10 @@ pub(crate) struct Running {
     pub(crate) preprocesses: bool,
     /// The user says that what it looks at does not count.
     pub(crate) ignored: bool,
+    /// What it means that it asks for a fact.
+    pub(crate) asking: Asking,
+    /// It may tell whose files are, or write that down.
+    pub(crate) minds_owners: bool,
     /// How often it may still read random bytes for its own needs.
     pub(crate) seeds: u8,
     /// How often it may still open the terminal, to no effect.
@@ -95,12 +102,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// `program`, a `#!` file if there is an `interpreter`, started in `cwd` by a process that ran `before`. What is
-    /// below `root` is the build's own.
+    /// below `root` is the build's own. `loader` is what the kernel starts to load it.
     pub(crate) fn of(
         program: &[u8],
         argv: &[Vec<u8>],
         interpreter: Option<&[u8]>,
         cwd: &[u8],
+        loader: Option<&[u8]>,
         before: &Self,
         root: &[u8],
     ) -> Self {
@@ -144,6 +152,10 @@ impl Running {
             scratches: tool.is_some_and(|t| t.is(Class::Toolchain)) || own.is_some_and(Known::searches_libraries),
             preprocesses: by_name.is_some_and(Known::expands_macros),
             ignored: false,
+            asking: Asking::of(known, argv, loader),
+            // What a shell's text asks for is found in the end.
+            minds_owners: !language.is_some_and(|l| l.is_shell && known.is_some())
+                && known.is_none_or(|k| k.minds_owners(argv)),
             knocks: known.map_or(0, Known::knocks),
             kernel_files: known.map_or(&[][..], Known::kernel_files).to_vec(),
             configures: before.configures || drivers::configures(image, script.as_deref(), argv),

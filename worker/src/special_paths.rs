@@ -31,7 +31,6 @@ const OWN_PROC: &[&str] = &[
     "cmdline",
     "comm",
     "environ",
-    "limits",
     "oom_score_adj",
     "root",
     "cwd",
@@ -112,14 +111,19 @@ pub fn classify(path: &[u8], reads: bool) -> Special {
             {
                 return Special::Volatile("it looks through a directory of a task");
             }
+            if what == b"limits" && reads {
+                return Special::Fact(Fact::Limits);
+            }
             let known = what.is_empty() || OWN_PROC.iter().any(|k| k.as_bytes() == what);
             return if known || !reads { Special::Ignore } else { Special::Volatile("it reads its own /proc entry") };
         }
     }
-    if below(path, "/proc/sys/kernel")
-        && matches!(crate::tools::base_name(path), b"osrelease" | b"ostype" | b"version" | b"hostname")
-    {
-        return Special::Fact(Fact::Uname);
+    match path {
+        b"/proc/sys/kernel/hostname" => return Special::Fact(Fact::Host),
+        b"/proc/sys/kernel/osrelease" => return Special::Fact(Fact::Release),
+        b"/proc/sys/kernel/ostype" => return Special::Fact(Fact::System),
+        b"/proc/sys/kernel/version" => return Special::Fact(Fact::KernelVersion),
+        _ => {}
     }
     if path == b"/proc" && reads {
         return Special::Volatile("it looks at other processes");
@@ -174,6 +178,8 @@ mod tests {
             ("/proc/123/fd/4", true, Special::Ignore),
             ("/proc/123/cwd", false, Special::Ignore),
             ("/proc/123/cwd/f", false, Special::Volatile("it looks through another process's directory")),
+            ("/proc/123/limits", true, Special::Fact(Fact::Limits)),
+            ("/proc/sys/kernel/hostname", true, Special::Fact(Fact::Host)),
             ("/proc/cpuinfo", true, Special::Fact(Fact::Processor)),
             ("/sys/devices/system/cpu/online", true, Special::Fact(Fact::Cpus)),
             ("/dev/null", true, Special::Ignore),

@@ -24,6 +24,7 @@ pub(crate) fn looks_first(op: &Op) -> bool {
 pub(crate) struct Step<'a> {
     op: &'a Op,
     path: &'a PathBytes,
+    call: &'static str,
     running: &'a Running,
     pid: i32,
     /// It is the first of this name.
@@ -75,6 +76,7 @@ impl<'a> Step<'a> {
         Self {
             op: &access.op,
             path: &access.path.path,
+            call: access.call,
             running,
             pid,
             new,
@@ -99,7 +101,7 @@ impl Record {
     /// What every access adds.
     pub(crate) fn meets(&mut self, s: &Step<'_>, ensures: bool) {
         let (op, running) = (s.op, s.running);
-        let looks_only = matches!(op, Op::Stat | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
+        let looks_only = matches!(op, Op::Stat | Op::MayWrite | Op::Chdir | Op::Readlink | Op::OpenRead { .. });
         // That it is no link is the same of one that was there and of one that would have been made.
         let asks_kind = matches!(op, Op::Readlink);
         self.ensured = ensures && (s.new || self.ensured) || self.ensured && (self.intent && looks_only || asks_kind);
@@ -118,6 +120,15 @@ impl Record {
         // A module of Python's may be run from its compiled form.
         let runs = matches!(op, Op::OpenRead { content: true } | Op::Exec) || s.path.ends_with(b".py");
         self.interpreted |= running.interprets && runs;
+        self.owner |= running.minds_owners && s.rest_is_left;
+        let needs = matches!(
+            op,
+            Op::MayWrite | Op::SetMeta(_) | Op::SetTimes { .. } | Op::Truncate | Op::OpenWrite { keeps: true, .. }
+        );
+        // Of a call with flags it is not known what was asked: compilers ask whether a directory is there (faccessat2
+        // with F_OK, by strace), and where they mean to write by access.
+        let unclear = *op == Op::MayWrite && s.call == "faccessat2" && running.is_compiler();
+        self.rights |= needs && !unclear && !s.own;
         self.sourced |= running.sources && runs;
     }
 
@@ -151,7 +162,7 @@ impl Record {
         if s.own {
             return;
         }
-        let looks = matches!(s.op, Op::Stat) && s.running.times.judges(s.path) && !s.is_main();
+        let looks = matches!(s.op, Op::Stat | Op::MayWrite) && s.running.times.judges(s.path) && !s.is_main();
         if looks && !self.lookers.contains(&s.running.image) {
             self.lookers.push(s.running.image);
         }

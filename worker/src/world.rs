@@ -2,14 +2,18 @@
 //!
 //! Every look is made anew; who may share one is [`crate::evaluate::Now`]'s affair.
 
+use crate::command::Limits;
 use crate::environment::{self, search};
 use crate::file_state::FileStates;
 use crate::indexes::{Index, Linking};
+use crate::limits;
 use crate::look::{Form, Look, Problem};
 use cache::digest::Content;
 use cache::observation::value;
 use cache::{Fact, FileStat, Kind, Observation, Store, Value};
 use rustix::fs::{Access, AtFlags, CWD};
+use rustix::system::uname;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 /// The world, as one request sees it.
@@ -19,6 +23,7 @@ pub struct World<'a> {
     pub key: &'a [u8; 32],
     pub env: &'a [Vec<u8>],
     pub cwd: &'a [u8],
+    pub limits: &'a Limits,
     pub pass: &'a [String],
 }
 
@@ -77,11 +82,15 @@ impl World<'_> {
         match f {
             Fact::Cwd => self.cwd.to_vec(),
             Fact::Uname => {
-                let u = rustix::system::uname();
-                [u.sysname(), u.nodename(), u.release(), u.version(), u.machine()]
-                    .map(std::ffi::CStr::to_bytes)
-                    .join(&0)
+                [Fact::System, Fact::Host, Fact::Release, Fact::KernelVersion].map(|f| self.fact(f)).join(&0)
             }
+            Fact::System => [uname().sysname(), uname().machine()].map(CStr::to_bytes).join(&0),
+            Fact::Host => uname().nodename().to_bytes().to_vec(),
+            Fact::Release => uname().release().to_bytes().to_vec(),
+            Fact::KernelVersion => uname().version().to_bytes().to_vec(),
+            Fact::Ids => self.limits.rights.clone(),
+            Fact::Limit(n) => limits::told(&self.limits.limits, n, &self.limits.rights),
+            Fact::Limits => self.limits.limits.clone(),
             Fact::Processor => processor_features(),
             Fact::Cpus => std::thread::available_parallelism().map_or(0, usize::from).to_le_bytes().to_vec(),
             Fact::Memory => rustix::system::sysinfo().totalram.to_le_bytes().to_vec(),

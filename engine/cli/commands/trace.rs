@@ -48,6 +48,7 @@ fn plain(t: &Trace) -> String {
     section("absent", &t.absent);
     section("listed", &t.listed);
     section("symlink", &t.symlinks);
+    section("fact", &t.facts);
     section("output", &t.outputs);
     section("temporary", &t.temps);
     section("deleted", &t.deleted);

@@ -5,7 +5,7 @@
 
 use crate::change::{Change, changes, is_word};
 use crate::record::Item;
-use cache::{Digest, PathSet};
+use cache::{Digest, Fact, Observation, PathSet};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -88,6 +88,8 @@ impl From<&Change> for Difference {
             (Some(_), _) => Kind::Input,
             (_, Some(_)) => Kind::Variable,
             _ if c.what == "the environment" => Kind::Variable,
+            _ if c.what == Observation::Fact(Fact::Ids).describe() => Kind::Rights,
+            _ if is_limit(&c.what) => Kind::Limits,
             _ => Kind::Other,
         };
         Self {
@@ -96,6 +98,11 @@ impl From<&Change> for Difference {
             ..Self::new(kind, c.what.clone(), Some(c.was.clone()), Some(c.now.clone()))
         }
     }
+}
+
+fn is_limit(what: &str) -> bool {
+    let all = (0..=u8::MAX).map(Fact::Limit).chain([Fact::Limits]);
+    { all }.any(|f| Observation::Fact(f).describe() == what)
 }
 
 /// What a result observed, with its values.
@@ -260,13 +267,12 @@ fn facts(old: &Item, new: &Item, others: bool) -> (Vec<Difference>, Vec<Differen
                 let octal = |v: Option<&str>| v.and_then(number).map(|n| format!("{n:04o}"));
                 (Difference::new(Kind::Umask, "umask", octal(was), octal(now)), false)
             }
-            "limits" => (plain(Kind::Limits, "a resource limit (`ulimit -a` shows them)"), false),
+            "limits" => (plain(Kind::Limits, "a low resource limit (`ulimit -a` shows them)"), false),
             "processors" => (plain(Kind::Limits, "the processors that it may use"), false),
             "ignored signals" | "blocked signals" => {
                 let hex = |v: Option<&str>| v.and_then(number).map(|n| format!("{n:#x}"));
                 (Difference::new(Kind::Limits, name, hex(was), hex(now)), false)
             }
-            "rights" => (plain(Kind::Rights, "user, groups or capabilities"), false),
             "rules" => (plain(Kind::Settings, "a setting of `xl.toml` that results depend on"), false),
             "static input content" => {
                 let path = source(about, new).map(|p| absolute(&new.cwd, &p));
@@ -398,9 +404,8 @@ mod tests {
         check(
             &[("limits", "1".into())],
             &[("limits", "2".into())],
-            &["a resource limit (`ulimit -a` shows them) changed"],
+            &["a low resource limit (`ulimit -a` shows them) changed"],
         );
-        check(&[("rights", "1".into())], &[("rights", "2".into())], &["user, groups or capabilities changed"]);
         let input =
             |name: &str, n: u8| [("static input", short(name.as_bytes())), ("static input content", short(&[n; 32]))];
         for name in ["a.c", "a-long-name-of-a-source.c"] {

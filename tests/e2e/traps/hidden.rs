@@ -111,7 +111,8 @@ fn state_of_the_machine() {
     let w = World::new();
     let machine = "it reads the state of kernel or processes";
     w.write("state.py", "print(open('/proc/loadavg').read())\n");
-    every(&w, machine, &["cat /proc/loadavg", "cat /proc/stat", "grep -c . /proc/self/limits"]);
+    every(&w, machine, &["cat /proc/loadavg", "cat /proc/stat"]);
+    hits(&w, "grep -c . /proc/self/limits");
     every(&w, "(`/proc/loadavg`)", &["python3 state.py"]);
     every(&w, machine, &["read x < /proc/meminfo; echo $x"]);
     every(&w, "it reads kernel state", &["cat /proc/uptime"]);

@@ -7,6 +7,7 @@ mod builds;
 mod descriptors;
 mod directories;
 mod hidden;
+mod hosts;
 mod indexes;
 mod machine;
 mod meanwhile;
@@ -14,8 +15,9 @@ mod others;
 mod precompiled;
 mod state;
 mod streams;
-mod variables;
 mod tools;
+mod users;
+mod variables;
 
 use crate::world::World;
 

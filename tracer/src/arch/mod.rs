@@ -37,8 +37,10 @@ pub(crate) enum Shape {
     Creat(At),
     /// openat2: path and index of the `struct open_how` pointer.
     OpenHow(At, u8),
-    /// stat, access and their like: metadata only.
+    /// stat and its like: metadata only.
     Stat(At, Follow),
+    /// access: the same, and index of what one wants to do.
+    Access(At, u8, Follow),
     /// getxattr, listxattr.
     Attributes(At, Follow),
     /// fgetxattr, flistxattr on the descriptor in argument 0.
@@ -71,6 +73,8 @@ pub(crate) enum Shape {
     List,
     /// getcwd, uname, …: a fact of the machine or the process.
     Fact(Fact),
+    /// getrlimit, setrlimit: index of the resource.
+    Limit(u8),
     /// connect, bind, sendto with an address: index of the address and of its length.
     Socket(u8, u8),
     /// seccomp: a listener is asked for by a flag in argument 1.
@@ -101,7 +105,7 @@ impl Shape {
     pub(crate) fn looks(&self) -> Looks {
         match self {
             Self::Open(_, flags) => Looks::UnlessChanging(*flags),
-            Self::Stat(..) | Self::Readlink(_) | Self::Fact(_) => Looks::Yes,
+            Self::Stat(..) | Self::Access(..) | Self::Readlink(_) | Self::Fact(_) | Self::Limit(_) => Looks::Yes,
             _ => Looks::No,
         }
     }
@@ -109,7 +113,11 @@ impl Shape {
     /// Index of the argument whose bits decide what a look means.
     pub(crate) fn flags(&self) -> Option<u8> {
         match self {
-            Self::Open(_, i) | Self::Stat(_, Follow::UnlessFlag(i) | Follow::IfFlag(i)) => Some(*i),
+            Self::Open(_, i)
+            | Self::Stat(_, Follow::UnlessFlag(i) | Follow::IfFlag(i))
+            | Self::Access(_, _, Follow::UnlessFlag(i))
+            | Self::Access(_, i, _)
+            | Self::Limit(i) => Some(*i),
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ impl Local {
         // One program is all that its main thread's time tells; for more, the wall clock has to do.
         let cost_us = t.process.cpu_us().filter(|_| is_one).map_or(wall_us, |cpu| cpu.min(wall_us));
         let ran_toolchain = accesses.programs.iter().any(|p| crate::tools::is_toolchain(&p.path));
-        let world = self.world(&pip.command.env, &pip.command.cwd);
+        let world = self.world(&pip.command.env, &pip.command.cwd, &pip.command.limits);
         let written = outputs::written(&mut accesses, &world, pip.command.limits.umask);
         let collected = pip.keep.wants(code) && accesses.problems.is_empty();
         self.find_silent_changes(&mut accesses);
@@ -128,7 +128,7 @@ impl Local {
             root: self.rules.root(),
             deterministic: &|p: &[u8]| self.rules.deterministic(p),
         };
-        finish::finish(a, written, &self.world(&pip.command.env, &pip.command.cwd), &context)
+        finish::finish(a, written, &self.world(&pip.command.env, &pip.command.cwd, &pip.command.limits), &context)
     }
 
     /// What was seen being made is known better than its bytes tell.

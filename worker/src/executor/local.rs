@@ -8,6 +8,7 @@
 use super::scopes::{Kind, Scopes, Writes};
 use super::{Bypassed, Ended, Executor, Exit, Held, InProgress, Job, Rules, Running};
 use crate::Recorder;
+use crate::command::Limits;
 use crate::drivers;
 use crate::file_state::FileStates;
 use crate::journal::Journal;
@@ -86,14 +87,15 @@ impl Local {
         }
     }
 
-    /// The world as a command with this environment and directory sees it.
-    pub fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8]) -> World<'a> {
+    /// The world as a command with this environment, directory and limits sees it.
+    pub fn world<'a>(&'a self, env: &'a [Vec<u8>], cwd: &'a [u8], limits: &'a Limits) -> World<'a> {
         World {
             files: &self.files,
             store: self.cache.as_ref().map(|c| &*c.store),
             key: &self.key,
             env,
             cwd,
+            limits,
             pass: self.rules.pass(),
         }
     }
@@ -197,7 +199,8 @@ impl Local {
         // The makefile is the compiler's own, and what else is in the directory of scratch files, which make lists, is
         // nobody's business.
         let parts = drivers::is_driver(&r.program.path, &r.argv, &[]) && pip.recorder.is_of_compiler(r.process.pid);
-        pip.recorder.exec(r.process.pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd);
+        let loader = r.interpreters.last().map(|l| &*l.path);
+        pip.recorder.exec(r.process.pid, &r.program.path, (&r.argv, &r.env), interpreter, &r.cwd, loader);
         let is_installed = crate::places::is_installed(&r.program.path, self.rules.root());
         let known = crate::tools::find(&r.program.path).filter(|_| is_installed);
         if let Some(dir) = known.and_then(|k| k.own_cache(&r.argv, &r.env)) {

@@ -258,15 +258,8 @@ impl Local {
     }
 
     pub fn fact(&self, scope: Scope, pid: i32, fact: tracer::Fact) {
-        use tracer::Fact as T;
         if let Kind::Pip(p) = self.scopes.get(scope) {
-            let f = match fact {
-                T::Cwd => cache::Fact::Cwd,
-                T::Uname => cache::Fact::Uname,
-                T::Cpus => cache::Fact::Cpus,
-                T::Memory => cache::Fact::Memory,
-            };
-            p.recorder.fact(pid, f);
+            p.recorder.fact(pid, crate::fact_of(fact));
         }
     }
 

@@ -4,7 +4,7 @@
 //! names in the table, unless the row says [`Tool::by_any_name`].
 
 use super::languages::Language;
-use super::row::{Asks, BuildFiles, Class, Drives, Macros, Times, Tool};
+use super::row::{Asks, BuildFiles, Class, Drives, Macros, Times, Tool, Uname};
 
 /// How near the name of a program comes to one in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,26 @@ impl Known {
     pub(crate) fn times(self, argv: &[Vec<u8>]) -> Times {
         let unstated = if self.kind().is_some() { Times::None } else { Times::Unread };
         self.used().and_then(|t| t.times).map_or(unstated, |f| f(argv))
+    }
+
+    /// Do users and groups matter to a run with these arguments? It is what it is called.
+    pub(crate) fn minds_owners(self, argv: &[Vec<u8>]) -> bool {
+        self.used().and_then(|t| t.minds_owners).map_or(self.kind().is_none(), |f| f(argv))
+    }
+
+    /// Do processors and memory make it faster, and nothing else?
+    pub(crate) fn is_only_faster(self) -> bool {
+        self.used().is_some_and(|t| t.only_faster)
+    }
+
+    /// What it uses of the names of kernel and machine.
+    pub(crate) fn uname(self, argv: &[Vec<u8>]) -> Uname {
+        self.used().and_then(|t| t.uname).map_or(Uname::ALL, |f| f(argv))
+    }
+
+    /// Does it only hand resource limits on, or fit itself to them?
+    pub(crate) fn hands_on_limits(self, argv: &[Vec<u8>]) -> bool {
+        self.used().and_then(|t| t.hands_on_limits).is_some_and(|f| f(argv))
     }
 
     /// Does it write down the time of the file on its standard input?

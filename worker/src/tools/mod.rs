@@ -23,5 +23,5 @@ pub use languages::Language;
 pub(crate) use libraries::{library_stem, names_libraries_exactly};
 pub(crate) use names::is_what_it_is_called;
 pub use names::{base_name, find, is_shell, is_toolchain, kind};
-pub(crate) use row::{Asks, BuildFiles};
+pub(crate) use row::{Asks, BuildFiles, Uname};
 pub use row::{Class, Times, Tool};

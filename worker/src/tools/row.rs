@@ -1,6 +1,7 @@
 //! The row of a tool: what can be known of a program, each fact with what it means where nobody has stated it.
 
 use super::Language;
+use cache::Fact;
 
 /// What a program of which all variables are known is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,29 @@ pub(crate) enum Asks {
     Own,
     /// Those of the owners of what it looked at, and its own.
     Owners,
+}
+
+/// What of the answer of uname(2) a program uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uname(u8);
+
+impl Uname {
+    const FACTS: [Fact; 4] = [Fact::System, Fact::Host, Fact::Release, Fact::KernelVersion];
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const SYSTEM: Self = Self(1);
+    pub(crate) const HOST: Self = Self(2);
+    pub(crate) const RELEASE: Self = Self(4);
+    pub(crate) const VERSION: Self = Self(8);
+    pub(crate) const ALL: Self = Self(15);
+
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// One by one.
+    pub(crate) fn facts(self) -> impl Iterator<Item = Fact> {
+        Self::FACTS.into_iter().enumerate().filter(move |(i, _)| self.0 & 1 << i != 0).map(|(_, f)| f)
+    }
 }
 
 /// How a compiler comes to a text in which macros for date and time may be.
@@ -159,6 +183,10 @@ pub struct Tool {
     pub(crate) asks_accounts: Option<Ask<Option<Asks>>>,
     pub(crate) counts_progress: Option<AskWords>,
     pub(crate) counts_members: Option<Ask<bool>>,
+    pub(crate) minds_owners: Option<Ask<bool>>,
+    pub(crate) only_faster: bool,
+    pub(crate) uname: Option<Ask<Uname>>,
+    pub(crate) hands_on_limits: Option<Ask<bool>>,
 }
 
 impl std::fmt::Debug for Tool {
@@ -211,6 +239,10 @@ pub(crate) const fn tool(names: &'static [&'static str]) -> Tool {
         asks_accounts: None,
         counts_progress: None,
         counts_members: None,
+        minds_owners: None,
+        only_faster: false,
+        uname: None,
+        hands_on_limits: None,
     }
 }
 
@@ -470,6 +502,30 @@ impl Tool {
     /// When it lists the directory in which it marks what is done only to count the marks.
     pub(crate) const fn counts_members(mut self, when: Ask<bool>) -> Self {
         self.counts_members = Some(when);
+        self
+    }
+
+    /// When it tells users and groups, writes them down or goes by them. Otherwise it does if it has no class.
+    pub(crate) const fn minds_owners(mut self, when: Ask<bool>) -> Self {
+        self.minds_owners = Some(when);
+        self
+    }
+
+    /// More processors and memory make it faster, and nothing else. So it is with all that have a class.
+    pub(crate) const fn only_faster(mut self) -> Self {
+        self.only_faster = true;
+        self
+    }
+
+    /// What it uses of the answer when it asks for the names of kernel and machine. Otherwise all.
+    pub(crate) const fn uname(mut self, what: Ask<Uname>) -> Self {
+        self.uname = Some(what);
+        self
+    }
+
+    /// When it only hands resource limits on, or fits itself to them. So it is with all that have a class, but shells.
+    pub(crate) const fn hands_on_limits(mut self, when: Ask<bool>) -> Self {
+        self.hands_on_limits = Some(when);
         self
     }
 

@@ -10,6 +10,7 @@ use cache::{CacheHandle, Digest, FileStat, Observation, PathBytes, Product};
 use engine::Config;
 use engine::products::{command_key, own_environment};
 use rustc_hash::{FxHashMap, FxHashSet};
+use worker::command::Limits;
 use worker::evaluate::Now;
 use worker::file_state::FileStates;
 use worker::world::World;
@@ -41,7 +42,8 @@ pub fn stale(cache: &CacheHandle, config: &Config, declared: Option<&Declared>) 
             Some(j) => j.clone(),
             None => {
                 let (store, secret) = (Some(&*cache.store), cache.store.key());
-                let world = World { files: &files, store, key: secret, env: &env, cwd: &p.cwd, pass: &config.pass };
+                let (cwd, limits, pass) = (&p.cwd, Limits::own(), &config.pass);
+                let world = World { files: &files, store, key: secret, env: &env, cwd, limits, pass };
                 let j = changed(p, cache, &Now::new(&world), gone)?;
                 known.insert(key, j.clone());
                 j

@@ -31,9 +31,10 @@ pub(super) const ROWS: &[Tool] = &[
         .dated()
         .why("genisoimage(1): each file has its time; the volume has its own"),
     tool(&["gzip", "pigz"])
+        .minds_owners(|_| false)
         .times(|_| Times::Files)
         .notes_time_of_stdin(names_stdin)
-        .why("gzip(1), `--name`: the time of the file, or of that on standard input, is in the header"),
+        .why("gzip(1), `--name`: the time of the file, or of that on standard input, is in the header; who may sets owners, which is seen"),
     tool(&["unzip"])
         .times(|argv| if any(argv, |a| short_flag(a, b"uf", b"dPx")) { Times::Files } else { Times::None })
         .why("unzip(1): `-u` and `-f` extract what is newer"),

@@ -26,17 +26,20 @@ pub(super) const ROWS: &[Tool] = &[
     // What is in an archive stays in it: that it was absent matters.
     of_binutils(&["ar", "*-ar"])
         .by_any_name()
+        .minds_owners(|argv| updates_members(argv) != Times::None)
         .times(updates_members)
-        .why("ar(1); Debian's is a link to `x86_64-linux-gnu-ar`; what is in an archive stays in it, so a look counts"),
+        .why("ar(1), `U`: times and owners; Debian's is a link to `x86_64-linux-gnu-ar`; what is in an archive stays in it, so a look counts"),
     of_binutils(&["llvm-ar"])
         .distinct()
         .by_any_name()
+        .minds_owners(|argv| updates_members(argv) != Times::None)
         .times(updates_members)
         .seeds(u8::MAX)
         .why("llvm-ar(1): options as ar's; scratch files have random names"),
     linker(&["gcc-ar"])
         .distinct()
         .by_any_name()
+        .minds_owners(|argv| updates_members(argv) != Times::None)
         .times(updates_members)
         .why("gcc's manual: it calls ar with its plugin, and looks at its output as gcc does"),
     of_binutils(&["nm", "objdump", "readelf", "size"]).why("nm(1) and others: they only print"),

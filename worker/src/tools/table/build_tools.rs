@@ -1,18 +1,23 @@
 //! Programs that launch the commands of a build, and libtool.
 
-use super::super::arguments::says;
+use super::super::arguments::{any, begins, says, short_flag};
 use super::super::languages::CMAKE;
 use super::super::row::BuildFiles::{Make, Ninja};
 use super::super::row::{Times, Tool, tool};
 
 pub(super) const ROWS: &[Tool] = &[
     tool(&["make", "gmake"])
+        .only_faster()
+        .minds_owners(|_| false)
+        .hands_on_limits(|_| true)
         .times(|_| Times::Files)
         .drives()
         .reads(Make)
-        .why("GNU make's manual, \"Rules\": it compares times"),
+        .why("GNU make's manual, \"Rules\": it compares times; it raises its stack as far as it may (main.c)"),
     tool(&["remake", "bmake"]).drives().why("makes by other names"),
     tool(&["ninja", "samu"])
+        .only_faster()
+        .minds_owners(|_| false)
         .times(|_| Times::Files)
         .drives()
         .reads(Ninja)
@@ -28,6 +33,7 @@ pub(super) const ROWS: &[Tool] = &[
         .times(tool_times)
         .seeds(u8::MAX)
         .ensures(|argv| matches!(argv, [_, e, make, ..] if e == b"-E" && make == b"make_directory"))
+        .minds_owners(|argv| !(argv.get(1).is_some_and(|a| a == b"-E") && argv.get(2).is_some_and(|v| v != b"tar")))
         .drives_if(|argv| argv.get(1).is_some_and(|a| a == b"--build" || a == b"--install"))
         .configures(|argv| {
             !argv.get(1).is_some_and(|a| ["--build", "--install", "-E", "-P"].iter().any(|o| o.as_bytes() == a))
@@ -42,7 +48,12 @@ pub(super) const ROWS: &[Tool] = &[
         .why("ctest(1): it launches tests; scripts as cmake's"),
     tool(&["time"]).drives().why("time(1): what it prints was measured"),
     tool(&["script"]).drives().why("script(1): it launches a shell on a terminal of its own, and notes when"),
-    tool(&["xargs"]).times(|_| Times::None).hands_out(|_| true).why("xargs(1): it looks for a program, and at no time"),
+    tool(&["xargs"])
+        .times(|_| Times::None)
+        .hands_out(|_| true)
+        .minds_owners(|_| false)
+        .hands_on_limits(|argv| !any(argv, |a| begins(a, &["--max-c", "--show"]) || short_flag(a, b"sx", b"adEIiLnP")))
+        .why("xargs(1): it runs programs; 128 KiB are less than any stack that counts allows on a command line"),
     tool(&["parallel"]).hands_out(|_| true).why("parallel(1): it starts a shell for each argument"),
     tool(&["meson"])
         .configures(|argv| argv.get(1).is_some_and(|a| a == b"setup"))

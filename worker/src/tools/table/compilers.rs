@@ -85,6 +85,9 @@ pub(super) const ROWS: &[Tool] = &[
     tool(&["d21"]).seeds(1).expands_macros().other_language().why("D's, started by gdc; a random number as cc1 has"),
     tool(&["rustc"])
         .distinct()
+        .only_faster()
+        .hands_on_limits(|_| true)
+        .minds_owners(|_| false)
         .times(|_| Times::None)
         .knocks(u8::MAX)
         .searches_libraries()

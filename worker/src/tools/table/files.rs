@@ -16,8 +16,9 @@ pub(super) const ROWS: &[Tool] = &[
                 |a: &[u8]| begins(a, &["--preserve", "--archive", "--update"]) || short_flag(a, b"pau", b"tS");
             if any(argv, hands_on) { Times::All } else { Times::None }
         })
+        .minds_owners(|argv| any(argv, |a| begins(a, &["--preserve", "--archive"]) || short_flag(a, b"pa", b"tS")))
         .replaces(|argv| overwrites(argv) && !any(argv, |a| short_flag(a, b"ls", b"tS")))
-        .why("cp(1): `-p`, `-a` and `-u` go by times; it looks at what it replaces, by strace"),
+        .why("cp(1): `-p`, `-a` and `-u` go by times, the first two by owners; it looks at what it replaces, by strace"),
     tool(&["install"])
         .class(Utility)
         .variables(BACKUPS)
@@ -25,8 +26,12 @@ pub(super) const ROWS: &[Tool] = &[
             let hands_on = |a: &[u8]| a == b"--preserve-timestamps" || short_flag(a, b"p", b"gmotS");
             if any(argv, hands_on) { Times::Files } else { Times::None }
         })
+        .minds_owners(|argv| {
+            let names = |a: &[u8]| begins(a, &["--owner", "--group", "--compare"]) || short_flag(a, b"ogC", b"mtS");
+            any(argv, names)
+        })
         .replaces(overwrites)
-        .why("install(1): `-p` hands times on; it looks at what it replaces, by strace"),
+        .why("install(1): `-p` hands times on, `-o` and `-g` name owners, `-C` compares them; it looks at what it replaces, by strace"),
     tool(&["mv"])
         .class(Utility)
         .variables(BACKUPS)
@@ -81,6 +86,7 @@ pub(super) const ROWS: &[Tool] = &[
         })
         .why("touch(1): `-r` hands a time on; a date that does not say its year is reckoned from now"),
     tool(&["flock"])
+        .minds_owners(|_| false)
         .asks_for_now(|argv| {
             let mut options = argv.iter().skip(1).take_while(|a| a.starts_with(b"-"));
             let waits = |a: &Vec<u8>| {

@@ -6,6 +6,8 @@ use bstr::ByteSlice;
 pub(super) const ROWS: &[Tool] = &[tool(&["git"])
     .asks_for_now(asks)
     .tells_dates()
+    .only_faster()
+    .hands_on_limits(|_| true)
     .why("git-commit(1), gitrevisions(7), git-log(1): times of commits, and dates that are reckoned from now")];
 
 /// git notes the time when it makes commits, tags or entries of its logs, and compares with the present wherever a date

@@ -1,5 +1,6 @@
 //! Interpreters of scripts, but for shells and cmake.
 
+use super::super::arguments::{any, short_flag};
 use super::super::base_name;
 use super::super::languages::{AWK, JAVASCRIPT, LUA, MAWK, PERL, PHP, PYTHON, RUBY, TCL};
 use super::super::row::{Asks, Times, Tool, tool};
@@ -19,10 +20,19 @@ pub(super) const ROWS: &[Tool] = &[
         .why("perlrun(1), PERL_HASH_SEED: 5.36 reads seeds twice, by strace; the machine's scripts name scratch files"),
     tool(&["ruby"]).runs(&RUBY).why("ruby(1): only the language is known"),
     tool(&["awk", "gawk"])
+        .only_faster()
+        .minds_owners(|argv| {
+            any(argv, |a| contains(a, "PROCINFO") || a.starts_with(b"--") || short_flag(a, b"filE", b"Fv"))
+        })
         .runs(&AWK)
         .times(|_| Times::None)
-        .why("gawk(1): no word of its language asks for a file's time"),
-    tool(&["mawk"]).runs(&MAWK).times(|_| Times::None).why("mawk(1): as awk, but it seeds its random numbers itself"),
+        .why("gawk(1): no word of its language asks for a file's time; PROCINFO has users, and may be in a file"),
+    tool(&["mawk"])
+        .runs(&MAWK)
+        .times(|_| Times::None)
+        .only_faster()
+        .minds_owners(|_| false)
+        .why("mawk(1): as awk, but it seeds its random numbers itself"),
     tool(&["node"])
         .runs(&JAVASCRIPT)
         .times(|_| Times::Modules)
@@ -49,8 +59,12 @@ fn runs_a_build_tool(argv: &[Vec<u8>]) -> bool {
     }
 }
 
+fn contains(word: &[u8], text: &str) -> bool {
+    bstr::ByteSlice::contains_str(word, text)
+}
+
 fn asks_sqlite(argv: &[Vec<u8>]) -> Option<&'static str> {
     const WORDS: &[&str] = &["'now'", "random()", "CURRENT_TIME", "CURRENT_DATE"];
-    let asks = |a: &[u8]| WORDS.iter().any(|w| bstr::ByteSlice::contains_str(a, w));
-    super::super::arguments::any(argv, asks).then_some("it tells the time, or makes random numbers")
+    let asks = |a: &[u8]| WORDS.iter().any(|w| contains(a, w));
+    any(argv, asks).then_some("it tells the time, or makes random numbers")
 }

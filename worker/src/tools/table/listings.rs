@@ -1,7 +1,7 @@
 //! Tools that tell what is known of files: their names, states and times.
 
 use super::super::arguments::{any, begins, has_directive, prints, says, short_flag};
-use super::super::row::{Asks, Times, Tool, tool};
+use super::super::row::{Asks, Times, Tool, Uname, tool};
 use super::files::is_absolute;
 
 const PRESENT: Option<&str> = Some("it compares times with the present");
@@ -9,6 +9,12 @@ const INODES: Option<&str> = Some("it tells inode numbers, or times of access or
 
 pub(super) const ROWS: &[Tool] = &[
     tool(&["find"])
+        .only_faster()
+        .uname(|_| Uname::NONE)
+        .minds_owners(|argv| {
+            let words = ["-user", "-group", "-uid", "-gid", "-nouser", "-nogroup", "-ls", "-fls", "-f", "-files0-from"];
+            says(argv, &words) || prints(argv, b"ugUG")
+        })
         .times(|argv| {
             let asks = any(argv, |a| a.starts_with(b"-newer") || a == b"-links") || prints(argv, b"tTn");
             if asks { Times::All } else { Times::None }
@@ -19,7 +25,9 @@ pub(super) const ROWS: &[Tool] = &[
             (!names).then_some(Asks::Owners)
         })
         .hands_out(|argv| says(argv, &["-exec", "-execdir"]))
-        .why("find(1), \"TESTS\" and `-printf`: which of them are about times"),
+        .why(
+            "find(1), \"TESTS\" and `-printf`: which are about times, and owners; `check_nofollow` asks for Linux 2.2",
+        ),
     tool(&["stat"])
         .times(|_| Times::All)
         .asks_for_now(asks_stat)
@@ -29,6 +37,11 @@ pub(super) const ROWS: &[Tool] = &[
         .asks_accounts(|argv| (!any(argv, |a| !a.starts_with(b"-"))).then_some(Asks::Own))
         .why("id(1), whoami(1): without a name they tell their own user and groups"),
     tool(&["ls"])
+        .only_faster()
+        .minds_owners(|argv| {
+            let long = ["--full", "--format", "--author", "--numeric"];
+            any(argv, |a| begins(a, &long) || short_flag(a, b"lgno", b"ITw"))
+        })
         .times(|argv| {
             let long = ["--full", "--sort", "--time", "--format", "--author"];
             let shows = any(argv, |a| begins(a, &long) || short_flag(a, b"lgnot", b"ITw"));
@@ -40,6 +53,8 @@ pub(super) const ROWS: &[Tool] = &[
         .why("ls(1): long forms show times, `-i` inodes; one name a line where no terminal is, unless told otherwise"),
     tool(&["dir", "vdir"]).lays_out(|_| true).why("dir(1): as `ls -C` and `ls -l`, terminal or not"),
     tool(&["diff"])
+        .only_faster()
+        .minds_owners(|_| false)
         .times(|argv| {
             let shows = any(argv, |a| {
                 begins(a, &["--unified", "--context", "--new-file"]) || short_flag(a, b"ucUCN", b"xXIFSDW")
@@ -49,7 +64,9 @@ pub(super) const ROWS: &[Tool] = &[
         .why("diff(1): what it prints before each file of a context or unified diff shows the time"),
     tool(&["which", "file", "env"])
         .times(|_| Times::None)
-        .why("which(1), file(1), env(1): they look for programs or into files, and at no time"),
+        .only_faster()
+        .minds_owners(|_| false)
+        .why("which(1), file(1), env(1): they look for programs or into files, and at no time or owner"),
 ];
 
 fn asks_find(argv: &[Vec<u8>]) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use super::super::arguments::says;
 use super::super::base_name;
 use super::super::row::Class::Utility;
-use super::super::row::{Tool, tool};
+use super::super::row::{Tool, Uname, tool};
 
 const RANDOM_KEYS: &str = "it makes random keys";
 const MOUNTED: &str = "it asks what is mounted";
@@ -34,6 +34,13 @@ pub(super) const ROWS: &[Tool] = &[
     tool(&["mountpoint", "mount", "findmnt", "lsblk"])
         .never_the_same(MOUNTED)
         .why("mountpoint(1), mount(8), findmnt(8), lsblk(8): what is mounted is no file"),
+    tool(&["uname"]).uname(names).minds_owners(|_| false).why("uname(1): what its options ask for"),
+    tool(&["arch"]).uname(|_| Uname::SYSTEM).minds_owners(|_| false).why("arch(1): as `uname -m`"),
+    tool(&["hostname"])
+        .uname(|argv| if argv.len() == 1 || says(argv, &["-s"]) { Uname::HOST } else { Uname::ALL })
+        .minds_owners(|_| false)
+        .why("hostname(1): other options ask services"),
+    tool(&["nproc"]).minds_owners(|_| false).why("nproc(1): it tells the number of processors"),
     tool(&["domainname", "nisdomainname"]).never_the_same(NAME).why("domainname(1): uname(2) is a fact without it"),
     tool(&["lsattr"]).never_the_same("it tells attributes that are not tracked").why("lsattr(1): FS_IOC_GETFLAGS"),
     tool(&["ss", "netstat", "lsof", "top", "ps", "pgrep"])
@@ -66,3 +73,28 @@ pub(super) const ROWS: &[Tool] = &[
         })
         .why("gpg(1), \"Commands\": a signature has its time, a session key is random"),
 ];
+
+/// uname(1), but for what it does not know itself.
+fn names(argv: &[Vec<u8>]) -> Uname {
+    let letter = |c: u8| match c {
+        b's' | b'm' | b'p' | b'i' => Uname::SYSTEM,
+        b'n' => Uname::HOST,
+        b'r' => Uname::RELEASE,
+        b'v' => Uname::VERSION,
+        b'o' => Uname::NONE,
+        _ => Uname::ALL,
+    };
+    let word = |w: &[u8]| match w {
+        b"--kernel-name" | b"--machine" | b"--processor" | b"--hardware-platform" => Uname::SYSTEM,
+        b"--nodename" => Uname::HOST,
+        b"--kernel-release" => Uname::RELEASE,
+        b"--kernel-version" => Uname::VERSION,
+        b"--operating-system" => Uname::NONE,
+        [b'-', letters @ ..] if !letters.is_empty() && !w.starts_with(b"--") => {
+            letters.iter().map(|c| letter(*c)).fold(Uname::NONE, Uname::and)
+        }
+        _ => Uname::ALL,
+    };
+    // Without options it tells the kind of the kernel.
+    argv.iter().skip(1).map(|w| word(w)).reduce(Uname::and).unwrap_or(Uname::SYSTEM)
+}

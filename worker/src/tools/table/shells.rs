@@ -3,7 +3,7 @@
 use super::super::arguments::{any, says};
 use super::super::languages::SHELL;
 use super::super::row::Class::{Shell, Utility};
-use super::super::row::{Asks, Times, Tool, tool};
+use super::super::row::{Asks, Times, Tool, Uname, tool};
 use super::text::SMALL;
 use bstr::ByteSlice;
 
@@ -41,7 +41,10 @@ const fn shell(names: &'static [&'static str]) -> Tool {
 
 pub(super) const ROWS: &[Tool] = &[
     shell(&["sh"]).why("POSIX, XCU 2: any shell may be behind the name"),
-    shell(&["bash"]).knocks(1).why("bash(1); it opens /dev/tty once at its start and closes it again, by strace"),
+    shell(&["bash"])
+        .knocks(1)
+        .uname(|_| Uname::NONE)
+        .why("bash(1); at its start, by strace: /dev/tty, and uname for HOSTNAME, which a text names if it counts"),
     shell(&["dash"])
         .changing_variables(&["PPID"])
         .why("dash(1): of the variables that change from run to run it has only PPID"),
@@ -70,9 +73,10 @@ pub(super) const ROWS: &[Tool] = &[
         .variables(SMALL)
         .times(compares)
         .minds_terminal(|_| true)
+        .minds_owners(|argv| says(argv, &["-O", "-G"]))
         .asks_for_now(|argv| if says(argv, &["-N"]) { ACCESS } else { asks_for_identity(argv) })
         .trivial()
-        .why("test(1): `-t` asks for a terminal, `-nt` and `-ot` for times, `-N` for that of the last access"),
+        .why("test(1): `-t` asks for a terminal, `-nt` and `-ot` for times, `-N` for that of access, `-O` and `-G` for owners"),
     tool(&[":", "exit"]).trivial().why("built into shells (POSIX, XCU 2.14)"),
     tool(&["bash*"]).knocks(1).why("bash under another name (`bash-static`): it opens /dev/tty as bash does"),
 ];
