@@ -49,7 +49,7 @@ pub(crate) enum Command {
 }
 
 impl Cli {
-    /// Of what is about a workspace: where that is to be, how settings are found, and whether what cannot be is an error.
+    /// Of what is about a workspace: where that is to be, how settings are found, whether what cannot be is an error.
     pub(crate) fn place(&self) -> Option<(&PlaceArgs, &CommonArgs, bool)> {
         let options = match &self.command {
             Command::Run(a) => &a.options,

@@ -187,7 +187,10 @@ fn augmented(weak: &Digest, links: &[Link], results: &dyn Results, w: &Now<'_>) 
     }
     let mut counts: BTreeMap<cache::Observation, usize> = BTreeMap::new();
     for set in results.path_sets(&sets)?.into_iter().flatten() {
-        for o in set.observations() {
+        // Those of what the command makes are others when it has made it.
+        let of_names =
+            |o: &&cache::Observation| !matches!(o, cache::Observation::Rights(_) | cache::Observation::Owner(_));
+        for o in set.observations().iter().filter(of_names) {
             *counts.entry(o.clone()).or_insert(0) += 1;
         }
     }

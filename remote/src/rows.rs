@@ -127,7 +127,7 @@ impl Links {
         let kept: HashSet<Digest> = self.sets.iter().map(|(d, _)| *d).collect();
         let mut first = true;
         self.links.retain(|l| {
-            let stays = kept.contains(&l.path_set) && (first || has_room(8 * l.values.len()));
+            let stays = kept.contains(&l.path_set) && (has_room(8 * l.values.len()) | first);
             first = false;
             stays
         });
@@ -180,7 +180,8 @@ impl Row {
     /// `None`: not ours, of another version, or damaged.
     pub(crate) fn decode(record: &[u8]) -> Option<Self> {
         let (version, rest) = postcard::take_from_bytes::<u32>(record).ok()?;
-        (version == VERSION).then(|| postcard::from_bytes(rest).ok()).flatten()
+        let (row, more) = postcard::take_from_bytes(rest).ok()?;
+        (version == VERSION && more.is_empty()).then_some(row)
     }
 
     pub(crate) fn entry(&self) -> Option<Entry> {

@@ -105,7 +105,7 @@ fn a_variable_from_outside() {
     assert_eq!(check(&w, &["make"]).0, 0);
     w.env.insert("CPATH".into(), w.path("b").display().to_string());
     let (code, text) = check(&w, &["make"]);
-    assert!(code == 1 && text.contains("main.o: the environment"), "{text}");
+    assert!(code == 1 && text.contains("main.o: what is in the directories of CPATH"), "{text}");
     assert!(w.xl(&["run", "--heal", "--", "make"]).output().expect("xl").status.success());
     assert_eq!(w.sh("./prog; echo $?").stdout, b"9\n");
 }

@@ -35,13 +35,6 @@ const GENERATES: &str = "sed -i 's/extra.in/a.in/' CMakeLists.txt sub/CMakeLists
     gen.in)\\nadd_custom_target(gen ALL DEPENDS gen.h)\\nadd_executable(m m.c)\\n\
     target_include_directories(m PRIVATE ${CMAKE_BINARY_DIR})\\n' >> CMakeLists.txt";
 
-/// What the compiler does not tell; and a step after a link.
-const SILENT: &str = "sed -i 's/extra.in/a.in/' CMakeLists.txt sub/CMakeLists.txt
-    sed -i 's/DEPENDS x/DEPENDS x ..\\/a.in/' sub/CMakeLists.txt
-    echo '__asm__(\".incbin \\\"data\\\"\"); int main(void) { return 0; }' > i.c; touch data post
-    printf 'add_executable(i i.c)\\ntarget_compile_options(i PRIVATE -Wa,-I${CMAKE_SOURCE_DIR})\\n\
-    add_custom_command(TARGET i POST_BUILD COMMAND cp ${CMAKE_SOURCE_DIR}/post i.post)\\n' >> CMakeLists.txt";
-
 #[test]
 fn makefiles_of_automake() {
     if !has("automake") {
@@ -99,23 +92,6 @@ fn lists_of_cmake() {
                 finds: &["XL002 b/CMakeFiles/m.dir/m.c.o b/gen.h"],
                 bites: "cmake --build b --target clean; rm -f b/.ninja_*; ! cmake --build b --target m",
                 repair: PRINTED,
-                ..FAULT
-            },
-            // What the compiler does not tell; and a step after a link.
-            Fault {
-                code: "XL001",
-                setup: setup(SILENT).0,
-                configure: setup(SILENT).1,
-                build,
-                finds: &[
-                    "XL001 b/CMakeFiles/i.dir/i.c.o data",
-                    "XL013 b/CMakeFiles/i.dir/i.c.o data",
-                    "XL001 b/i post",
-                    "XL004 b/i b/i.post",
-                ],
-                bites: "touch -d '+1 hour' data post; cmake --build b; test data -nt b/i -a post -nt b/i",
-                repair: PRINTED,
-                proven: true,
                 ..FAULT
             },
         ]);
