@@ -3,8 +3,8 @@
 //! A script is closed if each of its words is of a kind that cannot lead to the environment but by
 //! `os.environ["NAME"]`, `os.environ.get("NAME"…)` and `os.getenv("NAME"…)`, and if it imports only
 //! modules of the standard library of which it is known what they read, and modules that are read, and
-//! closed, themselves. In doubt it is open: a word that could get at attributes by computed names, run computed code, or
-//! look into frames and modules makes it so. What a script launches counts by itself.
+//! closed, themselves. In doubt it is open: a word that could get at attributes by computed names, run computed code,
+//! or look into frames and modules makes it so. What a script launches counts by itself.
 
 /// Modules of the standard library that read no variables, by their sources. `os`, `sys` and `string` can lead to the
 /// environment by words that are told below.
