@@ -18,8 +18,11 @@ pub struct CacheHandle {
     pub cas: Arc<Cas>,
     local: Arc<Local>,
     blobs: Arc<dyn Blobs>,
-    far: Option<(Arc<dyn Far>, Adopting<Arc<Local>, Arc<dyn Far>>)>,
+    far: Option<Behind>,
 }
+
+/// What is behind the local tier, and who keeps here what comes from there.
+type Behind = (Arc<dyn Far>, Adopting<Arc<Local>, Arc<dyn Far>>);
 
 impl CacheHandle {
     /// Opens the cache in `dir`, creating it if need be; besides, what the user should hear of that.

@@ -23,6 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Results that are sent at once.
 const BATCH: usize = 64;
 
+/// The thread that empties the outbox, until somebody waits for it.
+type Sending = Mutex<Option<JoinHandle<()>>>;
+
 /// A result that waits.
 struct Owned {
     weak: Digest,
@@ -55,7 +58,7 @@ pub(crate) struct Client {
     reads: Breaker,
     writes: Arc<Breaker>,
     /// `None`: it is only read.
-    outbox: Option<(Arc<Outbox>, Mutex<Option<JoinHandle<()>>>)>,
+    outbox: Option<(Arc<Outbox>, Sending)>,
     patience: Duration,
     /// Time that commands waited for it, and that they would have taken, microseconds.
     waited: AtomicU64,

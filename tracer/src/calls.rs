@@ -155,8 +155,11 @@ impl Gate {
                     _ => Flow::Go,
                 }
             }
-            Shape::Seccomp | Shape::Signal(_) | Shape::Ids(..) | Shape::Escape(_) => {
-                if reads && matches!(c.shape, Shape::Signal(_)) {
+            Shape::Seccomp | Shape::Signal(..) | Shape::Ids(..) | Shape::Escape(_) => {
+                if reads
+                    && let Shape::Signal(_, number) = c.shape
+                    && meaning::may_leave_core(c.arg(number))
+                {
                     // Whether who is ended by it leaves a core file, a shell says.
                     self.supervisor.fact(c.scope, c.process.pid, meaning::limit(libc::RLIMIT_CORE.into()));
                 }
@@ -178,7 +181,7 @@ impl Gate {
                 const NEW_LISTENER: i32 = 1 << 3;
                 meaning::has(c.arg(1), NEW_LISTENER).then_some((EscapeKind::Listener, ""))
             }
-            Shape::Signal(to) => {
+            Shape::Signal(to, _) => {
                 // Other than a positive number is a group.
                 let to = c.fd(to);
                 let own = to > 0 && self.processes.target(to).is_some_and(|t| t.scope() == c.scope);

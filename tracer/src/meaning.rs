@@ -46,6 +46,14 @@ pub(crate) fn limit(resource: u64) -> Fact {
     Fact::Limit(u8::try_from(resource).unwrap_or(u8::MAX))
 }
 
+/// Does this signal end a process with a core file, if it does not handle it (signal(7), "Core")?
+pub(crate) fn may_leave_core(signal: u64) -> bool {
+    use libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ};
+    [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ]
+        .iter()
+        .any(|s| signal == u64::from(s.cast_unsigned()))
+}
+
 /// What a call that changes names or files does, in order, if its arguments tell; empty if they do not, and for calls
 /// that change none.
 pub(crate) fn changes(shape: Shape, arg: impl Fn(u8) -> u64) -> Vec<Step> {

@@ -31,8 +31,6 @@ pub(crate) struct Asking {
     hands_on: bool,
     /// It has yet to ask for its stack, as it does at its start.
     starts: bool,
-    /// It is a compiler's program.
-    compiles: bool,
 }
 
 impl Asking {
@@ -49,7 +47,6 @@ impl Asking {
             hands_on: matches!(class, Some(Class::Toolchain | Class::Utility))
                 || known.is_some_and(|k| k.hands_on_limits(argv)),
             starts: glibc,
-            compiles: class == Some(Class::Toolchain),
         }
     }
 
@@ -58,8 +55,6 @@ impl Asking {
         match f {
             Fact::Cpus | Fact::Memory if self.fast => Vec::new(),
             // It does not ask for that one: a signal of its own may show it.
-            // Compilers' threads wake each other by signals, as often as it happens, and kill nobody.
-            Fact::Limit(limits::CORE) if self.compiles => Vec::new(),
             Fact::Limit(limits::CORE) => vec![f],
             Fact::Limit(_) if self.hands_on => Vec::new(),
             Fact::Limit(limits::STACK) if self.starts => {
@@ -101,8 +96,7 @@ mod tests {
             ("hostname", "hostname", &[Uname], &[Host]),
             ("xargs", "xargs rm", &[stack, stack], &[]),
             ("xargs", "xargs -s 9999 rm", &[stack, stack], &[stack]),
-            ("kill", "kill 1", &[Limit(limits::CORE)], &[Limit(limits::CORE)]),
-            ("gcc", "gcc x", &[Limit(limits::CORE)], &[]),
+            ("gcc", "gcc x", &[Limit(limits::CORE)], &[Limit(limits::CORE)]),
         ] {
             assert_eq!(counts(program, line, asked), want, "{line}");
         }

@@ -341,7 +341,8 @@ impl Name<'_> {
         f: &mut Finished,
     ) -> Result<(), Problem> {
         let Self { path, r, now, own, soft } = *self;
-        if r.owner {
+        // Of what it writes anew it learns the owner that a new file would have, if that is whose it was.
+        if r.owner && !(own && !r.probed && crate::record::is_own(&first)) {
             f.observations.push((Observation::Owner(path.clone()), value::owner(&first)));
         }
         // A name that was replaced without a look is no input; one that was deleted for good is: it was there.

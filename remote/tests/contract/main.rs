@@ -63,7 +63,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn long_contents_come_back() {
     use cache::tier::{Blobs, Memory, Source, Upload};
-    let long: Vec<u8> = (0..20u32 << 20).map(|i| (i * i >> 7) as u8).collect();
+    let long: Vec<u8> = (0..20u32 << 20).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let digest = Digest::of(&long);
     for c in cases() {
         let upload = Upload { digest, source: Source::Bytes(&long) };

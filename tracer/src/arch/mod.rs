@@ -81,8 +81,8 @@ pub(crate) enum Shape {
     Seccomp,
     /// sendmsg: index of the `struct msghdr` pointer.
     Message(u8),
-    /// kill, tgkill: index of the process or thread; other than a positive number is a group.
-    Signal(u8),
+    /// kill, tgkill: indexes of the process or thread (other than a positive number is a group), and of the signal.
+    Signal(u8, u8),
     /// setuid, setresgid and their like: how many ids there are, and whether they are groups.
     Ids(u8, bool),
     /// Something that no observation can describe.
