@@ -198,7 +198,9 @@ fn a_row_outlives_its_blob_and_fetching_tells() {
         let blobs = put(&*c.blobs, &[b"kept", b"lost"]);
         publish(&*c.results, 1, 0, 10, &entry(Some(blobs[1]), 0));
         (c.lose)(&blobs[1]);
-        assert_eq!(c.results.entries(&[digest(10)]).expect(c.name), [Some(entry(Some(blobs[1]), 0))], "{}", c.name);
+        // Servers may see to it that what a row names is there (REAPI, `GetActionResult`); nobody else looks.
+        let row = c.results.entries(&[digest(10)]).expect(c.name);
+        assert!(row == [Some(entry(Some(blobs[1]), 0))] || c.name == "server" && row == [None], "{}", c.name);
         assert_eq!(failed(c.blobs.fetch(&blobs).expect(c.name)), [(blobs[1], Class::Absent)], "{}", c.name);
     }
 }
