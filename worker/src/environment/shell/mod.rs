@@ -19,7 +19,32 @@ pub(crate) fn commands(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     closed(text).map(|found| found.commands)
 }
 
+/// May a name be put together from what stands apart: over the end of a line, by braces (`$V{A,B}`, `{$V,x}A`), after
+/// an operator that a variable holds (`[ "$op" V ]`), or by a prefix that is known later (`~-`)?
+fn joins_names(text: &[u8]) -> bool {
+    let part = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let after_name = |from: usize| (from..).find(|i| !part(text.get(*i))).unwrap_or(from);
+    let dollar = |i: usize| {
+        let end = after_name(i + 1);
+        text[end..].starts_with(b"\\\n") || end > i + 1 && text[end..].starts_with(b"{")
+    };
+    let brace = |i: usize| {
+        let word = text[i..].split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        (i == 0 || text[i - 1] != b'$') && word.contains(&b'$')
+    };
+    let tests = |w: &[u8]| matches!(w, b"[" | b"test");
+    let words: Vec<&[u8]> = text.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty()).collect();
+    let has_operator = |w: &[u8]| (w.starts_with(b"$") || w.starts_with(b"\"$")) && !w.ends_with(b";");
+    text.iter().enumerate().any(|(i, b)| *b == b'$' && dollar(i) || *b == b'{' && brace(i))
+        || text.windows(2).any(|w| w == b"~-" || w == b"~+")
+        || words.iter().any(|w| tests(w))
+            && words.windows(2).any(|w| has_operator(w[0]) && part(w[1].first()) && !w[1].starts_with(b"-"))
+}
+
 fn closed(text: &[u8]) -> Option<Found> {
+    if joins_names(text) {
+        return None;
+    }
     if super::preloads(text) {
         return None;
     }
