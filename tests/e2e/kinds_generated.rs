@@ -35,6 +35,11 @@ const GENERATES: &str = "sed -i 's/extra.in/a.in/' CMakeLists.txt sub/CMakeLists
     gen.in)\\nadd_custom_target(gen ALL DEPENDS gen.h)\\nadd_executable(m m.c)\\n\
     target_include_directories(m PRIVATE ${CMAKE_BINARY_DIR})\\n' >> CMakeLists.txt";
 
+/// A program that is linked by a list of symbols.
+const LINKED: &str = "echo 'int main(void) { return 0; }' > m.c; echo '{ global: main; };' > v.map
+    printf 'cmake_minimum_required(VERSION 3.10)\nproject(p C)\nadd_executable(m m.c)\ntarget_link_libraries(m \
+    PRIVATE \"-Wl,--version-script=${CMAKE_SOURCE_DIR}/v.map\")\n' > CMakeLists.txt";
+
 #[test]
 fn makefiles_of_automake() {
     if !has("automake") {
@@ -94,8 +99,41 @@ fn lists_of_cmake() {
                 repair: PRINTED,
                 ..FAULT
             },
+            Fault {
+                code: "XL001",
+                setup: LINKED,
+                configure: setup("").1,
+                build,
+                finds: &["XL001 b/m v.map"],
+                bites: "touch -d '+1 hour' v.map; cmake --build b; test v.map -nt b/m",
+                repair: PRINTED,
+                proven: true,
+                ..FAULT
+            },
         ]);
     }
+}
+
+/// A repair with which a fresh build fails: nobody is told of it.
+#[test]
+fn repairs_that_do_not_hold() {
+    let w = World::new();
+    w.write("Makefile", "all: a b\na: in\n\tcat in more > a\nb: in\n\tcat in more > b\n.PHONY: all\n");
+    w.sh("touch in more");
+    let fixes = || -> Vec<String> {
+        let (_, report) = audit(&w, &[], &["make", "-B"]);
+        let all = list(&report["violations"]);
+        assert_eq!(all.len(), 2, "{report:#}");
+        all.iter().filter(|v| !v["fix"].is_null()).map(|v| text(&v["fix"], "text").to_owned()).collect()
+    };
+    assert_eq!(fixes(), ["a: more", "b: more"]);
+    // A makefile that refuses rules for `b` but its own.
+    w.write(
+        "Makefile",
+        "all: a b\na: in\n\tcat in more > a\nb: in\n\tcat in more > b\n.PHONY: all\nifneq ($(shell grep -c '^b: more' \
+         Makefile),0)\n$(error no)\nendif\n",
+    );
+    assert_eq!(fixes(), ["a: more"]);
 }
 
 #[test]

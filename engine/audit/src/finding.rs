@@ -2,13 +2,15 @@
 //! the report.
 
 use crate::kinds::{Kind, Severity};
+use cache::PathBytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A pip as a report shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PipRef {
-    /// Number of the pip in the build, in the order of starting.
+    /// Number of the pip in the build, in the order of starting, which is another one the next time: not in reports.
+    #[serde(skip)]
     pub id: u32,
     pub command: String,
     pub cwd: String,
@@ -31,7 +33,7 @@ pub struct Proof {
     pub path: String,
     /// What was done to it, in a word.
     pub what: String,
-    /// The program, its process and the system call; not known of a hit.
+    /// The program and the system call; not known of a hit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub process: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -48,6 +50,36 @@ pub struct Fix {
     pub place: String,
     /// In the syntax of the build file.
     pub text: String,
+    /// The same for a program; not for what only a person can write.
+    #[serde(skip)]
+    pub edit: Option<Edit>,
+}
+
+impl Fix {
+    /// An edit that nobody can try.
+    pub(crate) fn by_hand(place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { place: place.into(), text: text.into(), edit: None }
+    }
+}
+
+/// Where the text of a repair goes: in a file that the build tool reads, or that what makes its files reads. Lines are
+/// counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    pub(crate) file: PathBytes,
+    pub(crate) at: Spot,
+}
+
+/// The spot in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spot {
+    End,
+    /// The line before this one, which is the first of a make recipe: the text is a new head of the rule.
+    HeadBefore(usize),
+    /// The edge of ninja that begins in this line.
+    Edge(usize),
+    /// The call of meson that begins in this line, or in the one before: the text is one more argument.
+    Call(usize),
 }
 
 /// One difference between declared and observed.

@@ -11,6 +11,7 @@ use audit::compare::compare;
 use audit::kinds::Severity;
 use audit::prove;
 use audit::report::{Report, VERSION, html, sarif, text};
+use audit::trial::Trial;
 use audit::workspace::Workspace;
 use engine::{Config, Mode};
 use std::ffi::OsString;
@@ -65,13 +66,30 @@ fn audited(a: &AuditArgs, cmd: &[OsString]) -> Result<(Report, Exited), CommandE
         Want { mode: Mode::Build, audit: true, enforce: false, heal: false },
     )?;
     summary::show(&done.record, Mode::Build, a.options.summary());
-    Ok((report(&done), done.ending(a.options.strict)))
+    Ok((report(&done, Some((a, cmd))), done.ending(a.options.strict)))
+}
+
+/// The command by which repairs are tried: everything that it runs was run just now.
+fn once_more(done: &Done, a: &AuditArgs, cmd: &[OsString]) -> Option<Vec<OsString>> {
+    let mut words = vec![std::env::current_exe().ok()?.into_os_string()];
+    words.extend(["run", "--quiet", "--offline", "--no-cache-write", "--backend"].map(OsString::from));
+    words.extend([
+        done.record.backend.as_str().into(),
+        "--cache-dir".into(),
+        done.engine.config().cache_dir.clone().into(),
+    ]);
+    for (option, value) in [("--config", &a.options.common.config), ("--really", &a.options.place.really)] {
+        words.extend(value.iter().flat_map(|v| [option.into(), v.clone().into_os_string()]));
+    }
+    words.push("--".into());
+    words.extend(cmd.iter().cloned());
+    Some(words)
 }
 
 /// What an enforced run has to answer for that no single command could be failed for. The result is how many errors
 /// there are, and with `--strict` what could not be compared.
 pub(crate) fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
-    let mut report = report(done);
+    let mut report = report(done, None);
     settle(&mut report, &done.workspace);
     if let Some(path) = &done.workspace.policy.baseline
         && let Some(b) = Baseline::load(path).map_err(baseline_error)?
@@ -96,11 +114,20 @@ pub(crate) fn late(done: &Done, o: &RunOptions) -> Result<u64, CommandError> {
     Ok(errors + if o.strict { report.findings.gaps.len() as u64 } else { 0 })
 }
 
-/// Compares what was seen with what is declared, and keeps the result, for `xl audit` without a command.
-fn report(done: &Done) -> Report {
+/// Compares what was seen with what is declared, and keeps the result, for `xl audit` without a command. If there is a
+/// command that can be run once more, only repairs that hold are printed.
+fn report(done: &Done, again: Option<(&AuditArgs, &[OsString])>) -> Report {
     let started = Instant::now();
     let config = done.engine.config();
-    let findings = compare(&done.observer.take(), &done.workspace);
+    let seen = done.observer.take();
+    let mut findings = compare(&seen, &done.workspace);
+    if done.exited.shell_code() == 0
+        && let Some(command) = again.and_then(|(a, cmd)| once_more(done, a, cmd))
+        && let Ok(cwd) = std::env::current_dir()
+    {
+        let base = std::env::temp_dir();
+        Trial { command: &command, cwd: &cwd, root: &config.root, base: &base }.settle(&mut findings, &seen);
+    }
     let report = Report {
         version: VERSION,
         command: done.record.command.clone(),

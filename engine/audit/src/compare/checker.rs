@@ -199,7 +199,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Keeps a violation, with the evidence: how, and by which process, the file was used.
+    /// Keeps a violation, with the evidence: how, and by which program, the file was used.
     pub(super) fn accuse(&mut self, mut v: Violation, uses: &[(usize, &Use)]) {
         for (pip, u) in uses {
             let what = match u.how {
@@ -217,7 +217,7 @@ impl<'a> Checker<'a> {
             v.evidence.push(Proof {
                 path: text(&u.path),
                 what,
-                process: e.map(|e| format!("{} ({})", e.program, e.pid)),
+                process: e.map(|e| e.program.to_string()),
                 call: e.map(|e| e.call.to_owned()),
                 time_ms: e.map(|e| e.time),
             });

@@ -5,7 +5,7 @@
 //! by the text of the commands; what a function or a loop declares has none.
 
 use crate::declared::{Driver, StepId};
-use crate::finding::Fix;
+use crate::finding::{Edit, Fix, Spot};
 use crate::frontend::{Step, absolute};
 use crate::paths::{below, os_path, parent};
 use cache::PathBytes;
@@ -87,7 +87,10 @@ impl<'a> Cmake<'a> {
             let all = phony().filter(|s| s.order_only.contains(output)).filter_map(|s| s.outputs.first());
             all.filter_map(|o| text(o).split_once("cmake_object_order_depends_target_").map(|x| x.1.to_owned())).next()
         };
-        in_dir_of(&self.step.place.file).or_else(|| in_dir_of(output)).or_else(named).or_else(ordered)
+        // A program that is called like its target needs no other name; its own objects come first.
+        let linked = || self.step.inputs.iter().filter(|i| is_object(i)).find_map(|i| in_dir_of(i));
+        let told = in_dir_of(&self.step.place.file).or_else(|| in_dir_of(output));
+        told.or_else(named).or_else(ordered).or_else(linked)
     }
 
     /// The directory of the sources in which the step is declared.
@@ -130,6 +133,12 @@ impl<'a> Cmake<'a> {
         format!("{up}{}", text(&path[dir.len()..]))
     }
 
+    /// The command, for the end of the list file.
+    fn fix(&self, place: String, text: String) -> Fix {
+        let file = PathBytes::from(&absolute(&self.dir(), b"CMakeLists.txt")[..]);
+        Fix { place, text, edit: Some(Edit { file, at: Spot::End }) }
+    }
+
     /// The place where a target is declared.
     fn place(&self, target: Option<&str>, root: &Path) -> String {
         let kinds = ["add_executable", "add_library", "add_custom_target"];
@@ -149,7 +158,7 @@ impl<'a> Cmake<'a> {
             let source = self.step.inputs.iter().find(|i| base_name(i) == stem)?;
             let source = self.spelled(source);
             let text = format!("set_property(SOURCE {source} APPEND PROPERTY OBJECT_DEPENDS {file})");
-            return Some(Fix { place, text });
+            return Some(self.fix(place, text));
         }
         let object = self.step.inputs.iter().find(|i| is_object(i));
         if let Some(object) = object.filter(|_| output.ends_with(b".a")) {
@@ -159,10 +168,10 @@ impl<'a> Cmake<'a> {
         }
         if object.is_some() {
             let text = format!("set_property(TARGET {} APPEND PROPERTY LINK_DEPENDS {file})", target?);
-            return Some(Fix { place, text });
+            return Some(self.fix(place, text));
         }
         let (place, name) = self.custom(root);
-        Some(Fix { place, text: format!("add_custom_command(OUTPUT {} APPEND DEPENDS {file})", name?) })
+        Some(self.fix(place, format!("add_custom_command(OUTPUT {} APPEND DEPENDS {file})", name?)))
     }
 
     /// Where the custom command is that makes the step's output, and how that is written there.
@@ -180,9 +189,9 @@ impl<'a> Cmake<'a> {
     pub(super) fn edge(&self, maker: &Self, path: &[u8], root: &Path) -> Option<Fix> {
         let place = |target: &str| self.place(Some(target), root);
         match (self.target(), maker.target()) {
-            (Some(a), Some(b)) if a != b => Some(Fix { place: place(&a), text: format!("add_dependencies({a} {b})") }),
+            (Some(a), Some(b)) if a != b => Some(self.fix(place(&a), format!("add_dependencies({a} {b})"))),
             (Some(a), _) if self.step.outputs.first().is_some_and(|o| is_object(o)) => {
-                Some(Fix { place: place(&a), text: format!("target_sources({a} PRIVATE {})", self.spelled(path)) })
+                Some(self.fix(place(&a), format!("target_sources({a} PRIVATE {})", self.spelled(path))))
             }
             _ => self.input(path, root),
         }

@@ -2,8 +2,9 @@
 //! and the line, as `meson-info` and the text of the file tell them.
 
 use crate::declared::{Declarations, StepId};
-use crate::finding::Fix;
+use crate::finding::{Edit, Fix, Spot};
 use crate::paths::{below, os_path, parent};
+use cache::PathBytes;
 use cache::shown as text;
 use serde::Deserialize;
 use std::path::Path;
@@ -26,11 +27,15 @@ fn target(all: &Declarations, step: StepId) -> Option<Target> {
     targets.into_iter().find(|t| t.filename.iter().any(makes))
 }
 
+/// The line in which the target's name is, counted from 1.
+fn line(t: &Target) -> Option<usize> {
+    let lines = std::fs::read_to_string(&t.defined_in).unwrap_or_default();
+    lines.lines().position(|l| l.contains(&format!("'{}'", t.name))).map(|n| n + 1)
+}
+
 fn place(t: &Target, root: &Path) -> String {
     let file = super::suggest::from_root(t.defined_in.as_bytes(), root);
-    let lines = std::fs::read_to_string(&t.defined_in).unwrap_or_default();
-    let at = lines.lines().position(|l| l.contains(&format!("'{}'", t.name)));
-    at.map_or_else(|| file.clone(), |n| format!("{file}:{}", n + 1))
+    line(t).map_or_else(|| file.clone(), |n| format!("{file}:{n}"))
 }
 
 /// Makes `path` an input of a step.
@@ -48,12 +53,14 @@ pub(super) fn input(all: &Declarations, step: StepId, path: &[u8], root: &Path) 
         _ if all.step(step).outputs.first().is_some_and(|o| o.ends_with(b".o")) => return None,
         _ => "link_depends",
     };
-    Some(Fix { place: place(&t, root), text: format!("{keyword}: files('{up}{file}')") })
+    let edit = line(&t).map(|n| Edit { file: PathBytes::from(t.defined_in.as_bytes()), at: Spot::Call(n) });
+    Some(Fix { place: place(&t, root), text: format!("{keyword}: files('{up}{file}')"), edit })
 }
 
 /// Makes sure that a step begins after `maker`.
 pub(super) fn edge(all: &Declarations, step: StepId, maker: StepId, root: &Path) -> Option<Fix> {
     let (then, first) = (target(all, step)?, target(all, maker)?);
     let keyword = if then.r#type == "custom" { "depends" } else { "sources" };
-    Some(Fix { place: place(&then, root), text: format!("{keyword}: what custom_target('{}') returns", first.name) })
+    let text = format!("{keyword}: what custom_target('{}') returns", first.name);
+    Some(Fix::by_hand(place(&then, root), text))
 }

@@ -4,7 +4,7 @@
 use super::authors::{Author, author};
 use super::{cmake, meson};
 use crate::declared::{Declarations, Driver, StepId};
-use crate::finding::Fix;
+use crate::finding::{Edit, Fix, Spot};
 use crate::frontend::{Step, Tool, absolute, depfile};
 use crate::observer::Observed;
 use crate::paths::{below, os_path, parent};
@@ -13,6 +13,7 @@ use cache::shown as text;
 use engine::redact::redact;
 use engine::seen::Made;
 use std::path::Path;
+use worker::tools::base_name;
 
 /// A path as seen from where the build tool works.
 fn relative(path: &[u8], dir: &[u8]) -> Vec<u8> {
@@ -124,7 +125,8 @@ fn grouped(all: &Declarations, a: StepId, b: StepId, root: &Path) -> Option<Fix>
         |list: &mut dyn Iterator<Item = &PathBytes>| list.map(|p| named(d, p, root)).collect::<Vec<_>>().join(" ");
     let targets = names(&mut family.iter().filter_map(|s| d.declared.steps[*s].outputs.first()));
     let inputs = names(&mut first.inputs.iter());
-    Some(Fix { place: place(first, root), text: format!("{targets} &: {inputs}") })
+    let text = format!("{targets} &: {inputs}");
+    Some(Fix { place: place(first, root), text, edit: edit(d, first, Spot::HeadBefore(first.place.line)) })
 }
 
 /// Keeps two writers of a file from writing it at once.
@@ -135,22 +137,34 @@ pub(crate) fn writers(all: &Declarations, first: StepId, second: StepId, root: &
     }
     grouped(all, first, second, root).or_else(|| {
         let (then, before) = (all.step(second), all.step(first).outputs.first()?);
-        Some(Fix { place: place(then, root), text: line(d, then, before, true, root) })
+        Some(line(d, then, before, true, root))
     })
 }
 
 /// `target: file`, or what comes to the same.
-fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> String {
+fn line(d: &Driver, s: &Step, path: &[u8], order_only: bool, root: &Path) -> Fix {
     let tool = d.declared.tool;
     let name = |p: &[u8]| named(d, p, root);
     let target = s.outputs.first().map(|o| name(o)).unwrap_or_default();
-    match tool {
-        Tool::Make if order_only => format!("{target}: | {}", name(path)),
-        Tool::Make => format!("{target}: {}", name(path)),
+    let (text, spot) = match tool {
+        Tool::Make if order_only => (format!("{target}: | {}", name(path)), Spot::End),
+        Tool::Make => (format!("{target}: {}", name(path)), Spot::End),
         // An edge is written once: the file goes to the end of its line.
-        Tool::Ninja if order_only => format!("build {target}: … || {}", name(path)),
-        Tool::Ninja => format!("build {target}: … | {}", name(path)),
+        Tool::Ninja if order_only => (format!("build {target}: … || {}", name(path)), Spot::Edge(s.place.line)),
+        Tool::Ninja => (format!("build {target}: … | {}", name(path)), Spot::Edge(s.place.line)),
+    };
+    Fix { place: place(s, root), text, edit: edit(d, s, spot) }
+}
+
+/// In the file that the build tool reads: what a generator makes that of may not be asked.
+fn edit(d: &Driver, s: &Step, spot: Spot) -> Option<Edit> {
+    if d.declared.files.iter().any(|f| f[..] == s.place.file[..]) {
+        return Some(Edit { file: PathBytes::from(&s.place.file[..]), at: spot });
     }
+    let is_makefile =
+        |f: &&PathBytes| parent(f) == &d.dir[..] && matches!(base_name(f), b"GNUmakefile" | b"makefile" | b"Makefile");
+    let file = d.declared.files.iter().find(is_makefile).filter(|_| matches!(spot, Spot::End))?;
+    Some(Edit { file: file.clone(), at: spot })
 }
 
 /// Makes `path` an input of a step, whose command in `cwd` has made these; `maker` makes the path.
@@ -167,13 +181,13 @@ pub(crate) fn input(
         && let Some(unread) = unread_depfile(d, made, cwd, path)
     {
         let text = format!("-include {}", escaped(&relative(unread, &d.dir), Tool::Make));
-        return Some(Fix { place: from_root(&s.place.file, root), text });
+        return Some(Fix { place: from_root(&s.place.file, root), text, edit: edit(d, s, Spot::End) });
     }
     let path = &nameable(all, step, maker, path)?;
     match author(d) {
         Author::Cmake => cmake::of(all, step)?.input(path, root),
         Author::Meson => meson::input(all, step, path, root),
-        Author::Person => Some(Fix { place: place(s, root), text: line(d, s, path, false, root) }),
+        Author::Person => Some(line(d, s, path, false, root)),
     }
 }
 
@@ -181,7 +195,7 @@ pub(crate) fn input(
 pub(crate) fn phony(all: &Declarations, step: StepId, root: &Path) -> Option<Fix> {
     let (d, s) = (&all.drivers[step.driver], all.step(step));
     let name = escaped(&relative(s.outputs.first()?, &d.dir), Tool::Make);
-    Some(Fix { place: place(s, root), text: format!(".PHONY: {name}") })
+    Some(Fix { place: place(s, root), text: format!(".PHONY: {name}"), edit: edit(d, s, Spot::End) })
 }
 
 /// Makes sure that a file is made before a step that reads it.
@@ -197,11 +211,11 @@ pub(crate) fn edge(all: &Declarations, step: StepId, maker: StepId, path: &PathB
         let (then, first) = all.apart(step, maker)?;
         let (d, s) = (&all.drivers[then.driver], all.step(then));
         let first = all.step(first).outputs.first()?;
-        return Some(Fix { place: place(s, root), text: line(d, s, first, false, root) });
+        return Some(line(d, s, first, false, root));
     }
     let path = &nameable(all, step, Some(maker), path)?;
     let order_only = is_object(s) && all.discovered(step).next().is_some();
-    Some(Fix { place: place(s, root), text: line(d, s, path, order_only, root) })
+    Some(line(d, s, path, order_only, root))
 }
 
 fn place(s: &Step, root: &Path) -> String {

@@ -237,10 +237,7 @@ impl Checker<'_> {
             let mut v = self.violation(kind, pip, None, &b""[..].into(), message);
             v.file = file;
             if *f == Fault::Time {
-                v.fix = Some(Fix {
-                    place: String::new(),
-                    text: "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)".into(),
-                });
+                v.fix = Some(Fix::by_hand("", "export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)"));
             }
             self.out.push(v);
         }
@@ -260,7 +257,7 @@ impl Checker<'_> {
             }
             let message = format!("`{name}` reads `{}`, which its rule does not grant", self.shown(&u.path));
             let mut v = self.violation(Kind::UndeclaredInput, pip, None, &u.path, message);
-            v.fix = Some(Fix { place: "xl.toml".into(), text: format!("inputs = [\"{}\"]", self.shown(&u.path)) });
+            v.fix = Some(Fix::by_hand("xl.toml", format!("inputs = [\"{}\"]", self.shown(&u.path))));
             self.accuse(v, &[(pip, u)]);
         }
         for m in p.made.iter().filter(|m| !m.is_dir && !m.deleted) {
@@ -268,7 +265,7 @@ impl Checker<'_> {
                 let message = format!("`{name}` writes `{}`, which its rule does not grant", self.shown(&m.path));
                 let mut v = self.violation(Kind::UndeclaredOutput, pip, None, &m.path, message);
                 v.severity = Severity::Error;
-                v.fix = Some(Fix { place: "xl.toml".into(), text: format!("outputs = [\"{}\"]", self.shown(&m.path)) });
+                v.fix = Some(Fix::by_hand("xl.toml", format!("outputs = [\"{}\"]", self.shown(&m.path))));
                 self.out.push(v);
             }
         }

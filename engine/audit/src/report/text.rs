@@ -191,7 +191,7 @@ mod tests {
             pip,
             other: None,
             evidence: Vec::new(),
-            fix: Some(Fix { place: at.into(), text: format!("{target}: {file}") }),
+            fix: Some(Fix::by_hand(at, format!("{target}: {file}"))),
             reproduce: None,
             control: None,
             allowed: None,
