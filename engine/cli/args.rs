@@ -328,6 +328,7 @@ Examples:
   xl log last --ran             what really ran in the last build, and why
   xl log 7 --slowest            the commands of build 7, the slowest first
   xl log 7 --tool gcc --file parse.c --dir src
+  xl log last --export build.json    for another machine; there: xl log --import build.json
   xl log last --json | jq '.items[] | select(.outcome == \"miss\") | .reason'
 
 A command is shortened to the width of a terminal; a file or another program gets it whole.";
@@ -356,6 +357,12 @@ pub(crate) struct LogArgs {
     /// Only commands that really ran
     #[arg(long)]
     pub ran: bool,
+    /// Write the build, with all that its results depend on, to this file, for `xl explain --diff` on another machine
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "dir", "file", "tool", "ran", "slowest", "json"])]
+    pub export: Option<PathBuf>,
+    /// Keep the build that such a file holds, under a number of its own
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "dir", "file", "tool", "ran", "slowest", "json", "export", "build"])]
+    pub import: Option<PathBuf>,
     /// The slowest commands first
     #[arg(long)]
     pub slowest: bool,
@@ -371,6 +378,9 @@ Examples:
   xl explain 7                  command 7 of the last build, or '#7'
   xl explain main.o --build 12  of build 12
   xl explain                    all that ran in the last build
+  xl explain --diff 12 14       what keeps build 14 from using what build 12 made
+
+Builds of another machine are compared after `xl log --export FILE` there and `xl log --import FILE` here.
 
 It answers from records and the cache; no file of the tree is looked at.";
 
@@ -385,6 +395,9 @@ pub(crate) struct ExplainArgs {
     /// The number of a build, or `last`
     #[arg(long, value_name = "BUILD")]
     pub(crate) build: Option<WhichBuild>,
+    /// Compare two builds, command by command: why could the second not use what the first made?
+    #[arg(long, num_args = 2, value_name = "BUILD", conflicts_with_all = ["what", "build"])]
+    pub(crate) diff: Option<Vec<u64>>,
     /// JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,

@@ -18,6 +18,8 @@ use worker::evaluate::Now;
 
 /// A result that may be served.
 pub struct Found {
+    /// Under which it is stored.
+    pub weak: Digest,
     pub strong: Digest,
     pub entry: cache::Entry,
     pub path_set: Digest,
@@ -309,7 +311,7 @@ fn serve(
     }
     let (set, values) = (std::mem::take(&mut e.set), e.values.clone());
     results.adopt(&Publication { weak, set: &set, strong: &e.strong, values: &values, entry: &entry });
-    Ok(Ok(Found { strong: e.strong, entry, path_set, set, values, far: false }))
+    Ok(Ok(Found { weak: *weak, strong: e.strong, entry, path_set, set, values, far: false }))
 }
 
 struct Evaluated {

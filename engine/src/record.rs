@@ -55,13 +55,16 @@ pub struct Item {
     /// a long one the beginning of its digest.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub facts: Vec<(String, String)>,
-    /// Of a result that was stored: its strong fingerprint and its path set, under which the cache keeps what it
-    /// observed and with which values.
+    /// Of a result that was stored or served: its strong fingerprint and its path set, under which the cache keeps what
+    /// it observed and with which values.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub result: Option<[String; 2]>,
-    /// The weak fingerprint under which it was stored: there the cache has its values.
+    /// The weak fingerprint under which it is stored: there the cache has its values.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub weak: Option<String>,
+    /// In an exported build: what its result observed, which is in no cache of another machine.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seen: Option<Kept>,
     /// Why it failed although the command did not: what its build file does not declare.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub violations: Vec<String>,
@@ -79,6 +82,15 @@ pub struct Item {
     /// Of a hit: it came from the remote cache.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub far: bool,
+}
+
+/// What a result observed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// The path set as it is stored, in hexadecimal.
+    pub set: String,
+    /// The short values, in its order.
+    pub values: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -163,6 +175,9 @@ pub struct BuildRecord {
     /// Where the workspace really is, if its commands saw it at another path (`--at`), which all paths here are of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workspace: Option<Workspace>,
+    /// Of a build that was imported: the name of the key with which values of variables are digested there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<String>,
     /// Seconds since the epoch.
     pub started: u64,
     pub exit_code: i32,
@@ -190,9 +205,10 @@ pub struct BuildRecord {
 }
 
 impl BuildRecord {
-    /// Was it started in `dir` or below? One that was moved is of the place where it really was.
+    /// Was it started in `dir` or below? One that was moved is of the place where it really was, one that was imported
+    /// of none here.
     pub fn is_below(&self, dir: &Path) -> bool {
-        Path::new(&self.place(&self.cwd)).starts_with(dir)
+        self.key.is_none() && Path::new(&self.place(&self.cwd)).starts_with(dir)
     }
 
     /// A path of the record, as it is outside.

@@ -43,6 +43,8 @@ impl Engine {
         let wall_ms = micros(asked.started) as f64 / 1e3;
         let mut item = item(asked.words(), Outcome::Hit, self.ms(asked.started), wall_ms, e);
         item.far = found.far;
+        item.weak = Some(found.weak.hex());
+        item.result = Some([found.strong.hex(), found.path_set.hex()]);
         // What was stored without enforcement fails with it.
         if let Some(v) = self.note_hit(&asked, &found, &item) {
             (item.outcome, item.exit_code, item.violations) = (Outcome::Failed, 1, v.reasons.clone());

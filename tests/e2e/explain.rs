@@ -168,3 +168,56 @@ fn what_cannot_be_told() {
     let out = explain(&w, &["main.o"]);
     assert!(out.contains("the same command ran in build 1, and its result was not stored: "), "{out}");
 }
+
+/// Two builds of one machine, and one of another machine whose cache has another key.
+#[test]
+fn two_builds() {
+    let mut w = built();
+    again(&w, "", &["make"]);
+    // A hit of the one is a hit of the other.
+    let out = explain(&w, &["--diff", "1", "2"]);
+    assert_eq!(out, "build 1: 4 commands, 0 hits; build 2: 4 commands, 4 hits; 4 with the same result\n");
+    w.write("a.h", "#define A 1\n");
+    w.env.insert("LC_ALL".into(), "C".into());
+    again(&w, "", &["make", "FLAGS=-O2"]);
+    // What hit is known by the run that made its result.
+    let out = explain(&w, &["--diff", "2", "3"]);
+    for lines in [
+        "1 command: `main.o`\n    argument `-O1` → `-O2`\n    content of `a.h` changed\n    variable LC_ALL has another value\n",
+        "1 command: `util.o`\n    argument `-O1` → `-O2`\n    variable LC_ALL has another value\n",
+        "2 commands: `prog`, `lib.a`\n    variable LC_ALL has another value\n",
+    ] {
+        assert!(out.contains(lines) || out.contains(&lines.replace("`prog`, `lib.a`", "`lib.a`, `prog`")), "{out}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&explain(&w, &["--diff", "2", "3", "--json"])).unwrap();
+    assert_eq!((json["same"].as_u64(), json["hits"][1].as_u64()), (Some(0), Some(0)), "{json:#}");
+
+    let file = w.path("build.json").display().to_string();
+    let log = |words: &[&str]| w.xl(&[&["log"], words].concat()).output().unwrap();
+    assert!(log(&["2", "--export", &file]).status.success());
+    let there = w.path("../there").display().to_string();
+    let o = log(&["--import", &file, "--cache-dir", &there]);
+    assert_eq!(String::from_utf8_lossy(&o.stdout), "build 1\n", "{}", String::from_utf8_lossy(&o.stderr));
+    // It is no build of this workspace.
+    let o = log(&["--cache-dir", &there]);
+    assert!(o.stdout.is_empty(), "{}", String::from_utf8_lossy(&o.stdout));
+    w.sh("rm -f prog *.o *.a");
+    let o = w.xl(&["run", "--cache-dir", &there, "--", "make"]).output().unwrap();
+    assert!(o.status.success());
+    let out = explain(&w, &["--diff", "1", "2", "--cache-dir", &there]);
+    let head = "build 1: 4 commands, 4 hits; build 2: 4 commands, 0 hits; 2 with the same result\n";
+    assert!(
+        out.starts_with(&format!("{head}1 command: `main.o`\n    content of `a.h` changed\n1 command: `prog`\n")),
+        "{out}"
+    );
+    assert!(out.contains("variables are not compared"), "{out}");
+    for (bad, why) in [("Makefile", "no build that"), ("nowhere", "cannot read"), ("bare.json", "it was not exported")]
+    {
+        std::fs::write(w.path("bare.json"), log(&["2", "--json"]).stdout).unwrap();
+        let o = log(&["--import", &w.path(bad).display().to_string()]);
+        let said = String::from_utf8_lossy(&o.stderr).into_owned();
+        assert!(o.status.code() == Some(2) && said.contains(why), "{bad}: {said}");
+    }
+    let all = String::from_utf8_lossy(&log(&["--all", "--cache-dir", &there]).stdout).into_owned();
+    assert!(all.lines().count() == 2 && all.contains("  imported: "), "{all}");
+}

@@ -27,6 +27,7 @@ const ALL: &[&[&str]] = &[
     &["log", "1", "--json"],
     &["explain", "out", "--build", "1"],
     &["explain", "--json"],
+    &["explain", "--diff", "1", "1"],
     &["doctor"],
     &["serve", "--help"],
     &["doctor", "--remote", "grpc://127.0.0.1:1"],

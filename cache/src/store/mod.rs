@@ -74,6 +74,11 @@ impl Store {
         &self.dir
     }
 
+    /// A name of the key, by which two caches can tell whether they share it.
+    pub fn key_name(&self) -> String {
+        crate::Digest::of(&self.key).hex()[..16].to_owned()
+    }
+
     /// Key of the environment values' digests: made once per cache, so that values cannot be looked up elsewhere.
     pub fn key(&self) -> &[u8; 32] {
         &self.key

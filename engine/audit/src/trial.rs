@@ -9,7 +9,7 @@
 //! what a warm build takes.
 
 use crate::finding::{Edit, Findings, Fix, Spot};
-use crate::kinds::Kind;
+use crate::kinds::{Kind, Severity};
 use crate::layer::{Layer, PATIENCE};
 use crate::observer::Observed;
 use crate::paths::{below, os_path};
@@ -19,9 +19,11 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-/// The most builds that one audit makes to find out which repairs hold.
+/// The most builds that one audit makes to find out which repairs hold, and how long they may take.
 const BUILDS: usize = 12;
+const TOGETHER: Duration = Duration::from_secs(60);
 
 /// Arguments: the DIRECTORY with the lists, then the build command. It prints what the first build said if it failed,
 /// else a line for each target that was made again after the files were touched, and `works` if
@@ -73,7 +75,8 @@ impl Trial<'_> {
     pub fn settle(&self, findings: &mut Findings, seen: &Observed) -> usize {
         let mut all: Vec<Repair> = Vec::new();
         let key = |f: &Fix| f.edit.clone().map(|e| (e, f.text.clone()));
-        for v in &findings.violations {
+        // Notes are shown to who asks for them, and are not worth a build.
+        for v in findings.violations.iter().filter(|v| v.severity >= Severity::Warning) {
             let Some((edit, text)) = v.fix.as_ref().and_then(key) else { continue };
             let full = |name: &str| PathBytes::from(self.root.join(name).as_os_str().as_bytes());
             // What reports show of a name that is no UTF-8 is not the name.
@@ -92,7 +95,11 @@ impl Trial<'_> {
             seen.pips.iter().flat_map(|p| &p.made).filter(|m| !m.is_dir).map(|m| m.path.clone()).collect();
         let made: Vec<&PathBytes> = made.iter().filter(is_own).collect();
         let Ok(layer) = Layer::new(self.base, self.root) else { return 0 };
+        let begun = Instant::now();
         let holds = holding(all.len(), &mut |some| {
+            if begun.elapsed() > TOGETHER {
+                return None;
+            }
             let some: Vec<&Repair> = some.iter().map(|i| &all[*i]).collect();
             self.build(&layer, &made, &some)
         });
@@ -142,7 +149,7 @@ fn holding(count: usize, build: &mut dyn FnMut(&[usize]) -> Option<Went>) -> Opt
     }
     let mut holds = vec![false; count];
     for n in all.into_iter().take(BUILDS - 2) {
-        holds[n] = matches!(build(&[n])?, Went::Builds(does) if does[0]);
+        holds[n] = matches!(build(&[n]), Some(Went::Builds(does)) if does[0]);
     }
     Some(holds)
 }
@@ -266,6 +273,13 @@ mod tests {
         assert_eq!(asked, [vec![0, 1, 2], vec![], vec![0], vec![1], vec![2]]);
         assert_eq!(holding(2, &mut |_| Some(Went::Fails)), None);
         assert_eq!(holding(2, &mut |_| None), None);
+        // Time is up when they are tried alone: what fails together is not printed.
+        let mut left = 3;
+        let late = holding(3, &mut |some| {
+            left -= 1;
+            (left >= 0).then(|| if some.len() == 3 { Went::Fails } else { Went::Builds(vec![true; some.len()]) })
+        });
+        assert_eq!(late, Some(vec![true, false, false]));
         let mut builds = 0;
         let many = holding(50, &mut |some| {
             builds += 1;

@@ -8,11 +8,15 @@ use crate::messages::{CommandError, say};
 use crate::output::print;
 use crate::shorten::shorten;
 use ::cache::home;
+use engine::explain::{Explainer, NotExported};
 use engine::{BuildRecord, Item, Outcome};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     let config = config(&a.common)?;
+    if a.export.is_some() || a.import.is_some() {
+        return with_cache(&config, |cache| travel(a, &Explainer::new(cache, &config.root)));
+    }
     let place = match &a.dir {
         Some(dir) => absolute(&home::expand(dir))?,
         None => config.root.clone(),
@@ -79,6 +83,43 @@ pub(crate) fn run(a: &LogArgs) -> Result<i32, CommandError> {
     Ok(0)
 }
 
+/// A build as a file, out or in.
+fn travel(a: &LogArgs, all: &Explainer<'_>) -> Result<i32, CommandError> {
+    let refused = |what: &str, file: &Path, e: std::io::Error| {
+        CommandError::new(exit_code::USAGE, format!("cannot {what} `{}`", file.display())).cause(e.to_string())
+    };
+    if let Some(file) = &a.import {
+        let bytes = std::fs::read(file).map_err(|e| refused("read", file, e))?;
+        let number = all.import(&bytes)?;
+        return print(format!("build {number}\n")).map(|()| 0);
+    }
+    let number = match a.build {
+        Some(WhichBuild::Number(n)) => Some(n),
+        Some(WhichBuild::Last) | None => None,
+    };
+    let bytes = all.export(number)?;
+    if let Some(file) = &a.export {
+        std::fs::write(file, bytes).map_err(|e| refused("write", file, e))?;
+    }
+    Ok(0)
+}
+
+impl From<NotExported> for CommandError {
+    fn from(e: NotExported) -> Self {
+        match e {
+            NotExported::Unknown(e) => e.into(),
+            NotExported::Cache(e) => {
+                Self::new(exit_code::CACHE, "the cache cannot keep the build").cause(e.to_string())
+            }
+            other => {
+                let cause = std::error::Error::source(&other).map(ToString::to_string);
+                let error = Self::new(exit_code::USAGE, other.to_string()).hint("`xl log --export FILE` writes one");
+                cause.into_iter().fold(error, Self::cause)
+            }
+        }
+    }
+}
+
 impl LogArgs {
     /// Are commands wanted, rather than builds?
     fn asks_for_commands(&self) -> bool {
@@ -129,11 +170,12 @@ fn date(seconds: u64) -> String {
 fn line(id: u64, r: &BuildRecord) -> String {
     let exit = if r.exit_code == 0 { String::new() } else { format!("exit {}", r.exit_code) };
     let head = format!(
-        "{id:>4}  {}  {:>9}  {:>10} {:>10}  {exit:<8}  {}$ ",
+        "{id:>4}  {}  {:>9}  {:>10} {:>10}  {exit:<8}  {}{}$ ",
         date(r.started),
         duration(r.wall_ms),
         counted(r.pips.total, "pip"),
         counted(r.pips.hit, "hit"),
+        if r.key.is_some() { "imported: " } else { "" },
         tilde(&r.place(&r.cwd))
     );
     head.clone() + &fitting(&r.command.join(" "), columns(), head.chars().count()) + "\n"

@@ -8,11 +8,15 @@
 //! An input that a command of the same build has made leads on to that command: the chain. Nothing here looks at files:
 //! a record explains its build, whatever has happened since.
 
+mod between;
 mod book;
 mod compare;
+mod export;
 
+pub use between::{Comparison, Group, Pair};
 pub(crate) use compare::short;
 pub use compare::{Difference, Kind};
+pub use export::NotExported;
 
 use crate::lookup::Reason;
 use crate::record::{Item, Outcome};
@@ -364,6 +368,9 @@ impl<'a> Explainer<'a> {
 
     /// What a stored result observed.
     fn observed(&self, item: &Item) -> Option<Observed> {
+        if let Some(kept) = &item.seen {
+            return export::observed(kept);
+        }
         let [strong, set] = item.result.as_ref()?;
         let [weak, strong, path_set] = [item.weak.as_ref()?, strong, set].map(|h| Digest::from_hex(h));
         let (weak, strong, path_set) = (weak?, strong?, path_set?);
@@ -466,6 +473,7 @@ pub(crate) mod tests {
             facts: vec![("domain".into(), "00".into())],
             result: None,
             weak: None,
+            seen: None,
             violations: Vec::new(),
             text: String::new(),
             wall_ms: 1.0,
